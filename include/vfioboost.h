@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFIOBOOST_H
+#define VFIOBOOST_H
+
+#include <vfioboost/context.h>
+#include <vfioboost/device.h>
+#include <vfioboost/event.h>
+#include <vfioboost/job.h>
+#include <vfioboost/memory.h>
+#include <vfioboost/space.h>
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file context.h
+ * The library in one process: its workers, its subscribers, its settings.
+ *
+ * There is no global state: a process may have several contexts, and two parts of it need not
+ * know of each other. Every object belongs to the context it was created with and must be
+ * destroyed before it.
+ *
+ * Conventions of the whole library
+ *  - Functions that return int return 0, or a negative errno value. On failure nothing has
+ *    changed, out-parameters are NULL, and vfb_last_error() tells what to do about it.
+ *  - Sizes, offsets and IOVAs are in bytes, times in nanoseconds of CLOCK_MONOTONIC.
+ *  - Structs that begin with `size_t size` are given their own sizeof() there, by hand or by the
+ *    VFB_..._INIT macro beside them. A struct larger than the library's, with anything but zero
+ *    in the part that the library does not know, is refused with -E2BIG.
+ *  - Unless it says otherwise, a function may be called from any thread at any time; only an
+ *    object that is being destroyed must not be in use elsewhere.
+ *  - The library never prints, exits, aborts or installs a signal handler, and its threads have
+ *    all signals blocked. File descriptors are close-on-exec.
+ */
+#ifndef VFIOBOOST_CONTEXT_H
+#define VFIOBOOST_CONTEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define VFB_API __attribute__((visibility("default")))
+#else
+#define VFB_API
+#endif
+
+/** The version of the interface that these headers describe. */
+#define VFB_VERSION_MAJOR 0
+#define VFB_VERSION_MINOR 1
+
+/** The library in one process. */
+struct vfb_ctx;
+
+/** Settings of a context; zero is a good choice for each. */
+struct vfb_ctx_opts {
+	size_t size;
+	/**
+	 * How many worker threads populate and map memory. 0: one for each CPU that the calling
+	 * thread may run on. The workers are spread over the NUMA nodes in proportion to the CPUs
+	 * that the caller may use there, and each is bound to those CPUs of its node.
+	 */
+	unsigned int threads;
+};
+
+#define VFB_CTX_OPTS_INIT {.size = sizeof(struct vfb_ctx_opts)}
+
+/**
+ * Creates a context and starts its workers.
+ *
+ * @param opts  settings, or NULL for the default ones
+ * @param out   the context, to be given to vfb_ctx_destroy()
+ *
+ * @return 0; -EINVAL: more than 4096 threads; -EAGAIN: the system refused a thread (see
+ * RLIMIT_NPROC and the pids cgroup); -ENOMEM; -E2BIG.
+ */
+VFB_API int vfb_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out);
+
+/**
+ * Ends the workers and frees the context.
+ *
+ * @param ctx  the context; NULL is allowed
+ *
+ * @return 0; -EBUSY: a space, memory, job or subscription made with it still exists.
+ */
+VFB_API int vfb_ctx_destroy(struct vfb_ctx *ctx);
+
+/**
+ * What went wrong in the last call of this thread that failed, and what can be done about it,
+ * for a person to read: "mapping 8 GiB needs RLIMIT_MEMLOCK of at least 8 GiB, it is 64 MiB:
+ * raise it or grant CAP_IPC_LOCK". For work that ran in a job, vfb_job_wait() makes it the last
+ * error of the thread that calls it.
+ *
+ * @return text that is valid until the next call of this thread that fails; "" before the first.
+ */
+VFB_API const char *vfb_last_error(void);
+
+/** The version of the library that runs, as "MAJOR.MINOR.PATCH". */
+VFB_API const char *vfb_version(void);
+
+/**
+ * Settings of one batch (of maps, unmaps, opens or closes); zero is a good choice for each.
+ */
+struct vfb_batch_opts {
+	size_t size;
+	/**
+	 * How many entries are worked on at once, and the most pieces of one entry. 0: as many as
+	 * the machine and the kernel gain from. 1: one after another, each in one piece, as a
+	 * program without this library would do.
+	 */
+	unsigned int width;
+	/** VFB_BATCH_... */
+	uint32_t flags;
+};
+
+#define VFB_BATCH_OPTS_INIT {.size = sizeof(struct vfb_batch_opts)}
+
+/**
+ * Keep the entries that succeeded when another fails. Without it a batch is all or nothing:
+ * what it had done is undone. The call fails either way, and each entry has its status.
+ */
+#define VFB_BATCH_BEST_EFFORT (1u << 0)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

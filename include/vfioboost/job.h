@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file job.h
+ * Work in flight.
+ *
+ * Functions that end in _start() return at once with a job; the work goes on in the context's
+ * threads. Several jobs run side by side: devices open while memory is populated and mapped.
+ * The arrays that were given to the _start() function must stay until the job has ended; their
+ * status fields belong to the library until then.
+ */
+#ifndef VFIOBOOST_JOB_H
+#define VFIOBOOST_JOB_H
+
+#include <vfioboost/context.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vfb_job;
+
+/** How far a job is. */
+struct vfb_job_progress {
+	size_t size;
+	/** Entries of the batch, and how many of them are finished, failed ones included. */
+	uint64_t entries, entries_done;
+	/** Bytes to be worked on, and done. A job on memory counts a byte when it is mapped, one
+	 *  that only populates when it is populated. 0 for a job on devices. */
+	uint64_t bytes, bytes_done;
+};
+
+#define VFB_JOB_PROGRESS_INIT {.size = sizeof(struct vfb_job_progress)}
+
+/**
+ * A file descriptor that becomes readable when the job has ended, for poll(2) and epoll(7).
+ * It belongs to the job: the caller neither reads nor closes it.
+ */
+VFB_API int vfb_job_fd(const struct vfb_job *job);
+
+/**
+ * Waits until the job has ended.
+ *
+ * @param job         the job
+ * @param timeout_ns  how long to wait; 0 only looks, UINT64_MAX waits without end
+ *
+ * @return the result of the work: 0, or the negative errno of the entry that failed first, whose
+ * text becomes vfb_last_error() of this thread; -ECANCELED after a cancel that took effect;
+ * -ETIMEDOUT: it still runs.
+ */
+VFB_API int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns);
+
+/**
+ * Asks the job to stop; it ends soon, and what it had done is undone as after a failure. Work
+ * inside the kernel is finished first: a step of populating, a map, a device's reset. A job that
+ * closes or unmaps cannot be cancelled, it ends as it would have.
+ */
+VFB_API void vfb_job_cancel(struct vfb_job *job);
+
+/** Tells how far the job is. @return 0, or -E2BIG. */
+VFB_API int vfb_job_progress(const struct vfb_job *job, struct vfb_job_progress *progress);
+
+/**
+ * Waits until the job has ended, and frees it. Its results are kept: what it mapped or opened
+ * stays.
+ *
+ * @param job  the job; NULL is allowed
+ */
+VFB_API void vfb_job_destroy(struct vfb_job *job);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

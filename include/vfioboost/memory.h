@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file memory.h
+ * Host memory for a guest or a driver.
+ *
+ * Creating memory reserves addresses (and hugepages of the pool); populating it makes the kernel
+ * allocate and zero every page, which is most of a guest's start. vfb_space_map() populates what
+ * is not populated yet, overlapped with mapping, so a caller seldom populates by itself.
+ */
+#ifndef VFIOBOOST_MEMORY_H
+#define VFIOBOOST_MEMORY_H
+
+#include <vfioboost/context.h>
+#include <vfioboost/job.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vfb_memory;
+
+/** The pages that memory is made of. */
+enum vfb_page_size {
+	/** The largest that the size is a multiple of and the host can give now:
+	 *  1g, then 2m, then thp, then 4k. */
+	VFB_PAGE_AUTO,
+	/** Base pages only. */
+	VFB_PAGE_4K,
+	/** Base pages, with transparent huge pages wherever the kernel finds them (madvise(2)
+	 *  MADV_HUGEPAGE). */
+	VFB_PAGE_THP,
+	/** hugetlb pages of 2 MiB, from the pool (hugetlbpage in the kernel's documentation). */
+	VFB_PAGE_2M,
+	/** hugetlb pages of 1 GiB. */
+	VFB_PAGE_1G,
+};
+
+/** What backs memory. */
+enum vfb_memory_kind {
+	/** Private anonymous memory. */
+	VFB_MEMORY_ANONYMOUS,
+	/** memfd_create(2): can be shared with other processes (vhost-user, virtiofsd). */
+	VFB_MEMORY_MEMFD,
+};
+
+/** On which NUMA nodes the pages lie; see set_mempolicy(2). */
+enum vfb_numa_policy {
+	/** As the process's policy has it; normally the node of the thread that populates. */
+	VFB_NUMA_DEFAULT,
+	/** On the given nodes only. */
+	VFB_NUMA_BIND,
+	/** Page after page over the given nodes. */
+	VFB_NUMA_INTERLEAVE,
+	/** On the one given node, elsewhere when it is full. */
+	VFB_NUMA_PREFERRED,
+};
+
+struct vfb_memory_opts {
+	size_t size;
+	/** How much; a multiple of the page size (of 4 KiB for auto and thp). */
+	uint64_t bytes;
+	enum vfb_page_size page_size;
+	enum vfb_memory_kind kind;
+	enum vfb_numa_policy policy;
+	/** The nodes that the policy speaks of; NULL and 0 for VFB_NUMA_DEFAULT. */
+	const unsigned int *nodes;
+	size_t node_count;
+};
+
+#define VFB_MEMORY_OPTS_INIT {.size = sizeof(struct vfb_memory_opts)}
+
+struct vfb_memory_info {
+	size_t size;
+	/** Where it is mapped in this process, readable and writable. */
+	void *address;
+	uint64_t bytes;
+	/** The memfd, -1 for anonymous memory. It belongs to the memory. */
+	int fd;
+	/** What it is made of; never VFB_PAGE_AUTO. */
+	enum vfb_page_size page_size;
+	/** The size of such a page; for thp that of a base page. */
+	uint64_t page_bytes;
+	/** How much the library has populated. */
+	uint64_t populated_bytes;
+};
+
+#define VFB_MEMORY_INFO_INIT {.size = sizeof(struct vfb_memory_info)}
+
+/**
+ * Creates memory. Nothing is populated; hugetlb pages are reserved in the pool, so that a pool
+ * that is too small is found here. Addresses are aligned to 2 MiB at least, to 1 GiB for pages
+ * of that size.
+ *
+ * @param ctx   the context
+ * @param opts  size, pages and placement
+ * @param out   the memory, to be given to vfb_memory_destroy()
+ *
+ * @return 0; -EINVAL: a size of 0 or not a multiple of the page size, nodes missing or not of
+ * this machine, an unknown value; -ENOMEM: too few hugepages in the pool (the text tells how
+ * many there are and how to get more), or no address space; -ENOTSUP: the kernel has no such
+ * page size, or transparent huge pages are switched off; -E2BIG.
+ */
+VFB_API int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
+			      struct vfb_memory **out);
+
+/**
+ * Populates memory: makes every page present, zeroed and on its node, by the workers of that
+ * node in parallel (madvise(2) MADV_POPULATE_WRITE, Linux 5.14), in steps short enough that
+ * other threads of the process do not wait long for the kernel's mmap_lock.
+ *
+ * What is populated already is skipped. After a failure the pages that were populated stay:
+ * they go with the memory.
+ *
+ * @param memory  the memory
+ *
+ * @return 0; -ENOMEM: the node, the pool or the cgroup has too few free pages; -EHWPOISON: a
+ * page is damaged; -ENOTSUP: the kernel is older than 5.14.
+ */
+VFB_API int vfb_memory_populate(struct vfb_memory *memory);
+
+/** Starts vfb_memory_populate() of several memories at once. @return 0, -ENOMEM, -EMFILE. */
+VFB_API int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
+				      struct vfb_job **out);
+
+/** Tells what the memory is. @return 0, or -E2BIG. */
+VFB_API int vfb_memory_info(const struct vfb_memory *memory, struct vfb_memory_info *info);
+
+/**
+ * Tells on which NUMA nodes the pages are that are present (move_pages(2)).
+ *
+ * @param memory  the memory
+ * @param bytes   gets the bytes on node 0, 1, ... up to @p count nodes
+ * @param count   how many nodes @p bytes has room for
+ *
+ * @return the number of nodes that the machine can have (the highest node + 1), which may be
+ * more than @p count; -ENOMEM.
+ */
+VFB_API int vfb_memory_nodes(const struct vfb_memory *memory, uint64_t *bytes, size_t count);
+
+/**
+ * Gives the memory back to the system.
+ *
+ * @param memory  the memory; NULL is allowed
+ *
+ * @return 0; -EBUSY: some of it is still mapped in a space, or a job works on it.
+ */
+VFB_API int vfb_memory_destroy(struct vfb_memory *memory);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

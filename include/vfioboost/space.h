@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file space.h
+ * I/O address spaces: what devices see, and how memory gets into it.
+ *
+ * A space is a VFIO container with a type1 IOMMU, or an I/O address space (IOAS) of iommufd.
+ * The IOMMU domain behind it exists once a device is open in it; ranges that are to be mapped
+ * before that are populated first, and mapped as soon as the devices that are being opened have
+ * brought the domain.
+ */
+#ifndef VFIOBOOST_SPACE_H
+#define VFIOBOOST_SPACE_H
+
+#include <vfioboost/context.h>
+#include <vfioboost/job.h>
+#include <vfioboost/memory.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vfb_space;
+
+/** The kernel interface behind a space. */
+enum vfb_backend {
+	/** iommufd where the kernel has it together with device nodes (Linux 6.6), else type1. */
+	VFB_BACKEND_AUTO,
+	/** /dev/vfio/vfio with VFIO_TYPE1v2_IOMMU, and device groups. Maps of one space are
+	 *  serialised by the kernel, so they are few and large. */
+	VFB_BACKEND_TYPE1,
+	/** /dev/iommu, and /dev/vfio/devices/vfioN. Maps of one space run in parallel. */
+	VFB_BACKEND_IOMMUFD,
+};
+
+struct vfb_space_opts {
+	size_t size;
+	enum vfb_backend backend;
+};
+
+#define VFB_SPACE_OPTS_INIT {.size = sizeof(struct vfb_space_opts)}
+
+struct vfb_space_info {
+	size_t size;
+	/** Never VFB_BACKEND_AUTO. */
+	enum vfb_backend backend;
+	/** Devices open in the space. */
+	size_t devices;
+	/** Mapped ranges, as the caller asked for them, and their bytes. */
+	size_t mappings;
+	uint64_t mapped_bytes;
+	/** Mappings that the kernel still admits (type1: dma_entry_limit); UINT64_MAX: no limit,
+	 *  or not known before the first device. */
+	uint64_t entries_left;
+};
+
+#define VFB_SPACE_INFO_INIT {.size = sizeof(struct vfb_space_info)}
+
+/** A range of valid IOVAs, both ends included. */
+struct vfb_iova_range {
+	uint64_t first, last;
+};
+
+/** One range to map or unmap, an entry of a batch. Zero what is not set. */
+struct vfb_range {
+	/** The memory, and where in it the range begins. */
+	struct vfb_memory *memory;
+	uint64_t offset;
+	uint64_t bytes;
+	/** Where devices see it. With VFB_RANGE_ANY_IOVA it is set when the range is mapped. */
+	uint64_t iova;
+	/** VFB_RANGE_...; neither read nor write means both. */
+	uint32_t flags;
+	/** 0 or a negative errno, set when the job has ended: -ECANCELED for what was undone, or
+	 *  not begun, because another entry failed. */
+	int status;
+	uint64_t reserved[2];
+};
+
+/** Devices may read. */
+#define VFB_RANGE_READ	   (1u << 0)
+/** Devices may write. */
+#define VFB_RANGE_WRITE	   (1u << 1)
+/** The library chooses the IOVA, congruent to the address modulo the page size. */
+#define VFB_RANGE_ANY_IOVA (1u << 2)
+
+/**
+ * Creates an empty space.
+ *
+ * @param ctx   the context
+ * @param opts  the backend, or NULL for VFB_BACKEND_AUTO
+ * @param out   the space, to be given to vfb_space_destroy()
+ *
+ * @return 0; -ENOTSUP: the kernel lacks the backend (the text names the version or module);
+ * -EACCES: no permission for its device node; -EINVAL; -E2BIG; -EMFILE; -ENOMEM.
+ */
+VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts,
+			     struct vfb_space **out);
+
+/** Tells what the space is and holds. @return 0, or -E2BIG. */
+VFB_API int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info);
+
+/**
+ * The ranges of IOVAs that all devices of the space can be given, in order. They are known once
+ * a device is open; before that it is everything.
+ *
+ * @param ranges  gets up to @p count of them
+ * @return how many there are, which may be more than @p count.
+ */
+VFB_API int vfb_space_iova_ranges(struct vfb_space *space, struct vfb_iova_range *ranges,
+				  size_t count);
+
+/**
+ * Populates and maps ranges, so that the devices of the space can reach them. Populating,
+ * mapping and the opening of devices (vfb_devices_open_start()) overlap.
+ *
+ * All or nothing unless VFB_BATCH_BEST_EFFORT: when one entry fails, what the batch had mapped is
+ * unmapped in reverse, and its IOVAs are free again.
+ *
+ * The ranges of a batch must not overlap, nor those that are mapped. type1 takes
+ * RLIMIT_MEMLOCK into account for each space, unless the process has CAP_IPC_LOCK.
+ *
+ * @param space   the space
+ * @param ranges  @p count ranges; iova and status are written
+ * @param count   how many; 0 is allowed
+ * @param opts    settings, or NULL
+ *
+ * @return 0, or the negative errno of the entry that failed first:
+ * -EINVAL: zero length, not aligned to the page size, end beyond the memory or the address space,
+ *  unknown flags, IOVAs outside of the valid ranges;
+ * -EEXIST: an IOVA is mapped already, or overlaps another entry of the batch;
+ * -ENOSPC: the kernel's limit of mappings is reached (dma_entry_limit), or no IOVAs are free;
+ * -ENOMEM: RLIMIT_MEMLOCK is too small, or populating found too few pages;
+ * -ENODEV: no device is open in the space or being opened;
+ * or what vfb_memory_populate() returns.
+ */
+VFB_API int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+			  const struct vfb_batch_opts *opts);
+
+/** Starts vfb_space_map(). Entries that can be seen to be wrong make it fail at once. */
+VFB_API int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+				const struct vfb_batch_opts *opts, struct vfb_job **out);
+
+/**
+ * Unmaps ranges. Each must be one that was mapped, or several adjacent ones as a whole: the
+ * kernel does not split a mapping. Only iova and bytes of an entry are looked at. The batch is
+ * checked before anything is unmapped.
+ *
+ * Devices must not use the ranges any more: a DMA to them is refused by the IOMMU.
+ *
+ * @return 0; -ENOENT: an entry is not mapped; -EINVAL: it covers a part of a mapping, or is
+ * empty; or the kernel's errno, in which case the entry stays mapped.
+ */
+VFB_API int vfb_space_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+			    const struct vfb_batch_opts *opts);
+
+/** Starts vfb_space_unmap(). */
+VFB_API int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+				  const struct vfb_batch_opts *opts, struct vfb_job **out);
+
+/**
+ * Unmaps what is still mapped and frees the space.
+ *
+ * @param space  the space; NULL is allowed
+ *
+ * @return 0; -EBUSY: a device is open in it, or a job works on it.
+ */
+VFB_API int vfb_space_destroy(struct vfb_space *space);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#include "context.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "container_of.h"
+#include "observe/error.h"
+#include "options.h"
+
+const char *vfb_version(void)
+{
+	return VFB_VERSION;
+}
+
+int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *opts,
+			struct vfb_ctx **out)
+{
+	struct vfb_ctx_opts known = VFB_CTX_OPTS_INIT;
+	struct vfb_ctx *ctx;
+	int error;
+
+	*out = NULL;
+	error = vfb_struct_read(&known, sizeof(known), opts);
+	if (error)
+		return error;
+	ctx = calloc(1, sizeof(*ctx));
+	if (!ctx)
+		return vfb_fail_memory();
+	ctx->sys = sys;
+	vfb_observer_init(&ctx->observer, sys);
+	error = vfb_engine_create(sys, known.threads, &ctx->engine);
+	if (error) {
+		vfb_observer_destroy(&ctx->observer);
+		free(ctx);
+		return error;
+	}
+	*out = ctx;
+	return 0;
+}
+
+int vfb_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out)
+{
+	return vfb_ctx_create_with(&vfb_sys_linux, opts, out);
+}
+
+int vfb_ctx_destroy(struct vfb_ctx *ctx)
+{
+	unsigned int objects;
+
+	if (!ctx)
+		return 0;
+	objects = atomic_load(&ctx->objects);
+	if (objects)
+		return vfb_fail(-EBUSY,
+				"%u spaces, memories, jobs or subscriptions of the context still "
+				"exist: destroy them first", objects);
+	vfb_engine_destroy(ctx->engine);
+	vfb_observer_destroy(&ctx->observer);
+	free(ctx);
+	return 0;
+}
+
+int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *opts)
+{
+	int error;
+
+	*known = (struct vfb_batch_opts)VFB_BATCH_OPTS_INIT;
+	error = vfb_struct_read(known, sizeof(*known), opts);
+	if (error)
+		return error;
+	if (known->flags & ~VFB_BATCH_BEST_EFFORT)
+		return vfb_fail(-EINVAL, "batch flags 0x%x are unknown: 0x%x is",
+				known->flags, VFB_BATCH_BEST_EFFORT);
+	return 0;
+}
+
+int vfb_subscribe(struct vfb_ctx *ctx, vfb_event_fn fn, void *data,
+		  struct vfb_subscription **out)
+{
+	int error = vfb_observer_subscribe(&ctx->observer, fn, data, out);
+
+	if (!error)
+		atomic_fetch_add(&ctx->objects, 1);
+	return error;
+}
+
+void vfb_unsubscribe(struct vfb_subscription *subscription)
+{
+	struct vfb_observer *observer;
+
+	if (!subscription)
+		return;
+	observer = vfb_observer_unsubscribe(subscription);
+	atomic_fetch_sub(&container_of(observer, struct vfb_ctx, observer)->objects, 1);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_CONTEXT_H
+#define VFB_CONTEXT_H
+
+#include <stdatomic.h>
+#include <vfioboost/context.h>
+
+#include "engine/engine.h"
+#include "observe/observer.h"
+#include "sys/sys.h"
+
+/* What every object of a context uses. */
+struct vfb_ctx {
+	const struct vfb_sys *sys;
+	struct vfb_observer observer;
+	struct vfb_engine *engine;
+	/* Objects that exist: they must be gone before the context goes. */
+	atomic_uint objects;
+};
+
+/* vfb_ctx_create() over other system calls than the running kernel's. */
+int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *opts,
+			struct vfb_ctx **out);
+
+/* The settings of a batch; @opts may be NULL. */
+int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *opts);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "device/batch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "container_of.h"
+
+int vfb_device_batch_init(struct vfb_device_batch *batch, struct vfb_ctx *ctx, size_t count,
+			  unsigned int width)
+{
+	int error;
+
+	batch->ctx = ctx;
+	batch->count = count;
+	batch->width = width;
+	batch->job.sys = ctx->sys;
+	batch->job.entries = count;
+	batch->items = calloc(count + 1, sizeof(*batch->items));
+	batch->chains = calloc(count + 1, sizeof(*batch->chains));
+	error = batch->items && batch->chains ? vfb_job_init(&batch->job, &ctx->objects) :
+						vfb_fail_memory();
+	if (error)
+		vfb_device_batch_free(batch);
+	return error;
+}
+
+void vfb_device_batch_free(struct vfb_device_batch *batch)
+{
+	free(batch->items);
+	free(batch->chains);
+	batch->items = NULL;
+	batch->chains = NULL;
+}
+
+static struct vfb_device_chain *find_chain(struct vfb_device_batch *batch,
+					   const struct vfb_device_item *item)
+{
+	for (size_t i = 0; i < batch->chain_count; i++)
+		if (vfb_device_share_reset(&batch->chains[i].first->pci, &item->pci))
+			return &batch->chains[i];
+	return &batch->chains[batch->chain_count];
+}
+
+void vfb_device_batch_chain(struct vfb_device_batch *batch)
+{
+	batch->chain_count = 0;
+	for (size_t i = 0; i < batch->count; i++) {
+		struct vfb_device_item *item = &batch->items[i], **link;
+		struct vfb_device_chain *chain;
+
+		if (item->error)
+			continue;
+		item->next_in_chain = NULL;
+		chain = find_chain(batch, item);
+		if (chain == &batch->chains[batch->chain_count]) {
+			chain->first = NULL;
+			batch->chain_count++;
+		}
+		for (link = &chain->first; *link; link = &(*link)->next_in_chain)
+			;
+		*link = item;
+	}
+}
+
+static void run_chains(struct vfb_task *task)
+{
+	struct vfb_device_batch *batch = container_of(task, struct vfb_device_chain, task)->batch;
+	size_t next;
+
+	while ((next = atomic_fetch_add(&batch->next_chain, 1)) < batch->chain_count) {
+		struct vfb_device_item *item = batch->chains[next].first;
+
+		for (; item; item = item->next_in_chain)
+			batch->visit(batch, item);
+	}
+	vfb_job_release(&batch->job);
+}
+
+void vfb_device_batch_run(struct vfb_device_batch *batch,
+			  void (*visit)(struct vfb_device_batch *batch,
+					struct vfb_device_item *item))
+{
+	/* Those that run may end the batch as soon as nobody holds it. */
+	size_t tasks = batch->chain_count;
+
+	if (batch->width && batch->width < tasks)
+		tasks = batch->width;
+	batch->visit = visit;
+	atomic_store(&batch->next_chain, 0);
+	for (size_t i = 0; i < tasks; i++) {
+		batch->chains[i].batch = batch;
+		batch->chains[i].task = (struct vfb_task){.run = run_chains};
+		vfb_job_hold(&batch->job);
+		vfb_engine_submit_sleeping(batch->ctx->engine, &batch->chains[i].task);
+	}
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_DEVICE_BATCH_H
+#define VFB_DEVICE_BATCH_H
+
+#include "device/device.h"
+#include "engine/job.h"
+
+struct vfb_device_batch;
+
+struct vfb_device_item {
+	struct vfb_pci pci;
+	struct vfb_space *space;
+	struct vfb_device *device;
+	int error;
+	/* It is attached to its space, and counts there. */
+	bool attached, counted;
+	/* Whatever shares its reset and comes after it in the batch. */
+	struct vfb_device_item *next_in_chain;
+};
+
+/* Devices that share a reset: visited one after another. */
+struct vfb_device_chain {
+	struct vfb_task task;
+	struct vfb_device_batch *batch;
+	struct vfb_device_item *first;
+};
+
+/*
+ * Devices that are opened or closed together: chain beside chain, each on a thread that sleeps
+ * while its device is reset.
+ */
+struct vfb_device_batch {
+	struct vfb_job job;
+	struct vfb_ctx *ctx;
+	size_t count;
+	struct vfb_device_item *items;
+	struct vfb_device_chain *chains;
+	size_t chain_count;
+	unsigned int width;
+	void (*visit)(struct vfb_device_batch *batch, struct vfb_device_item *item);
+	atomic_size_t next_chain;
+};
+
+/*
+ * Fills in a batch that has job.finish and job.free set; its items are zero. vfb_job_fini() and
+ * vfb_device_batch_free() undo it.
+ */
+int vfb_device_batch_init(struct vfb_device_batch *batch, struct vfb_ctx *ctx, size_t count,
+			  unsigned int width);
+void vfb_device_batch_free(struct vfb_device_batch *batch);
+
+/* Sorts the items without an error into chains. */
+void vfb_device_batch_chain(struct vfb_device_batch *batch);
+
+/* Visits every chained item; each task holds the job. At least one sleeper must be reserved. */
+void vfb_device_batch_run(struct vfb_device_batch *batch,
+			  void (*visit)(struct vfb_device_batch *batch,
+					struct vfb_device_item *item));
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#include "device/device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/job.h"
+#include "observe/error.h"
+#include "options.h"
+#include "sys/uapi.h"
+
+/*
+ * The kernel gives EAGAIN when it could not take the device's lock to reset it; who holds it is
+ * soon done, within a reset's time.
+ */
+#define OPEN_TRIES    100
+#define OPEN_RETRY_NS UINT64_C(10000000)
+
+bool vfb_device_share_reset(const struct vfb_pci *a, const struct vfb_pci *b)
+{
+	if (a->bridge[0] || b->bridge[0])
+		return !strcmp(a->bridge, b->bridge);
+	/* All but the function's number. */
+	return !strncmp(a->address, b->address, strlen(a->address) - 1);
+}
+
+static int open_fd(struct vfb_space *space, const struct vfb_pci *pci)
+{
+	struct vfb_iommu_device identity = vfb_device_identity(pci);
+	const struct vfb_sys *sys = space->ctx->sys;
+	int fd = -EAGAIN;
+
+	for (int try = 0; try < OPEN_TRIES && fd == -EAGAIN; try++) {
+		if (try)
+			sys->sleep(sys, OPEN_RETRY_NS);
+		fd = space->iommu->ops->open_device(space->iommu, &identity);
+	}
+	return fd;
+}
+
+static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci)
+{
+	struct vfb_observer *observer = &space->ctx->observer;
+	uint64_t begin = vfb_observe_begin(observer);
+	int fd = open_fd(space, pci);
+
+	vfb_observe_end(observer, begin,
+			(struct vfb_event){
+				.phase = VFB_PHASE_OPEN,
+				.result = fd < 0 ? fd : 0,
+				.device = pci->address,
+				.node = pci->numa_node,
+			});
+	return fd;
+}
+
+/* Regions and interrupts of a device that was opened. */
+static int describe(struct vfb_device *device)
+{
+	const struct vfb_sys *sys = device->space->ctx->sys;
+	struct vfio_device_info info = {.argsz = sizeof(info)};
+	int error;
+
+	error = sys->ioctl(sys, device->fd, VFIO_DEVICE_GET_INFO, &info);
+	if (error)
+		return vfb_fail_errno(error, "cannot read the regions of device %s",
+				      device->pci.address);
+	device->regions = info.num_regions;
+	device->irqs = info.num_irqs;
+	device->mappings = calloc(info.num_regions + 1, sizeof(*device->mappings));
+	return device->mappings ? 0 : vfb_fail_memory();
+}
+
+int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci,
+			struct vfb_device **out)
+{
+	struct vfb_device *device = calloc(1, sizeof(*device));
+	int error;
+
+	if (!device)
+		return vfb_fail_memory();
+	device->space = space;
+	device->pci = *pci;
+	pthread_mutex_init(&device->lock, NULL);
+	device->fd = open_with_event(space, pci);
+	if (device->fd < 0) {
+		error = device->fd;
+		pthread_mutex_destroy(&device->lock);
+		free(device);
+		return error;
+	}
+	error = describe(device);
+	if (error) {
+		vfb_device_close_one(device);
+		return error;
+	}
+	*out = device;
+	return 0;
+}
+
+void vfb_device_close_one(struct vfb_device *device)
+{
+	struct vfb_observer *observer = &device->space->ctx->observer;
+	const struct vfb_sys *sys = device->space->ctx->sys;
+	uint64_t begin = vfb_observe_begin(observer);
+
+	/* A mapped region would keep the device open. */
+	for (unsigned int i = 0; device->mappings && i < device->regions; i++)
+		if (device->mappings[i].address)
+			sys->munmap(sys, device->mappings[i].address, device->mappings[i].bytes);
+	sys->close(sys, device->fd);
+	vfb_observe_end(observer, begin,
+			(struct vfb_event){
+				.phase = VFB_PHASE_CLOSE,
+				.device = device->pci.address,
+				.node = device->pci.numa_node,
+			});
+	pthread_mutex_destroy(&device->lock);
+	free(device->mappings);
+	free(device);
+}
+
+int vfb_device_info(const struct vfb_device *device, struct vfb_device_info *info)
+{
+	struct vfb_device_info known = {
+		.address = device->pci.address,
+		.fd = device->fd,
+		.node = device->pci.numa_node,
+		.regions = device->regions,
+		.irqs = device->irqs,
+	};
+
+	return vfb_struct_write(info, &known, sizeof(known));
+}

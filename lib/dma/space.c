@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+#include "dma/space.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory/memory.h"
+#include "observe/error.h"
+#include "options.h"
+
+/* A device that is attached. The list belongs to whoever attaches or detaches. */
+struct vfb_attached {
+	struct vfb_attached *next;
+	char address[];
+};
+
+int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts,
+		     struct vfb_space **out)
+{
+	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
+	const struct vfb_iommu_ops *ops;
+	struct vfb_space *space;
+	int error;
+
+	*out = NULL;
+	error = vfb_struct_read(&known, sizeof(known), opts);
+	if (!error)
+		error = vfb_iommu_choose(ctx->sys, known.backend, &ops);
+	if (error)
+		return error;
+	space = calloc(1, sizeof(*space));
+	if (!space)
+		return vfb_fail_memory();
+	error = ops->create(ctx->sys, &space->iommu);
+	if (error) {
+		free(space);
+		return error;
+	}
+	space->ctx = ctx;
+	pthread_mutex_init(&space->lock, NULL);
+	pthread_cond_init(&space->changed, NULL);
+	space->entries_left = UINT64_MAX;
+	atomic_fetch_add(&ctx->objects, 1);
+	*out = space;
+	return 0;
+}
+
+int vfb_space_destroy(struct vfb_space *space)
+{
+	unsigned int devices, jobs;
+	struct vfb_ctx *ctx;
+
+	if (!space)
+		return 0;
+	pthread_mutex_lock(&space->lock);
+	devices = space->devices + space->opening;
+	jobs = space->jobs;
+	pthread_mutex_unlock(&space->lock);
+	if (devices || jobs)
+		return vfb_fail(-EBUSY, devices ? "devices are open in the space: close them first" :
+						  "jobs map or unmap in the space: wait for them");
+	/* The kernel unmaps what is left together with the file. */
+	space->iommu->ops->destroy(space->iommu);
+	for (size_t i = 0; i < space->index.count; i++)
+		atomic_fetch_sub(&space->index.mappings[i].memory->users, 1);
+	vfb_index_free(&space->index);
+	pthread_cond_destroy(&space->changed);
+	pthread_mutex_destroy(&space->lock);
+	ctx = space->ctx;
+	free(space->ranges);
+	free(space);
+	atomic_fetch_sub(&ctx->objects, 1);
+	return 0;
+}
+
+int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
+{
+	struct vfb_space_info known = {.backend = space->iommu->ops->backend};
+
+	pthread_mutex_lock(&space->lock);
+	known.devices = space->devices;
+	known.mappings = space->index.count;
+	for (size_t i = 0; i < space->index.count; i++)
+		known.mapped_bytes += space->index.mappings[i].bytes;
+	known.entries_left = space->entries_left;
+	pthread_mutex_unlock(&space->lock);
+	return vfb_struct_write(info, &known, sizeof(known));
+}
+
+int vfb_space_iova_ranges(struct vfb_space *space, struct vfb_iova_range *ranges, size_t count)
+{
+	int known;
+
+	pthread_mutex_lock(&space->lock);
+	known = space->domain ? (int)space->range_count : 1;
+	if (!space->domain && count)
+		ranges[0] = (struct vfb_iova_range){0, UINT64_MAX};
+	for (size_t i = 0; space->domain && i < count && i < space->range_count; i++)
+		ranges[i] = space->ranges[i];
+	pthread_mutex_unlock(&space->lock);
+	return known;
+}
+
+void vfb_space_opening_begin(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	space->opening++;
+	pthread_mutex_unlock(&space->lock);
+}
+
+/* Reads what the domain admits, now that a batch of devices is attached. */
+static int read_domain(struct vfb_space *space)
+{
+	struct vfb_iova_range *ranges = NULL;
+	uint64_t alignment, entries_left;
+	size_t count;
+	int error;
+
+	error = space->iommu->ops->describe(space->iommu, &ranges, &count, &alignment,
+					    &entries_left);
+	if (error) {
+		free(ranges);
+		return error;
+	}
+	pthread_mutex_lock(&space->lock);
+	free(space->ranges);
+	space->ranges = ranges;
+	space->range_count = count;
+	/* Memory is never mapped in less than a base page. */
+	space->alignment = alignment > 4 * KIB ? alignment : 4 * KIB;
+	space->entries_left = entries_left;
+	pthread_mutex_unlock(&space->lock);
+	return 0;
+}
+
+/*
+ * Takes the first mapping from @iova on that went with the last domain: while it is marked as
+ * begun nobody else touches it.
+ */
+static bool take_lost_mapping(struct vfb_space *space, uint64_t iova, struct vfb_mapping *taken)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&space->lock);
+	for (size_t i = vfb_index_position(&space->index, iova); i < space->index.count; i++) {
+		struct vfb_mapping *mapping = &space->index.mappings[i];
+
+		if (mapping->state != VFB_MAPPING_DONE || mapping->backed)
+			continue;
+		mapping->state = VFB_MAPPING_BEGUN;
+		*taken = *mapping;
+		found = true;
+		break;
+	}
+	pthread_mutex_unlock(&space->lock);
+	return found;
+}
+
+static void put_mapping(struct vfb_space *space, const struct vfb_mapping *taken, bool backed)
+{
+	struct vfb_mapping *mapping;
+
+	pthread_mutex_lock(&space->lock);
+	mapping = vfb_index_find(&space->index, taken->iova);
+	mapping->state = VFB_MAPPING_DONE;
+	mapping->backed = backed;
+	mapping->piece = mapping->bytes;
+	mapping->entries = 1;
+	pthread_mutex_unlock(&space->lock);
+}
+
+/* Maps again what went with the last domain. */
+static int restore_mappings(struct vfb_space *space)
+{
+	struct vfb_mapping mapping;
+	uint64_t iova = 0;
+	int error = 0;
+
+	while (!error && take_lost_mapping(space, iova, &mapping)) {
+		error = vfb_space_map_one(space, mapping.iova,
+					  mapping.memory->address + mapping.offset, mapping.bytes,
+					  mapping.flags);
+		put_mapping(space, &mapping, !error);
+		iova = mapping.iova;
+	}
+	return error;
+}
+
+int vfb_space_opening_end(struct vfb_space *space, unsigned int attached)
+{
+	struct vfb_domain_waiter *waiters = NULL, *waiter;
+	int error = 0;
+
+	if (attached)
+		error = read_domain(space);
+	/* Nothing is lost unless the domain was: then these devices have brought a new one. */
+	if (attached && !error)
+		error = restore_mappings(space);
+
+	pthread_mutex_lock(&space->lock);
+	if (!error) {
+		space->devices += attached;
+		space->domain = space->devices > 0;
+	}
+	space->opening--;
+	if (space->domain || !space->opening) {
+		waiters = space->waiters;
+		space->waiters = NULL;
+	}
+	pthread_mutex_unlock(&space->lock);
+	while ((waiter = waiters)) {
+		waiters = waiter->next;
+		waiter->decided(waiter);
+	}
+	return error;
+}
+
+/* Only one at a time attaches or detaches; both may sleep, so that no lock is held meanwhile. */
+static void attach_begin(struct vfb_space *space)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	pthread_mutex_lock(&space->lock);
+	while (space->attaching)
+		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
+	space->attaching = true;
+	pthread_mutex_unlock(&space->lock);
+}
+
+/* @gone: devices that were detached and counted. With the last, the space may be destroyed. */
+static void attach_end(struct vfb_space *space, unsigned int gone)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	pthread_mutex_lock(&space->lock);
+	space->devices -= gone;
+	space->attaching = false;
+	sys->cond_broadcast(sys, &space->changed);
+	pthread_mutex_unlock(&space->lock);
+}
+
+/* The link to a device in the list of those attached; to NULL at its end. */
+static struct vfb_attached **find_attached(struct vfb_space *space, const char *address)
+{
+	struct vfb_attached **link = &space->attached;
+
+	while (*link && strcmp((*link)->address, address))
+		link = &(*link)->next;
+	return link;
+}
+
+static int attach(struct vfb_space *space, const struct vfb_iommu_device *device)
+{
+	struct vfb_observer *observer = &space->ctx->observer;
+	uint64_t begin = vfb_observe_begin(observer);
+	int error = space->iommu->ops->attach(space->iommu, device);
+
+	vfb_observe_end(observer, begin,
+			(struct vfb_event){
+				.phase = VFB_PHASE_ATTACH,
+				.result = error,
+				.device = device->address,
+				.node = VFB_ANY_NODE,
+			});
+	return error;
+}
+
+int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *device)
+{
+	size_t length = strlen(device->address) + 1;
+	struct vfb_attached *attached = malloc(sizeof(*attached) + length);
+	int error;
+
+	if (!attached)
+		return vfb_fail_memory();
+	memcpy(attached->address, device->address, length);
+	attached->next = NULL;
+	attach_begin(space);
+	if (*find_attached(space, device->address))
+		error = vfb_fail(-EBUSY, "device %s is open in this space already",
+				 device->address);
+	else
+		error = attach(space, device);
+	if (!error)
+		*find_attached(space, device->address) = attached;
+	attach_end(space, 0);
+	if (error)
+		free(attached);
+	return error;
+}
+
+/* The last device is going, and the domain with it. */
+static void lose_domain(struct vfb_space *space)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	pthread_mutex_lock(&space->lock);
+	while (space->jobs && space->iommu->ops->mappings_need_domain)
+		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
+	space->domain = false;
+	if (space->iommu->ops->mappings_need_domain)
+		for (size_t i = 0; i < space->index.count; i++)
+			space->index.mappings[i].backed = false;
+	pthread_mutex_unlock(&space->lock);
+}
+
+void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device,
+		      bool counted)
+{
+	struct vfb_attached **link, *attached;
+
+	attach_begin(space);
+	link = find_attached(space, device->address);
+	attached = *link;
+	*link = attached->next;
+	free(attached);
+	if (!space->attached)
+		lose_domain(space);
+	space->iommu->ops->detach(space->iommu, device);
+	attach_end(space, counted);
+}
+
+bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter)
+{
+	bool decided;
+
+	pthread_mutex_lock(&space->lock);
+	decided = space->domain || !space->opening;
+	if (!decided) {
+		waiter->next = space->waiters;
+		space->waiters = waiter;
+	}
+	pthread_mutex_unlock(&space->lock);
+	return decided;
+}
+
+void vfb_space_job_begin(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	space->jobs++;
+	pthread_mutex_unlock(&space->lock);
+}
+
+void vfb_space_job_end(struct vfb_space *space)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	pthread_mutex_lock(&space->lock);
+	space->jobs--;
+	sys->cond_broadcast(sys, &space->changed);
+	pthread_mutex_unlock(&space->lock);
+}
+
+static void count_entries(struct vfb_space *space, int64_t change)
+{
+	pthread_mutex_lock(&space->lock);
+	if (space->entries_left != UINT64_MAX)
+		space->entries_left += change;
+	pthread_mutex_unlock(&space->lock);
+}
+
+int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uint64_t bytes,
+		      uint32_t flags)
+{
+	struct vfb_observer *observer = &space->ctx->observer;
+	uint64_t begin = vfb_observe_begin(observer);
+	int error;
+
+	if (!(flags & (VFB_RANGE_READ | VFB_RANGE_WRITE)))
+		flags |= VFB_RANGE_READ | VFB_RANGE_WRITE;
+	error = space->iommu->ops->map(space->iommu, iova, address, bytes, flags);
+	vfb_observe_end(observer, begin,
+			(struct vfb_event){
+				.phase = VFB_PHASE_MAP,
+				.result = error,
+				.address = (uintptr_t)address,
+				.bytes = bytes,
+				.iova = iova,
+				.node = VFB_ANY_NODE,
+			});
+	if (!error)
+		count_entries(space, -1);
+	return error;
+}
+
+int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,
+			unsigned int entries)
+{
+	struct vfb_observer *observer = &space->ctx->observer;
+	uint64_t begin = vfb_observe_begin(observer);
+	int error = space->iommu->ops->unmap(space->iommu, iova, bytes);
+
+	vfb_observe_end(observer, begin,
+			(struct vfb_event){
+				.phase = VFB_PHASE_UNMAP,
+				.result = error,
+				.bytes = bytes,
+				.iova = iova,
+				.node = VFB_ANY_NODE,
+			});
+	if (!error)
+		count_entries(space, entries);
+	return error;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_SPACE_H
+#define VFB_SPACE_H
+
+#include <vfioboost/space.h>
+
+#include "context.h"
+#include "dma/index.h"
+#include "iommu/iommu.h"
+
+/* Called when it is decided whether the space has a domain. */
+struct vfb_domain_waiter {
+	struct vfb_domain_waiter *next;
+	void (*decided)(struct vfb_domain_waiter *waiter);
+};
+
+struct vfb_space {
+	struct vfb_ctx *ctx;
+	struct vfb_iommu *iommu;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* Somebody attaches or detaches. */
+	bool attaching;
+	struct vfb_attached *attached;
+	/* Batches of devices that may yet bring the domain, and devices that are attached. */
+	unsigned int opening, devices;
+	/* There is a domain: ranges can be mapped. */
+	bool domain;
+	struct vfb_domain_waiter *waiters;
+	/* Jobs that map or unmap. */
+	unsigned int jobs;
+	struct vfb_index index;
+	/* What the domain admits; see struct vfb_iommu_ops. Without a domain, everything. */
+	struct vfb_iova_range *ranges;
+	size_t range_count;
+	uint64_t alignment, entries_left;
+};
+
+/*
+ * For the devices part. A batch announces itself, attaches its devices, and says when it has
+ * attached all that it will: until then, maps wait.
+ */
+void vfb_space_opening_begin(struct vfb_space *space);
+/*
+ * @attached: how many devices of the batch are attached and count from now on. On failure, told,
+ * they do not count, and must be detached.
+ */
+int vfb_space_opening_end(struct vfb_space *space, unsigned int attached);
+
+/* Does what must be done once before a device is opened. -EBUSY: it is attached already. */
+int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *device);
+/*
+ * Detaches a device that was closed, or never opened. @counted: it was among those of
+ * vfb_space_opening_end(). When the domain goes with it, waits for the jobs that use that.
+ */
+void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device,
+		      bool counted);
+
+/* For jobs: true when it is decided already, else @waiter is called once. */
+bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter);
+void vfb_space_job_begin(struct vfb_space *space);
+void vfb_space_job_end(struct vfb_space *space);
+
+/* One map call; one unmap call, of as many mappings of the kernel as @entries. With their events. */
+int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uint64_t bytes,
+		      uint32_t flags);
+int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,
+			unsigned int entries);
+
+#endif

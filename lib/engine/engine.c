@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "observe/error.h"
+
+#define MAX_WORKERS  4096
+#define MAX_SLEEPERS 64
+
+struct queue {
+	struct vfb_task *head, **tail;
+};
+
+/* Threads that take from the same queue. */
+struct pool {
+	struct queue queue;
+	pthread_cond_t filled;
+	cpu_set_t cpus;
+	unsigned int cpu_count;
+	unsigned int threads;
+};
+
+struct thread {
+	struct vfb_engine *engine;
+	struct pool *pool;
+	pthread_t id;
+};
+
+struct vfb_engine {
+	const struct vfb_sys *sys;
+	pthread_mutex_t lock;
+	bool stopping;
+	/* What any worker may take when its pool's queue is empty. */
+	struct queue any;
+	struct pool sleepers;
+	struct thread sleeper_threads[MAX_SLEEPERS];
+	struct thread *workers;
+	unsigned int worker_count;
+	unsigned int node_count;
+	struct pool nodes[];
+};
+
+static void queue_init(struct queue *queue)
+{
+	queue->head = NULL;
+	queue->tail = &queue->head;
+}
+
+static void queue_append(struct queue *queue, struct vfb_task *first)
+{
+	*queue->tail = first;
+	while (*queue->tail)
+		queue->tail = &(*queue->tail)->next;
+}
+
+static struct vfb_task *queue_take(struct queue *queue)
+{
+	struct vfb_task *task = queue->head;
+
+	if (!task)
+		return NULL;
+	queue->head = task->next;
+	if (!queue->head)
+		queue->tail = &queue->head;
+	return task;
+}
+
+static void pool_init(struct pool *pool)
+{
+	queue_init(&pool->queue);
+	pthread_cond_init(&pool->filled, NULL);
+}
+
+/* The next task for a thread of @pool; NULL when the engine stops. */
+static struct vfb_task *wait_for_task(struct vfb_engine *engine, struct pool *pool)
+{
+	struct vfb_task *task;
+
+	pthread_mutex_lock(&engine->lock);
+	for (;;) {
+		task = queue_take(&pool->queue);
+		if (!task && pool != &engine->sleepers)
+			task = queue_take(&engine->any);
+		if (task || engine->stopping)
+			break;
+		engine->sys->cond_wait(engine->sys, &pool->filled, &engine->lock, UINT64_MAX);
+	}
+	pthread_mutex_unlock(&engine->lock);
+	return task;
+}
+
+static void *run_thread(void *arg)
+{
+	struct thread *thread = arg;
+	struct vfb_task *task;
+
+	while ((task = wait_for_task(thread->engine, thread->pool)))
+		task->run(task);
+	return NULL;
+}
+
+static int start_thread(struct vfb_engine *engine, struct thread *thread, struct pool *pool,
+			const char *name)
+{
+	const cpu_set_t *cpus = pool->cpu_count ? &pool->cpus : NULL;
+	int error;
+
+	thread->engine = engine;
+	thread->pool = pool;
+	error = engine->sys->thread_create(engine->sys, name, cpus, run_thread, thread,
+					   &thread->id);
+	if (!error)
+		pool->threads++;
+	return error;
+}
+
+/* The CPUs that the caller may use on each node. */
+static int find_cpus(struct vfb_engine *engine)
+{
+	const struct vfb_sys *sys = engine->sys;
+	cpu_set_t affinity;
+	int error;
+
+	error = sys->get_affinity(sys, &affinity);
+	if (error)
+		return vfb_fail_errno(error, "cannot read the CPU affinity");
+	for (unsigned int node = 0; node < engine->node_count; node++) {
+		struct pool *pool = &engine->nodes[node];
+
+		error = sys->node_cpus(sys, node, &pool->cpus);
+		if (error == -ENOENT)
+			continue;
+		if (error)
+			return vfb_fail_errno(error, "cannot read the CPUs of node %u", node);
+		CPU_AND(&pool->cpus, &pool->cpus, &affinity);
+		pool->cpu_count = CPU_COUNT(&pool->cpus);
+	}
+	return 0;
+}
+
+/* Where one more worker helps most: the node with the most CPUs for each of its workers. */
+static struct pool *next_pool(struct vfb_engine *engine)
+{
+	struct pool *best = &engine->nodes[0];
+
+	for (unsigned int node = 1; node < engine->node_count; node++) {
+		struct pool *pool = &engine->nodes[node];
+
+		if (pool->cpu_count * (best->threads + 1) > best->cpu_count * (pool->threads + 1))
+			best = pool;
+	}
+	return best;
+}
+
+static int start_workers(struct vfb_engine *engine, unsigned int count)
+{
+	char name[16];
+
+	engine->workers = calloc(count, sizeof(*engine->workers));
+	if (!engine->workers)
+		return vfb_fail_memory();
+	while (engine->worker_count < count) {
+		struct pool *pool = next_pool(engine);
+		int error;
+
+		snprintf(name, sizeof(name), "vfb-n%u-%u", (unsigned int)(pool - engine->nodes),
+			 pool->threads);
+		error = start_thread(engine, &engine->workers[engine->worker_count], pool, name);
+		if (error)
+			return vfb_fail_errno(error,
+					      "cannot start worker %u of %u (RLIMIT_NPROC and the "
+					      "pids cgroup limit threads: raise them or ask for "
+					      "fewer)",
+					      engine->worker_count + 1, count);
+		engine->worker_count++;
+	}
+	return 0;
+}
+
+int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vfb_engine **out)
+{
+	unsigned int node_count = sys->max_node(sys) + 1, cpus = 0;
+	struct vfb_engine *engine;
+	int error;
+
+	*out = NULL;
+	if (threads > MAX_WORKERS)
+		return vfb_fail(-EINVAL, "%u threads are more than the limit of %d", threads,
+				MAX_WORKERS);
+	engine = calloc(1, sizeof(*engine) + node_count * sizeof(engine->nodes[0]));
+	if (!engine)
+		return vfb_fail_memory();
+	engine->sys = sys;
+	engine->node_count = node_count;
+	pthread_mutex_init(&engine->lock, NULL);
+	queue_init(&engine->any);
+	pool_init(&engine->sleepers);
+	for (unsigned int node = 0; node < node_count; node++)
+		pool_init(&engine->nodes[node]);
+
+	error = find_cpus(engine);
+	for (unsigned int node = 0; node < node_count; node++)
+		cpus += engine->nodes[node].cpu_count;
+	if (!error)
+		error = start_workers(engine, threads ? threads : cpus ? cpus : 1);
+	if (error) {
+		vfb_engine_destroy(engine);
+		return error;
+	}
+	*out = engine;
+	return 0;
+}
+
+static void wake_everybody(struct vfb_engine *engine)
+{
+	engine->sys->cond_broadcast(engine->sys, &engine->sleepers.filled);
+	for (unsigned int node = 0; node < engine->node_count; node++)
+		engine->sys->cond_broadcast(engine->sys, &engine->nodes[node].filled);
+}
+
+void vfb_engine_destroy(struct vfb_engine *engine)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->stopping = true;
+	wake_everybody(engine);
+	pthread_mutex_unlock(&engine->lock);
+	for (unsigned int i = 0; i < engine->worker_count; i++)
+		engine->sys->thread_join(engine->sys, engine->workers[i].id);
+	for (unsigned int i = 0; i < engine->sleepers.threads; i++)
+		engine->sys->thread_join(engine->sys, engine->sleeper_threads[i].id);
+	for (unsigned int node = 0; node < engine->node_count; node++)
+		pthread_cond_destroy(&engine->nodes[node].filled);
+	pthread_cond_destroy(&engine->sleepers.filled);
+	pthread_mutex_destroy(&engine->lock);
+	free(engine->workers);
+	free(engine);
+}
+
+unsigned int vfb_engine_workers(const struct vfb_engine *engine)
+{
+	return engine->worker_count;
+}
+
+void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *first, int node)
+{
+	struct pool *pool = NULL;
+
+	if (node >= 0 && (unsigned int)node < engine->node_count && engine->nodes[node].threads)
+		pool = &engine->nodes[node];
+	pthread_mutex_lock(&engine->lock);
+	queue_append(pool ? &pool->queue : &engine->any, first);
+	if (pool)
+		engine->sys->cond_broadcast(engine->sys, &pool->filled);
+	else
+		wake_everybody(engine);
+	pthread_mutex_unlock(&engine->lock);
+}
+
+int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count)
+{
+	struct pool *pool = &engine->sleepers;
+	int error = 0;
+
+	if (count > MAX_SLEEPERS)
+		count = MAX_SLEEPERS;
+	pthread_mutex_lock(&engine->lock);
+	while (pool->threads < count && !error)
+		error = start_thread(engine, &engine->sleeper_threads[pool->threads], pool,
+				     "vfb-sleeper");
+	if (pool->threads)
+		error = 0;
+	pthread_mutex_unlock(&engine->lock);
+	if (error)
+		return vfb_fail_errno(error, "cannot start a thread to wait for devices "
+					     "(RLIMIT_NPROC and the pids cgroup limit threads)");
+	return 0;
+}
+
+void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *first)
+{
+	pthread_mutex_lock(&engine->lock);
+	queue_append(&engine->sleepers.queue, first);
+	engine->sys->cond_broadcast(engine->sys, &engine->sleepers.filled);
+	pthread_mutex_unlock(&engine->lock);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_ENGINE_H
+#define VFB_ENGINE_H
+
+#include <stddef.h>
+
+#include "sys/sys.h"
+
+/* For a task that any worker may run. */
+#define VFB_ANY_NODE (-1)
+
+/* A piece of work, part of what its owner allocated. It may free itself when it runs. */
+struct vfb_task {
+	struct vfb_task *next;
+	void (*run)(struct vfb_task *task);
+};
+
+/*
+ * The threads of a context. Workers compute: there is one for each CPU, bound to the CPUs of its
+ * NUMA node. Sleepers wait inside the kernel, for devices to be reset: there are as many as there
+ * is to wait for. Neither runs anything while a lock is held.
+ */
+struct vfb_engine;
+
+/* @threads: how many workers, 0 for one for each CPU of the caller's affinity. */
+int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vfb_engine **out);
+
+/* Nothing may be queued or running. */
+void vfb_engine_destroy(struct vfb_engine *engine);
+
+unsigned int vfb_engine_workers(const struct vfb_engine *engine);
+
+/*
+ * Gives the tasks that @first leads to the workers of @node, in order; to any worker when the
+ * node has none.
+ */
+void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *first, int node);
+
+/*
+ * Makes sure that there are @count sleepers; fewer when the system refuses more, but an error
+ * when there is none.
+ */
+int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count);
+
+/* Gives the tasks that @first leads to the sleepers. */
+void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *first);
+
+#endif

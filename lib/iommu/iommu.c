@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "iommu/iommu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+
+#include "observe/error.h"
+
+#ifdef VFB_HAVE_IOMMUFD
+static int ignore_name(const char *name, void *arg)
+{
+	(void)name;
+	(void)arg;
+	return 0;
+}
+
+/* iommufd is of use only with device nodes, which Linux has since 6.6, as an option. */
+static bool kernel_has_device_nodes(const struct vfb_sys *sys)
+{
+	return sys->list(sys, "/dev/vfio/devices", ignore_name, NULL) == 0;
+}
+
+static int choose_iommufd(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
+{
+	*out = &vfb_iommu_iommufd;
+	if (kernel_has_device_nodes(sys))
+		return 0;
+	return vfb_fail(-ENOTSUP,
+			"this kernel has no VFIO device nodes (/dev/vfio/devices), which iommufd "
+			"needs: use Linux 6.6 or later with CONFIG_IOMMUFD and "
+			"CONFIG_VFIO_DEVICE_CDEV and bind a device to vfio-pci, or use type1");
+}
+
+static int choose_auto(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
+{
+	int fd = sys->open(sys, "/dev/iommu", O_RDWR);
+
+	if (fd >= 0)
+		sys->close(sys, fd);
+	*out = fd >= 0 && kernel_has_device_nodes(sys) ? &vfb_iommu_iommufd : &vfb_iommu_type1;
+	return 0;
+}
+#else
+static int choose_iommufd(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
+{
+	(void)sys;
+	(void)out;
+	return vfb_fail(-ENOTSUP,
+			"the library was built without iommufd (-Diommufd=disabled): use type1");
+}
+
+static int choose_auto(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
+{
+	(void)sys;
+	*out = &vfb_iommu_type1;
+	return 0;
+}
+#endif
+
+int vfb_iommu_choose(const struct vfb_sys *sys, enum vfb_backend backend,
+		     const struct vfb_iommu_ops **out)
+{
+	switch (backend) {
+	case VFB_BACKEND_TYPE1:
+		*out = &vfb_iommu_type1;
+		return 0;
+	case VFB_BACKEND_IOMMUFD:
+		return choose_iommufd(sys, out);
+	case VFB_BACKEND_AUTO:
+		return choose_auto(sys, out);
+	}
+	return vfb_fail(-EINVAL, "backend %d is unknown", (int)backend);
+}
+
+int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
+{
+	int fd = sys->open(sys, path, O_RDWR);
+
+	switch (fd) {
+	case -EACCES:
+	case -EPERM:
+		return vfb_fail(-EACCES, "no permission to open %s: run as root, or give the user "
+					 "that file (chown, or a udev rule)", path);
+	case -ENOENT:
+	case -ENODEV:
+	case -ENXIO:
+		return vfb_fail(-ENOTSUP, "there is no %s: load the module of the kernel that makes "
+					  "it (vfio_iommu_type1, vfio-pci, iommufd), or use a kernel "
+					  "that has it", path);
+	case -EBUSY:
+		return vfb_fail(-EBUSY, "%s is in use by another process or another space: end "
+					"that first (fuser -v %s)", path, path);
+	}
+	if (fd < 0)
+		return vfb_fail_errno(fd, "cannot open %s", path);
+	return fd;
+}
+
+int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, uint64_t iova, uint64_t bytes)
+{
+	struct vfb_size_text size = vfb_size_text(bytes);
+	uint64_t limit;
+
+	if (error == -ENOMEM && !sys->memlock_limit(sys, &limit) && limit != UINT64_MAX)
+		return vfb_fail(error,
+				"mapping %s at IOVA 0x%" PRIx64 " needs RLIMIT_MEMLOCK to cover all "
+				"that is mapped, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or "
+				"grant CAP_IPC_LOCK", size.text, iova, vfb_size_text(limit).text);
+	if (error == -ENOSPC)
+		return vfb_fail(error,
+				"mapping %s at IOVA 0x%" PRIx64 ": the kernel's limit of mappings is "
+				"reached: map fewer, larger ranges, or raise dma_entry_limit of "
+				"vfio_iommu_type1", size.text, iova);
+	return vfb_fail_errno(error, "cannot map %s at IOVA 0x%" PRIx64, size.text, iova);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_IOMMU_H
+#define VFB_IOMMU_H
+
+#include <vfioboost/space.h>
+
+#include "sys/sys.h"
+
+/* What a backend must know of a device to open it. */
+struct vfb_iommu_device {
+	/* As "0000:01:00.0". */
+	const char *address;
+	int group;
+	/* The name of its node below /dev/vfio/devices, "" when it has none. */
+	const char *node;
+};
+
+/*
+ * One I/O address space of the kernel. The caller sees to it that attach() and detach() never run
+ * at the same time.
+ */
+struct vfb_iommu {
+	const struct vfb_iommu_ops *ops;
+	const struct vfb_sys *sys;
+};
+
+/* A backend. Failures are told with vfb_fail(). */
+struct vfb_iommu_ops {
+	const char *name;
+	enum vfb_backend backend;
+	/* Maps and unmaps of disjoint ranges run in parallel in the kernel. */
+	bool parallel;
+	/* attach() makes the domain; otherwise the first open_device() does. */
+	bool attach_makes_domain;
+	/* Mappings go with the domain, when its last device goes. */
+	bool mappings_need_domain;
+
+	/* Makes an empty address space. */
+	int (*create)(const struct vfb_sys *sys, struct vfb_iommu **out);
+	/* No device is open, nothing is mapped. */
+	void (*destroy)(struct vfb_iommu *iommu);
+
+	/* What must be done once before the device is opened, and after it was closed. */
+	int (*attach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
+	void (*detach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
+	/* Opens the device, which resets it: a file descriptor. -EAGAIN: the kernel could not
+	 * take a lock, try again. Several at once are allowed. */
+	int (*open_device)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
+
+	/*
+	 * With a domain: the valid IOVA ranges, in order, to be freed by the caller; the
+	 * alignment of IOVA, address and size in bytes; how many mappings the kernel admits yet,
+	 * UINT64_MAX for no limit.
+	 */
+	int (*describe)(struct vfb_iommu *iommu, struct vfb_iova_range **ranges, size_t *count,
+			uint64_t *alignment, uint64_t *entries_left);
+
+	/* @flags: VFB_RANGE_READ, VFB_RANGE_WRITE. */
+	int (*map)(struct vfb_iommu *iommu, uint64_t iova, void *address, uint64_t bytes,
+		   uint32_t flags);
+	/* All of one or several mappings. */
+	int (*unmap)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
+};
+
+extern const struct vfb_iommu_ops vfb_iommu_type1;
+extern const struct vfb_iommu_ops vfb_iommu_iommufd;
+
+/* The ops of a backend, decided by what the kernel has for VFB_BACKEND_AUTO. */
+int vfb_iommu_choose(const struct vfb_sys *sys, enum vfb_backend backend,
+		     const struct vfb_iommu_ops **out);
+
+/* Opens a file of /dev/vfio or /dev/iommu; a failure is told with its remedy. */
+int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path);
+
+/* The failure of a map call, told with its remedy. */
+int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, uint64_t iova, uint64_t bytes);
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * type1: one container, to which the groups of the devices are attached. The first group makes
+ * the domain; with the last one the container loses its IOMMU driver and all its mappings.
+ * Everything that touches the container takes iommu->lock in the kernel, so maps never run in
+ * parallel. Version 2 of the interface, since version 1 splits mappings on unmap and makes small
+ * ones of them on iommufd's compatible container.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "container_of.h"
+#include "iommu/iommu.h"
+#include "observe/error.h"
+#include "sys/uapi.h"
+
+struct group {
+	struct group *next;
+	int number;
+	int fd;
+	unsigned int devices;
+};
+
+struct type1 {
+	struct vfb_iommu iommu;
+	int fd;
+	/* Changed by attach() and detach() only, which never run at the same time; open_device()
+	 * finds the group that its own attach() has put there. */
+	pthread_mutex_t lock;
+	struct group *groups;
+};
+
+static int check_container(const struct vfb_sys *sys, int fd)
+{
+	int version = sys->ioctl(sys, fd, VFIO_GET_API_VERSION, NULL);
+
+	if (version != VFIO_API_VERSION)
+		return vfb_fail(-ENOTSUP, "VFIO of this kernel has interface version %d, %d is "
+					  "needed", version, VFIO_API_VERSION);
+	if (sys->ioctl(sys, fd, VFIO_CHECK_EXTENSION, (void *)VFIO_TYPE1v2_IOMMU) != 1)
+		return vfb_fail(-ENOTSUP, "VFIO of this kernel has no type1 IOMMU: load the module "
+					  "vfio_iommu_type1 (CONFIG_VFIO_IOMMU_TYPE1)");
+	return 0;
+}
+
+static int type1_create(const struct vfb_sys *sys, struct vfb_iommu **out)
+{
+	struct type1 *type1;
+	int error;
+
+	type1 = calloc(1, sizeof(*type1));
+	if (!type1)
+		return vfb_fail_memory();
+	type1->iommu.ops = &vfb_iommu_type1;
+	type1->iommu.sys = sys;
+	type1->fd = vfb_iommu_open_node(sys, "/dev/vfio/vfio");
+	if (type1->fd < 0) {
+		error = type1->fd;
+		free(type1);
+		return error;
+	}
+	error = check_container(sys, type1->fd);
+	if (error) {
+		sys->close(sys, type1->fd);
+		free(type1);
+		return error;
+	}
+	pthread_mutex_init(&type1->lock, NULL);
+	*out = &type1->iommu;
+	return 0;
+}
+
+static void type1_destroy(struct vfb_iommu *iommu)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+
+	iommu->sys->close(iommu->sys, type1->fd);
+	pthread_mutex_destroy(&type1->lock);
+	free(type1);
+}
+
+static struct group *find_group(struct type1 *type1, int number)
+{
+	struct group *group;
+
+	pthread_mutex_lock(&type1->lock);
+	for (group = type1->groups; group; group = group->next)
+		if (group->number == number)
+			break;
+	pthread_mutex_unlock(&type1->lock);
+	return group;
+}
+
+/* Attaches a group that was opened, and makes the domain if it is the first. */
+static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_device *device)
+{
+	const struct vfb_sys *sys = type1->iommu.sys;
+	struct vfio_group_status status = {.argsz = sizeof(status)};
+	int error;
+
+	error = sys->ioctl(sys, fd, VFIO_GROUP_GET_STATUS, &status);
+	if (error)
+		return vfb_fail_errno(error, "cannot read the state of IOMMU group %d",
+				      device->group);
+	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
+		return vfb_fail(-EPERM, "the IOMMU group %d of device %s is not viable: bind all of "
+					"its devices to vfio-pci, or to no driver (see "
+					"/sys/kernel/iommu_groups/%d/devices)",
+				device->group, device->address, device->group);
+	error = sys->ioctl(sys, fd, VFIO_GROUP_SET_CONTAINER, &type1->fd);
+	if (error)
+		return vfb_fail_errno(error, "cannot attach IOMMU group %d of device %s",
+				      device->group, device->address);
+	if (type1->groups)
+		return 0;
+	error = sys->ioctl(sys, type1->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU);
+	if (error == -EPERM)
+		return vfb_fail(error, "the IOMMU of device %s does not isolate its interrupts: "
+				       "switch interrupt remapping on, or set "
+				       "vfio_iommu_type1.allow_unsafe_interrupts=1",
+				device->address);
+	if (error)
+		return vfb_fail_errno(error, "cannot make the IOMMU domain of device %s",
+				      device->address);
+	return 0;
+}
+
+static int type1_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct group *group = find_group(type1, device->group);
+	char path[32];
+	int error;
+
+	if (group) {
+		group->devices++;
+		return 0;
+	}
+	group = calloc(1, sizeof(*group));
+	if (!group)
+		return vfb_fail_memory();
+	snprintf(path, sizeof(path), "/dev/vfio/%d", device->group);
+	group->number = device->group;
+	group->devices = 1;
+	group->fd = vfb_iommu_open_node(iommu->sys, path);
+	if (group->fd < 0) {
+		error = group->fd;
+		free(group);
+		return error;
+	}
+	error = attach_group(type1, group->fd, device);
+	if (error) {
+		iommu->sys->close(iommu->sys, group->fd);
+		free(group);
+		return error;
+	}
+	pthread_mutex_lock(&type1->lock);
+	group->next = type1->groups;
+	type1->groups = group;
+	pthread_mutex_unlock(&type1->lock);
+	return 0;
+}
+
+static void type1_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct group *group = find_group(type1, device->group), **link;
+
+	if (--group->devices)
+		return;
+	pthread_mutex_lock(&type1->lock);
+	for (link = &type1->groups; *link != group; link = &(*link)->next)
+		;
+	*link = group->next;
+	pthread_mutex_unlock(&type1->lock);
+	iommu->sys->close(iommu->sys, group->fd);
+	free(group);
+}
+
+static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct group *group = find_group(type1, device->group);
+	int fd;
+
+	fd = iommu->sys->ioctl(iommu->sys, group->fd, VFIO_GROUP_GET_DEVICE_FD,
+			       (void *)device->address);
+	if (fd < 0)
+		return vfb_fail_errno(fd, "cannot open device %s (VFIO_GROUP_GET_DEVICE_FD)",
+				      device->address);
+	return fd;
+}
+
+/* What VFIO_IOMMU_GET_INFO tells, with its chain of capabilities; to be freed. */
+static int read_info(struct type1 *type1, struct vfio_iommu_type1_info **out)
+{
+	const struct vfb_sys *sys = type1->iommu.sys;
+	struct vfio_iommu_type1_info *info = NULL;
+	uint32_t bytes = sizeof(*info);
+	int error;
+
+	do {
+		free(info);
+		info = calloc(1, bytes);
+		if (!info)
+			return vfb_fail_memory();
+		info->argsz = bytes;
+		error = sys->ioctl(sys, type1->fd, VFIO_IOMMU_GET_INFO, info);
+		if (error) {
+			free(info);
+			return vfb_fail_errno(error, "cannot read the abilities of the IOMMU "
+						     "(VFIO_IOMMU_GET_INFO)");
+		}
+		/* The kernel says how much room the capabilities want. */
+	} while (info->argsz > bytes && (bytes = info->argsz));
+	*out = info;
+	return 0;
+}
+
+static const void *find_capability(const struct vfio_iommu_type1_info *info, uint16_t id)
+{
+	uint32_t offset = info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0;
+
+	while (offset && offset + sizeof(struct vfio_info_cap_header) <= info->argsz) {
+		const struct vfio_info_cap_header *header =
+			(const void *)((const char *)info + offset);
+
+		if (header->id == id)
+			return header;
+		offset = header->next;
+	}
+	return NULL;
+}
+
+static int copy_ranges(const struct vfio_iommu_type1_info_cap_iova_range *capability,
+		       struct vfb_iova_range **ranges, size_t *count)
+{
+	/* Before Linux 5.4 there is no such capability: everything may be tried. */
+	*count = capability ? capability->nr_iovas : 1;
+	*ranges = calloc(*count, sizeof(**ranges));
+	if (!*ranges)
+		return vfb_fail_memory();
+	if (!capability)
+		(*ranges)[0] = (struct vfb_iova_range){0, UINT64_MAX};
+	for (size_t i = 0; capability && i < *count; i++)
+		(*ranges)[i] = (struct vfb_iova_range){capability->iova_ranges[i].start,
+						       capability->iova_ranges[i].end};
+	return 0;
+}
+
+static int type1_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ranges, size_t *count,
+			  uint64_t *alignment, uint64_t *entries_left)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	const struct vfio_iommu_type1_info_dma_avail *available;
+	struct vfio_iommu_type1_info *info = NULL;
+	int error;
+
+	error = read_info(type1, &info);
+	if (error)
+		return error;
+	error = copy_ranges(find_capability(info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE), ranges,
+			    count);
+	available = find_capability(info, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
+	*entries_left = available ? available->avail : UINT64_MAX;
+	*alignment = info->iova_pgsizes & -info->iova_pgsizes;
+	free(info);
+	return error;
+}
+
+static int type1_map(struct vfb_iommu *iommu, uint64_t iova, void *address, uint64_t bytes,
+		     uint32_t flags)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = (flags & VFB_RANGE_READ ? VFIO_DMA_MAP_FLAG_READ : 0) |
+			 (flags & VFB_RANGE_WRITE ? VFIO_DMA_MAP_FLAG_WRITE : 0),
+		.vaddr = (uintptr_t)address,
+		.iova = iova,
+		.size = bytes,
+	};
+	int error;
+
+	error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_MAP_DMA, &map);
+	return error ? vfb_iommu_map_failed(iommu->sys, error, iova, bytes) : 0;
+}
+
+static int type1_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.iova = iova,
+		.size = bytes,
+	};
+	int error;
+
+	error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_UNMAP_DMA, &unmap);
+	if (error)
+		return vfb_fail_errno(error, "cannot unmap %s at IOVA 0x%" PRIx64,
+				      vfb_size_text(bytes).text, iova);
+	return 0;
+}
+
+const struct vfb_iommu_ops vfb_iommu_type1 = {
+	.name = "type1",
+	.backend = VFB_BACKEND_TYPE1,
+	.attach_makes_domain = true,
+	.mappings_need_domain = true,
+	.create = type1_create,
+	.destroy = type1_destroy,
+	.attach = type1_attach,
+	.detach = type1_detach,
+	.open_device = type1_open_device,
+	.describe = type1_describe,
+	.map = type1_map,
+	.unmap = type1_unmap,
+};

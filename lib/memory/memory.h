@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_MEMORY_H
+#define VFB_MEMORY_H
+
+#include <stdatomic.h>
+#include <vfioboost/memory.h>
+
+#include "context.h"
+#include "engine/job.h"
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+struct vfb_memory {
+	struct vfb_ctx *ctx;
+	char *address;
+	uint64_t bytes;
+	int fd;
+	enum vfb_page_size page_size;
+	uint64_t page_bytes;
+	enum vfb_numa_policy policy;
+	unsigned int *nodes;
+	size_t node_count;
+	/* What munmap() is to be given: more than the memory where that had to be aligned. */
+	void *reservation;
+	uint64_t reservation_bytes;
+	/* Ranges mapped in spaces, and jobs: while there are any the memory stays. */
+	atomic_uint users;
+	/* One bit for each granule, the step of populating, that is populated as a whole. */
+	atomic_ulong *populated;
+	atomic_uint_fast64_t populated_bytes;
+};
+
+/* The step in which memory is populated and remembered as populated. */
+static inline uint64_t vfb_memory_granule(const struct vfb_memory *memory)
+{
+	return memory->page_bytes > 2 * MIB ? memory->page_bytes : 2 * MIB;
+}
+
+/* Page size in bytes of what is not VFB_PAGE_AUTO. */
+uint64_t vfb_page_bytes(enum vfb_page_size page_size);
+
+/*
+ * 0 when @bytes of such pages can be had now; -ENOTSUP or -ENOMEM, told, when they can't.
+ * @nodes: where they must come from, none for anywhere.
+ */
+int vfb_page_size_check(const struct vfb_sys *sys, const struct vfb_memory *memory,
+			enum vfb_page_size page_size);
+
+/* Checks and copies policy and nodes from @opts. */
+int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opts *opts);
+/* Tells the kernel, before anything is populated. */
+int vfb_memory_apply_policy(struct vfb_memory *memory);
+/* The node whose workers should populate what is at @offset, VFB_ANY_NODE if it's all the same.
+ * @piece: the number of the piece, to spread pieces over several nodes. */
+int vfb_memory_node(const struct vfb_memory *memory, uint64_t piece);
+
+/*
+ * Populates a part, page aligned, in steps. Ends early, with -ECANCELED and no text, when @job is
+ * stopped.
+ */
+int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
+			      int node, struct vfb_job *job);
+
+/* Whether the library has populated all of that part. */
+bool vfb_memory_is_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
+
+/*
+ * How large the pieces of @bytes of the memory should be that workers take one after another:
+ * enough of them that all finish together, none so small that it costs more than it gains.
+ * @width: the most pieces, 0 for no limit.
+ */
+uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t bytes,
+				unsigned int width);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <errno.h>
+#include <string.h>
+#include <vfioboost/context.h>
+
+#include "observe/error.h"
+
+static int check_size(const void *given, size_t bytes)
+{
+	const unsigned char *byte = given;
+	size_t size;
+
+	memcpy(&size, given, sizeof(size));
+	if (size < sizeof(size))
+		return vfb_fail(-EINVAL, "the size of a struct is %zu: set it to sizeof() of the "
+					 "struct, or use its _INIT macro", size);
+	for (size_t i = bytes; i < size; i++)
+		if (byte[i])
+			return vfb_fail(-E2BIG,
+					"a struct of %zu bytes has a field set beyond the %zu bytes "
+					"that version %s knows: use a newer library",
+					size, bytes, vfb_version());
+	return 0;
+}
+
+int vfb_struct_read(void *known, size_t bytes, const void *given)
+{
+	size_t size;
+	int error;
+
+	if (!given)
+		return 0;
+	error = check_size(given, bytes);
+	if (error)
+		return error;
+	memcpy(&size, given, sizeof(size));
+	memcpy(known, given, size < bytes ? size : bytes);
+	return 0;
+}
+
+int vfb_struct_write(void *given, const void *known, size_t bytes)
+{
+	size_t size;
+	int error;
+
+	error = check_size(given, bytes);
+	if (error)
+		return error;
+	memcpy(&size, given, sizeof(size));
+	if (size < bytes)
+		bytes = size;
+	/* The size stays the caller's. */
+	memcpy((char *)given + sizeof(size), (const char *)known + sizeof(size),
+	       bytes - sizeof(size));
+	return 0;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <numa.h>
+#include <numaif.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys/sys.h"
+
+#define UNUSED __attribute__((unused))
+
+static int linux_open(UNUSED const struct vfb_sys *sys, const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static void linux_close(UNUSED const struct vfb_sys *sys, int fd)
+{
+	/* Linux has closed the descriptor whatever close() returns. */
+	close(fd);
+}
+
+static ssize_t linux_pread(UNUSED const struct vfb_sys *sys, int fd, void *buf, size_t bytes,
+			   off_t offset)
+{
+	ssize_t done;
+
+	do
+		done = pread(fd, buf, bytes, offset);
+	while (done < 0 && errno == EINTR);
+	return done < 0 ? -errno : done;
+}
+
+static ssize_t linux_pwrite(UNUSED const struct vfb_sys *sys, int fd, const void *buf,
+			    size_t bytes, off_t offset)
+{
+	ssize_t done;
+
+	do
+		done = pwrite(fd, buf, bytes, offset);
+	while (done < 0 && errno == EINTR);
+	return done < 0 ? -errno : done;
+}
+
+static int linux_readlink(UNUSED const struct vfb_sys *sys, const char *path, char *buf,
+			  size_t bytes)
+{
+	ssize_t length = readlink(path, buf, bytes);
+
+	if (length < 0)
+		return -errno;
+	if ((size_t)length >= bytes)
+		return -ENAMETOOLONG;
+	buf[length] = '\0';
+	return 0;
+}
+
+static int linux_realpath(UNUSED const struct vfb_sys *sys, const char *path, char *buf,
+			  size_t bytes)
+{
+	char *resolved = realpath(path, NULL);
+	size_t length;
+
+	if (!resolved)
+		return -errno;
+	length = strlen(resolved);
+	if (length < bytes)
+		memcpy(buf, resolved, length + 1);
+	free(resolved);
+	return length < bytes ? 0 : -ENAMETOOLONG;
+}
+
+static int linux_list(UNUSED const struct vfb_sys *sys, const char *path,
+		      int (*each)(const char *name, void *arg), void *arg)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int result = 0;
+
+	if (!dir)
+		return -errno;
+	while (!result && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			result = each(entry->d_name, arg);
+	closedir(dir);
+	return result;
+}
+
+static int linux_ioctl(UNUSED const struct vfb_sys *sys, int fd, unsigned long request, void *arg)
+{
+	int result;
+
+	do
+		result = ioctl(fd, request, arg);
+	while (result < 0 && errno == EINTR);
+	return result < 0 ? -errno : result;
+}
+
+static int linux_mmap(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes, int prot,
+		      int flags, int fd, off_t offset, void **out)
+{
+	void *mapped = mmap(addr, bytes, prot, flags, fd, offset);
+
+	if (mapped == MAP_FAILED)
+		return -errno;
+	*out = mapped;
+	return 0;
+}
+
+static int linux_munmap(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes)
+{
+	return munmap(addr, bytes) ? -errno : 0;
+}
+
+static int linux_madvise(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes, int advice)
+{
+	return madvise(addr, bytes, advice) ? -errno : 0;
+}
+
+static int linux_memfd_create(UNUSED const struct vfb_sys *sys, const char *name,
+			      unsigned int flags)
+{
+	int fd = memfd_create(name, flags | MFD_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int linux_ftruncate(UNUSED const struct vfb_sys *sys, int fd, off_t bytes)
+{
+	return ftruncate(fd, bytes) ? -errno : 0;
+}
+
+static int linux_mbind(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
+		       const unsigned int *nodes, size_t count)
+{
+	struct bitmask *mask = numa_bitmask_alloc(numa_num_possible_nodes());
+	int result;
+
+	if (!mask)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		numa_bitmask_setbit(mask, nodes[i]);
+	/* The kernel reads one bit less than it is told. */
+	result = mbind(addr, bytes, mode, mask->maskp, mask->size + 1, 0) ? -errno : 0;
+	numa_bitmask_free(mask);
+	return result;
+}
+
+static int linux_page_nodes(UNUSED const struct vfb_sys *sys, void *const *pages, size_t count,
+			    int *nodes)
+{
+	return move_pages(0, count, (void **)pages, NULL, nodes, 0) ? -errno : 0;
+}
+
+static int linux_max_node(UNUSED const struct vfb_sys *sys)
+{
+	return numa_available() < 0 ? 0 : numa_max_node();
+}
+
+static int linux_node_cpus(const struct vfb_sys *sys, unsigned int node, cpu_set_t *cpus)
+{
+	struct bitmask *mask;
+
+	if (numa_available() < 0 && node == 0)
+		return sys->get_affinity(sys, cpus);
+	/* Asked for a node that does not exist, libnuma would print a warning. */
+	if (numa_available() < 0 || node > (unsigned int)numa_max_node() ||
+	    !numa_bitmask_isbitset(numa_nodes_ptr, node))
+		return -ENOENT;
+	mask = numa_allocate_cpumask();
+	if (!mask)
+		return -ENOMEM;
+	if (numa_node_to_cpus(node, mask)) {
+		numa_free_cpumask(mask);
+		return -ENOENT;
+	}
+	CPU_ZERO(cpus);
+	for (unsigned int cpu = 0; cpu < mask->size && cpu < CPU_SETSIZE; cpu++)
+		if (numa_bitmask_isbitset(mask, cpu))
+			CPU_SET(cpu, cpus);
+	numa_free_cpumask(mask);
+	return 0;
+}
+
+static int linux_get_affinity(UNUSED const struct vfb_sys *sys, cpu_set_t *cpus)
+{
+	return sched_getaffinity(0, sizeof(*cpus), cpus) ? -errno : 0;
+}
+
+static int linux_memlock_limit(UNUSED const struct vfb_sys *sys, uint64_t *bytes)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit))
+		return -errno;
+	*bytes = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+	return 0;
+}
+
+static uint64_t linux_now(UNUSED const struct vfb_sys *sys)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static struct timespec to_timespec(uint64_t ns)
+{
+	return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+
+static void linux_sleep(UNUSED const struct vfb_sys *sys, uint64_t ns)
+{
+	struct timespec time = to_timespec(ns);
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, 0, &time, &time) == EINTR)
+		;
+}
+
+static int linux_thread_create(UNUSED const struct vfb_sys *sys, const char *name,
+			       const cpu_set_t *cpus, void *(*run)(void *arg), void *arg,
+			       pthread_t *out)
+{
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int error;
+
+	error = pthread_attr_init(&attr);
+	if (error)
+		return -error;
+	if (cpus)
+		error = pthread_attr_setaffinity_np(&attr, sizeof(*cpus), cpus);
+	if (!error) {
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &before);
+		error = pthread_create(out, &attr, run, arg);
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	}
+	if (!error)
+		pthread_setname_np(*out, name);
+	pthread_attr_destroy(&attr);
+	return -error;
+}
+
+static void linux_thread_join(UNUSED const struct vfb_sys *sys, pthread_t thread)
+{
+	pthread_join(thread, NULL);
+}
+
+static int linux_cond_wait(UNUSED const struct vfb_sys *sys, pthread_cond_t *cond,
+			   pthread_mutex_t *mutex, uint64_t deadline_ns)
+{
+	struct timespec deadline = to_timespec(deadline_ns);
+
+	if (deadline_ns == UINT64_MAX)
+		return -pthread_cond_wait(cond, mutex);
+	return -pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &deadline);
+}
+
+static void linux_cond_broadcast(UNUSED const struct vfb_sys *sys, pthread_cond_t *cond)
+{
+	pthread_cond_broadcast(cond);
+}
+
+static int linux_current_cpu(UNUSED const struct vfb_sys *sys)
+{
+	return sched_getcpu();
+}
+
+static int linux_current_thread(UNUSED const struct vfb_sys *sys)
+{
+	return gettid();
+}
+
+static int linux_eventfd(UNUSED const struct vfb_sys *sys)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static void linux_eventfd_signal(UNUSED const struct vfb_sys *sys, int fd)
+{
+	/* Fails only when the counter is full, and then it is readable as it should be. */
+	eventfd_write(fd, 1);
+}
+
+const struct vfb_sys vfb_sys_linux = {
+	.open = linux_open,
+	.close = linux_close,
+	.pread = linux_pread,
+	.pwrite = linux_pwrite,
+	.readlink = linux_readlink,
+	.realpath = linux_realpath,
+	.list = linux_list,
+	.ioctl = linux_ioctl,
+	.mmap = linux_mmap,
+	.munmap = linux_munmap,
+	.madvise = linux_madvise,
+	.memfd_create = linux_memfd_create,
+	.ftruncate = linux_ftruncate,
+	.mbind = linux_mbind,
+	.page_nodes = linux_page_nodes,
+	.max_node = linux_max_node,
+	.node_cpus = linux_node_cpus,
+	.get_affinity = linux_get_affinity,
+	.memlock_limit = linux_memlock_limit,
+	.now = linux_now,
+	.sleep = linux_sleep,
+	.thread_create = linux_thread_create,
+	.thread_join = linux_thread_join,
+	.cond_wait = linux_cond_wait,
+	.cond_broadcast = linux_cond_broadcast,
+	.current_cpu = linux_current_cpu,
+	.current_thread = linux_current_thread,
+	.eventfd = linux_eventfd,
+	.eventfd_signal = linux_eventfd_signal,
+};

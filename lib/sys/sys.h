@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_SYS_H
+#define VFB_SYS_H
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Every system call of the library, replaceable. Nothing outside lib/sys asks the kernel for
+ * anything: the fake kernel of the tests implements this table, and a seccomp policy can be
+ * written by reading lib/sys/linux.c.
+ *
+ * Conventions: an int or ssize_t result is negative errno on failure; the first argument is the
+ * table itself, so that an implementation can embed it in a larger struct. No lock of the
+ * library is held across a call that may sleep for long (open, close, ioctl, sleep), which lets
+ * an implementation stop the caller and advance a virtual clock.
+ */
+struct vfb_sys {
+	/* Files. Paths are absolute. */
+	int (*open)(const struct vfb_sys *sys, const char *path, int flags);
+	void (*close)(const struct vfb_sys *sys, int fd);
+	ssize_t (*pread)(const struct vfb_sys *sys, int fd, void *buf, size_t bytes, off_t offset);
+	ssize_t (*pwrite)(const struct vfb_sys *sys, int fd, const void *buf, size_t bytes,
+			  off_t offset);
+	/* The link's target, NUL-terminated; -ENAMETOOLONG when it does not fit. */
+	int (*readlink)(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes);
+	/* The resolved path of a file, NUL-terminated, as realpath(3). */
+	int (*realpath)(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes);
+	/*
+	 * Calls @each with every name in a directory but "." and "..", in no particular order,
+	 * until it returns non-zero; that value is the result.
+	 */
+	int (*list)(const struct vfb_sys *sys, const char *path,
+		    int (*each)(const char *name, void *arg), void *arg);
+	/* The value that the ioctl returned (>= 0). */
+	int (*ioctl)(const struct vfb_sys *sys, int fd, unsigned long request, void *arg);
+
+	/* Memory. */
+	int (*mmap)(const struct vfb_sys *sys, void *addr, size_t bytes, int prot, int flags,
+		    int fd, off_t offset, void **out);
+	int (*munmap)(const struct vfb_sys *sys, void *addr, size_t bytes);
+	int (*madvise)(const struct vfb_sys *sys, void *addr, size_t bytes, int advice);
+	int (*memfd_create)(const struct vfb_sys *sys, const char *name, unsigned int flags);
+	int (*ftruncate)(const struct vfb_sys *sys, int fd, off_t bytes);
+	/* mbind(2) without flags; @mode is MPOL_*; @nodes lists @count node numbers. */
+	int (*mbind)(const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
+		     const unsigned int *nodes, size_t count);
+	/* move_pages(2) as a query: node or -errno of each page, into @nodes. */
+	int (*page_nodes)(const struct vfb_sys *sys, void *const *pages, size_t count, int *nodes);
+
+	/* The machine. */
+	/* The number of the highest possible node, 0 on a machine without NUMA. */
+	int (*max_node)(const struct vfb_sys *sys);
+	/* The CPUs of @node; -ENOENT when there is no such node. It may have none. */
+	int (*node_cpus)(const struct vfb_sys *sys, unsigned int node, cpu_set_t *cpus);
+	int (*get_affinity)(const struct vfb_sys *sys, cpu_set_t *cpus);
+	/* The soft limit of RLIMIT_MEMLOCK in bytes, UINT64_MAX when there is none. */
+	int (*memlock_limit)(const struct vfb_sys *sys, uint64_t *bytes);
+
+	/* Time: CLOCK_MONOTONIC in nanoseconds. */
+	uint64_t (*now)(const struct vfb_sys *sys);
+	void (*sleep)(const struct vfb_sys *sys, uint64_t ns);
+
+	/* Threads. */
+	/* A thread with all signals blocked, bound to @cpus when that is not NULL. */
+	int (*thread_create)(const struct vfb_sys *sys, const char *name, const cpu_set_t *cpus,
+			     void *(*run)(void *arg), void *arg, pthread_t *out);
+	void (*thread_join)(const struct vfb_sys *sys, pthread_t thread);
+	/*
+	 * As pthread_cond_timedwait() on CLOCK_MONOTONIC, until @deadline_ns (UINT64_MAX: without
+	 * end): 0 or -ETIMEDOUT. May wake without reason. Conditions are woken with their mutex
+	 * held.
+	 */
+	int (*cond_wait)(const struct vfb_sys *sys, pthread_cond_t *cond, pthread_mutex_t *mutex,
+			 uint64_t deadline_ns);
+	void (*cond_broadcast)(const struct vfb_sys *sys, pthread_cond_t *cond);
+	/* The CPU this thread runs on, and its thread id. */
+	int (*current_cpu)(const struct vfb_sys *sys);
+	int (*current_thread)(const struct vfb_sys *sys);
+	/* An eventfd(2), counter 0, non-blocking, close-on-exec; and adding 1 to it. */
+	int (*eventfd)(const struct vfb_sys *sys);
+	void (*eventfd_signal)(const struct vfb_sys *sys, int fd);
+};
+
+/* The running kernel. */
+extern const struct vfb_sys vfb_sys_linux;
+
+/*
+ * Reads a small file such as one of sysfs, NUL-terminated, without its trailing newline.
+ * Returns the length, -EFBIG when it does not fit.
+ */
+ssize_t vfb_sys_read_file(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_UAPI_H
+#define VFB_UAPI_H
+
+/*
+ * The kernel interfaces that are newer than the headers of some build hosts (Debian 12 has those
+ * of Linux 6.1), each with the version that it came in. They have names of their own, so that
+ * they never clash with headers that do have them; tests/unit/test_uapi.c compares the two
+ * wherever both exist. What the kernel at run time lacks, it refuses with ENOTTY.
+ */
+#include <linux/types.h>
+#include <linux/vfio.h>
+
+#define VFB_IOMMUFD_TYPE ';'
+
+/* Linux 6.2: iommufd, include/uapi/linux/iommufd.h. */
+struct vfb_iommu_destroy {
+	__u32 size;
+	__u32 id;
+};
+#define VFB_IOMMU_DESTROY _IO(VFB_IOMMUFD_TYPE, 0x80)
+
+struct vfb_iommu_ioas_alloc {
+	__u32 size;
+	__u32 flags;
+	__u32 out_ioas_id;
+};
+#define VFB_IOMMU_IOAS_ALLOC _IO(VFB_IOMMUFD_TYPE, 0x81)
+
+struct vfb_iommu_iova_range {
+	__aligned_u64 start;
+	__aligned_u64 last;
+};
+
+struct vfb_iommu_ioas_iova_ranges {
+	__u32 size;
+	__u32 ioas_id;
+	__u32 num_iovas;
+	__u32 reserved;
+	__aligned_u64 allowed_iovas;
+	__aligned_u64 out_iova_alignment;
+};
+#define VFB_IOMMU_IOAS_IOVA_RANGES _IO(VFB_IOMMUFD_TYPE, 0x84)
+
+#define VFB_IOMMU_IOAS_MAP_FIXED_IOVA (1u << 0)
+#define VFB_IOMMU_IOAS_MAP_WRITEABLE  (1u << 1)
+#define VFB_IOMMU_IOAS_MAP_READABLE   (1u << 2)
+struct vfb_iommu_ioas_map {
+	__u32 size;
+	__u32 flags;
+	__u32 ioas_id;
+	__u32 reserved;
+	__aligned_u64 user_va;
+	__aligned_u64 length;
+	__aligned_u64 iova;
+};
+#define VFB_IOMMU_IOAS_MAP _IO(VFB_IOMMUFD_TYPE, 0x85)
+
+struct vfb_iommu_ioas_unmap {
+	__u32 size;
+	__u32 ioas_id;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+};
+#define VFB_IOMMU_IOAS_UNMAP _IO(VFB_IOMMUFD_TYPE, 0x86)
+
+/* Linux 6.6: the device node /dev/vfio/devices/vfioN, include/uapi/linux/vfio.h. */
+struct vfb_vfio_device_bind_iommufd {
+	__u32 argsz;
+	__u32 flags;
+	__s32 iommufd;
+	__u32 out_devid;
+};
+#define VFB_VFIO_DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
+
+struct vfb_vfio_device_attach_iommufd_pt {
+	__u32 argsz;
+	__u32 flags;
+	__u32 pt_id;
+};
+#define VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
+
+/* Linux 5.14: include/uapi/asm-generic/mman-common.h; glibc has it since 2.35. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "report.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/utsname.h>
+
+/* The times of a session, in the order in which they are shown. */
+static const struct {
+	const char *name, *label;
+	size_t offset;
+} times[] = {
+	{"open_s", "open devices", offsetof(struct session, open_s)},
+	{"populate_s", "populate", offsetof(struct session, populate_s)},
+	{"map_s", "map", offsetof(struct session, map_s)},
+	{"start_s", "start", offsetof(struct session, start_s)},
+	{"unmap_s", "unmap", offsetof(struct session, unmap_s)},
+	{"close_s", "close devices", offsetof(struct session, close_s)},
+	{"stop_s", "stop", offsetof(struct session, stop_s)},
+};
+
+#define TIME_COUNT (sizeof(times) / sizeof(times[0]))
+
+/* Left to right in the table. */
+static const enum mode columns[] = {MODE_SERIAL, MODE_VMM, MODE_ALONE, MODE_BOOST};
+
+static double time_of(const struct session *session, size_t i)
+{
+	return *(const double *)((const char *)session + times[i].offset);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+
+	return (left > right) - (left < right);
+}
+
+struct session report_median(const struct session *sessions, size_t count)
+{
+	struct session median = sessions[0];
+	double *values = calloc(count, sizeof(*values));
+
+	for (size_t i = 0; values && i < TIME_COUNT; i++) {
+		for (size_t s = 0; s < count; s++)
+			values[s] = time_of(&sessions[s], i);
+		qsort(values, count, sizeof(*values), by_value);
+		*(double *)((char *)&median + times[i].offset) =
+			(values[(count - 1) / 2] + values[count / 2]) / 2;
+	}
+	free(values);
+	return median;
+}
+
+static const char *backend_name(const struct results *results, const struct session *session)
+{
+	static const char *const names[] = {"auto", "type1", "iommufd"};
+
+	return results->guest->device_count ? names[session->backend] : "none";
+}
+
+static const char *page_size_name(enum vfb_page_size page_size)
+{
+	static const char *const names[] = {"auto", "4k", "thp", "2m", "1g"};
+
+	return names[page_size];
+}
+
+static const struct session *any_session(const struct results *results)
+{
+	for (int mode = 0; mode < MODE_COUNT; mode++)
+		if (results->has[mode])
+			return &results->modes[mode];
+	return NULL;
+}
+
+bool report_table(const struct results *results)
+{
+	const struct session *any = any_session(results);
+	const struct guest *guest = results->guest;
+	struct utsname kernel;
+
+	uname(&kernel);
+	printf("%.2f GiB in %s pages, %zu devices, %s, Linux %s, %s of %u\n\n",
+	       guest->bytes / 1073741824.0, page_size_name(any->page_size), guest->device_count,
+	       backend_name(results, any), kernel.release,
+	       results->repeat > 1 ? "medians" : "one run", results->repeat);
+	printf("%-14s", "seconds");
+	for (size_t c = 0; c < MODE_COUNT; c++)
+		if (results->has[columns[c]])
+			printf(" %9s", mode_names[columns[c]]);
+	printf("\n");
+	for (size_t i = 0; i < TIME_COUNT; i++) {
+		printf("%-14s", times[i].label);
+		for (size_t c = 0; c < MODE_COUNT; c++)
+			if (results->has[columns[c]])
+				printf(" %9.3f", time_of(&results->modes[columns[c]], i));
+		printf("\n");
+	}
+	printf("%-14s", "map calls");
+	for (size_t c = 0; c < MODE_COUNT; c++)
+		if (results->has[columns[c]])
+			printf(" %9zu", results->modes[columns[c]].map_calls);
+	printf("\n");
+	if (results->has[MODE_SERIAL] && results->has[MODE_BOOST])
+		printf("\nboost starts in %.2f and stops in %.2f of the serial time.\n",
+		       results->modes[MODE_BOOST].start_s / results->modes[MODE_SERIAL].start_s,
+		       results->modes[MODE_BOOST].stop_s / results->modes[MODE_SERIAL].stop_s);
+	return !fflush(stdout) && !ferror(stdout);
+}
+
+static struct json_object *mode_object(const struct session *session)
+{
+	struct json_object *object = json_object_new_object(), *nodes = json_object_new_array();
+
+	for (size_t i = 0; i < TIME_COUNT; i++)
+		json_object_object_add(object, times[i].name,
+				       json_object_new_double(time_of(session, i)));
+	json_object_object_add(object, "map_calls", json_object_new_uint64(session->map_calls));
+	for (int node = 0; node < session->node_count; node++)
+		json_object_array_add(nodes, json_object_new_uint64(session->node_bytes[node]));
+	json_object_object_add(object, "populated_bytes_per_node", nodes);
+	return object;
+}
+
+bool report_json(const struct results *results)
+{
+	struct json_object *object = json_object_new_object(), *devices = json_object_new_array();
+	const struct session *any = any_session(results);
+	const struct guest *guest = results->guest;
+	struct utsname kernel;
+
+	uname(&kernel);
+	json_object_object_add(object, "schema", json_object_new_int(1));
+	json_object_object_add(object, "kernel", json_object_new_string(kernel.release));
+	json_object_object_add(object, "backend",
+			       json_object_new_string(backend_name(results, any)));
+	json_object_object_add(object, "page_size",
+			       json_object_new_string(page_size_name(any->page_size)));
+	json_object_object_add(object, "memory_bytes", json_object_new_uint64(guest->bytes));
+	for (size_t i = 0; i < guest->device_count; i++)
+		json_object_array_add(devices, json_object_new_string(guest->devices[i]));
+	json_object_object_add(object, "devices", devices);
+	json_object_object_add(object, "repeat", json_object_new_int(results->repeat));
+	for (int mode = 0; mode < MODE_COUNT; mode++)
+		if (results->has[mode])
+			json_object_object_add(object, mode_names[mode],
+					       mode_object(&results->modes[mode]));
+	printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+	json_object_put(object);
+	return !fflush(stdout) && !ferror(stdout);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include "session.h"
+
+/* Each mode's times: medians of its sessions; unset where it was not asked for. */
+struct results {
+	const struct guest *guest;
+	unsigned int repeat;
+	bool has[MODE_COUNT];
+	struct session modes[MODE_COUNT];
+};
+
+/* The session whose times are the medians, field by field, of @count sessions. */
+struct session report_median(const struct session *sessions, size_t count);
+
+/* On stdout: a table, or one JSON object on one line. False: it could not be written. */
+bool report_table(const struct results *results);
+bool report_json(const struct results *results);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include <argp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "report.h"
+#include "session.h"
+#include "size.h"
+
+#define MAX_REPEAT 1000
+
+struct options {
+	struct guest guest;
+	/* In the order in which they were given. */
+	enum mode modes[MODE_COUNT];
+	size_t mode_count;
+	unsigned int repeat;
+	bool json;
+};
+
+static const char doc[] =
+	"Start and stop what a guest would: populate its memory, open its devices, map the memory "
+	"for them; then unmap and close. Prints how long each part took, mode beside mode."
+	"\v"
+	"Modes:\n"
+	"  boost   everything at once, on all CPUs of the memory's node\n"
+	"  vmm     as the best VMMs do: populate in threads, then open each device, then map each "
+	"range, one after another\n"
+	"  serial  the same with one thread\n"
+	"  alone   the parts of boost, one after the other, each in parallel by itself\n"
+	"\n"
+	"A part's time is that during which any of its steps was going on, so parts that overlap "
+	"add up to more than the start. Without a device, memory is only populated. With several "
+	"runs the modes take turns, and the memory is touched once beforehand, so that none pays "
+	"for what another finds done.\n"
+	"\n"
+	"Sizes are bytes, or have K, M, G or T (powers of 1024) behind them.\n"
+	"\n"
+	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
+
+enum {
+	OPTION_MEMORY = 'm',
+	OPTION_PAGE_SIZE = 'p',
+	OPTION_DEVICE = 'd',
+	OPTION_BACKEND = 'b',
+	OPTION_MODE = 'M',
+	OPTION_THREADS = 't',
+	OPTION_REPEAT = 'r',
+	OPTION_NODE = 'n',
+	OPTION_MEMFD = 256,
+	OPTION_JSON,
+};
+
+static const struct argp_option argp_options[] = {
+	{"memory", OPTION_MEMORY, "SIZE", 0, "How much memory the guest has (required)", 0},
+	{"page-size", OPTION_PAGE_SIZE, "auto|4k|thp|2m|1g", 0, "What it is made of (auto)", 0},
+	{"memfd", OPTION_MEMFD, NULL, 0, "Memory that can be shared, instead of anonymous", 0},
+	{"numa-node", OPTION_NODE, "N", 0, "Bind the memory to this node; may be repeated", 0},
+	{"device", OPTION_DEVICE, "BDF", 0,
+	 "A PCI device bound to vfio-pci, as 0000:01:00.0; may be repeated", 0},
+	{"backend", OPTION_BACKEND, "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
+	{"mode", OPTION_MODE, "MODE[,MODE]...", 0, "How to go about it (boost)", 0},
+	{"threads", OPTION_THREADS, "N", 0, "Workers (one for each CPU that may be used)", 0},
+	{"repeat", OPTION_REPEAT, "N", 0, "Run each mode N times and print medians (1)", 0},
+	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
+	{0},
+};
+
+/* The position of @text among @names, or a usage error. */
+static int choose(struct argp_state *state, const char *option, const char *text,
+		  const char *const *names, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (!strcmp(text, names[i]))
+			return i;
+	argp_error(state, "--%s does not know \"%s\"", option, text);
+	return 0;
+}
+
+static void add_modes(struct argp_state *state, struct options *options, char *text)
+{
+	char *rest = NULL;
+
+	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+		enum mode mode = choose(state, "mode", name, mode_names, MODE_COUNT);
+		bool known = false;
+
+		for (size_t i = 0; i < options->mode_count; i++)
+			known = known || options->modes[i] == mode;
+		if (!known)
+			options->modes[options->mode_count++] = mode;
+	}
+}
+
+static void add_device(struct argp_state *state, struct guest *guest, const char *address)
+{
+	if (guest->device_count == MAX_DEVICES)
+		argp_error(state, "more than %d devices", MAX_DEVICES);
+	guest->devices[guest->device_count++] = address;
+}
+
+static void add_node(struct argp_state *state, struct guest *guest, const char *text)
+{
+	if (guest->node_count == MAX_NODES)
+		argp_error(state, "more than %d nodes", MAX_NODES);
+	if (!number_parse(text, &guest->nodes[guest->node_count++]))
+		argp_error(state, "--numa-node wants a number, not \"%s\"", text);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	static const char *const page_sizes[] = {"auto", "4k", "thp", "2m", "1g"};
+	static const char *const backends[] = {"auto", "type1", "iommufd"};
+	struct options *options = state->input;
+	struct guest *guest = &options->guest;
+
+	switch (key) {
+	case OPTION_MEMORY:
+		if (!size_parse(arg, &guest->bytes) || !guest->bytes)
+			argp_error(state, "--memory wants a size such as 2G, not \"%s\"", arg);
+		return 0;
+	case OPTION_PAGE_SIZE:
+		guest->page_size = choose(state, "page-size", arg, page_sizes, 5);
+		return 0;
+	case OPTION_MEMFD:
+		guest->kind = VFB_MEMORY_MEMFD;
+		return 0;
+	case OPTION_NODE:
+		add_node(state, guest, arg);
+		return 0;
+	case OPTION_DEVICE:
+		add_device(state, guest, arg);
+		return 0;
+	case OPTION_BACKEND:
+		guest->backend = choose(state, "backend", arg, backends, 3);
+		return 0;
+	case OPTION_MODE:
+		add_modes(state, options, arg);
+		return 0;
+	case OPTION_THREADS:
+		if (!number_parse(arg, &guest->threads) || !guest->threads)
+			argp_error(state, "--threads wants a number from 1 on, not \"%s\"", arg);
+		return 0;
+	case OPTION_REPEAT:
+		if (!number_parse(arg, &options->repeat) || !options->repeat ||
+		    options->repeat > MAX_REPEAT)
+			argp_error(state, "--repeat wants a number from 1 to %d, not \"%s\"",
+				   MAX_REPEAT, arg);
+		return 0;
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
+		return 0;
+	case ARGP_KEY_END:
+		if (!guest->bytes)
+			argp_error(state, "--memory is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* Runs every mode, taking turns; the sessions of a mode stand one after another. */
+static int run_all(const struct options *options, struct session *sessions)
+{
+	int error = 0;
+
+	if (options->mode_count > 1 || options->repeat > 1)
+		error = session_warm_up(&options->guest);
+	for (unsigned int round = 0; round < options->repeat && !error; round++)
+		for (size_t i = 0; i < options->mode_count && !error; i++)
+			error = session_run(&options->guest, options->modes[i],
+					    &sessions[i * options->repeat + round]);
+	return error;
+}
+
+int command_run(int argc, char **argv)
+{
+	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
+	static char name[] = "vfioboost run";
+	struct options options = {.repeat = 1};
+	struct results results = {.guest = &options.guest};
+	struct session *sessions;
+	bool written;
+
+	argv[0] = name;
+	argp_parse(&argp, argc, argv, 0, NULL, &options);
+	if (!options.mode_count)
+		options.modes[options.mode_count++] = MODE_BOOST;
+	results.repeat = options.repeat;
+	sessions = calloc(options.mode_count * options.repeat, sizeof(*sessions));
+	if (!sessions || run_all(&options, sessions)) {
+		free(sessions);
+		return EXIT_FAILED;
+	}
+	for (size_t i = 0; i < options.mode_count; i++) {
+		results.has[options.modes[i]] = true;
+		results.modes[options.modes[i]] =
+			report_median(&sessions[i * options.repeat], options.repeat);
+	}
+	free(sessions);
+	written = options.json ? report_json(&results) : report_table(&results);
+	if (!written)
+		perror("vfioboost: cannot write the results");
+	return written ? EXIT_OK : EXIT_FAILED;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+#include "session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "phases.h"
+#include "progress.h"
+
+#define GIB (UINT64_C(1) << 30)
+
+/* Where a PC's guest has memory: below the hole for 32-bit devices, and from 4 GiB on. */
+#define LOW_BYTES  (3 * GIB)
+#define HIGH_START (4 * GIB)
+#define MAX_RANGES 2
+
+const char *const mode_names[MODE_COUNT] = {"boost", "vmm", "serial", "alone"};
+
+/* What exists while a guest runs. */
+struct running {
+	const struct guest *guest;
+	struct vfb_ctx *ctx;
+	struct vfb_subscription *subscription;
+	struct vfb_space *space;
+	struct vfb_memory *memories[MAX_RANGES];
+	struct vfb_range ranges[MAX_RANGES];
+	size_t range_count;
+	struct vfb_device_request requests[MAX_DEVICES];
+	struct vfb_device *devices[MAX_DEVICES];
+};
+
+static const struct vfb_batch_opts one_after_another = {
+	.size = sizeof(struct vfb_batch_opts),
+	.width = 1,
+};
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec * 1e-9;
+}
+
+static int failed(int error)
+{
+	if (error)
+		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
+	return error;
+}
+
+static int create_memory(struct running *running, uint64_t bytes, uint64_t iova)
+{
+	const struct guest *guest = running->guest;
+	struct vfb_memory_opts opts = {
+		.size = sizeof(opts),
+		.bytes = bytes,
+		.page_size = guest->page_size,
+		.kind = guest->kind,
+		.policy = guest->node_count ? VFB_NUMA_BIND : VFB_NUMA_DEFAULT,
+		.nodes = guest->nodes,
+		.node_count = guest->node_count,
+	};
+	size_t i = running->range_count;
+	int error;
+
+	error = failed(vfb_memory_create(running->ctx, &opts, &running->memories[i]));
+	if (error)
+		return error;
+	running->ranges[i] = (struct vfb_range){
+		.memory = running->memories[i],
+		.bytes = bytes,
+		.iova = iova,
+	};
+	running->range_count++;
+	return 0;
+}
+
+/* Everything that takes no time to speak of. */
+static int create(struct running *running, enum mode mode, struct phases *phases)
+{
+	const struct guest *guest = running->guest;
+	struct vfb_ctx_opts ctx_opts = VFB_CTX_OPTS_INIT;
+	struct vfb_space_opts space_opts = VFB_SPACE_OPTS_INIT;
+	uint64_t low = guest->bytes < LOW_BYTES ? guest->bytes : LOW_BYTES;
+	int error;
+
+	ctx_opts.threads = mode == MODE_SERIAL ? 1 : guest->threads;
+	space_opts.backend = guest->backend;
+	error = failed(vfb_ctx_create(&ctx_opts, &running->ctx));
+	if (!error && phases)
+		error = failed(vfb_subscribe(running->ctx, phases_note, phases,
+					     &running->subscription));
+	if (!error && guest->device_count)
+		error = failed(vfb_space_create(running->ctx, &space_opts, &running->space));
+	if (!error)
+		error = create_memory(running, low, 0);
+	if (!error && guest->bytes > low)
+		error = create_memory(running, guest->bytes - low, HIGH_START);
+	for (size_t i = 0; i < guest->device_count; i++)
+		running->requests[i].address = guest->devices[i];
+	return error;
+}
+
+static void destroy(struct running *running)
+{
+	vfb_devices_close(running->devices, running->guest->device_count, NULL);
+	failed(vfb_space_destroy(running->space));
+	for (size_t i = 0; i < running->range_count; i++)
+		failed(vfb_memory_destroy(running->memories[i]));
+	vfb_unsubscribe(running->subscription);
+	failed(vfb_ctx_destroy(running->ctx));
+}
+
+static void take_devices(struct running *running)
+{
+	for (size_t i = 0; i < running->guest->device_count; i++)
+		running->devices[i] = running->requests[i].device;
+}
+
+static int populate(struct running *running)
+{
+	struct vfb_job *job = NULL;
+	int error;
+
+	error = failed(vfb_memory_populate_start(running->memories, running->range_count, &job));
+	return error ? error : progress_wait("populating", &job, 1);
+}
+
+static int map(struct running *running, const struct vfb_batch_opts *opts)
+{
+	struct vfb_job *job = NULL;
+	int error;
+
+	error = failed(vfb_space_map_start(running->space, running->ranges, running->range_count,
+					   opts, &job));
+	return error ? error : progress_wait("mapping", &job, 1);
+}
+
+static int open_devices(struct running *running, const struct vfb_batch_opts *opts)
+{
+	struct vfb_job *job = NULL;
+	int error;
+
+	error = failed(vfb_devices_open_start(running->space, running->requests,
+					      running->guest->device_count, opts, &job));
+	if (!error)
+		error = progress_wait("opening", &job, 1);
+	take_devices(running);
+	return error;
+}
+
+static int start_in_turn(struct running *running, const struct vfb_batch_opts *opts)
+{
+	int error = populate(running);
+
+	if (!error && running->space)
+		error = open_devices(running, opts);
+	if (!error && running->space)
+		error = map(running, opts);
+	return error;
+}
+
+static int start_at_once(struct running *running)
+{
+	struct vfb_job *jobs[2] = {NULL, NULL};
+	int error, other;
+
+	if (!running->space)
+		return populate(running);
+	error = failed(vfb_devices_open_start(running->space, running->requests,
+					      running->guest->device_count, NULL, &jobs[0]));
+	if (!error)
+		error = failed(vfb_space_map_start(running->space, running->ranges,
+						   running->range_count, NULL, &jobs[1]));
+	other = progress_wait("starting", jobs, 2);
+	take_devices(running);
+	return error ? error : other;
+}
+
+static int unmap(struct running *running, const struct vfb_batch_opts *opts)
+{
+	return failed(vfb_space_unmap(running->space, running->ranges, running->range_count,
+				      opts));
+}
+
+static int close_devices(struct running *running, const struct vfb_batch_opts *opts)
+{
+	int error = failed(vfb_devices_close(running->devices, running->guest->device_count,
+					     opts));
+
+	memset(running->devices, 0, sizeof(running->devices));
+	return error;
+}
+
+static int stop_in_turn(struct running *running, const struct vfb_batch_opts *opts)
+{
+	int error, other;
+
+	if (!running->space)
+		return 0;
+	error = unmap(running, opts);
+	other = close_devices(running, opts);
+	return error ? error : other;
+}
+
+static int stop_at_once(struct running *running)
+{
+	struct vfb_job *jobs[2] = {NULL, NULL};
+	int error, other;
+
+	if (!running->space)
+		return 0;
+	error = failed(vfb_devices_close_start(running->devices, running->guest->device_count,
+					       NULL, &jobs[0]));
+	if (error)
+		return error;
+	memset(running->devices, 0, sizeof(running->devices));
+	error = failed(vfb_space_unmap_start(running->space, running->ranges, running->range_count,
+					     NULL, &jobs[1]));
+	other = progress_wait("stopping", jobs, 2);
+	return error ? error : other;
+}
+
+static int start(struct running *running, enum mode mode)
+{
+	if (mode == MODE_BOOST)
+		return start_at_once(running);
+	return start_in_turn(running, mode == MODE_ALONE ? NULL : &one_after_another);
+}
+
+static int stop(struct running *running, enum mode mode)
+{
+	if (mode == MODE_BOOST)
+		return stop_at_once(running);
+	return stop_in_turn(running, mode == MODE_ALONE ? NULL : &one_after_another);
+}
+
+/* What can be read while the guest runs. */
+static int describe(struct running *running, struct session *session)
+{
+	struct vfb_memory_info memory = VFB_MEMORY_INFO_INIT;
+	struct vfb_space_info space = VFB_SPACE_INFO_INIT;
+	uint64_t bytes[MAX_NODES];
+
+	if (running->space && failed(vfb_space_info(running->space, &space)))
+		return -1;
+	session->backend = space.backend;
+	for (size_t i = 0; i < running->range_count; i++) {
+		session->node_count = vfb_memory_nodes(running->memories[i], bytes, MAX_NODES);
+		if (session->node_count < 0)
+			return failed(session->node_count);
+		if (session->node_count > MAX_NODES)
+			session->node_count = MAX_NODES;
+		for (int node = 0; node < session->node_count; node++)
+			session->node_bytes[node] += bytes[node];
+		if (failed(vfb_memory_info(running->memories[i], &memory)))
+			return -1;
+		session->page_size = memory.page_size;
+	}
+	return 0;
+}
+
+static int summarize(struct phases *phases, struct session *session)
+{
+	session->open_s = phases_seconds(phases, VFB_PHASE_OPEN);
+	session->populate_s = phases_seconds(phases, VFB_PHASE_POPULATE);
+	session->map_s = phases_seconds(phases, VFB_PHASE_MAP);
+	session->unmap_s = phases_seconds(phases, VFB_PHASE_UNMAP);
+	session->close_s = phases_seconds(phases, VFB_PHASE_CLOSE);
+	session->map_calls = phases_count(phases, VFB_PHASE_MAP);
+	if (!phases->out_of_memory)
+		return 0;
+	fprintf(stderr, "vfioboost: out of memory while noting events\n");
+	return -ENOMEM;
+}
+
+int session_run(const struct guest *guest, enum mode mode, struct session *session)
+{
+	struct running running = {.guest = guest};
+	struct phases phases;
+	double begin = now();
+	int error;
+
+	*session = (struct session){0};
+	phases_init(&phases);
+	error = create(&running, mode, &phases);
+	if (!error)
+		error = start(&running, mode);
+	session->start_s = now() - begin;
+	if (!error)
+		error = describe(&running, session);
+	if (!error) {
+		begin = now();
+		error = stop(&running, mode);
+		session->stop_s = now() - begin;
+	}
+	destroy(&running);
+	if (!error)
+		error = summarize(&phases, session);
+	phases_free(&phases);
+	return error;
+}
+
+int session_warm_up(const struct guest *guest)
+{
+	struct guest memory_only = *guest;
+	struct running running = {.guest = &memory_only};
+	int error;
+
+	memory_only.device_count = 0;
+	error = create(&running, MODE_BOOST, NULL);
+	if (!error)
+		error = populate(&running);
+	destroy(&running);
+	return error;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include <stdbool.h>
+#include <vfioboost.h>
+
+/* How the parts of a start follow each other. */
+enum mode {
+	/* Everything at once. */
+	MODE_BOOST,
+	/* As the best VMMs do: populate in threads, then open each device, then map each range. */
+	MODE_VMM,
+	/* The same with one thread. */
+	MODE_SERIAL,
+	/* The parts of boost, each by itself. */
+	MODE_ALONE,
+	MODE_COUNT,
+};
+
+extern const char *const mode_names[MODE_COUNT];
+
+#define MAX_DEVICES 64
+#define MAX_NODES   64
+
+/* What the guest would have. */
+struct guest {
+	uint64_t bytes;
+	enum vfb_page_size page_size;
+	enum vfb_memory_kind kind;
+	enum vfb_backend backend;
+	unsigned int threads;
+	const char *devices[MAX_DEVICES];
+	size_t device_count;
+	/* The nodes its memory is bound to, none for any. */
+	unsigned int nodes[MAX_NODES];
+	size_t node_count;
+};
+
+/* How one start and stop went; times in seconds. */
+struct session {
+	double open_s, populate_s, map_s, start_s;
+	double unmap_s, close_s, stop_s;
+	size_t map_calls;
+	enum vfb_backend backend;
+	enum vfb_page_size page_size;
+	uint64_t node_bytes[MAX_NODES];
+	int node_count;
+};
+
+/* Starts and stops the guest once. 0, or an error that has been printed. */
+int session_run(const struct guest *guest, enum mode mode, struct session *session);
+
+/*
+ * Populates the guest's memory once and gives it back. A virtual machine's first touch of memory
+ * is the hypervisor's cost: without this, the first mode would pay it for the others.
+ */
+int session_warm_up(const struct guest *guest);
+
+#endif
