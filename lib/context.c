@@ -54,7 +54,8 @@ int vfb_ctx_destroy(struct vfb_ctx *ctx)
 	if (objects)
 		return vfb_fail(-EBUSY,
 				"%u spaces, memories, jobs or subscriptions of the context still "
-				"exist: destroy them first", objects);
+				"exist: destroy them first",
+				objects);
 	vfb_engine_destroy(ctx->engine);
 	vfb_observer_destroy(&ctx->observer);
 	free(ctx);
@@ -70,13 +71,12 @@ int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opt
 	if (error)
 		return error;
 	if (known->flags & ~VFB_BATCH_BEST_EFFORT)
-		return vfb_fail(-EINVAL, "batch flags 0x%x are unknown: 0x%x is",
-				known->flags, VFB_BATCH_BEST_EFFORT);
+		return vfb_fail(-EINVAL, "batch flags 0x%x are unknown: 0x%x is", known->flags,
+				VFB_BATCH_BEST_EFFORT);
 	return 0;
 }
 
-int vfb_subscribe(struct vfb_ctx *ctx, vfb_event_fn fn, void *data,
-		  struct vfb_subscription **out)
+int vfb_subscribe(struct vfb_ctx *ctx, vfb_event_fn fn, void *data, struct vfb_subscription **out)
 {
 	int error = vfb_observer_subscribe(&ctx->observer, fn, data, out);
 

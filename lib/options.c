@@ -14,14 +14,17 @@ static int check_size(const void *given, size_t bytes)
 
 	memcpy(&size, given, sizeof(size));
 	if (size < sizeof(size))
-		return vfb_fail(-EINVAL, "the size of a struct is %zu: set it to sizeof() of the "
-					 "struct, or use its _INIT macro", size);
+		return vfb_fail(-EINVAL,
+				"the size of a struct is %zu: set it to sizeof() of the "
+				"struct, or use its _INIT macro",
+				size);
 	for (size_t i = bytes; i < size; i++)
 		if (byte[i])
-			return vfb_fail(-E2BIG,
-					"a struct of %zu bytes has a field set beyond the %zu bytes "
-					"that version %s knows: use a newer library",
-					size, bytes, vfb_version());
+			return vfb_fail(
+				-E2BIG,
+				"a struct of %zu bytes has a field set beyond the %zu bytes "
+				"that version %s knows: use a newer library",
+				size, bytes, vfb_version());
 	return 0;
 }
 

@@ -35,6 +35,11 @@ extern "C" {
 #define VFB_API
 #endif
 
+/** The initial value of a struct that begins with its size: the rest is zero. */
+/* clang-format off */
+#define VFB_SIZED(type) {.size = sizeof(type)}
+/* clang-format on */
+
 /** The version of the interface that these headers describe. */
 #define VFB_VERSION_MAJOR 0
 #define VFB_VERSION_MINOR 1
@@ -53,7 +58,7 @@ struct vfb_ctx_opts {
 	unsigned int threads;
 };
 
-#define VFB_CTX_OPTS_INIT {.size = sizeof(struct vfb_ctx_opts)}
+#define VFB_CTX_OPTS_INIT VFB_SIZED(struct vfb_ctx_opts)
 
 /**
  * Creates a context and starts its workers.
@@ -103,7 +108,7 @@ struct vfb_batch_opts {
 	uint32_t flags;
 };
 
-#define VFB_BATCH_OPTS_INIT {.size = sizeof(struct vfb_batch_opts)}
+#define VFB_BATCH_OPTS_INIT VFB_SIZED(struct vfb_batch_opts)
 
 /**
  * Keep the entries that succeeded when another fails. Without it a batch is all or nothing:

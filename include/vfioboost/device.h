@@ -46,7 +46,7 @@ struct vfb_device_info {
 	unsigned int regions, irqs;
 };
 
-#define VFB_DEVICE_INFO_INIT {.size = sizeof(struct vfb_device_info)}
+#define VFB_DEVICE_INFO_INIT VFB_SIZED(struct vfb_device_info)
 
 /** A part of a device: BARs 0 to 5, the ROM (6), configuration space (7), VGA (8). */
 struct vfb_region_info {
@@ -57,14 +57,14 @@ struct vfb_region_info {
 	uint32_t flags;
 };
 
-#define VFB_REGION_INFO_INIT {.size = sizeof(struct vfb_region_info)}
+#define VFB_REGION_INFO_INIT VFB_SIZED(struct vfb_region_info)
 
 #define VFB_REGION_CONFIG 7
 
 #define VFB_REGION_READ	 (1u << 0)
 #define VFB_REGION_WRITE (1u << 1)
 /** It can be mapped with vfb_region_map(). */
-#define VFB_REGION_MMAP	 (1u << 2)
+#define VFB_REGION_MMAP (1u << 2)
 
 /**
  * Opens devices in a space: reset by the kernel, and able to reach what is mapped in the space.
@@ -97,8 +97,7 @@ VFB_API int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_re
 				   struct vfb_job **out);
 
 /** Opens one device; as vfb_devices_open(). */
-VFB_API int vfb_device_open(struct vfb_space *space, const char *address,
-			    struct vfb_device **out);
+VFB_API int vfb_device_open(struct vfb_space *space, const char *address, struct vfb_device **out);
 
 /**
  * Closes devices: unmaps their regions, lets the kernel reset them, and frees them. NULL entries

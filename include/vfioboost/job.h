@@ -29,7 +29,7 @@ struct vfb_job_progress {
 	uint64_t bytes, bytes_done;
 };
 
-#define VFB_JOB_PROGRESS_INIT {.size = sizeof(struct vfb_job_progress)}
+#define VFB_JOB_PROGRESS_INIT VFB_SIZED(struct vfb_job_progress)
 
 /**
  * A file descriptor that becomes readable when the job has ended, for poll(2) and epoll(7).

@@ -67,7 +67,7 @@ struct vfb_memory_opts {
 	size_t node_count;
 };
 
-#define VFB_MEMORY_OPTS_INIT {.size = sizeof(struct vfb_memory_opts)}
+#define VFB_MEMORY_OPTS_INIT VFB_SIZED(struct vfb_memory_opts)
 
 struct vfb_memory_info {
 	size_t size;
@@ -84,7 +84,7 @@ struct vfb_memory_info {
 	uint64_t populated_bytes;
 };
 
-#define VFB_MEMORY_INFO_INIT {.size = sizeof(struct vfb_memory_info)}
+#define VFB_MEMORY_INFO_INIT VFB_SIZED(struct vfb_memory_info)
 
 /**
  * Creates memory. Nothing is populated; hugetlb pages are reserved in the pool, so that a pool

@@ -37,7 +37,7 @@ struct vfb_space_opts {
 	enum vfb_backend backend;
 };
 
-#define VFB_SPACE_OPTS_INIT {.size = sizeof(struct vfb_space_opts)}
+#define VFB_SPACE_OPTS_INIT VFB_SIZED(struct vfb_space_opts)
 
 struct vfb_space_info {
 	size_t size;
@@ -53,7 +53,7 @@ struct vfb_space_info {
 	uint64_t entries_left;
 };
 
-#define VFB_SPACE_INFO_INIT {.size = sizeof(struct vfb_space_info)}
+#define VFB_SPACE_INFO_INIT VFB_SIZED(struct vfb_space_info)
 
 /** A range of valid IOVAs, both ends included. */
 struct vfb_iova_range {
@@ -77,9 +77,9 @@ struct vfb_range {
 };
 
 /** Devices may read. */
-#define VFB_RANGE_READ	   (1u << 0)
+#define VFB_RANGE_READ (1u << 0)
 /** Devices may write. */
-#define VFB_RANGE_WRITE	   (1u << 1)
+#define VFB_RANGE_WRITE (1u << 1)
 /** The library chooses the IOVA, congruent to the address modulo the page size. */
 #define VFB_RANGE_ANY_IOVA (1u << 2)
 

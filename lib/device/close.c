@@ -85,7 +85,8 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 	if (error)
 		return error;
 	error = vfb_engine_reserve_sleepers(ctx->engine, known.width && known.width < present ?
-								 known.width : present);
+								 known.width :
+								 present);
 	if (error)
 		return error;
 	batch = calloc(1, sizeof(*batch));
@@ -125,8 +126,7 @@ void vfb_device_close(struct vfb_device *device)
 	detach(space, &pci);
 }
 
-int vfb_devices_close(struct vfb_device **devices, size_t count,
-		      const struct vfb_batch_opts *opts)
+int vfb_devices_close(struct vfb_device **devices, size_t count, const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
 	int error;

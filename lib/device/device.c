@@ -73,8 +73,7 @@ static int describe(struct vfb_device *device)
 	return device->mappings ? 0 : vfb_fail_memory();
 }
 
-int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci,
-			struct vfb_device **out)
+int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, struct vfb_device **out)
 {
 	struct vfb_device *device = calloc(1, sizeof(*device));
 	int error;

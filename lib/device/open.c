@@ -186,8 +186,10 @@ static int parse_requests(struct open_job *open, size_t *culprit)
 			return error;
 		for (size_t other = 0; other < i; other++)
 			if (!strcmp(items[other].pci.address, items[i].pci.address))
-				return vfb_fail(-EINVAL, "device %s is there twice, as entries %zu "
-							 "and %zu", items[i].pci.address, other, i);
+				return vfb_fail(-EINVAL,
+						"device %s is there twice, as entries %zu "
+						"and %zu",
+						items[i].pci.address, other, i);
 	}
 	return 0;
 }

@@ -29,8 +29,10 @@ int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS])
 				matches(text, "xxxxxx:xx:xx.o"));
 
 	if (!is_full && !(text && matches(text, "xx:xx.o")))
-		return vfb_fail(-EINVAL, "\"%.64s\" is not a PCI address: one looks like "
-					 "0000:01:00.0 or 01:00.0", text ? text : "");
+		return vfb_fail(-EINVAL,
+				"\"%.64s\" is not a PCI address: one looks like "
+				"0000:01:00.0 or 01:00.0",
+				text ? text : "");
 	snprintf(address, VFB_PCI_ADDRESS, "%s%s", is_full ? "" : "0000:", text);
 	for (char *c = address; *c; c++)
 		*c = tolower((unsigned char)*c);
@@ -83,10 +85,12 @@ static int find_group(const struct vfb_sys *sys, struct vfb_pci *pci)
 	int error = read_link(sys, pci->address, "iommu_group", group, sizeof(group));
 
 	if (error == -ENOENT)
-		return vfb_fail(-EOPNOTSUPP,
-				"device %s has no IOMMU group, since no IOMMU is in use: switch it on "
-				"in the firmware (VT-d, AMD-Vi, SMMU) and in the kernel "
-				"(intel_iommu=on)", pci->address);
+		return vfb_fail(
+			-EOPNOTSUPP,
+			"device %s has no IOMMU group, since no IOMMU is in use: switch it on "
+			"in the firmware (VT-d, AMD-Vi, SMMU) and in the kernel "
+			"(intel_iommu=on)",
+			pci->address);
 	if (error)
 		return vfb_fail_errno(error, "cannot read the IOMMU group of device %s",
 				      pci->address);
@@ -117,11 +121,12 @@ static int find_driver(const struct vfb_sys *sys, struct vfb_pci *pci)
 		return vfb_fail_errno(error, "cannot read %s", path);
 	if (pci->node[0] || strstr(driver, "vfio"))
 		return 0;
-	return vfb_fail(-ENXIO,
-			"device %s is bound to %s, not to vfio-pci: modprobe vfio-pci; echo vfio-pci "
-			"> " DEVICES "/%s/driver_override; unbind it from its driver; echo %s > "
-			"/sys/bus/pci/drivers_probe",
-			pci->address, driver[0] ? driver : "no driver", pci->address, pci->address);
+	return vfb_fail(
+		-ENXIO,
+		"device %s is bound to %s, not to vfio-pci: modprobe vfio-pci; echo vfio-pci "
+		"> " DEVICES "/%s/driver_override; unbind it from its driver; echo %s > "
+		"/sys/bus/pci/drivers_probe",
+		pci->address, driver[0] ? driver : "no driver", pci->address, pci->address);
 }
 
 static void find_numa_node(const struct vfb_sys *sys, struct vfb_pci *pci)

@@ -54,9 +54,11 @@ static int check_access(const struct vfb_device *device, unsigned int index, uin
 	if (error)
 		return error;
 	if (offset > region->size || bytes > region->size - offset)
-		return vfb_fail(-ERANGE, "region %u of device %s has %s, %zu bytes at offset 0x%"
-					 PRIx64 " are beyond it", index, device->pci.address,
-				vfb_size_text(region->size).text, bytes, offset);
+		return vfb_fail(-ERANGE,
+				"region %u of device %s has %s, %zu bytes at offset 0x%" PRIx64
+				" are beyond it",
+				index, device->pci.address, vfb_size_text(region->size).text, bytes,
+				offset);
 	if (!(region->flags & flag))
 		return vfb_fail(-ENOTSUP, "region %u of device %s cannot be %s", index,
 				device->pci.address,

@@ -91,8 +91,8 @@ static void free_map(struct vfb_job *job)
 	free(map);
 }
 
-static int allocate_job(struct vfb_space *space, size_t count,
-			const struct vfb_batch_opts *opts, struct map_job **out)
+static int allocate_job(struct vfb_space *space, size_t count, const struct vfb_batch_opts *opts,
+			struct map_job **out)
 {
 	struct map_job *map = calloc(1, sizeof(*map));
 	int error;

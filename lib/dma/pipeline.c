@@ -231,7 +231,8 @@ static int check_entries_left(struct map_job *map)
 			    vfb_fail(-ENOSPC,
 				     "%zu ranges are more than the %" PRIu64 " mappings that the "
 				     "kernel has left: map fewer, larger ranges, or raise "
-				     "dma_entry_limit of vfio_iommu_type1", map->count, left),
+				     "dma_entry_limit of vfio_iommu_type1",
+				     map->count, left),
 			    true);
 }
 

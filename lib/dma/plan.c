@@ -41,8 +41,10 @@ int vfb_plan_check(const struct vfb_space *space, const struct vfb_range *range,
 	struct name name = name_of(range, entry);
 
 	if (range->flags & ~KNOWN_FLAGS || range->reserved[0] || range->reserved[1])
-		return vfb_fail(-EINVAL, "%s has flags 0x%x or reserved fields set that this "
-					 "version does not know", name.text, range->flags);
+		return vfb_fail(-EINVAL,
+				"%s has flags 0x%x or reserved fields set that this "
+				"version does not know",
+				name.text, range->flags);
 	if (!memory)
 		return vfb_fail(-EINVAL, "%s has no memory", name.text);
 	if (memory->ctx != space->ctx)
@@ -50,12 +52,15 @@ int vfb_plan_check(const struct vfb_space *space, const struct vfb_range *range,
 	if (!range->bytes)
 		return vfb_fail(-EINVAL, "%s is empty: at least one page is needed", name.text);
 	if (range->offset > memory->bytes || range->bytes > memory->bytes - range->offset)
-		return vfb_fail(-EINVAL, "%s ends beyond its memory: offset 0x%" PRIx64
-					 ", the memory has %s", name.text, range->offset,
-				vfb_size_text(memory->bytes).text);
+		return vfb_fail(-EINVAL,
+				"%s ends beyond its memory: offset 0x%" PRIx64
+				", the memory has %s",
+				name.text, range->offset, vfb_size_text(memory->bytes).text);
 	if ((iova | range->offset | range->bytes) & (4 * KIB - 1))
-		return vfb_fail(-EINVAL, "%s at offset 0x%" PRIx64 " is not aligned to pages of "
-					 "4 KiB", name.text, range->offset);
+		return vfb_fail(-EINVAL,
+				"%s at offset 0x%" PRIx64 " is not aligned to pages of "
+				"4 KiB",
+				name.text, range->offset);
 	if (iova + (range->bytes - 1) < iova)
 		return vfb_fail(-EINVAL, "%s ends beyond 64 bits", name.text);
 	return 0;
@@ -80,8 +85,8 @@ static struct vfb_mapping begin_mapping(const struct vfb_range *range)
 	};
 }
 
-static int overlaps(const struct vfb_range *ranges, const struct vfb_range *range,
-		    const char *what, uint64_t iova)
+static int overlaps(const struct vfb_range *ranges, const struct vfb_range *range, const char *what,
+		    uint64_t iova)
 {
 	return vfb_fail(-EEXIST, "%s overlaps %s at IOVA 0x%" PRIx64,
 			name_of(range, range - ranges).text, what, iova);

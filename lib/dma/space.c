@@ -16,8 +16,7 @@ struct vfb_attached {
 	char address[];
 };
 
-int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts,
-		     struct vfb_space **out)
+int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, struct vfb_space **out)
 {
 	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
 	const struct vfb_iommu_ops *ops;
@@ -59,8 +58,9 @@ int vfb_space_destroy(struct vfb_space *space)
 	jobs = space->jobs;
 	pthread_mutex_unlock(&space->lock);
 	if (devices || jobs)
-		return vfb_fail(-EBUSY, devices ? "devices are open in the space: close them first" :
-						  "jobs map or unmap in the space: wait for them");
+		return vfb_fail(-EBUSY, devices ?
+						"devices are open in the space: close them first" :
+						"jobs map or unmap in the space: wait for them");
 	/* The kernel unmaps what is left together with the file. */
 	space->iommu->ops->destroy(space->iommu);
 	for (size_t i = 0; i < space->index.count; i++)
@@ -306,8 +306,7 @@ static void lose_domain(struct vfb_space *space)
 	pthread_mutex_unlock(&space->lock);
 }
 
-void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device,
-		      bool counted)
+void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted)
 {
 	struct vfb_attached **link, *attached;
 

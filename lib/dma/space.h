@@ -54,15 +54,15 @@ int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *dev
  * Detaches a device that was closed, or never opened. @counted: it was among those of
  * vfb_space_opening_end(). When the domain goes with it, waits for the jobs that use that.
  */
-void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device,
-		      bool counted);
+void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted);
 
 /* For jobs: true when it is decided already, else @waiter is called once. */
 bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter);
 void vfb_space_job_begin(struct vfb_space *space);
 void vfb_space_job_end(struct vfb_space *space);
 
-/* One map call; one unmap call, of as many mappings of the kernel as @entries. With their events. */
+/* One map call; one unmap call, of as many mappings of the kernel as @entries. With their events.
+ */
 int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uint64_t bytes,
 		      uint32_t flags);
 int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,

@@ -122,9 +122,10 @@ static int claim_entry(struct unmap_job *unmap, size_t entry)
 	size_t position = vfb_index_position(index, iova);
 
 	if (!range->bytes || last < iova)
-		return vfb_fail(-EINVAL, "entry %zu (IOVA 0x%" PRIx64 ", %s) is empty or ends "
-					 "beyond 64 bits", entry, iova,
-				vfb_size_text(range->bytes).text);
+		return vfb_fail(-EINVAL,
+				"entry %zu (IOVA 0x%" PRIx64 ", %s) is empty or ends "
+				"beyond 64 bits",
+				entry, iova, vfb_size_text(range->bytes).text);
 	for (;; position++) {
 		struct vfb_mapping *mapping = &index->mappings[position];
 
@@ -134,8 +135,10 @@ static int claim_entry(struct unmap_job *unmap, size_t entry)
 		if (mapping->iova < iova || mapping->bytes - 1 > last - iova)
 			return partly(range, entry, mapping);
 		if (mapping->state != VFB_MAPPING_DONE)
-			return vfb_fail(-EBUSY, "entry %zu: a job maps or unmaps what is at IOVA "
-						"0x%" PRIx64 " just now: wait for it", entry, iova);
+			return vfb_fail(-EBUSY,
+					"entry %zu: a job maps or unmaps what is at IOVA "
+					"0x%" PRIx64 " just now: wait for it",
+					entry, iova);
 		mapping->state = VFB_MAPPING_ENDING;
 		unmap->unmappings[unmap->unmapping_count++] =
 			(struct unmapping){.mapping = *mapping, .entry = entry};

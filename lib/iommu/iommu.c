@@ -80,17 +80,23 @@ int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
 	switch (fd) {
 	case -EACCES:
 	case -EPERM:
-		return vfb_fail(-EACCES, "no permission to open %s: run as root, or give the user "
-					 "that file (chown, or a udev rule)", path);
+		return vfb_fail(-EACCES,
+				"no permission to open %s: run as root, or give the user "
+				"that file (chown, or a udev rule)",
+				path);
 	case -ENOENT:
 	case -ENODEV:
 	case -ENXIO:
-		return vfb_fail(-ENOTSUP, "there is no %s: load the module of the kernel that makes "
-					  "it (vfio_iommu_type1, vfio-pci, iommufd), or use a kernel "
-					  "that has it", path);
+		return vfb_fail(-ENOTSUP,
+				"there is no %s: load the module of the kernel that makes "
+				"it (vfio_iommu_type1, vfio-pci, iommufd), or use a kernel "
+				"that has it",
+				path);
 	case -EBUSY:
-		return vfb_fail(-EBUSY, "%s is in use by another process or another space: end "
-					"that first (fuser -v %s)", path, path);
+		return vfb_fail(-EBUSY,
+				"%s is in use by another process or another space: end "
+				"that first (fuser -v %s)",
+				path, path);
 	}
 	if (fd < 0)
 		return vfb_fail_errno(fd, "cannot open %s", path);
@@ -104,13 +110,17 @@ int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, uint64_t iova, ui
 
 	if (error == -ENOMEM && !sys->memlock_limit(sys, &limit) && limit != UINT64_MAX)
 		return vfb_fail(error,
-				"mapping %s at IOVA 0x%" PRIx64 " needs RLIMIT_MEMLOCK to cover all "
+				"mapping %s at IOVA 0x%" PRIx64
+				" needs RLIMIT_MEMLOCK to cover all "
 				"that is mapped, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or "
-				"grant CAP_IPC_LOCK", size.text, iova, vfb_size_text(limit).text);
+				"grant CAP_IPC_LOCK",
+				size.text, iova, vfb_size_text(limit).text);
 	if (error == -ENOSPC)
 		return vfb_fail(error,
-				"mapping %s at IOVA 0x%" PRIx64 ": the kernel's limit of mappings is "
+				"mapping %s at IOVA 0x%" PRIx64
+				": the kernel's limit of mappings is "
 				"reached: map fewer, larger ranges, or raise dma_entry_limit of "
-				"vfio_iommu_type1", size.text, iova);
+				"vfio_iommu_type1",
+				size.text, iova);
 	return vfb_fail_errno(error, "cannot map %s at IOVA 0x%" PRIx64, size.text, iova);
 }

@@ -63,8 +63,9 @@ static int iommufd_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device
 	(void)iommu;
 	if (device->node[0])
 		return 0;
-	return vfb_fail(-ENOTSUP, "device %s has no node below /dev/vfio/devices: iommufd needs "
-				  "Linux 6.6 or later with CONFIG_VFIO_DEVICE_CDEV, use type1",
+	return vfb_fail(-ENOTSUP,
+			"device %s has no node below /dev/vfio/devices: iommufd needs "
+			"Linux 6.6 or later with CONFIG_VFIO_DEVICE_CDEV, use type1",
 			device->address);
 }
 
@@ -86,9 +87,10 @@ static int attach_ioas(struct iommufd *iommufd, int fd, const char *address)
 
 	error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
 	if (error == -EADDRINUSE)
-		return vfb_fail(error, "device %s cannot use some of the IOVAs that are mapped "
-				       "(see /sys/bus/pci/devices/%s/iommu_group/reserved_regions): "
-				       "open it before mapping, and map elsewhere",
+		return vfb_fail(error,
+				"device %s cannot use some of the IOVAs that are mapped "
+				"(see /sys/bus/pci/devices/%s/iommu_group/reserved_regions): "
+				"open it before mapping, and map elsewhere",
 				address, address);
 	if (error)
 		return vfb_fail_errno(error, "cannot attach device %s to the I/O address space",
@@ -117,13 +119,16 @@ static int iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_d
 		break;
 	case -EBUSY:  /* opened through its group */
 	case -EINVAL: /* bound already: vfio_df_open() */
-		error = vfb_fail(-EBUSY, "device %s is in use by another process or another space: "
-					 "end that first (fuser -v %s)", device->address, path);
+		error = vfb_fail(-EBUSY,
+				 "device %s is in use by another process or another space: "
+				 "end that first (fuser -v %s)",
+				 device->address, path);
 		break;
 	case -EPERM: /* iommu_device_claim_dma_owner() */
-		vfb_fail(error, "the IOMMU group %d of device %s is not viable: bind all of its "
-				"devices to vfio-pci, or to no driver, and open all of them in one "
-				"space (see /sys/kernel/iommu_groups/%d/devices)",
+		vfb_fail(error,
+			 "the IOMMU group %d of device %s is not viable: bind all of its "
+			 "devices to vfio-pci, or to no driver, and open all of them in one "
+			 "space (see /sys/kernel/iommu_groups/%d/devices)",
 			 device->group, device->address, device->group);
 		break;
 	default:
@@ -135,8 +140,8 @@ static int iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_d
 	return error;
 }
 
-static int iommufd_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ranges,
-			    size_t *count, uint64_t *alignment, uint64_t *entries_left)
+static int iommufd_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ranges, size_t *count,
+			    uint64_t *alignment, uint64_t *entries_left)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 	struct vfb_iommu_ioas_iova_ranges query = {.size = sizeof(query), .ioas_id = iommufd->ioas};

@@ -38,8 +38,10 @@ static int check_container(const struct vfb_sys *sys, int fd)
 	int version = sys->ioctl(sys, fd, VFIO_GET_API_VERSION, NULL);
 
 	if (version != VFIO_API_VERSION)
-		return vfb_fail(-ENOTSUP, "VFIO of this kernel has interface version %d, %d is "
-					  "needed", version, VFIO_API_VERSION);
+		return vfb_fail(-ENOTSUP,
+				"VFIO of this kernel has interface version %d, %d is "
+				"needed",
+				version, VFIO_API_VERSION);
 	if (sys->ioctl(sys, fd, VFIO_CHECK_EXTENSION, (void *)VFIO_TYPE1v2_IOMMU) != 1)
 		return vfb_fail(-ENOTSUP, "VFIO of this kernel has no type1 IOMMU: load the module "
 					  "vfio_iommu_type1 (CONFIG_VFIO_IOMMU_TYPE1)");
@@ -106,9 +108,10 @@ static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_devi
 		return vfb_fail_errno(error, "cannot read the state of IOMMU group %d",
 				      device->group);
 	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
-		return vfb_fail(-EPERM, "the IOMMU group %d of device %s is not viable: bind all of "
-					"its devices to vfio-pci, or to no driver (see "
-					"/sys/kernel/iommu_groups/%d/devices)",
+		return vfb_fail(-EPERM,
+				"the IOMMU group %d of device %s is not viable: bind all of "
+				"its devices to vfio-pci, or to no driver (see "
+				"/sys/kernel/iommu_groups/%d/devices)",
 				device->group, device->address, device->group);
 	error = sys->ioctl(sys, fd, VFIO_GROUP_SET_CONTAINER, &type1->fd);
 	if (error)
@@ -118,9 +121,10 @@ static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_devi
 		return 0;
 	error = sys->ioctl(sys, type1->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU);
 	if (error == -EPERM)
-		return vfb_fail(error, "the IOMMU of device %s does not isolate its interrupts: "
-				       "switch interrupt remapping on, or set "
-				       "vfio_iommu_type1.allow_unsafe_interrupts=1",
+		return vfb_fail(error,
+				"the IOMMU of device %s does not isolate its interrupts: "
+				"switch interrupt remapping on, or set "
+				"vfio_iommu_type1.allow_unsafe_interrupts=1",
 				device->address);
 	if (error)
 		return vfb_fail_errno(error, "cannot make the IOMMU domain of device %s",
@@ -225,8 +229,8 @@ static const void *find_capability(const struct vfio_iommu_type1_info *info, uin
 	uint32_t offset = info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0;
 
 	while (offset && offset + sizeof(struct vfio_info_cap_header) <= info->argsz) {
-		const struct vfio_info_cap_header *header =
-			(const void *)((const char *)info + offset);
+		const struct vfio_info_cap_header *header = (const void *)((const char *)info +
+									   offset);
 
 		if (header->id == id)
 			return header;

@@ -57,8 +57,7 @@ static int reserve_addresses(struct vfb_memory *memory, uint64_t page_bytes)
 	}
 	memory->reservation_bytes = memory->bytes + align;
 	error = sys->mmap(sys, NULL, memory->reservation_bytes, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
-			  &memory->reservation);
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &memory->reservation);
 	if (error)
 		return vfb_fail_errno(error, "cannot reserve %s of addresses",
 				      vfb_size_text(memory->reservation_bytes).text);
@@ -121,8 +120,7 @@ static void give_back(struct vfb_memory *memory)
 	memory->fd = -1;
 }
 
-static int make(struct vfb_memory *memory, enum vfb_memory_kind kind,
-		enum vfb_page_size page_size)
+static int make(struct vfb_memory *memory, enum vfb_memory_kind kind, enum vfb_page_size page_size)
 {
 	uint64_t page_bytes = vfb_page_bytes(page_size);
 	int error = 0;
@@ -260,9 +258,11 @@ int vfb_memory_destroy(struct vfb_memory *memory)
 		return 0;
 	users = atomic_load(&memory->users);
 	if (users)
-		return vfb_fail(-EBUSY,
-				"%u ranges of the memory are mapped, or jobs work on it: unmap them "
-				"first", users);
+		return vfb_fail(
+			-EBUSY,
+			"%u ranges of the memory are mapped, or jobs work on it: unmap them "
+			"first",
+			users);
 	ctx = memory->ctx;
 	release(memory);
 	atomic_fetch_sub(&ctx->objects, 1);

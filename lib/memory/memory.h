@@ -60,8 +60,8 @@ int vfb_memory_node(const struct vfb_memory *memory, uint64_t piece);
  * Populates a part, page aligned, in steps. Ends early, with -ECANCELED and no text, when @job is
  * stopped.
  */
-int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
-			      int node, struct vfb_job *job);
+int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
+			      struct vfb_job *job);
 
 /* Whether the library has populated all of that part. */
 bool vfb_memory_is_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);

@@ -37,8 +37,9 @@ static int too_few(uint64_t needed, uint64_t available, uint64_t page_bytes, uin
 {
 	return vfb_fail(-ENOMEM,
 			"%s need %" PRIu64 " hugepages of %s, %" PRIu64 " are free%s: raise %s or "
-			"take smaller pages", vfb_size_text(bytes).text, needed,
-			vfb_size_text(page_bytes).text, available, where, file);
+			"take smaller pages",
+			vfb_size_text(bytes).text, needed, vfb_size_text(page_bytes).text,
+			available, where, file);
 }
 
 /* Bound memory takes pages of its nodes only; mmap() looks at the sum of all nodes. */
@@ -70,8 +71,9 @@ static int check_pool(const struct vfb_sys *sys, const struct vfb_memory *memory
 	snprintf(path, sizeof(path), "%s/hugepages-%" PRIu64 "kB/nr_hugepages", folder,
 		 page_bytes / KIB);
 	if (vfb_sys_read_file(sys, path, text, sizeof(text)) < 0)
-		return vfb_fail(-ENOTSUP, "the kernel has no hugepages of %s (%s): CPU, kernel "
-					  "configuration and default_hugepagesz decide",
+		return vfb_fail(-ENOTSUP,
+				"the kernel has no hugepages of %s (%s): CPU, kernel "
+				"configuration and default_hugepagesz decide",
 				vfb_size_text(page_bytes).text, path);
 	available = read_count(sys, folder, page_bytes, "free_hugepages");
 	reserved = read_count(sys, folder, page_bytes, "resv_hugepages");
@@ -104,8 +106,7 @@ int vfb_page_size_check(const struct vfb_sys *sys, const struct vfb_memory *memo
 
 	if (memory->bytes % page_bytes)
 		return vfb_fail(-EINVAL, "a size of %s is not a multiple of the page size, %s",
-				vfb_size_text(memory->bytes).text,
-				vfb_size_text(page_bytes).text);
+				vfb_size_text(memory->bytes).text, vfb_size_text(page_bytes).text);
 	if (page_bytes > 4 * KIB)
 		return check_pool(sys, memory, page_bytes);
 	return page_size == VFB_PAGE_THP ? check_thp(sys, memory) : 0;

@@ -14,7 +14,9 @@ int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opt
 	if (opts->policy > VFB_NUMA_PREFERRED)
 		return vfb_fail(-EINVAL, "NUMA policy %d is unknown", (int)opts->policy);
 	if ((opts->policy == VFB_NUMA_DEFAULT) != (opts->node_count == 0))
-		return vfb_fail(-EINVAL, opts->node_count ?
+		return vfb_fail(
+			-EINVAL,
+			opts->node_count ?
 				"nodes were given, but no NUMA policy that says how to use them" :
 				"the NUMA policy needs nodes, none was given");
 	if (opts->policy == VFB_NUMA_PREFERRED && opts->node_count > 1)
@@ -50,8 +52,9 @@ int vfb_memory_apply_policy(struct vfb_memory *memory)
 	error = sys->mbind(sys, memory->address, memory->bytes, modes[memory->policy],
 			   memory->nodes, memory->node_count);
 	if (error)
-		return vfb_fail_errno(error, "cannot set the NUMA policy of %s (a node without "
-					     "memory, or outside of the process's cpuset?)",
+		return vfb_fail_errno(error,
+				      "cannot set the NUMA policy of %s (a node without "
+				      "memory, or outside of the process's cpuset?)",
 				      vfb_size_text(memory->bytes).text);
 	return 0;
 }

@@ -45,8 +45,8 @@ static int explain(const struct vfb_memory *memory, int error, int node)
 	case -ENOMEM:
 		return vfb_fail(-ENOMEM,
 				"out of free pages of %s%s while populating %s: see %s, and the "
-				"limits of the cgroup", pages.text, where,
-				vfb_size_text(memory->bytes).text,
+				"limits of the cgroup",
+				pages.text, where, vfb_size_text(memory->bytes).text,
 				memory->page_bytes > 4 * KIB ? "nr_hugepages" : "/proc/meminfo");
 	case -EHWPOISON:
 		return vfb_fail(error, "a page of %s%s has a memory error: see the kernel log",
@@ -93,8 +93,8 @@ static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t e
 	return 0;
 }
 
-int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
-			      int node, struct vfb_job *job)
+int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
+			      struct vfb_job *job)
 {
 	struct vfb_observer *observer = &memory->ctx->observer;
 	uint64_t begin = vfb_observe_begin(observer);
@@ -112,8 +112,7 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 	return error && error != -ECANCELED ? explain(memory, error, node) : error;
 }
 
-uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t bytes,
-				unsigned int width)
+uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t bytes, unsigned int width)
 {
 	uint64_t align = vfb_memory_granule(memory), piece;
 

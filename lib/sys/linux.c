@@ -42,8 +42,8 @@ static ssize_t linux_pread(UNUSED const struct vfb_sys *sys, int fd, void *buf, 
 	return done < 0 ? -errno : done;
 }
 
-static ssize_t linux_pwrite(UNUSED const struct vfb_sys *sys, int fd, const void *buf,
-			    size_t bytes, off_t offset)
+static ssize_t linux_pwrite(UNUSED const struct vfb_sys *sys, int fd, const void *buf, size_t bytes,
+			    off_t offset)
 {
 	ssize_t done;
 

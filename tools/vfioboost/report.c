@@ -46,8 +46,8 @@ struct session report_median(const struct session *sessions, size_t count)
 		for (size_t s = 0; s < count; s++)
 			values[s] = time_of(&sessions[s], i);
 		qsort(values, count, sizeof(*values), by_value);
-		*(double *)((char *)&median + times[i].offset) =
-			(values[(count - 1) / 2] + values[count / 2]) / 2;
+		*(double *)((char *)&median +
+			    times[i].offset) = (values[(count - 1) / 2] + values[count / 2]) / 2;
 	}
 	free(values);
 	return median;

@@ -198,8 +198,8 @@ int command_run(int argc, char **argv)
 	}
 	for (size_t i = 0; i < options.mode_count; i++) {
 		results.has[options.modes[i]] = true;
-		results.modes[options.modes[i]] =
-			report_median(&sessions[i * options.repeat], options.repeat);
+		results.modes[options.modes[i]] = report_median(&sessions[i * options.repeat],
+								options.repeat);
 	}
 	free(sessions);
 	written = options.json ? report_json(&results) : report_table(&results);

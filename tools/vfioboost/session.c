@@ -91,8 +91,8 @@ static int create(struct running *running, enum mode mode, struct phases *phases
 	space_opts.backend = guest->backend;
 	error = failed(vfb_ctx_create(&ctx_opts, &running->ctx));
 	if (!error && phases)
-		error = failed(vfb_subscribe(running->ctx, phases_note, phases,
-					     &running->subscription));
+		error = failed(
+			vfb_subscribe(running->ctx, phases_note, phases, &running->subscription));
 	if (!error && guest->device_count)
 		error = failed(vfb_space_create(running->ctx, &space_opts, &running->space));
 	if (!error)
@@ -182,14 +182,12 @@ static int start_at_once(struct running *running)
 
 static int unmap(struct running *running, const struct vfb_batch_opts *opts)
 {
-	return failed(vfb_space_unmap(running->space, running->ranges, running->range_count,
-				      opts));
+	return failed(vfb_space_unmap(running->space, running->ranges, running->range_count, opts));
 }
 
 static int close_devices(struct running *running, const struct vfb_batch_opts *opts)
 {
-	int error = failed(vfb_devices_close(running->devices, running->guest->device_count,
-					     opts));
+	int error = failed(vfb_devices_close(running->devices, running->guest->device_count, opts));
 
 	memset(running->devices, 0, sizeof(running->devices));
 	return error;
@@ -213,8 +211,8 @@ static int stop_at_once(struct running *running)
 
 	if (!running->space)
 		return 0;
-	error = failed(vfb_devices_close_start(running->devices, running->guest->device_count,
-					       NULL, &jobs[0]));
+	error = failed(vfb_devices_close_start(running->devices, running->guest->device_count, NULL,
+					       &jobs[0]));
 	if (error)
 		return error;
 	memset(running->devices, 0, sizeof(running->devices));
