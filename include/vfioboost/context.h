@@ -25,6 +25,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** The initial value of a struct that begins with its size: the rest is zero. */
+#ifdef __cplusplus
+template <typename T> static inline T vfb_sized()
+{
+	T value = {};
+
+	value.size = sizeof(T);
+	return value;
+}
+#define VFB_SIZED(type) vfb_sized<type>()
+#else
+/* clang-format off */
+#define VFB_SIZED(type) {.size = sizeof(type)}
+/* clang-format on */
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -34,11 +50,6 @@ extern "C" {
 #else
 #define VFB_API
 #endif
-
-/** The initial value of a struct that begins with its size: the rest is zero. */
-/* clang-format off */
-#define VFB_SIZED(type) {.size = sizeof(type)}
-/* clang-format on */
 
 /** The version of the interface that these headers describe. */
 #define VFB_VERSION_MAJOR 0

@@ -169,7 +169,9 @@ static int populate_piece(struct piece *piece)
 	struct vfb_range *range = piece->entry->range;
 	uint64_t offset = range->offset + piece->offset;
 
-	if (vfb_memory_is_populated(range->memory, offset, piece->bytes))
+	/* It may have waited for the gate. */
+	if (piece->state == PIECE_POPULATED ||
+	    vfb_memory_is_populated(range->memory, offset, piece->bytes))
 		return 0;
 	return vfb_memory_populate_range(range->memory, offset, piece->bytes, piece->node,
 					 &piece->owner->job);
