@@ -33,6 +33,24 @@ void vfb_device_batch_free(struct vfb_device_batch *batch)
 	batch->chains = NULL;
 }
 
+int vfb_device_batch_reserve(struct vfb_device_batch *batch)
+{
+	unsigned int wanted = batch->count ? batch->count : 1;
+	int error;
+
+	if (batch->width && batch->width < wanted)
+		wanted = batch->width;
+	error = vfb_engine_reserve_sleepers(batch->ctx->engine, wanted);
+	if (!error)
+		batch->sleepers = wanted;
+	return error;
+}
+
+void vfb_device_batch_release(struct vfb_device_batch *batch)
+{
+	vfb_engine_release_sleepers(batch->ctx->engine, batch->sleepers);
+}
+
 static struct vfb_device_chain *find_chain(struct vfb_device_batch *batch,
 					   const struct vfb_device_item *item)
 {

@@ -37,6 +37,7 @@ struct vfb_device_batch {
 	struct vfb_device_chain *chains;
 	size_t chain_count;
 	unsigned int width;
+	unsigned int sleepers;
 	void (*visit)(struct vfb_device_batch *batch, struct vfb_device_item *item);
 	atomic_size_t next_chain;
 };
@@ -49,10 +50,14 @@ int vfb_device_batch_init(struct vfb_device_batch *batch, struct vfb_ctx *ctx, s
 			  unsigned int width);
 void vfb_device_batch_free(struct vfb_device_batch *batch);
 
+/* Sees to it that there are threads for it to sleep in, until it ends. */
+int vfb_device_batch_reserve(struct vfb_device_batch *batch);
+void vfb_device_batch_release(struct vfb_device_batch *batch);
+
 /* Sorts the items without an error into chains. */
 void vfb_device_batch_chain(struct vfb_device_batch *batch);
 
-/* Visits every chained item; each task holds the job. At least one sleeper must be reserved. */
+/* Visits every chained item; each task holds the job. */
 void vfb_device_batch_run(struct vfb_device_batch *batch,
 			  void (*visit)(struct vfb_device_batch *batch,
 					struct vfb_device_item *item));

@@ -29,6 +29,7 @@ static bool finish_close(struct vfb_job *job)
 
 	for (size_t i = 0; i < batch->count; i++)
 		detach(batch->items[i].space, &batch->items[i].pci);
+	vfb_device_batch_release(batch);
 	return true;
 }
 
@@ -84,11 +85,6 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 	error = vfb_batch_opts_read(&known, opts);
 	if (error)
 		return error;
-	error = vfb_engine_reserve_sleepers(ctx->engine, known.width && known.width < present ?
-								 known.width :
-								 present);
-	if (error)
-		return error;
 	batch = calloc(1, sizeof(*batch));
 	if (!batch)
 		return vfb_fail_memory();
@@ -97,6 +93,12 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 	error = vfb_device_batch_init(batch, ctx, present, known.width);
 	if (error) {
 		free(batch);
+		return error;
+	}
+	error = vfb_device_batch_reserve(batch);
+	if (error) {
+		vfb_job_fini(&batch->job);
+		free_close(&batch->job);
 		return error;
 	}
 	for (size_t i = 0, item = 0; i < count; i++)

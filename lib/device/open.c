@@ -140,6 +140,8 @@ static void finish_items(struct open_job *open)
 		report(open, item);
 	}
 	atomic_store(&open->batch.job.entries_done, open->batch.count);
+	vfb_device_batch_release(&open->batch);
+	vfb_space_opening_finish(open->space);
 }
 
 static bool finish_open(struct vfb_job *job)
@@ -196,15 +198,13 @@ static int parse_requests(struct open_job *open, size_t *culprit)
 
 static int prepare(struct open_job *open, size_t count, const struct vfb_batch_opts *opts)
 {
-	struct vfb_ctx *ctx = open->space->ctx;
-	unsigned int sleepers = opts->width && opts->width < count ? opts->width : count;
 	size_t culprit;
 	int error;
 
 	open->batch.job.finish = finish_open;
 	open->batch.job.free = free_open;
 	open->batch.job.cancellable = true;
-	error = vfb_device_batch_init(&open->batch, ctx, count, opts->width);
+	error = vfb_device_batch_init(&open->batch, open->space->ctx, count, opts->width);
 	if (error)
 		return error;
 	for (size_t i = 0; i < count; i++) {
@@ -215,7 +215,7 @@ static int prepare(struct open_job *open, size_t count, const struct vfb_batch_o
 	if (error)
 		open->requests[culprit].status = error;
 	else
-		error = vfb_engine_reserve_sleepers(ctx->engine, sleepers ? sleepers : 1);
+		error = vfb_device_batch_reserve(&open->batch);
 	if (error)
 		vfb_job_fini(&open->batch.job);
 	return error;

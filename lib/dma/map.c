@@ -31,36 +31,40 @@ static int unmap_entry(struct map_job *map, struct entry *entry)
 	return error;
 }
 
+/* What the index says of an entry that is decided; @backed: the kernel has it, or some of it. */
+static void set_mapping(struct map_job *map, struct entry *entry, enum vfb_mapping_state state,
+			bool backed)
+{
+	struct vfb_space *space = map->space;
+	struct vfb_mapping *mapping;
+
+	pthread_mutex_lock(&space->lock);
+	mapping = vfb_index_find(&space->index, entry->range->iova);
+	mapping->state = state;
+	mapping->backed = backed;
+	mapping->entries = entry->calls;
+	/* What was undone in part can only be unmapped as a whole. */
+	mapping->piece = map->serial || entry->range->status ? mapping->bytes : entry->piece_bytes;
+	pthread_mutex_unlock(&space->lock);
+}
+
 /* An entry failed, or goes because another one did. */
 static void undo_entry(struct map_job *map, struct entry *entry)
 {
-	struct vfb_space *space = map->space;
 	int error = unmap_entry(map, entry);
-	enum vfb_mapping_state state = error ? VFB_MAPPING_DONE : VFB_MAPPING_GONE;
 
 	entry->range->status = entry->error ? entry->error : -ECANCELED;
 	/* What the kernel would not unmap keeps its IOVAs, so that nobody else gets them. */
-	pthread_mutex_lock(&space->lock);
 	if (entry->placed)
-		vfb_index_find(&space->index, entry->range->iova)->state = state;
-	pthread_mutex_unlock(&space->lock);
+		set_mapping(map, entry, error ? VFB_MAPPING_DONE : VFB_MAPPING_GONE, error);
 	if (!error && entry->range->memory)
 		atomic_fetch_sub(&entry->range->memory->users, 1);
 }
 
 static void keep_entry(struct map_job *map, struct entry *entry)
 {
-	struct vfb_space *space = map->space;
-	struct vfb_mapping *mapping;
-
 	entry->range->status = 0;
-	pthread_mutex_lock(&space->lock);
-	mapping = vfb_index_find(&space->index, entry->range->iova);
-	mapping->state = VFB_MAPPING_DONE;
-	mapping->backed = true;
-	mapping->entries = entry->calls;
-	mapping->piece = map->serial ? mapping->bytes : entry->piece_bytes;
-	pthread_mutex_unlock(&space->lock);
+	set_mapping(map, entry, VFB_MAPPING_DONE, true);
 }
 
 static bool finish_map(struct vfb_job *job)

@@ -58,11 +58,16 @@ static int map_pieces(struct map_job *map, struct entry *entry, size_t first, si
 	return 0;
 }
 
-/* Puts the entry on the queue when its run is worth a call. Called with the lock held. */
+/*
+ * Puts the entry on the queue when its run is worth a call, which is known once the gate is open.
+ * Called with the lock held.
+ */
 static void queue_run(struct map_job *map, struct entry *entry)
 {
 	size_t run;
 
+	if (!map->gate_open)
+		return;
 	while (entry->populated_end < entry->piece_count &&
 	       entry->pieces[entry->populated_end].state == PIECE_POPULATED)
 		entry->populated_end++;
@@ -249,6 +254,8 @@ static void lift_gate(struct map_job *map)
 		piece->next = map->todo;
 		map->todo = piece;
 	}
+	for (size_t i = 0; i < map->count && map->serial; i++)
+		queue_run(map, &map->entries[i]);
 	pthread_mutex_unlock(&map->lock);
 	if (map->serial) {
 		vfb_job_hold(&map->job);
@@ -261,7 +268,8 @@ static void lift_gate(struct map_job *map)
 static void domain_decided(struct vfb_domain_waiter *waiter)
 {
 	struct map_job *map = container_of(waiter, struct map_job, waiter);
-	int error = check_entries_left(map);
+	/* What is cancelled was not wrong, too: nothing is begun any more. */
+	int error = vfb_job_stopped(&map->job) ? -ECANCELED : check_entries_left(map);
 
 	for (size_t i = 0; i < map->count && !error; i++) {
 		error = place_entry(map, &map->entries[i]);
@@ -298,8 +306,6 @@ static void skip_populated(struct map_job *map)
 		piece->state = PIECE_POPULATED;
 		*link = piece->next;
 	}
-	for (size_t i = 0; i < map->count; i++)
-		queue_run(map, &map->entries[i]);
 }
 
 void vfb_pipeline_start(struct map_job *map)

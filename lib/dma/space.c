@@ -54,12 +54,13 @@ int vfb_space_destroy(struct vfb_space *space)
 	if (!space)
 		return 0;
 	pthread_mutex_lock(&space->lock);
-	devices = space->devices + space->opening;
+	devices = space->devices + space->open_jobs;
 	jobs = space->jobs;
 	pthread_mutex_unlock(&space->lock);
 	if (devices || jobs)
 		return vfb_fail(-EBUSY, devices ?
-						"devices are open in the space: close them first" :
+						"devices are open in the space, or a job opens "
+						"some: close them first" :
 						"jobs map or unmap in the space: wait for them");
 	/* The kernel unmaps what is left together with the file. */
 	space->iommu->ops->destroy(space->iommu);
@@ -107,6 +108,14 @@ void vfb_space_opening_begin(struct vfb_space *space)
 {
 	pthread_mutex_lock(&space->lock);
 	space->opening++;
+	space->open_jobs++;
+	pthread_mutex_unlock(&space->lock);
+}
+
+void vfb_space_opening_finish(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	space->open_jobs--;
 	pthread_mutex_unlock(&space->lock);
 }
 
@@ -130,7 +139,9 @@ static int read_domain(struct vfb_space *space)
 	space->range_count = count;
 	/* Memory is never mapped in less than a base page. */
 	space->alignment = alignment > 4 * KIB ? alignment : 4 * KIB;
-	space->entries_left = entries_left;
+	/* Counted from here on: what the kernel tells while others map is soon out of date. */
+	if (space->entries_left == UINT64_MAX)
+		space->entries_left = entries_left;
 	pthread_mutex_unlock(&space->lock);
 	return 0;
 }
@@ -297,9 +308,11 @@ static void lose_domain(struct vfb_space *space)
 	const struct vfb_sys *sys = space->ctx->sys;
 
 	pthread_mutex_lock(&space->lock);
-	while (space->jobs && space->iommu->ops->mappings_need_domain)
+	/* Jobs that wait for a domain don't use this one: it has not been announced. */
+	while (space->domain && space->jobs && space->iommu->ops->mappings_need_domain)
 		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
 	space->domain = false;
+	space->entries_left = UINT64_MAX;
 	if (space->iommu->ops->mappings_need_domain)
 		for (size_t i = 0; i < space->index.count; i++)
 			space->index.mappings[i].backed = false;

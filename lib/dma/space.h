@@ -25,6 +25,8 @@ struct vfb_space {
 	struct vfb_attached *attached;
 	/* Batches of devices that may yet bring the domain, and devices that are attached. */
 	unsigned int opening, devices;
+	/* Jobs that open devices, or let go of them again. */
+	unsigned int open_jobs;
 	/* There is a domain: ranges can be mapped. */
 	bool domain;
 	struct vfb_domain_waiter *waiters;
@@ -47,6 +49,8 @@ void vfb_space_opening_begin(struct vfb_space *space);
  * they do not count, and must be detached.
  */
 int vfb_space_opening_end(struct vfb_space *space, unsigned int attached);
+/* The batch has done all that it does with the space. */
+void vfb_space_opening_finish(struct vfb_space *space);
 
 /* Does what must be done once before a device is opened. -EBUSY: it is attached already. */
 int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *device);

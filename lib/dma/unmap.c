@@ -72,6 +72,8 @@ static bool finish_unmap(struct vfb_job *job)
 	struct vfb_space *space = unmap->space;
 
 	vfb_job_settle(job);
+	for (size_t i = 0; i < unmap->count; i++)
+		unmap->ranges[i].status = 0;
 	pthread_mutex_lock(&space->lock);
 	for (size_t i = 0; i < unmap->unmapping_count; i++) {
 		struct unmapping *unmapping = &unmap->unmappings[i];
@@ -158,8 +160,9 @@ static int claim_entries(struct unmap_job *unmap)
 	unmap->unmappings = calloc(space->index.count + 1, sizeof(*unmap->unmappings));
 	if (!unmap->unmappings)
 		error = vfb_fail_memory();
+	for (size_t i = 0; i < unmap->count; i++)
+		unmap->ranges[i].status = -ECANCELED;
 	for (size_t i = 0; i < unmap->count && !error; i++) {
-		unmap->ranges[i].status = 0;
 		error = claim_entry(unmap, i);
 		if (error)
 			unmap->ranges[i].status = error;

@@ -38,6 +38,7 @@ struct vfb_engine {
 	struct queue any;
 	struct pool sleepers;
 	struct thread sleeper_threads[MAX_SLEEPERS];
+	unsigned int reserved_sleepers;
 	struct thread *workers;
 	unsigned int worker_count;
 	unsigned int node_count;
@@ -183,14 +184,17 @@ static int start_workers(struct vfb_engine *engine, unsigned int count)
 
 int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vfb_engine **out)
 {
-	unsigned int node_count = sys->max_node(sys) + 1, cpus = 0;
+	int error, max_node = sys->max_node(sys);
+	unsigned int node_count, cpus = 0;
 	struct vfb_engine *engine;
-	int error;
 
 	*out = NULL;
 	if (threads > MAX_WORKERS)
 		return vfb_fail(-EINVAL, "%u threads are more than the limit of %d", threads,
 				MAX_WORKERS);
+	if (max_node < 0)
+		return vfb_fail_errno(max_node, "cannot read which NUMA nodes there are");
+	node_count = max_node + 1;
 	engine = calloc(1, sizeof(*engine) + node_count * sizeof(engine->nodes[0]));
 	if (!engine)
 		return vfb_fail_memory();
@@ -263,21 +267,30 @@ void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *first, int no
 int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count)
 {
 	struct pool *pool = &engine->sleepers;
+	unsigned int needed;
 	int error = 0;
 
-	if (count > MAX_SLEEPERS)
-		count = MAX_SLEEPERS;
 	pthread_mutex_lock(&engine->lock);
-	while (pool->threads < count && !error)
+	needed = engine->reserved_sleepers + count;
+	while (pool->threads < needed && pool->threads < MAX_SLEEPERS && !error)
 		error = start_thread(engine, &engine->sleeper_threads[pool->threads], pool,
 				     "vfb-sleeper");
-	if (pool->threads)
+	if (pool->threads) {
+		engine->reserved_sleepers = needed;
 		error = 0;
+	}
 	pthread_mutex_unlock(&engine->lock);
 	if (error)
 		return vfb_fail_errno(error, "cannot start a thread to wait for devices "
 					     "(RLIMIT_NPROC and the pids cgroup limit threads)");
 	return 0;
+}
+
+void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->reserved_sleepers -= count;
+	pthread_mutex_unlock(&engine->lock);
 }
 
 void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *first)

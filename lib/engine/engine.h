@@ -37,10 +37,11 @@ unsigned int vfb_engine_workers(const struct vfb_engine *engine);
 void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *first, int node);
 
 /*
- * Makes sure that there are @count sleepers; fewer when the system refuses more, but an error
- * when there is none.
+ * Makes sure that there are @count sleepers more than are reserved already; fewer when the system
+ * refuses more, but an error, and nothing reserved, when there is none.
  */
 int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count);
+void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count);
 
 /* Gives the tasks that @first leads to the sleepers. */
 void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *first);

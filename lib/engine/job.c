@@ -68,9 +68,9 @@ int vfb_job_fail(struct vfb_job *job, int error, bool stop)
 		job->result = error;
 		vfb_error_save(job->error);
 	}
-	pthread_mutex_unlock(&job->lock);
 	if (stop)
 		atomic_store(&job->stopped, true);
+	pthread_mutex_unlock(&job->lock);
 	return error;
 }
 
@@ -122,7 +122,8 @@ void vfb_job_cancel(struct vfb_job *job)
 	if (!job->cancellable)
 		return;
 	pthread_mutex_lock(&job->lock);
-	if (!job->settled && !job->result) {
+	/* A failure that stopped nothing leaves work to be cancelled. */
+	if (!job->settled && !vfb_job_stopped(job)) {
 		job->result = -ECANCELED;
 		snprintf(job->error, sizeof(job->error), "the job was cancelled");
 		atomic_store(&job->stopped, true);

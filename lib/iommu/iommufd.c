@@ -87,11 +87,12 @@ static int attach_ioas(struct iommufd *iommufd, int fd, const char *address)
 
 	error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
 	if (error == -EADDRINUSE)
-		return vfb_fail(error,
-				"device %s cannot use some of the IOVAs that are mapped "
-				"(see /sys/bus/pci/devices/%s/iommu_group/reserved_regions): "
-				"open it before mapping, and map elsewhere",
-				address, address);
+		return vfb_fail(
+			error,
+			"device %s cannot use some of the IOVAs that are mapped "
+			"(see reserved_regions of its IOMMU group in sysfs): open it before "
+			"mapping, and map elsewhere",
+			address);
 	if (error)
 		return vfb_fail_errno(error, "cannot attach device %s to the I/O address space",
 				      address);

@@ -114,6 +114,13 @@ static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_devi
 				"/sys/kernel/iommu_groups/%d/devices)",
 				device->group, device->address, device->group);
 	error = sys->ioctl(sys, fd, VFIO_GROUP_SET_CONTAINER, &type1->fd);
+	/* vfio_iommu_type1_attach_group(): what is mapped hits its reserved regions. */
+	if (error == -EINVAL && type1->groups)
+		return vfb_fail(-EADDRINUSE,
+				"device %s cannot use some of the IOVAs that are mapped (see "
+				"/sys/kernel/iommu_groups/%d/reserved_regions): open it before "
+				"mapping, and map elsewhere",
+				device->address, device->group);
 	if (error)
 		return vfb_fail_errno(error, "cannot attach IOMMU group %d of device %s",
 				      device->group, device->address);

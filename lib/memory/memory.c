@@ -123,14 +123,13 @@ static void give_back(struct vfb_memory *memory)
 static int make(struct vfb_memory *memory, enum vfb_memory_kind kind, enum vfb_page_size page_size)
 {
 	uint64_t page_bytes = vfb_page_bytes(page_size);
-	int error = 0;
+	int error;
 
-	if (kind == VFB_MEMORY_MEMFD) {
+	error = vfb_page_size_check(memory->ctx->sys, memory, kind, page_size);
+	if (!error && kind == VFB_MEMORY_MEMFD) {
 		memory->fd = make_memfd(memory, page_bytes);
 		error = memory->fd < 0 ? memory->fd : 0;
 	}
-	if (!error)
-		error = vfb_page_size_check(memory->ctx->sys, memory, page_size);
 	if (!error)
 		error = reserve_addresses(memory, page_bytes);
 	if (!error)

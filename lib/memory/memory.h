@@ -46,7 +46,7 @@ uint64_t vfb_page_bytes(enum vfb_page_size page_size);
  * @nodes: where they must come from, none for anywhere.
  */
 int vfb_page_size_check(const struct vfb_sys *sys, const struct vfb_memory *memory,
-			enum vfb_page_size page_size);
+			enum vfb_memory_kind kind, enum vfb_page_size page_size);
 
 /* Checks and copies policy and nodes from @opts. */
 int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opts *opts);

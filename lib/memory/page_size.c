@@ -85,22 +85,23 @@ static int check_pool(const struct vfb_sys *sys, const struct vfb_memory *memory
 	return 0;
 }
 
-static int check_thp(const struct vfb_sys *sys, const struct vfb_memory *memory)
+static int check_thp(const struct vfb_sys *sys, enum vfb_memory_kind kind)
 {
-	const char *path = memory->fd < 0 ? "/sys/kernel/mm/transparent_hugepage/enabled" :
-					    "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+	bool shared = kind == VFB_MEMORY_MEMFD;
+	const char *path = shared ? "/sys/kernel/mm/transparent_hugepage/shmem_enabled" :
+				    "/sys/kernel/mm/transparent_hugepage/enabled";
 	char text[128];
 
 	if (vfb_sys_read_file(sys, path, text, sizeof(text)) < 0)
 		return vfb_fail(-ENOTSUP, "the kernel has no transparent huge pages (%s)", path);
 	if (strstr(text, "[never]") || strstr(text, "[deny]"))
 		return vfb_fail(-ENOTSUP, "transparent huge pages are switched off: write %s to %s",
-				memory->fd < 0 ? "madvise" : "advise", path);
+				shared ? "advise" : "madvise", path);
 	return 0;
 }
 
 int vfb_page_size_check(const struct vfb_sys *sys, const struct vfb_memory *memory,
-			enum vfb_page_size page_size)
+			enum vfb_memory_kind kind, enum vfb_page_size page_size)
 {
 	uint64_t page_bytes = vfb_page_bytes(page_size);
 
@@ -109,5 +110,5 @@ int vfb_page_size_check(const struct vfb_sys *sys, const struct vfb_memory *memo
 				vfb_size_text(memory->bytes).text, vfb_size_text(page_bytes).text);
 	if (page_bytes > 4 * KIB)
 		return check_pool(sys, memory, page_bytes);
-	return page_size == VFB_PAGE_THP ? check_thp(sys, memory) : 0;
+	return page_size == VFB_PAGE_THP ? check_thp(sys, kind) : 0;
 }

@@ -78,11 +78,11 @@ int vfb_memory_nodes(const struct vfb_memory *memory, uint64_t *bytes, size_t co
 	uint64_t pages = memory->bytes / memory->page_bytes;
 	void *page[QUERY_PAGES];
 	int node[QUERY_PAGES];
+	int error, max_node;
 
 	memset(bytes, 0, count * sizeof(*bytes));
 	for (uint64_t first = 0; first < pages; first += QUERY_PAGES) {
 		size_t n = pages - first < QUERY_PAGES ? pages - first : QUERY_PAGES;
-		int error;
 
 		for (size_t i = 0; i < n; i++)
 			page[i] = memory->address + (first + i) * memory->page_bytes;
@@ -93,5 +93,8 @@ int vfb_memory_nodes(const struct vfb_memory *memory, uint64_t *bytes, size_t co
 			if (node[i] >= 0 && (size_t)node[i] < count)
 				bytes[node[i]] += memory->page_bytes;
 	}
-	return sys->max_node(sys) + 1;
+	max_node = sys->max_node(sys);
+	if (max_node < 0)
+		return vfb_fail_errno(max_node, "cannot read which NUMA nodes there are");
+	return max_node + 1;
 }

@@ -1,0 +1,370 @@
+"""Run a command in a throw-away virtual machine with an IOMMU, NVMe devices
+bound to vfio-pci, NUMA nodes and huge pages, on a real kernel."""
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+EPILOG = """\
+The machine sees the host's files. The project's tree is writable; changes to
+other files are lost with the machine. The command runs as root, in the caller's
+directory, with the caller's environment, standard input, output and error.
+
+Devices: NVMe controllers without a disk, each behind its own root port and in
+its own IOMMU group, bound to vfio-pci. $VFIO_DEVICES has their addresses:
+0000:01:00.0, 0000:02:00.0, ... on node 0, 0000:21:00.0, 0000:22:00.0, ... on
+node 1, 0000:41:00.0, ... on node 2 and so on. Devices, CPUs and memory are
+shared out evenly among the nodes.
+
+Exit status: the command's, or 128+N if signal N ended it; 124 after the timeout;
+125 if the machine failed (didn't start, too few huge pages, kernel panic); 2 for
+bad usage.
+
+The processor is emulated: a machine takes seconds to boot, and programs run 20
+to 70 times slower than on the host.
+
+Examples:
+  scripts/vm --devices 2 -- sh -c 'echo $VFIO_DEVICES; ls /dev/vfio/devices'
+  scripts/vm --kernel stock --nodes 2 --devices 4 --hugepages 2m:512 -- lspci -tv
+"""
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+PROJECT = os.path.dirname(HERE)
+CACHE = os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vfioboost"
+)
+VIRTME = os.path.join(CACHE, "virtme-ng-1.42", "bin")
+
+MIB = 1 << 20
+GIB = 1 << 30
+HUGEPAGES = {"2m": 2 * MIB, "1g": GIB}
+MAX_NODES = 8
+MAX_DEVICES = 32
+BUSES_PER_NODE = 0x20
+# A kernel takes 2047 characters; virtme-ng and this script need about 1400.
+MAX_APPEND = 400
+# Directories of the host that the machine may change a copy of.
+OVERLAYS = ("/etc", "/home", "/opt", "/root", "/srv", "/tmp", "/usr", "/var")
+
+EXIT_TIMEOUT = 124
+EXIT_MACHINE = 125
+
+
+def say(*lines):
+    print("scripts/vm: " + "\n".join(lines), file=sys.stderr, flush=True)
+
+
+def size(text):
+    units = {"m": MIB, "g": GIB}
+    count, unit = text[:-1], units.get(text[-1:].lower())
+    if unit is None or not count.isdecimal() or int(count) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 512M or 8G")
+    return int(count) * unit
+
+
+def hugepages(text):
+    kind, _, count = text.lower().partition(":")
+    if kind not in HUGEPAGES or not count.isdecimal() or int(count) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 2m:N or 1g:N")
+    return HUGEPAGES[kind], int(count)
+
+
+def number(low, high):
+    def parse(text):
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def kernel_options(text):
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+
+
+def parse_arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="scripts/vm",
+        usage="scripts/vm [OPTION]... -- COMMAND [ARGUMENT]...",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--kernel", choices=("stock", "latest"), default="latest",
+        help="stock: Debian's 6.12, VFIO type1 only; latest (default): Debian's newest "
+        "source, also with iommufd; see scripts/kernel")
+    add("--cpus", type=number(1, 64), metavar="N",
+        help="number of CPUs (default: 2, or one for each node)")
+    add("--memory", type=size, metavar="SIZE",
+        help="memory including the huge pages, like 8G (default: 4G for each node, and "
+        "the huge pages)")
+    add("--nodes", type=number(1, MAX_NODES), default=1, metavar="N",
+        help=f"number of NUMA nodes, up to {MAX_NODES} (default: 1)")
+    add("--devices", type=number(0, MAX_DEVICES), default=0, metavar="N",
+        help=f"number of NVMe devices, up to {MAX_DEVICES} (default: 0)")
+    add("--hugepages", type=hugepages, action="append", default=[], metavar="2m:N|1g:N",
+        help="reserve N huge pages of 2 MiB or 1 GiB; may be given for both")
+    add("--timeout", type=number(1, 10**6), default=900, metavar="SECONDS",
+        help="end the machine after so long (default: 900)")
+    add("--append", type=kernel_options, action="append", default=[], metavar="ARGS",
+        help="more arguments for the kernel")
+
+    split = argv.index("--") if "--" in argv else len(argv)
+    args = parser.parse_args(argv[:split])
+    args.command = argv[split + 1 :]
+    if not args.command:
+        parser.error("no command; give it after --")
+    args.cpus = args.cpus or max(2, args.nodes)
+    if args.cpus < args.nodes:
+        parser.error(f"{args.nodes} nodes need at least {args.nodes} CPUs")
+    if len(dict(args.hugepages)) < len(args.hugepages):
+        parser.error("--hugepages was given twice for the same size")
+    reserved = sum(page * count for page, count in args.hugepages)
+    args.memory = args.memory or args.nodes * 4 * GIB + reserved
+    if args.memory < reserved + args.nodes * GIB // 2:
+        parser.error("--memory must be 512M for each node more than the huge pages")
+    args.append = [option for options in args.append for option in options]
+    if len(" ".join(args.append)) > MAX_APPEND:
+        parser.error(f"--append takes {MAX_APPEND} characters at most")
+    return args
+
+
+def share(total, parts, index):
+    """The items that part `index` of `parts` gets of `total`."""
+    return range(total * index // parts, total * (index + 1) // parts)
+
+
+def device_addresses(args):
+    """A list of PCI addresses for each node; the first nodes get the odd ones."""
+    counts = [len(share(args.devices, args.nodes, node)) for node in range(args.nodes)]
+    return [
+        [f"0000:{BUSES_PER_NODE * node + 1 + i:02x}:00.0" for i in range(count)]
+        for node, count in enumerate(sorted(counts, reverse=True))
+    ]
+
+
+def qemu_options(args, devices, console):
+    options = ["-nodefaults", "-accel", "tcg,thread=multi", "-cpu", "max"]
+    # Without hardware that the kernels would spend time on.
+    options += ["-machine", "q35,kernel-irqchip=split,i8042=off,sata=off,smbus=off"]
+    options += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on"]
+    options += ["-serial", f"file:{console}"]
+    for node in range(args.nodes):
+        cpus = share(args.cpus, args.nodes, node)
+        pages = share(args.memory // (2 * MIB), args.nodes, node)
+        options += ["-object", f"memory-backend-ram,id=memory{node},size={2 * len(pages)}M"]
+        options += ["-numa", f"node,nodeid={node},memdev=memory{node},cpus={cpus[0]}-{cpus[-1]}"]
+    port = 0
+    for node, addresses in enumerate(devices):
+        bus, slot = "pcie.0", 0x10
+        if node > 0 and addresses:
+            bus, slot = f"node{node}", 0
+            options += ["-device", f"pxb-pcie,id={bus},bus=pcie.0,addr={0x14 + node:#x},"
+                        f"bus_nr={BUSES_PER_NODE * node},numa_node={node}"]
+        for i in range(len(addresses)):
+            port += 1
+            options += ["-device", f"pcie-root-port,id=port{port},chassis={port},bus={bus},"
+                        f"addr={slot + i // 8:#x}.{i % 8},multifunction=on,"
+                        "io-reserve=0,hotplug=off"]
+            options += ["-device", f"nvme,serial=nvme{port},bus=port{port}"]
+    return options
+
+
+def kernel_arguments(args, run):
+    arguments = [
+        f"PATH={run}:/usr/sbin:/usr/bin:/sbin:/bin",  # see write_stubs
+        # Errors and panics to the second serial port, from the very beginning.
+        "earlycon=uart8250,io,0x2f8", "keep_bootcon", "loglevel=4", "oops=panic",
+        "intel_iommu=on", "vfio-pci.ids=1b36:0010", "modprobe.blacklist=nvme",
+        # Emulated timers can be late on a busy host.
+        "no_timer_check", "tsc=reliable",
+        # Nobody changes the host's programs meanwhile.
+        "root=/dev/root", "rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose",
+    ]
+    for page, count in args.hugepages:
+        arguments += [f"hugepagesz={page // MIB}M", f"hugepages={count}"]
+    return arguments + args.append
+
+
+def virtme_command(args, kernel, run, devices):
+    # A backstop in case that this script gets killed.
+    command = ["timeout", "--signal=KILL", str(args.timeout + 30)]
+    command += [os.path.join(VIRTME, "virtme-run"), "--kimg", kernel, "--mods", "auto"]
+    command += ["--disable-kvm", "--disable-microvm", "--force-9p"]
+    command += ["--memory", f"{args.memory // (2 * MIB) * 2}M"]
+    # A socket for each CPU fits any number of nodes.
+    command += ["--cpus", f"{args.cpus},sockets={args.cpus},cores=1,threads=1"]
+    for directory in (PROJECT, run):
+        command += ["--rwdir", directory]
+    for directory in filter(os.path.isdir, OVERLAYS):
+        command += ["--overlay-rwdir", directory]
+    for argument in kernel_arguments(args, run):
+        command += ["--kopt", argument]
+    command += ["--script-sh", "exec " + shlex.join([os.path.join(HERE, "vm-guest"), run])]
+    # The last option, it takes all the rest.
+    return command + ["--qemu-opts"] + qemu_options(args, devices, os.path.join(run, "console"))
+
+
+def write_job(args, run, devices):
+    """Tells scripts/vm-guest what to do, as a part of a shell script."""
+    hidden = ("TMPDIR", "XDG_RUNTIME_DIR")  # directories that the machine doesn't have
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
+    addresses = [address for node in devices for address in node]
+    environment["VFIO_DEVICES"] = " ".join(addresses)
+    command = args.command
+    if "=" in command[0]:  # it would be a variable to env
+        command = ["sh", "-c", 'exec "$@"', "sh"] + command
+    variables = {
+        "devices": " ".join(addresses),
+        "local_devices": " ".join(devices[0]) if args.nodes > 1 else "",
+        "hugepages": " ".join(f"{page // 1024}:{count}" for page, count in args.hugepages),
+        "directory": os.getcwd(),
+    }
+    text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+    line = ["env", "-i", *(f"{k}={v}" for k, v in environment.items()), *command]
+    text += f"run() {{ {shlex.join(line)}; }}\n"
+    with open(os.path.join(run, "job"), "wb") as file:
+        file.write(os.fsencode(text))
+
+
+def write_stubs(run):
+    """Replaces what takes longer than the rest of virtme-ng's init: temporary
+    files of systemd, and udev looking at every device. Of what udev does, only
+    the names of the virtio ports are needed."""
+    stubs = {
+        "systemd-tmpfiles": "",
+        "udevadm": """
+mkdir -p /dev/virtio-ports
+for port in /sys/class/virtio-ports/*; do
+    read -r name <"$port/name"
+    ln -sf "../${port##*/}" "/dev/virtio-ports/$name"
+done
+""",
+    }
+    for name, text in stubs.items():
+        path = os.path.join(run, name)
+        with open(path, "w", encoding="ascii") as file:
+            file.write("#!/bin/busybox sh\n" + text)
+        os.chmod(path, 0o755)
+
+
+class Machine:
+    """The running machine, with pipes of ours: QEMU truncates files and makes
+    what it gets non-blocking."""
+
+    def __init__(self, command, run):
+        path = f"{VIRTME}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+        self.process = subprocess.Popen(
+            command, env=dict(os.environ, PATH=path, TMPDIR=run), start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        self.unread = False
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, self.interrupted)
+        threading.Thread(target=self.feed, daemon=True).start()
+        self.outputs = [
+            threading.Thread(target=self.drain, args=(pipe, fd), daemon=True)
+            for pipe, fd in ((self.process.stdout, 1), (self.process.stderr, 2))
+        ]
+        for thread in self.outputs:
+            thread.start()
+
+    def kill(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def interrupted(self, signum, _frame):
+        self.kill()
+        sys.exit(128 + signum)
+
+    def feed(self):
+        with self.process.stdin as pipe:
+            try:
+                while data := os.read(0, 1 << 16):
+                    pipe.write(data)
+                    pipe.flush()
+            except OSError:
+                pass
+
+    def drain(self, pipe, fd):
+        try:
+            while data := os.read(pipe.fileno(), 1 << 16):
+                while data:
+                    data = data[os.write(fd, data) :]
+        except OSError:  # nobody reads it any more
+            self.unread = True
+            self.kill()
+
+    def wait(self, timeout):
+        """Returns whether the machine ended by itself, in time."""
+        try:
+            self.process.wait(timeout)
+            ended = True
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.process.wait()
+            ended = False
+        for thread in self.outputs:
+            thread.join(None if ended else 1)
+        return ended
+
+
+def console_tail(console):
+    try:
+        with open(console, errors="replace", encoding="utf-8") as file:
+            return file.read().splitlines()[-60:]
+    except OSError:
+        return []
+
+
+def run_job(args, kernel, run):
+    devices = device_addresses(args)
+    console = os.path.join(run, "console")
+    write_job(args, run, devices)
+    write_stubs(run)
+    machine = Machine(virtme_command(args, kernel, run, devices), run)
+    ended = machine.wait(args.timeout)
+    if machine.unread:
+        return 128 + signal.SIGPIPE
+    if not ended:
+        say(f"ended the machine after {args.timeout} s", *console_tail(console))
+        return EXIT_TIMEOUT
+    try:
+        with open(os.path.join(run, "status"), encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        say("the machine ended before the command; its last console lines:",
+            *(console_tail(console) or ["(none)"]))
+        return EXIT_MACHINE
+
+
+def main():
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:  # 0, 1 or 2 was closed
+        os.set_inheritable(fd, True)
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    args = parse_arguments(sys.argv[1:])
+    try:
+        kernel = subprocess.check_output([os.path.join(HERE, "kernel"), args.kernel], text=True)
+    except subprocess.CalledProcessError:
+        say(f"there is no {args.kernel} kernel to boot")
+        return EXIT_MACHINE
+    runs = os.path.join(CACHE, "run")
+    os.makedirs(runs, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runs, ignore_cleanup_errors=True) as run:
+        return run_job(args, kernel.strip(), run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

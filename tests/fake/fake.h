@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fake kernel: an implementation of struct vfb_sys as a model of VFIO, iommufd, sysfs, memory
+ * and NUMA, on a virtual clock. Errnos and rules follow Linux 7.3.4; tests/vm checks them against
+ * a real kernel.
+ *
+ * Time passes only when every thread that the fake knows is blocked in it (asleep, waiting for a
+ * condition, for another thread or for a modelled kernel lock): then the clock jumps to the next
+ * deadline. The thread that called fake_create() is known, and so are those made through the
+ * table. When none can run and nobody has a deadline, the fake prints what each waits for and
+ * aborts.
+ */
+#ifndef FAKE_H
+#define FAKE_H
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sys/sys.h"
+
+struct fake;
+
+#define FAKE_NODES 8
+#define FAKE_KIB   (UINT64_C(1) << 10)
+#define FAKE_MIB   (UINT64_C(1) << 20)
+#define FAKE_GIB   (UINT64_C(1) << 30)
+#define FAKE_MS	   UINT64_C(1000000)
+
+/* ---- The machine ---- */
+
+enum fake_thp {
+	FAKE_THP_MADVISE,
+	FAKE_THP_ALWAYS,
+	FAKE_THP_NEVER,
+	/* A kernel without transparent huge pages: no files in sysfs, MADV_HUGEPAGE gives EINVAL.
+	 */
+	FAKE_THP_ABSENT,
+};
+
+/* A machine; zero stands for what is in parentheses. */
+struct fake_config {
+	/* The kernel lacks: groups and containers; /dev/iommu; the nodes /dev/vfio/devices/vfioN.
+	 */
+	bool no_type1, no_iommufd, no_cdev;
+	/* Linux before 7.0: closing a device always resets it. Zero: it trylocks the bridge above
+	 * it first, and skips the reset while another device below that is being reset by closing
+	 * (opening takes no lock of the bridge). */
+	bool old_close;
+	/* Linux before 5.14: MADV_POPULATE_WRITE gives EINVAL. */
+	bool no_populate;
+	/* The kernel or CPU has no hugetlb pages of 2 MiB, of 1 GiB. */
+	bool no_2m, no_1g;
+	enum fake_thp thp;
+
+	/* Nodes 0 to nodes - 1 (1), each with so many CPUs (4), numbered node by node. */
+	unsigned int nodes, cpus_per_node;
+	/* Bit n: node n has no CPUs; there is no node n. */
+	uint32_t cpuless_nodes, absent_nodes;
+	/* The affinity of the thread that calls fake_create() (every CPU). */
+	cpu_set_t affinity;
+	/* Free base memory of each node in bytes (64 GiB; 1 for none). */
+	uint64_t memory[FAKE_NODES];
+	/* Pages in the hugetlb pool of each node (0). */
+	uint64_t pages_2m[FAKE_NODES], pages_1g[FAKE_NODES];
+
+	/* RLIMIT_MEMLOCK in bytes (UINT64_MAX, none). */
+	uint64_t memlock;
+	bool cap_ipc_lock;
+	/* Module parameter of vfio_iommu_type1 (65535). */
+	uint32_t dma_entry_limit;
+	/* Width of IOVAs (48). */
+	unsigned int iova_bits;
+	/* Leave out the reserved range 0xfee00000-0xfeefffff that x86 has in every group. */
+	bool no_msi_window;
+
+	/* Costs on the virtual clock: a thread zeroing 1 GiB (250 ms); a map or unmap call
+	 * (10 us), and in addition pinning and mapping 1 GiB (20 ms), unmapping 1 GiB (10 ms). */
+	uint64_t zero_ns_per_gib, map_call_ns, pin_ns_per_gib, unmap_ns_per_gib;
+	/* The clock at fake_create() (1 s). */
+	uint64_t start_ns;
+	/* Abort when the clock stands still, and no call is made, for so many real seconds (30). */
+	unsigned int watchdog_s;
+};
+
+/* Never fails (it aborts); NULL for the default machine. The caller becomes a known thread. */
+struct fake *fake_create(const struct fake_config *config);
+
+/* Frees everything, leaked or not; threads must have been joined. NULL is allowed. */
+void fake_destroy(struct fake *fake);
+
+/* The table to give to the library. */
+const struct vfb_sys *fake_sys(struct fake *fake);
+
+/* ---- Devices ---- */
+
+enum fake_busy {
+	FAKE_FREE,
+	/* Another process has the device open by its group: opening the group gives EBUSY. */
+	FAKE_BUSY_GROUP,
+	/* Another process has bound its device node: the group EBUSY, BIND EINVAL (Linux 7.3). */
+	FAKE_BUSY_CDEV,
+};
+
+struct fake_bar {
+	/* 0: not implemented. */
+	uint64_t bytes;
+	/* VFIO does not let it be mapped. */
+	bool no_mmap;
+};
+
+/* A PCI device; zero stands for what is in parentheses. Strings are copied. */
+struct fake_device {
+	/* "0000:01:00.0"; required. */
+	const char *address;
+	/* The IOMMU group; or none at all, as without an IOMMU. */
+	unsigned int group;
+	bool no_group;
+	/* NUMA node; -1: the host does not tell. */
+	int node;
+	/* "vfio-pci"; any name with "vfio" in it is a VFIO driver. NULL: unbound. */
+	const char *driver;
+	/* The address of the bridge above it; NULL: on the root bus. The bridge may, and need not,
+	 * be added as a device (driver "pcieport"). */
+	const char *bridge;
+	/* Devices with the same key reset one after another (on the root bus: the device itself;
+	 * else everything below the bridge). */
+	const char *dev_set;
+	/* How long opening resets it, and closing (100 ms). */
+	uint64_t reset_ns;
+	/* It cannot be reset. */
+	bool no_reset;
+	enum fake_busy busy;
+	/* Identity (0x1b36, 0x0010, 0x010802: QEMU's NVMe). */
+	uint16_t vendor_id, device_id;
+	uint32_t class_code;
+	/* If none is set: BAR 0 of 16 KiB. */
+	struct fake_bar bars[6];
+	uint64_t rom_bytes;
+	/* IOVAs it cannot use besides the MSI window, both ends included; none if last is 0. */
+	uint64_t reserved_first, reserved_last;
+	/* Contents of the sysfs file ("flr bus", "flr" on the root bus). */
+	const char *reset_method;
+};
+
+/*
+ * Adds a device, or changes one that nobody uses (its driver, say). Those with a VFIO driver get
+ * the nodes /dev/vfio/devices/vfio0, vfio1, ... in the order in which they are added.
+ */
+void fake_add_device(struct fake *fake, const struct fake_device *device);
+
+/* From now on opening @path gives -@error; 0 allows it again. */
+void fake_deny(struct fake *fake, const char *path, int error);
+
+/* ---- Failures ---- */
+
+/*
+ * Every call that can fail in the real world has a name: "mmap", "madvise", "memfd_create",
+ * "thread_create", "eventfd", ...; "open:PATH", "readlink:PATH", "realpath:PATH", "list:PATH",
+ * "pread:PATH", "pwrite:PATH"; the request's for an ioctl ("VFIO_IOMMU_MAP_DMA",
+ * "IOMMU_IOAS_MAP"). A failing call has no effect.
+ */
+
+/*
+ * The @n-th (1, 2, ...) call from now on fails with -@error, 0: an errno usual for that call.
+ * Replaces an earlier fake_fail_nth(); n = 0 disarms it. munmap, max_node and memlock_limit do not
+ * count, since they cannot fail, but fake_fail_call() knows them.
+ */
+void fake_fail_nth(struct fake *fake, unsigned int n, int error);
+
+/*
+ * The @nth call of @name from now on fails; 0: all of them. @name is the whole name, or what is
+ * before its colon ("open"). Several may be armed; each fails once.
+ */
+void fake_fail_call(struct fake *fake, const char *name, unsigned int nth, int error);
+
+/* Forgets fake_fail_nth() and fake_fail_call(), and what failed. */
+void fake_fail_none(struct fake *fake);
+
+/* Failing calls that may sleep (open, ioctl, madvise) take so long on the clock first (0). */
+void fake_fail_delay(struct fake *fake, uint64_t ns);
+
+/*
+ * The name of the call that failed last by fake_fail_nth() or fake_fail_call(), NULL when none
+ * was reached. Valid until the next failure. A test of all call sites:
+ *
+ *	for (n = 1;; n++) {
+ *		fake = fake_create(...); fake_fail_nth(fake, n, 0);
+ *		scenario();
+ *		if (!fake_failed(fake)) break;
+ *	}
+ */
+const char *fake_failed(struct fake *fake);
+
+/* How many failable calls were made since fake_create(). */
+unsigned int fake_calls(struct fake *fake);
+
+/* ---- Time and threads ---- */
+
+uint64_t fake_now(struct fake *fake);
+
+/* Makes the calling thread known until fake_thread_end(). */
+void fake_thread_begin(struct fake *fake, const char *name);
+void fake_thread_end(struct fake *fake);
+
+/* Around something that blocks for real (poll, read of a pipe) what another thread ends: the
+ * clock does not wait for the calling thread in between. */
+void fake_outside_begin(struct fake *fake);
+void fake_outside_end(struct fake *fake);
+
+/* poll(2) of an eventfd of the table for POLLIN, in virtual time. UINT64_MAX: no timeout. */
+bool fake_poll(struct fake *fake, int fd, uint64_t timeout_ns);
+
+/* ---- What is left ---- */
+
+/*
+ * What has not been given back: open files, address mappings, IOMMU mappings, pinned memory,
+ * threads, reserved hugepages; and misuse that would go unnoticed on a real machine (closing what
+ * is not open, waking a condition without its mutex, unmapping memory that a device reaches).
+ *
+ * Returns how many, and a line for each in @text (NULL is allowed).
+ */
+unsigned int fake_leaks(struct fake *fake, char *text, size_t bytes);
+
+/* ---- Looking inside ---- */
+
+struct fake_stats {
+	/* MAP ioctls that succeeded, UNMAP likewise; and the most that were in flight at once,
+	 * those included that waited for iommu->lock. */
+	unsigned int map_calls, unmap_calls, max_maps_in_flight, max_unmaps_in_flight;
+	/* IOMMU mappings and their bytes. */
+	unsigned int mappings;
+	uint64_t mapped_bytes;
+	/* Bytes pinned for IOMMU domains; VmLck of the process (type1); what iommufd has charged
+	 * to the user, which stays 0 with CAP_IPC_LOCK. */
+	uint64_t pinned_bytes, locked_vm, user_locked;
+	/* MADV_POPULATE_WRITE: calls that succeeded, the most in flight at once, the longest. */
+	unsigned int populate_calls, max_populates_in_flight;
+	uint64_t max_populate_bytes;
+	/* Bytes zeroed so far by populating; and by MAP, since they were not populated. */
+	uint64_t populated_bytes, populated_by_map_bytes;
+	/* Device resets done, skipped by closing, and the most going on at once. */
+	unsigned int resets, skipped_resets, max_resets_at_once;
+	/* Now: open fds, address mappings, threads of the table. */
+	unsigned int fds, vmas, threads;
+	uint64_t reserved_2m, reserved_1g;
+};
+
+void fake_stats(struct fake *fake, struct fake_stats *stats);
+
+struct fake_device_stats {
+	/* Resets in total, at opening, at closing; skipped at closing. */
+	unsigned int resets, open_resets, close_resets, skipped_resets;
+	/* Device files that are open (an mmap of a BAR keeps its file open). */
+	unsigned int opens;
+	/* IOASes it is attached to: 0 or 1. */
+	unsigned int attached;
+};
+
+void fake_device_stats(struct fake *fake, const char *address, struct fake_device_stats *stats);
+
+struct fake_iova {
+	/* All of the range is mapped, by so many map calls. */
+	bool mapped;
+	unsigned int entries;
+	/* What the first byte is mapped to; and the rest follows it in order. */
+	void *address;
+	bool in_order;
+	bool readable, writable;
+	/* Bytes of it that are pinned. */
+	uint64_t pinned;
+};
+
+#define FAKE_ANY_SPACE (-1)
+
+/*
+ * What a device would find at @iova. Spaces (containers with an IOMMU set, and IOASes) are
+ * numbered from 0 in order of creation; FAKE_ANY_SPACE: the first one that maps the range.
+ */
+void fake_iova(struct fake *fake, int space, uint64_t iova, uint64_t bytes, struct fake_iova *out);
+
+/* The node of a page, -ENOENT: not populated, -EFAULT: no such address. */
+int fake_page_node(struct fake *fake, const void *address);
+
+/* Bytes populated in a range of addresses. */
+uint64_t fake_populated(struct fake *fake, const void *address, uint64_t bytes);
+
+/* Bytes populated of all that is mapped now or held by a memfd. */
+uint64_t fake_populated_now(struct fake *fake);
+
+/*
+ * Bytes on @page_node that were zeroed by threads whose CPUs all belong to @thread_node; -1: by
+ * threads that may run on CPUs of several nodes.
+ */
+uint64_t fake_zeroed_by(struct fake *fake, int thread_node, unsigned int page_node);
+
+/* Bytes zeroed by threads while on @cpu. */
+uint64_t fake_zeroed_on_cpu(struct fake *fake, unsigned int cpu);
+
+/* Free memory of a node: base memory in bytes, pages in its pools, those reserved included. */
+uint64_t fake_free_memory(struct fake *fake, unsigned int node);
+uint64_t fake_free_2m(struct fake *fake, unsigned int node);
+uint64_t fake_free_1g(struct fake *fake, unsigned int node);
+
+#endif

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/* File descriptors: what they stand for, opening, closing, and handing on what is asked of them. */
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "model.h"
+#include "sys/uapi.h"
+
+/* ---- The table of fds ---- */
+
+void fk_file_install(struct fake *fake, int fd, enum kind kind, const char *path, void *data)
+{
+	struct file *file = fk_xalloc(sizeof(*file));
+
+	while ((size_t)fd >= fake->file_room) {
+		size_t room = fake->file_room ? 2 * fake->file_room : 64;
+
+		fake->files = realloc(fake->files, room * sizeof(*fake->files));
+		if (!fake->files)
+			abort();
+		memset(fake->files + fake->file_room, 0,
+		       (room - fake->file_room) * sizeof(*fake->files));
+		fake->file_room = room;
+	}
+	file->kind = kind;
+	file->refs = 1;
+	file->fd = fd;
+	file->data = data;
+	snprintf(file->path, sizeof(file->path), "%s", path);
+	fake->files[fd] = file;
+	fake->stats.fds++;
+}
+
+/* Every fake fd is a real one, so that numbers cannot be mixed up and limits are felt. */
+int fk_file_new(struct fake *fake, enum kind kind, const char *path, void *data, struct file **out)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	fk_file_install(fake, fd, kind, path, data);
+	if (out)
+		*out = fake->files[fd];
+	return fd;
+}
+
+struct file *fk_file_get(struct fake *fake, int fd)
+{
+	struct file *file;
+
+	if (fd < 0 || (size_t)fd >= fake->file_room || !fake->files[fd])
+		return NULL;
+	file = fake->files[fd];
+	file->refs++;
+	return file;
+}
+
+void fk_file_put(struct fake *fake, struct file *file)
+{
+	if (--file->refs)
+		return;
+	switch (file->kind) {
+	case FILE_TEXT:
+		free(file->text);
+		break;
+	case FILE_CONTAINER:
+		fk_container_put(file->container);
+		break;
+	case FILE_GROUP:
+		fk_group_release(fake, file->group);
+		break;
+	case FILE_DEVICE:
+		fk_device_release(fake, file->devfile);
+		break;
+	case FILE_IOMMUFD:
+		fk_iommufd_release(fake, file->iommufd);
+		break;
+	case FILE_MEMFD:
+		fk_object_put(fake, file->object);
+		break;
+	case FILE_EVENTFD:
+		break;
+	}
+	free(file);
+}
+
+void fk_file_close(struct fake *fake, int fd)
+{
+	struct file *file = fk_file_get(fake, fd);
+
+	if (!file) {
+		fk_misuse(fake, "closed fd %d, which is not open", fd);
+		return;
+	}
+	fake->files[fd] = NULL;
+	fake->stats.fds--;
+	file->fd = -1;
+	file->refs--;
+	close(fd);
+	fk_file_put(fake, file);
+}
+
+/* ---- Opening ---- */
+
+static int denied(struct fake *fake, const char *path)
+{
+	for (unsigned int i = fake->denied_count; i-- > 0;)
+		if (!strcmp(fake->denied[i].path, path))
+			return -fake->denied[i].error;
+	return 0;
+}
+
+void fake_deny(struct fake *fake, const char *path, int error)
+{
+	struct deny *deny = NULL;
+
+	pthread_mutex_lock(&fake->lock);
+	for (unsigned int i = 0; i < fake->denied_count; i++)
+		if (!strcmp(fake->denied[i].path, path))
+			deny = &fake->denied[i];
+	if (!deny && fake->denied_count < ARRAY_SIZE(fake->denied))
+		deny = &fake->denied[fake->denied_count++];
+	if (!deny)
+		abort();
+	snprintf(deny->path, sizeof(deny->path), "%s", path);
+	deny->error = error;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+static int open_container(struct fake *fake, const char *path)
+{
+	struct container *container;
+	int fd;
+
+	if (fake->config.no_type1)
+		return -ENOENT;
+	container = fk_xalloc(sizeof(*container));
+	container->refs = 1;
+	container->iommu_lock.name = "iommu->lock";
+	fd = fk_file_new(fake, FILE_CONTAINER, path, container, NULL);
+	if (fd < 0)
+		free(container);
+	return fd;
+}
+
+static int open_iommufd(struct fake *fake, const char *path)
+{
+	struct iommufd *iommufd;
+	int fd;
+
+	if (fake->config.no_iommufd)
+		return -ENOENT;
+	iommufd = fk_xalloc(sizeof(*iommufd));
+	fd = fk_file_new(fake, FILE_IOMMUFD, path, iommufd, NULL);
+	if (fd < 0) {
+		free(iommufd);
+		return fd;
+	}
+	iommufd->next = fake->iommufds;
+	fake->iommufds = iommufd;
+	return fd;
+}
+
+static int open_group(struct fake *fake, unsigned int number)
+{
+	struct group *group = fk_group_find(fake, number);
+	int fd = -1;
+	int error;
+
+	if (!group || !fk_group_has_vfio(fake, group) || fake->config.no_type1)
+		return -ENOENT;
+	error = fk_group_open(fake, group, &fd);
+	return error ? error : fd;
+}
+
+static int open_text(struct fake *fake, const char *path, int flags)
+{
+	char text[8192];
+	int kind = fk_sysfs_get(fake, path, text, sizeof(text));
+	char *copy;
+	int fd;
+
+	if (kind == SYSFS_NONE || kind == SYSFS_LINK)
+		return -ENOENT;
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		return kind == SYSFS_DIR ? -EISDIR : -EACCES;
+	copy = fk_xstrdup(kind == SYSFS_DIR ? "" : text);
+	fd = fk_file_new(fake, FILE_TEXT, path, copy, NULL);
+	if (fd < 0)
+		free(copy);
+	return fd;
+}
+
+static int open_path(struct fake *fake, const char *path, int flags)
+{
+	int error = denied(fake, path);
+	unsigned int number;
+	int end = 0;
+
+	if (error)
+		return error;
+	if (!strcmp(path, "/dev/vfio/vfio"))
+		return open_container(fake, path);
+	if (!strcmp(path, "/dev/iommu"))
+		return open_iommufd(fake, path);
+	if (sscanf(path, "/dev/vfio/devices/vfio%u%n", &number, &end) == 1 && !path[end])
+		return fk_device_open_node(fake, number, path);
+	if (sscanf(path, "/dev/vfio/%u%n", &number, &end) == 1 && !path[end])
+		return open_group(fake, number);
+	return open_text(fake, path, flags);
+}
+
+static int op_open(const struct vfb_sys *sys, const char *path, int flags)
+{
+	struct fake *fake = kernel_enter(sys);
+	int fd = fk_inject_slow(fake, "open", path, EMFILE);
+
+	if (!fd)
+		fd = open_path(fake, path, flags);
+	kernel_leave(fake);
+	return fd;
+}
+
+static void op_close(const struct vfb_sys *sys, int fd)
+{
+	struct fake *fake = kernel_enter(sys);
+
+	fk_file_close(fake, fd);
+	kernel_leave(fake);
+}
+
+/* ---- Reading and writing ---- */
+
+static ssize_t read_text(const struct file *file, void *buf, size_t bytes, off_t offset)
+{
+	size_t length = strlen(file->text);
+
+	if (offset < 0)
+		return -EINVAL;
+	if ((size_t)offset >= length)
+		return 0;
+	if (bytes > length - offset)
+		bytes = length - offset;
+	memcpy(buf, file->text + offset, bytes);
+	return bytes;
+}
+
+static ssize_t rw(struct file *file, void *buf, size_t bytes, off_t offset, bool write)
+{
+	ssize_t done;
+
+	switch (file->kind) {
+	case FILE_TEXT:
+		return write ? -EBADF : read_text(file, buf, bytes, offset);
+	case FILE_DEVICE:
+		if (!file->devfile->access)
+			return -EINVAL;
+		return fk_region_rw(file->devfile->device, buf, bytes, offset, write);
+	case FILE_MEMFD:
+	case FILE_EVENTFD:
+		done = write ? pwrite(file->fd, buf, bytes, offset) :
+			       pread(file->fd, buf, bytes, offset);
+		return done < 0 ? -errno : done;
+	default:
+		return -EINVAL;
+	}
+}
+
+static ssize_t op_rw(const struct vfb_sys *sys, int fd, void *buf, size_t bytes, off_t offset,
+		     bool write)
+{
+	struct fake *fake = kernel_enter(sys);
+	struct file *file = fk_file_get(fake, fd);
+	ssize_t done = -EBADF;
+
+	if (!file) {
+		fk_misuse(fake, "%s of fd %d, which is not open", write ? "pwrite" : "pread", fd);
+	} else {
+		done = fk_inject(fake, write ? "pwrite" : "pread", file->path, EIO);
+		if (!done)
+			done = rw(file, buf, bytes, offset, write);
+		fk_file_put(fake, file);
+	}
+	kernel_leave(fake);
+	return done;
+}
+
+static ssize_t op_pread(const struct vfb_sys *sys, int fd, void *buf, size_t bytes, off_t offset)
+{
+	return op_rw(sys, fd, buf, bytes, offset, false);
+}
+
+static ssize_t op_pwrite(const struct vfb_sys *sys, int fd, const void *buf, size_t bytes,
+			 off_t offset)
+{
+	return op_rw(sys, fd, (void *)(uintptr_t)buf, bytes, offset, true);
+}
+
+/* ---- ioctl ---- */
+
+static const struct {
+	unsigned long request;
+	const char *name;
+	int usual;
+} requests[] = {
+	{VFIO_GET_API_VERSION, "VFIO_GET_API_VERSION", ENOTTY},
+	{VFIO_CHECK_EXTENSION, "VFIO_CHECK_EXTENSION", ENOTTY},
+	{VFIO_SET_IOMMU, "VFIO_SET_IOMMU", ENOMEM},
+	{VFIO_GROUP_GET_STATUS, "VFIO_GROUP_GET_STATUS", ENODEV},
+	{VFIO_GROUP_SET_CONTAINER, "VFIO_GROUP_SET_CONTAINER", ENOMEM},
+	{VFIO_GROUP_UNSET_CONTAINER, "VFIO_GROUP_UNSET_CONTAINER", EBUSY},
+	{VFIO_GROUP_GET_DEVICE_FD, "VFIO_GROUP_GET_DEVICE_FD", EMFILE},
+	{VFIO_DEVICE_GET_INFO, "VFIO_DEVICE_GET_INFO", EIO},
+	{VFIO_DEVICE_GET_REGION_INFO, "VFIO_DEVICE_GET_REGION_INFO", EIO},
+	{VFIO_DEVICE_GET_IRQ_INFO, "VFIO_DEVICE_GET_IRQ_INFO", EIO},
+	{VFIO_DEVICE_RESET, "VFIO_DEVICE_RESET", EAGAIN},
+	{VFIO_IOMMU_GET_INFO, "VFIO_IOMMU_GET_INFO", ENOMEM},
+	{VFIO_IOMMU_MAP_DMA, "VFIO_IOMMU_MAP_DMA", ENOMEM},
+	{VFIO_IOMMU_UNMAP_DMA, "VFIO_IOMMU_UNMAP_DMA", EINVAL},
+	{VFB_VFIO_DEVICE_BIND_IOMMUFD, "VFIO_DEVICE_BIND_IOMMUFD", ENOMEM},
+	{VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", ENOMEM},
+	{VFB_IOMMU_DESTROY, "IOMMU_DESTROY", EBUSY},
+	{VFB_IOMMU_IOAS_ALLOC, "IOMMU_IOAS_ALLOC", ENOMEM},
+	{VFB_IOMMU_IOAS_IOVA_RANGES, "IOMMU_IOAS_IOVA_RANGES", ENOMEM},
+	{VFB_IOMMU_IOAS_MAP, "IOMMU_IOAS_MAP", ENOMEM},
+	{VFB_IOMMU_IOAS_UNMAP, "IOMMU_IOAS_UNMAP", EBUSY},
+};
+
+static int inject_ioctl(struct fake *fake, const struct file *file, unsigned long request)
+{
+	char number[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		/* On a device the numbers of a container's requests mean something else. */
+		if (requests[i].request != request ||
+		    (file->kind == FILE_DEVICE && !strncmp(requests[i].name, "VFIO_IOMMU", 10)))
+			continue;
+		return fk_inject_slow(fake, requests[i].name, NULL, requests[i].usual);
+	}
+	snprintf(number, sizeof(number), "ioctl %#lx", request);
+	return fk_inject_slow(fake, number, NULL, ENOTTY);
+}
+
+static int dispatch(struct fake *fake, struct file *file, unsigned long request, void *arg)
+{
+	switch (file->kind) {
+	case FILE_CONTAINER:
+		return fk_container_ioctl(fake, file->container, request, arg);
+	case FILE_GROUP:
+		return fk_group_ioctl(fake, file, request, arg);
+	case FILE_DEVICE:
+		return fk_device_ioctl(fake, file->devfile, request, arg);
+	case FILE_IOMMUFD:
+		return fk_iommufd_ioctl(fake, file->iommufd, request, arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int op_ioctl(const struct vfb_sys *sys, int fd, unsigned long request, void *arg)
+{
+	struct fake *fake = kernel_enter(sys);
+	struct file *file = fk_file_get(fake, fd);
+	int result = -EBADF;
+
+	if (!file) {
+		fk_misuse(fake, "ioctl %#lx of fd %d, which is not open", request, fd);
+	} else {
+		result = inject_ioctl(fake, file, request);
+		if (!result)
+			result = dispatch(fake, file, request, arg);
+		fk_file_put(fake, file);
+	}
+	kernel_leave(fake);
+	return result;
+}
+
+/* ---- memfd ---- */
+
+static int op_memfd_create(const struct vfb_sys *sys, const char *name, unsigned int flags)
+{
+	struct fake *fake = kernel_enter(sys);
+	unsigned int log = (flags >> MFD_HUGE_SHIFT) & MFD_HUGE_MASK;
+	int fd = fk_inject(fake, "memfd_create", NULL, EMFILE);
+	int pool = POOL_BASE;
+
+	if (fd)
+		goto out;
+	if (flags & MFD_HUGETLB)
+		pool = log == 30 ? POOL_1G : log == 21 || !log ? POOL_2M : -1;
+	if (pool < 0 || (pool == POOL_2M && fake->config.no_2m) ||
+	    (pool == POOL_1G && fake->config.no_1g)) {
+		fd = -ENODEV;
+		goto out;
+	}
+	fd = memfd_create(name, MFD_CLOEXEC);
+	if (fd < 0)
+		fd = -errno;
+	else
+		fk_file_install(fake, fd, FILE_MEMFD, "memfd", fk_object_new(fake, pool, 0, true));
+out:
+	kernel_leave(fake);
+	return fd;
+}
+
+static int op_ftruncate(const struct vfb_sys *sys, int fd, off_t bytes)
+{
+	struct fake *fake = kernel_enter(sys);
+	struct file *file = fk_file_get(fake, fd);
+	int error = file ? fk_inject(fake, "ftruncate", NULL, EFBIG) : -EBADF;
+
+	if (!error && (file->kind != FILE_MEMFD || bytes < 0))
+		error = -EINVAL;
+	if (!error)
+		error = fk_object_resize(fake, file->object, bytes);
+	if (!error && ftruncate(fd, bytes))
+		error = -errno;
+	if (file)
+		fk_file_put(fake, file);
+	kernel_leave(fake);
+	return error;
+}
+
+void fk_files_table(struct vfb_sys *sys)
+{
+	sys->open = op_open;
+	sys->close = op_close;
+	sys->pread = op_pread;
+	sys->pwrite = op_pwrite;
+	sys->ioctl = op_ioctl;
+	sys->memfd_create = op_memfd_create;
+	sys->ftruncate = op_ftruncate;
+}

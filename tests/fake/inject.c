@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Failures on demand, and notes of misuse. */
+#include <stdarg.h>
+
+#include "model.h"
+
+static bool arm_matches(const struct arm *arm, const char *kind, const char *name)
+{
+	return !strcmp(arm->name, name) || !strcmp(arm->name, kind);
+}
+
+/* Looks for an armed failure of this very call; every arm that matches counts it. */
+static int by_name(struct injection *in, const char *kind, const char *name, int usual)
+{
+	int error = 0;
+
+	for (unsigned int i = 0; i < in->arm_count; i++) {
+		struct arm *arm = &in->arms[i];
+
+		if (!arm_matches(arm, kind, name) || (!arm->always && !arm->left))
+			continue;
+		if (arm->always || --arm->left == 0)
+			error = arm->error ? arm->error : usual;
+	}
+	return error;
+}
+
+static int check(struct fake *fake, const char *kind, const char *detail, int usual, bool counted)
+{
+	struct injection *in = &fake->injection;
+	char name[160];
+	int error;
+
+	snprintf(name, sizeof(name), detail ? "%s:%s" : "%s", kind, detail);
+	error = by_name(in, kind, name, usual);
+	if (counted) {
+		in->calls++;
+		if (in->left && --in->left == 0)
+			error = in->error ? in->error : usual;
+	}
+	if (error)
+		memcpy(in->failed, name, sizeof(name));
+	return -error;
+}
+
+int fk_inject(struct fake *fake, const char *kind, const char *detail, int usual)
+{
+	return check(fake, kind, detail, usual, true);
+}
+
+int fk_inject_slow(struct fake *fake, const char *kind, const char *detail, int usual)
+{
+	int error = check(fake, kind, detail, usual, true);
+
+	if (error)
+		fk_clock_spend(fake, fake->injection.delay);
+	return error;
+}
+
+int fk_inject_named(struct fake *fake, const char *kind, int usual)
+{
+	return check(fake, kind, NULL, usual, false);
+}
+
+void fake_fail_nth(struct fake *fake, unsigned int n, int error)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->injection.left = n;
+	fake->injection.error = error;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_fail_call(struct fake *fake, const char *name, unsigned int nth, int error)
+{
+	struct injection *in = &fake->injection;
+	struct arm *arm;
+
+	pthread_mutex_lock(&fake->lock);
+	if (in->arm_count == ARRAY_SIZE(in->arms)) {
+		fprintf(stderr, "fake_fail_call: too many\n");
+		abort();
+	}
+	arm = &in->arms[in->arm_count++];
+	snprintf(arm->name, sizeof(arm->name), "%s", name);
+	arm->left = nth;
+	arm->always = !nth;
+	arm->error = error;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_fail_none(struct fake *fake)
+{
+	struct injection *in = &fake->injection;
+
+	pthread_mutex_lock(&fake->lock);
+	in->left = 0;
+	in->arm_count = 0;
+	in->failed[0] = '\0';
+	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_fail_delay(struct fake *fake, uint64_t ns)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->injection.delay = ns;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+const char *fake_failed(struct fake *fake)
+{
+	const char *failed;
+
+	pthread_mutex_lock(&fake->lock);
+	failed = fake->injection.failed[0] ? fake->injection.failed : NULL;
+	pthread_mutex_unlock(&fake->lock);
+	return failed;
+}
+
+unsigned int fake_calls(struct fake *fake)
+{
+	unsigned int calls;
+
+	pthread_mutex_lock(&fake->lock);
+	calls = fake->injection.calls;
+	pthread_mutex_unlock(&fake->lock);
+	return calls;
+}
+
+void fk_misuse(struct fake *fake, const char *format, ...)
+{
+	size_t used = strlen(fake->misuses);
+	char line[160];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	fake->misuse_count++;
+	snprintf(fake->misuses + used, sizeof(fake->misuses) - used, "misuse: %s\n", line);
+}

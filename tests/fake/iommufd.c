@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* iommufd: objects, binding and attaching devices (drivers/iommu/iommufd/main.c, device.c). */
+#include "model.h"
+#include "sys/uapi.h"
+
+struct ioas *fk_ioas_find(const struct iommufd *iommufd, unsigned int id)
+{
+	struct ioas *ioas = iommufd->ioases;
+
+	while (ioas && ioas->id != id)
+		ioas = ioas->next;
+	return ioas;
+}
+
+static bool id_used(const struct iommufd *iommufd, unsigned int id)
+{
+	for (const struct ioas *ioas = iommufd->ioases; ioas; ioas = ioas->next)
+		if (ioas->id == id || (ioas->has_domain && ioas->hwpt_id == id))
+			return true;
+	for (unsigned int i = 0; i < iommufd->bound_count; i++)
+		if (iommufd->bound[i]->object_id == id)
+			return true;
+	return false;
+}
+
+unsigned int fk_iommufd_new_id(const struct iommufd *iommufd)
+{
+	unsigned int id = 1;
+
+	while (id_used(iommufd, id))
+		id++;
+	return id;
+}
+
+/* ---- Devices ---- */
+
+int fk_iommufd_bind(struct fake *fake, struct iommufd *iommufd, struct device *device, uint32_t *id)
+{
+	struct group *group = device->group;
+
+	/* iommu_device_claim_dma_owner() */
+	if (group->owner ? group->owner != iommufd : fk_group_claimed(fake, group))
+		return -EPERM;
+	if (iommufd->bound_count == ARRAY_SIZE(iommufd->bound))
+		abort();
+	group->owner = iommufd;
+	group->owner_count++;
+	device->iommufd = iommufd;
+	device->object_id = fk_iommufd_new_id(iommufd);
+	iommufd->bound[iommufd->bound_count++] = device;
+	*id = device->object_id;
+	return 0;
+}
+
+void fk_iommufd_unbind(struct fake *fake, struct device *device)
+{
+	struct iommufd *iommufd = device->iommufd;
+	unsigned int i = 0;
+
+	if (device->ioas)
+		fk_iommufd_detach(fake, device);
+	while (iommufd->bound[i] != device)
+		i++;
+	iommufd->bound[i] = iommufd->bound[--iommufd->bound_count];
+	device->iommufd = NULL;
+	if (--device->group->owner_count == 0)
+		device->group->owner = NULL;
+}
+
+/* iopt_table_enforce_dev_resv_regions() */
+static int reserve(struct fake *fake, const struct ioas *ioas, const struct device *device)
+{
+	struct range reserved[2];
+	size_t count = fk_device_reserved(fake, device, reserved);
+
+	for (size_t i = 0; i < count; i++)
+		if (fk_space_find(&ioas->space, reserved[i].first, reserved[i].last))
+			return -EADDRINUSE;
+	return 0;
+}
+
+static void link_device(struct ioas *ioas, struct device *device)
+{
+	device->ioas = ioas;
+	device->ioas_next = ioas->devices;
+	ioas->devices = device;
+	device->group->ioas = ioas;
+	device->group->attached++;
+	device->stats.attached = 1;
+}
+
+static void unlink_device(struct device *device)
+{
+	struct device **at = &device->ioas->devices;
+
+	while (*at != device)
+		at = &(*at)->ioas_next;
+	*at = device->ioas_next;
+	device->ioas = NULL;
+	if (--device->group->attached == 0)
+		device->group->ioas = NULL;
+	device->stats.attached = 0;
+}
+
+/* iommufd_device_auto_get_domain(); every device here is content with the same domain. */
+static int attach_ioas(struct fake *fake, struct device *device, struct ioas *ioas)
+{
+	int error;
+
+	fk_vlock_write(fake, &ioas->mutex);
+	/* All devices of a group use one domain. */
+	error = device->group->ioas && device->group->ioas != ioas ? -EINVAL : 0;
+	if (!error)
+		error = reserve(fake, ioas, device);
+	if (!error) {
+		link_device(ioas, device);
+		if (!ioas->has_domain)
+			error = fk_ioas_add_domain(fake, ioas);
+		if (error)
+			unlink_device(device);
+	}
+	fk_vunlock_write(&ioas->mutex);
+	return error;
+}
+
+int fk_iommufd_attach(struct fake *fake, struct device *device, uint32_t *id)
+{
+	struct ioas *ioas = fk_ioas_find(device->iommufd, *id);
+	int error;
+
+	if (!ioas)
+		return id_used(device->iommufd, *id) ? -EINVAL : -ENOENT;
+	if (device->ioas == ioas) {
+		*id = ioas->hwpt_id;
+		return 0;
+	}
+	/* iommufd_device_replace() is only modelled for the same IOAS. */
+	if (device->ioas)
+		return -EINVAL;
+	ioas->users++;
+	error = attach_ioas(fake, device, ioas);
+	ioas->users--;
+	if (!error)
+		*id = ioas->hwpt_id;
+	return error;
+}
+
+void fk_iommufd_detach(struct fake *fake, struct device *device)
+{
+	struct ioas *ioas = device->ioas;
+
+	if (!ioas)
+		return;
+	fk_vlock_write(fake, &ioas->mutex);
+	unlink_device(device);
+	/* The automatic domain dies with its last device. */
+	if (!ioas->devices)
+		fk_ioas_remove_domain(fake, ioas);
+	fk_vunlock_write(&ioas->mutex);
+}
+
+/* ---- Objects ---- */
+
+static int ioas_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_ioas_alloc *cmd)
+{
+	struct ioas *ioas;
+
+	if (cmd->size < sizeof(*cmd))
+		return -EINVAL;
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	ioas = fk_xalloc(sizeof(*ioas));
+	ioas->id = fk_iommufd_new_id(iommufd);
+	ioas->iommufd = iommufd;
+	ioas->mutex.name = "ioas->mutex";
+	ioas->domains.name = "domains_rwsem";
+	fk_space_init(fake, &ioas->space);
+	ioas->next = iommufd->ioases;
+	iommufd->ioases = ioas;
+	cmd->out_ioas_id = ioas->id;
+	return 0;
+}
+
+static int destroy(struct fake *fake, struct iommufd *iommufd, const struct vfb_iommu_destroy *cmd)
+{
+	struct ioas *ioas;
+
+	if (cmd->size < sizeof(*cmd))
+		return -EINVAL;
+	ioas = fk_ioas_find(iommufd, cmd->id);
+	/* Devices, and domains in use, cannot be destroyed from outside. */
+	if (!ioas)
+		return id_used(iommufd, cmd->id) ? -EBUSY : -ENOENT;
+	if (ioas->has_domain || ioas->devices || ioas->users)
+		return -EBUSY;
+	fk_ioas_free(fake, ioas);
+	return 0;
+}
+
+/* The file is gone, and with it every device that was bound to it. */
+void fk_iommufd_release(struct fake *fake, struct iommufd *iommufd)
+{
+	struct iommufd **at = &fake->iommufds;
+
+	while (iommufd->ioases)
+		fk_ioas_free(fake, iommufd->ioases);
+	while (*at != iommufd)
+		at = &(*at)->next;
+	*at = iommufd->next;
+	free(iommufd);
+}
+
+int fk_iommufd_ioctl(struct fake *fake, struct iommufd *iommufd, unsigned long request, void *arg)
+{
+	if (!arg)
+		return -EFAULT;
+	switch (request) {
+	case VFB_IOMMU_IOAS_ALLOC:
+		return ioas_alloc(fake, iommufd, arg);
+	case VFB_IOMMU_DESTROY:
+		return destroy(fake, iommufd, arg);
+	case VFB_IOMMU_IOAS_IOVA_RANGES:
+		return fk_ioas_iova_ranges(fake, iommufd, arg);
+	case VFB_IOMMU_IOAS_MAP:
+		return fk_ioas_map(fake, iommufd, arg);
+	case VFB_IOMMU_IOAS_UNMAP:
+		return fk_ioas_unmap(fake, iommufd, arg);
+	default:
+		return -ENOTTY;
+	}
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* What the table tells about links, folders, nodes and limits. */
+#include "model.h"
+
+static int op_readlink(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject(fake, "readlink", path, EACCES);
+	char target[8192];
+	int kind;
+
+	if (!error) {
+		kind = fk_sysfs_get(fake, path, target, sizeof(target));
+		if (kind != SYSFS_LINK)
+			error = kind == SYSFS_NONE ? -ENOENT : -EINVAL;
+		else if (strlen(target) >= bytes)
+			error = -ENAMETOOLONG;
+		else
+			strcpy(buf, target);
+	}
+	kernel_leave(fake);
+	return error;
+}
+
+static int op_realpath(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject(fake, "realpath", path, ENOMEM);
+
+	if (!error)
+		error = fk_sysfs_realpath(fake, path, buf, bytes);
+	kernel_leave(fake);
+	return error;
+}
+
+static int op_list(const struct vfb_sys *sys, const char *path,
+		   int (*each)(const char *name, void *arg), void *arg)
+{
+	struct fake *fake = kernel_enter(sys);
+	int result = fk_inject(fake, "list", path, EMFILE);
+	char real[512], names[8192];
+	int kind = SYSFS_NONE;
+
+	if (!result)
+		result = fk_sysfs_realpath(fake, path, real, sizeof(real));
+	if (!result)
+		kind = fk_sysfs_get(fake, real, names, sizeof(names));
+	kernel_leave(fake);
+	if (!result && kind != SYSFS_DIR)
+		result = -ENOTDIR;
+	/* The callback may make calls of its own. */
+	for (char *name = names, *end; !result && *name; name = end + 1) {
+		end = strchr(name, '\n');
+		*end = '\0';
+		result = each(name, arg);
+	}
+	return result;
+}
+
+static int op_max_node(const struct vfb_sys *sys)
+{
+	struct fake *fake = kernel_enter(sys);
+	int result = fk_inject_named(fake, "max_node", EINVAL);
+
+	for (int n = 0; n < FAKE_NODES && result >= 0; n++)
+		if (fake->nodes[n].exists)
+			result = n;
+	kernel_leave(fake);
+	return result;
+}
+
+static int op_node_cpus(const struct vfb_sys *sys, unsigned int node, cpu_set_t *cpus)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject(fake, "node_cpus", NULL, ENOMEM);
+
+	if (!error && (node >= FAKE_NODES || !fake->nodes[node].exists))
+		error = -ENOENT;
+	if (!error)
+		*cpus = fake->nodes[node].cpus;
+	kernel_leave(fake);
+	return error;
+}
+
+static int op_memlock_limit(const struct vfb_sys *sys, uint64_t *bytes)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject_named(fake, "memlock_limit", EINVAL);
+
+	if (!error)
+		*bytes = fake->config.memlock;
+	kernel_leave(fake);
+	return error;
+}
+
+void fk_machine_table(struct vfb_sys *sys)
+{
+	sys->readlink = op_readlink;
+	sys->realpath = op_realpath;
+	sys->list = op_list;
+	sys->max_node = op_max_node;
+	sys->node_cpus = op_node_cpus;
+	sys->memlock_limit = op_memlock_limit;
+}

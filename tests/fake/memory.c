@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/* The address space: mmap, munmap, madvise, mbind, move_pages. */
+#include <numaif.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "model.h"
+#include "sys/uapi.h"
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#define MAP_HUGE_MASK  0x3f
+#endif
+
+/* ---- mmap and munmap ---- */
+
+/* A real mapping, aligned; huge pages are aligned by the kernel. */
+static int real_map(void *addr, uint64_t bytes, uint64_t align, int prot, int flags, int fd,
+		    off_t offset, void **out)
+{
+	char *base;
+	uint64_t skip;
+
+	flags &= ~(MAP_HUGETLB | (int)((unsigned int)MAP_HUGE_MASK << MAP_HUGE_SHIFT) |
+		   MAP_POPULATE);
+	flags |= MAP_NORESERVE;
+	if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) || align <= PAGE_4K) {
+		*out = mmap(addr, bytes, prot, flags, fd, offset);
+		return *out == MAP_FAILED ? -errno : 0;
+	}
+	base = mmap(NULL, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		    0);
+	if (base == MAP_FAILED)
+		return -errno;
+	skip = -(uintptr_t)base % align;
+	if (skip)
+		munmap(base, skip);
+	munmap(base + skip + bytes, align - skip);
+	*out = mmap(base + skip, bytes, prot, flags | MAP_FIXED, fd, offset);
+	return *out == MAP_FAILED ? -errno : 0;
+}
+
+static int pool_of_flags(const struct fake *fake, int flags)
+{
+	unsigned int log = (unsigned int)flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+
+	if (!(flags & MAP_HUGETLB))
+		return POOL_BASE;
+	if (log == 30 && !fake->config.no_1g)
+		return POOL_1G;
+	if ((log == 21 || !log) && !fake->config.no_2m)
+		return POOL_2M;
+	return -EINVAL;
+}
+
+/* The object behind a new mapping; a reference goes with it. */
+static int backing(struct fake *fake, struct file *file, int flags, uint64_t bytes, uint64_t offset,
+		   struct object **out)
+{
+	int pool;
+
+	if (file && (flags & MAP_SHARED)) {
+		*out = file->object;
+		if (offset % file->object->page_bytes)
+			return -EINVAL;
+		file->object->refs++;
+		return 0;
+	}
+	pool = file ? file->object->pool : pool_of_flags(fake, flags);
+	if (pool < 0)
+		return pool;
+	*out = fk_object_new(fake, pool, bytes, false);
+	return 0;
+}
+
+static int map_memory(struct fake *fake, struct file *file, void *addr, uint64_t bytes, int prot,
+		      int flags, off_t offset, void **out)
+{
+	struct vma vma = {.prot = prot};
+	int error = backing(fake, file, flags, bytes, offset, &vma.object);
+	struct object *object = vma.object;
+
+	if (error)
+		return error;
+	bytes = (bytes + object->page_bytes - 1) / object->page_bytes * object->page_bytes;
+	if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && (uintptr_t)addr % object->page_bytes) {
+		error = -EINVAL;
+		goto drop;
+	}
+	vma.offset = object->is_file ? (uint64_t)offset : 0;
+	if (!object->is_file)
+		object->bytes = bytes;
+	/* hugetlbfs_file_mmap() grows the file when it may be written. */
+	if (object->is_file && object->pool != POOL_BASE && (prot & PROT_WRITE) &&
+	    object->bytes < vma.offset + bytes) {
+		object->bytes = vma.offset + bytes;
+		if (ftruncate(file->fd, object->bytes))
+			abort();
+	}
+	if (object->pool != POOL_BASE && !(flags & MAP_NORESERVE)) {
+		error = fk_object_reserve(fake, object, vma.offset, vma.offset + bytes);
+		if (error)
+			goto drop;
+	}
+	if (flags & MAP_FIXED)
+		error = fk_memory_unmap(fake, (uintptr_t)addr, (uintptr_t)addr + bytes);
+	if (!error)
+		error = real_map(addr, bytes, object->page_bytes, prot, flags, file ? file->fd : -1,
+				 offset, out);
+	if (error)
+		goto drop;
+	vma.start = (uintptr_t)*out;
+	vma.end = vma.start + bytes;
+	if (!object->is_file && object->pool == POOL_BASE)
+		object->origin = vma.start;
+	fk_vma_insert(&fake->mm, &vma);
+	return 0;
+drop:
+	fk_object_put(fake, object);
+	return error;
+}
+
+static int map_device(struct fake *fake, struct file *file, void *addr, uint64_t bytes, int prot,
+		      int flags, off_t offset, void **out)
+{
+	struct vma vma = {.prot = prot, .device = file, .offset = offset};
+	int error, fd;
+
+	if (!file->devfile->access)
+		return -EINVAL;
+	error = fk_region_map(file->devfile->device, offset, bytes, flags, &fd);
+	if (error)
+		return error;
+	if (flags & MAP_FIXED)
+		error = fk_memory_unmap(fake, (uintptr_t)addr, (uintptr_t)addr + bytes);
+	if (!error)
+		error = real_map(addr, bytes, PAGE_4K, prot, flags, fd,
+				 offset & ((UINT64_C(1) << 40) - 1), out);
+	if (error)
+		return error;
+	file->refs++;
+	vma.start = (uintptr_t)*out;
+	vma.end = vma.start + bytes;
+	fk_vma_insert(&fake->mm, &vma);
+	return 0;
+}
+
+static int do_mmap(struct fake *fake, void *addr, uint64_t bytes, int prot, int flags, int fd,
+		   off_t offset, void **out)
+{
+	struct file *file;
+	int error;
+
+	if (!bytes || offset % PAGE_4K || ((flags & MAP_FIXED) && (uintptr_t)addr % PAGE_4K))
+		return -EINVAL;
+	bytes = (bytes + PAGE_4K - 1) / PAGE_4K * PAGE_4K;
+	if (flags & MAP_ANONYMOUS)
+		return map_memory(fake, NULL, addr, bytes, prot, flags, 0, out);
+	file = fk_file_get(fake, fd);
+	if (!file)
+		return -EBADF;
+	if (file->kind == FILE_MEMFD)
+		error = map_memory(fake, file, addr, bytes, prot, flags, offset, out);
+	else if (file->kind == FILE_DEVICE)
+		error = map_device(fake, file, addr, bytes, prot, flags, offset, out);
+	else
+		error = -ENODEV;
+	fk_file_put(fake, file);
+	return error;
+}
+
+static int op_mmap(const struct vfb_sys *sys, void *addr, size_t bytes, int prot, int flags, int fd,
+		   off_t offset, void **out)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject(fake, "mmap", NULL, ENOMEM);
+
+	if (!error)
+		error = do_mmap(fake, addr, bytes, prot, flags, fd, offset, out);
+	/* As far as it goes: mm_populate() tells nobody. */
+	if (!error && (flags & MAP_POPULATE))
+		fk_memory_populate(fake, (uintptr_t)*out, (uintptr_t)*out + bytes);
+	kernel_leave(fake);
+	return error;
+}
+
+static int op_munmap(const struct vfb_sys *sys, void *addr, size_t bytes)
+{
+	struct fake *fake = kernel_enter(sys);
+	uint64_t start = (uintptr_t)addr;
+	uint64_t end = start + (bytes + PAGE_4K - 1) / PAGE_4K * PAGE_4K;
+	int error = fk_inject_named(fake, "munmap", ENOMEM);
+
+	if (!error && (!bytes || start % PAGE_4K))
+		error = -EINVAL;
+	if (!error && !fk_vma_find(fake, start)) {
+		fk_misuse(fake, "munmap of %p, where nothing is mapped", addr);
+		error = -EINVAL;
+	}
+	if (!error)
+		error = fk_memory_unmap(fake, start, end);
+	if (!error && munmap(addr, end - start))
+		error = -errno;
+	kernel_leave(fake);
+	return error;
+}
+
+/* ---- madvise, mbind, move_pages ---- */
+
+static int do_madvise(struct fake *fake, uint64_t start, uint64_t end, int advice)
+{
+	int error = fk_vma_split(fake, start);
+
+	if (!error)
+		error = fk_vma_split(fake, end);
+	if (error)
+		return error;
+	if ((advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE) &&
+	    fake->config.thp == FAKE_THP_ABSENT)
+		return -EINVAL;
+	for (uint64_t at = start; at < end;) {
+		size_t i = fk_vma_index(&fake->mm, at);
+		struct vma *vma = i < fake->mm.count ? &fake->mm.vmas[i] : NULL;
+
+		if (!vma || vma->start >= end)
+			return -ENOMEM;
+		if (vma->start > at)
+			error = -ENOMEM;
+		if (advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE) {
+			vma->thp = advice == MADV_HUGEPAGE;
+			vma->no_thp = advice == MADV_NOHUGEPAGE;
+		} else if (advice == MADV_DONTNEED && vma->object && !vma->object->is_file) {
+			fk_object_free_range(fake, vma->object, vma->offset,
+					     vma->offset + vma->end - vma->start, false);
+		}
+		at = vma->end;
+	}
+	return error;
+}
+
+static int op_madvise(const struct vfb_sys *sys, void *addr, size_t bytes, int advice)
+{
+	struct fake *fake = kernel_enter(sys);
+	uint64_t start = (uintptr_t)addr;
+	uint64_t end = start + (bytes + PAGE_4K - 1) / PAGE_4K * PAGE_4K;
+	bool populates = advice == MADV_POPULATE_WRITE;
+	int error = fk_inject_slow(fake, "madvise", NULL, populates ? ENOMEM : EINVAL);
+
+	if (error)
+		goto out;
+	if (start % PAGE_4K || (populates && fake->config.no_populate)) {
+		error = -EINVAL;
+		goto out;
+	}
+	if (!populates) {
+		error = do_madvise(fake, start, end, advice);
+		goto out;
+	}
+	COUNT_UP(fake, populates_in_flight, max_populates_in_flight);
+	error = fk_memory_populate(fake, start, end);
+	fake->populates_in_flight--;
+	if (!error) {
+		fake->stats.populate_calls++;
+		fake->stats.max_populate_bytes = max_u64(fake->stats.max_populate_bytes,
+							 end - start);
+	}
+out:
+	kernel_leave(fake);
+	return error;
+}
+
+static int do_mbind(struct fake *fake, uint64_t start, uint64_t end, int mode, uint32_t nodes)
+{
+	uint32_t existing = 0;
+
+	for (int n = 0; n < FAKE_NODES; n++)
+		existing |= (uint32_t)fake->nodes[n].exists << n;
+	if (start % PAGE_4K || mode < MPOL_DEFAULT || mode > 6)
+		return -EINVAL;
+	if (mode == MPOL_DEFAULT ?
+		    nodes != 0 :
+		    mode != MPOL_PREFERRED && mode != MPOL_LOCAL && !(nodes & existing))
+		return -EINVAL;
+	if (mode == MPOL_PREFERRED && nodes && !(nodes & existing))
+		return -EINVAL;
+	for (uint64_t at = start; at < end;) {
+		const struct vma *vma = fk_vma_find(fake, at);
+
+		if (!vma)
+			return -EFAULT;
+		at = vma->end;
+	}
+	for (uint64_t at = start; at < end;) {
+		const struct vma *vma = fk_vma_find(fake, at);
+		uint64_t to = min_u64(end, vma->end);
+
+		if (vma->object)
+			fk_object_set_policy(vma->object, vma->offset + (at - vma->start),
+					     vma->offset + (to - vma->start),
+					     mode == MPOL_LOCAL ? MPOL_DEFAULT : mode,
+					     nodes & existing);
+		at = vma->end;
+	}
+	return 0;
+}
+
+static int op_mbind(const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
+		    const unsigned int *nodes, size_t count)
+{
+	struct fake *fake = kernel_enter(sys);
+	uint64_t start = (uintptr_t)addr;
+	uint64_t end = start + (bytes + PAGE_4K - 1) / PAGE_4K * PAGE_4K;
+	int error = fk_inject(fake, "mbind", NULL, ENOMEM);
+	uint32_t mask = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (nodes[i] < FAKE_NODES)
+			mask |= 1u << nodes[i];
+	if (!error)
+		error = do_mbind(fake, start, end, mode, mask);
+	kernel_leave(fake);
+	return error;
+}
+
+static int op_page_nodes(const struct vfb_sys *sys, void *const *pages, size_t count, int *nodes)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject(fake, "page_nodes", NULL, ENOMEM);
+
+	for (size_t i = 0; !error && i < count; i++)
+		nodes[i] = fk_memory_page_node(fake, (uintptr_t)pages[i]);
+	kernel_leave(fake);
+	return error;
+}
+
+void fk_memory_table(struct vfb_sys *sys)
+{
+	sys->mmap = op_mmap;
+	sys->munmap = op_munmap;
+	sys->madvise = op_madvise;
+	sys->mbind = op_mbind;
+	sys->page_nodes = op_page_nodes;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/* Physical memory: nodes, hugetlb pools, and the pages of mappings and memfds. */
+#include <numaif.h>
+
+#include "model.h"
+
+#define PAGE_NODE 0x7f
+
+static const uint64_t pool_page[] = {PAGE_4K, PAGE_2M, PAGE_1G};
+
+struct object *fk_object_new(struct fake *fake, int pool, uint64_t bytes, bool is_file)
+{
+	struct object *object = fk_xalloc(sizeof(*object));
+
+	object->refs = 1;
+	object->pool = pool;
+	object->page_bytes = pool_page[pool];
+	object->bytes = bytes;
+	object->is_file = is_file;
+	object->next = fake->objects;
+	fake->objects = object;
+	return object;
+}
+
+void fk_object_put(struct fake *fake, struct object *object)
+{
+	struct object **at = &fake->objects;
+
+	if (--object->refs)
+		return;
+	fk_object_free_range(fake, object, 0, object->page_count * object->page_bytes, true);
+	while (*at != object)
+		at = &(*at)->next;
+	*at = object->next;
+	free(object->pages);
+	free(object->policies);
+	free(object);
+}
+
+static void need_pages(struct object *object, uint64_t bytes)
+{
+	uint64_t count = (max_u64(bytes, object->bytes) + object->page_bytes - 1) /
+			 object->page_bytes;
+	uint8_t *pages;
+
+	if (count <= object->page_count)
+		return;
+	/* calloc() leaves what is not touched to the host's zero page. */
+	pages = calloc(count, 1);
+	if (!pages)
+		abort();
+	if (object->page_count)
+		memcpy(pages, object->pages, object->page_count);
+	free(object->pages);
+	object->pages = pages;
+	object->page_count = count;
+}
+
+int fk_object_resize(struct fake *fake, struct object *object, uint64_t bytes)
+{
+	/* hugetlbfs_setattr() */
+	if (object->pool != POOL_BASE && bytes % object->page_bytes)
+		return -EINVAL;
+	if (bytes < object->bytes)
+		fk_object_free_range(fake, object, bytes, object->bytes, true);
+	object->bytes = bytes;
+	return 0;
+}
+
+static uint64_t pool_free(const struct fake *fake, int pool)
+{
+	uint64_t sum = 0;
+
+	for (int n = 0; n < FAKE_NODES; n++)
+		sum += fake->nodes[n].free[pool];
+	return sum;
+}
+
+int fk_object_reserve(struct fake *fake, struct object *object, uint64_t first, uint64_t end)
+{
+	uint64_t from = first / object->page_bytes;
+	uint64_t to = end / object->page_bytes;
+	uint64_t need = 0;
+
+	need_pages(object, end);
+	for (uint64_t i = from; i < to; i++)
+		need += !object->pages[i];
+	if (fake->reserved[object->pool] + need > pool_free(fake, object->pool))
+		return -ENOMEM;
+	for (uint64_t i = from; i < to; i++)
+		if (!object->pages[i])
+			object->pages[i] = PAGE_RESERVED;
+	fake->reserved[object->pool] += need;
+	return 0;
+}
+
+void fk_object_free_range(struct fake *fake, struct object *object, uint64_t first, uint64_t end,
+			  bool unreserve)
+{
+	uint64_t to = min_u64(end / object->page_bytes, object->page_count);
+
+	for (uint64_t i = (first + object->page_bytes - 1) / object->page_bytes; i < to; i++) {
+		uint8_t page = object->pages[i];
+
+		if (page & PAGE_NODE) {
+			fake->nodes[(page & PAGE_NODE) - 1].free[object->pool]++;
+			object->populated -= object->page_bytes;
+			object->pages[i] = 0;
+		} else if (page == PAGE_RESERVED && unreserve) {
+			fake->reserved[object->pool]--;
+			object->pages[i] = 0;
+		}
+	}
+}
+
+/* ---- Policy ---- */
+
+int fk_object_set_policy(struct object *object, uint64_t first, uint64_t end, int mode,
+			 uint32_t nodes)
+{
+	struct policy *old = object->policies;
+	size_t count = 0;
+	struct policy *policies = fk_xalloc((2 * object->policy_count + 1) * sizeof(*policies));
+
+	for (size_t i = 0; i < object->policy_count; i++) {
+		if (old[i].first < first) {
+			policies[count] = old[i];
+			policies[count].end = min_u64(old[i].end, first);
+			count++;
+		}
+		if (old[i].end > end) {
+			policies[count] = old[i];
+			policies[count].first = max_u64(old[i].first, end);
+			count++;
+		}
+	}
+	if (mode != MPOL_DEFAULT)
+		policies[count++] = (struct policy){first, end, mode, nodes};
+	free(old);
+	object->policies = policies;
+	object->policy_count = count;
+	return 0;
+}
+
+static const struct policy *policy_at(const struct object *object, uint64_t offset)
+{
+	for (size_t i = 0; i < object->policy_count; i++)
+		if (offset >= object->policies[i].first && offset < object->policies[i].end)
+			return &object->policies[i];
+	return NULL;
+}
+
+static int nth_node(uint32_t nodes, uint64_t n)
+{
+	n %= (unsigned int)__builtin_popcount(nodes);
+	while (n--)
+		nodes &= nodes - 1;
+	return __builtin_ctz(nodes);
+}
+
+/* Takes @count pages from one node: of @preferred, then of the lowest of @allowed. */
+static int take(struct fake *fake, int pool, uint64_t count, int preferred, uint32_t allowed)
+{
+	for (int i = -1; i < FAKE_NODES; i++) {
+		int n = i < 0 ? preferred : i;
+
+		if (!(allowed & (1u << n)) || fake->nodes[n].free[pool] < count)
+			continue;
+		fake->nodes[n].free[pool] -= count;
+		return n;
+	}
+	return -1;
+}
+
+/* As policy_nodemask() and the zonelists of the page allocator: only bind is strict. */
+static int allocate(struct fake *fake, const struct object *object, uint64_t offset, uint64_t bytes,
+		    int local)
+{
+	const struct policy *policy = policy_at(object, offset);
+	uint64_t count = bytes / object->page_bytes;
+	uint32_t any = (1u << FAKE_NODES) - 1;
+	int node;
+
+	switch (policy ? policy->mode : MPOL_DEFAULT) {
+	case MPOL_BIND:
+		return take(fake, object->pool, count, local, policy->nodes);
+	case MPOL_INTERLEAVE:
+		node = nth_node(policy->nodes, (object->origin + offset) / bytes);
+		return take(fake, object->pool, count, node, any);
+	case MPOL_PREFERRED:
+		return take(fake, object->pool, count,
+			    policy->nodes ? __builtin_ctz(policy->nodes) : local, any);
+	case 5 /* MPOL_PREFERRED_MANY */:
+		node = take(fake, object->pool, count, local, policy->nodes);
+		return node >= 0 ? node : take(fake, object->pool, count, local, any);
+	default:
+		return take(fake, object->pool, count, local, any);
+	}
+}
+
+/* ---- Populating ---- */
+
+static int node_of_cpu(const struct fake *fake, int cpu)
+{
+	for (int n = 0; n < FAKE_NODES; n++)
+		if (CPU_ISSET(cpu, &fake->nodes[n].cpus))
+			return n;
+	return 0;
+}
+
+/* Who populates, and how: the same for many pages. */
+struct faulter {
+	int cpu, cpu_node;
+	/* The row of fake->zeroed. */
+	uint64_t *zeroed_by;
+	/* May become huge pages between these. */
+	bool thp;
+	uint64_t thp_first, thp_end;
+	uint64_t zeroed;
+};
+
+static struct faulter faulter_self(struct fake *fake)
+{
+	const struct thread *self = fk_thread_self(fake);
+	int node = fk_thread_node(self);
+
+	return (struct faulter){
+		.cpu = self->cpu,
+		.cpu_node = node_of_cpu(fake, self->cpu),
+		.zeroed_by = fake->zeroed[node < 0 ? FAKE_NODES : node],
+	};
+}
+
+/* The part of 2 MiB around a page, if it can become a huge page: within the VMA, all absent. */
+static bool huge_block(const struct object *object, uint64_t offset, const struct faulter *by,
+		       uint64_t *block)
+{
+	uint64_t address = (object->origin + offset) / PAGE_2M * PAGE_2M;
+
+	if (address < object->origin + by->thp_first ||
+	    address + PAGE_2M > object->origin + by->thp_end)
+		return false;
+	*block = address - object->origin;
+	for (uint64_t i = 0; i < PAGE_2M / PAGE_4K; i++)
+		if (object->pages[*block / PAGE_4K + i])
+			return false;
+	return true;
+}
+
+static int fault(struct fake *fake, struct object *object, uint64_t offset, struct faulter *by)
+{
+	uint64_t bytes = object->page_bytes;
+	uint64_t at = offset / bytes * bytes;
+	bool reserved = object->pages[at / bytes] & PAGE_RESERVED;
+	int node = -1;
+
+	if (object->pool != POOL_BASE && !reserved &&
+	    fake->reserved[object->pool] >= pool_free(fake, object->pool))
+		return -EFAULT;
+	if (by->thp && huge_block(object, at, by, &at)) {
+		bytes = PAGE_2M;
+		node = allocate(fake, object, at, bytes, by->cpu_node);
+		if (node < 0) {
+			bytes = object->page_bytes;
+			at = offset / bytes * bytes;
+		}
+	}
+	if (node < 0)
+		node = allocate(fake, object, at, bytes, by->cpu_node);
+	/* hugetlb_fault() gives SIGBUS, which is EFAULT here. */
+	if (node < 0)
+		return object->pool == POOL_BASE ? -ENOMEM : -EFAULT;
+	if (reserved)
+		fake->reserved[object->pool]--;
+	memset(object->pages + at / object->page_bytes, node + 1, bytes / object->page_bytes);
+	object->populated += bytes;
+	by->zeroed += bytes;
+	by->zeroed_by[node] += bytes;
+	fake->zeroed_on_cpu[by->cpu] += bytes;
+	return 0;
+}
+
+static int populate_pages(struct fake *fake, struct object *object, uint64_t first, uint64_t end,
+			  struct faulter *by, uint64_t *budget)
+{
+	uint64_t next;
+
+	for (uint64_t offset = first; offset < end; offset = next) {
+		uint64_t page = offset / object->page_bytes;
+		int error;
+
+		next = min_u64((page + 1) * object->page_bytes, end);
+		/* Beyond the end of a file. */
+		if (page >= object->page_count || (object->is_file && offset >= object->bytes))
+			return -EFAULT;
+		if (next - offset > *budget)
+			return -ENOMEM;
+		if (!(object->pages[page] & PAGE_NODE)) {
+			error = fault(fake, object, offset, by);
+			if (error)
+				return error;
+		}
+		if (*budget != NEVER)
+			*budget -= next - offset;
+	}
+	return 0;
+}
+
+int fk_object_populate(struct fake *fake, struct object *object, uint64_t first, uint64_t end,
+		       bool thp, uint64_t thp_first, uint64_t thp_end, uint64_t *budget,
+		       uint64_t *zeroed)
+{
+	struct faulter by = faulter_self(fake);
+	int error;
+
+	by.thp = thp;
+	by.thp_first = thp_first;
+	by.thp_end = thp_end;
+	need_pages(object, object->is_file ? object->bytes : thp_end);
+	error = populate_pages(fake, object, first, end, &by, budget);
+	*zeroed += by.zeroed;
+	return error;
+}
+
+uint64_t fk_object_populated(const struct object *object, uint64_t first, uint64_t end)
+{
+	uint64_t bytes = 0;
+
+	for (uint64_t offset = first; offset < end;) {
+		uint64_t next = (offset / object->page_bytes + 1) * object->page_bytes;
+
+		if (fk_object_page_node(object, offset) >= 0)
+			bytes += min_u64(next, end) - offset;
+		offset = next;
+	}
+	return bytes;
+}
+
+int fk_object_page_node(const struct object *object, uint64_t offset)
+{
+	uint64_t page = offset / object->page_bytes;
+
+	if (page >= object->page_count || !(object->pages[page] & PAGE_NODE))
+		return -ENOENT;
+	return (object->pages[page] & PAGE_NODE) - 1;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* Regions of a device: configuration space, BARs as plain memory, the ROM. */
+#include <fcntl.h>
+#include <linux/vfio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "model.h"
+
+#define OFFSET_SHIFT   40
+#define CONFIG_COMMAND 4
+#define COMMAND_MEMORY 2
+
+static void put16(uint8_t *at, uint16_t value)
+{
+	at[0] = value & 0xff;
+	at[1] = value >> 8;
+}
+
+/* As after a reset; the memory behind the BARs is cleared, in place. */
+void fk_region_reset(struct device *device)
+{
+	const struct fake_device *config = &device->config;
+
+	memset(device->space, 0, sizeof(device->space));
+	put16(device->space, config->vendor_id);
+	put16(device->space + 2, config->device_id);
+	put16(device->space + CONFIG_COMMAND, COMMAND_MEMORY);
+	device->space[9] = config->class_code & 0xff;
+	put16(device->space + 10, config->class_code >> 8);
+	for (int i = 0; i < 6; i++) {
+		if (device->bar_fds[i] < 0)
+			continue;
+		if (fallocate(device->bar_fds[i], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			      config->bars[i].bytes))
+			abort();
+	}
+}
+
+/* Created when first needed, and kept. */
+static int bar_fd(struct device *device, unsigned int index)
+{
+	if (device->bar_fds[index] < 0) {
+		int fd = memfd_create("bar", MFD_CLOEXEC);
+
+		if (fd < 0 || ftruncate(fd, device->config.bars[index].bytes))
+			abort();
+		device->bar_fds[index] = fd;
+	}
+	return device->bar_fds[index];
+}
+
+int fk_region_info(struct device *device, void *arg)
+{
+	struct vfio_region_info info;
+	const struct fake_bar *bar;
+
+	memcpy(&info, arg, sizeof(info));
+	if (info.argsz < sizeof(info))
+		return -EINVAL;
+	/* VGA is only there on VGA devices. */
+	if (info.index >= VFIO_PCI_VGA_REGION_INDEX)
+		return -EINVAL;
+	info.offset = (uint64_t)info.index << OFFSET_SHIFT;
+	info.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+	info.cap_offset = 0;
+	if (info.index == VFIO_PCI_CONFIG_REGION_INDEX) {
+		info.size = sizeof(device->space);
+	} else if (info.index == VFIO_PCI_ROM_REGION_INDEX) {
+		info.size = device->config.rom_bytes;
+		info.flags = info.size ? VFIO_REGION_INFO_FLAG_READ : 0;
+	} else {
+		bar = &device->config.bars[info.index];
+		info.size = bar->bytes;
+		if (!info.size)
+			info.flags = 0;
+		else if (!bar->no_mmap && bar->bytes >= PAGE_4K)
+			info.flags |= VFIO_REGION_INFO_FLAG_MMAP;
+	}
+	memcpy(arg, &info, sizeof(info));
+	return 0;
+}
+
+static ssize_t config_rw(struct device *device, void *buf, size_t bytes, uint64_t at, bool write)
+{
+	if (at >= sizeof(device->space) || bytes > sizeof(device->space) - at)
+		return -EFAULT;
+	/* The identity is read-only; the rest is plain memory. */
+	for (size_t i = 0; write && i < bytes; i++)
+		if (at + i >= CONFIG_COMMAND && (at + i < 8 || at + i >= 12))
+			device->space[at + i] = ((const uint8_t *)buf)[i];
+	if (!write)
+		memcpy(buf, device->space + at, bytes);
+	return bytes;
+}
+
+static ssize_t bar_rw(struct device *device, unsigned int index, void *buf, size_t bytes,
+		      uint64_t at, bool write)
+{
+	ssize_t done;
+
+	if (at >= device->config.bars[index].bytes)
+		return -EINVAL;
+	if (!(device->space[CONFIG_COMMAND] & COMMAND_MEMORY))
+		return -EIO;
+	bytes = min_u64(bytes, device->config.bars[index].bytes - at);
+	done = write ? pwrite(bar_fd(device, index), buf, bytes, at) :
+		       pread(bar_fd(device, index), buf, bytes, at);
+	return done < 0 ? -errno : done;
+}
+
+static ssize_t rom_rw(struct device *device, void *buf, size_t bytes, uint64_t at, bool write)
+{
+	if (write || at >= device->config.rom_bytes)
+		return -EINVAL;
+	bytes = min_u64(bytes, device->config.rom_bytes - at);
+	memset(buf, 0xff, bytes);
+	return bytes;
+}
+
+ssize_t fk_region_rw(struct device *device, void *buf, size_t bytes, off_t offset, bool write)
+{
+	unsigned int index = (uint64_t)offset >> OFFSET_SHIFT;
+	uint64_t at = (uint64_t)offset & ((UINT64_C(1) << OFFSET_SHIFT) - 1);
+
+	if (!bytes)
+		return 0;
+	if (index < VFIO_PCI_ROM_REGION_INDEX)
+		return bar_rw(device, index, buf, bytes, at, write);
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		return config_rw(device, buf, bytes, at, write);
+	if (index == VFIO_PCI_ROM_REGION_INDEX)
+		return rom_rw(device, buf, bytes, at, write);
+	return -EINVAL;
+}
+
+/* vfio_pci_core_mmap() */
+int fk_region_map(struct device *device, uint64_t offset, uint64_t bytes, int flags, int *fd)
+{
+	unsigned int index = offset >> OFFSET_SHIFT;
+	uint64_t at = offset & ((UINT64_C(1) << OFFSET_SHIFT) - 1);
+	const struct fake_bar *bar;
+
+	if (!(flags & MAP_SHARED) || index >= VFIO_PCI_ROM_REGION_INDEX)
+		return -EINVAL;
+	bar = &device->config.bars[index];
+	if (bar->no_mmap || bar->bytes < PAGE_4K || at + bytes > bar->bytes)
+		return -EINVAL;
+	*fd = bar_fd(device, index);
+	return 0;
+}

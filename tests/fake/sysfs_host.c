@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* sysfs and proc of the host: memory, nodes, modules, the process; and the folders of /dev. */
+#include <inttypes.h>
+
+#include "sysfs.h"
+
+/* ---- Memory and nodes ---- */
+
+static uint64_t sum_nodes(struct fake *fake, int node, int pool, bool total)
+{
+	uint64_t sum = 0;
+
+	for (int n = 0; n < FAKE_NODES; n++)
+		if (node < 0 || node == n)
+			sum += total ? fake->nodes[n].total[pool] : fake->nodes[n].free[pool];
+	return sum;
+}
+
+/* @node: -1 for the whole machine. @path is after "hugepages". */
+static int hugepages_path(struct fake *fake, int node, const char *path, struct text *text)
+{
+	int pool;
+
+	if (!*path) {
+		fk_put(text, "%s%s", fake->config.no_2m ? "" : "hugepages-2048kB\n",
+		       fake->config.no_1g ? "" : "hugepages-1048576kB\n");
+		return SYSFS_DIR;
+	}
+	if (after(path, "/hugepages-2048kB") && !fake->config.no_2m) {
+		path += strlen("/hugepages-2048kB");
+		pool = POOL_2M;
+	} else if (after(path, "/hugepages-1048576kB") && !fake->config.no_1g) {
+		path += strlen("/hugepages-1048576kB");
+		pool = POOL_1G;
+	} else {
+		return SYSFS_NONE;
+	}
+	if (!*path)
+		return SYSFS_DIR;
+	if (!strcmp(path, "/nr_hugepages"))
+		fk_put(text, "%" PRIu64 "\n", sum_nodes(fake, node, pool, true));
+	else if (!strcmp(path, "/free_hugepages"))
+		fk_put(text, "%" PRIu64 "\n", sum_nodes(fake, node, pool, false));
+	else if (!strcmp(path, "/surplus_hugepages"))
+		fk_put(text, "0\n");
+	else if (node < 0 && !strcmp(path, "/resv_hugepages"))
+		fk_put(text, "%" PRIu64 "\n", fake->reserved[pool]);
+	else if (node < 0 && !strcmp(path, "/nr_overcommit_hugepages"))
+		fk_put(text, "0\n");
+	else
+		return SYSFS_NONE;
+	return SYSFS_TEXT;
+}
+
+static int thp_path(struct fake *fake, const char *path, struct text *text)
+{
+	static const char *const modes[] = {
+		[FAKE_THP_MADVISE] = "always [madvise] never\n",
+		[FAKE_THP_ALWAYS] = "[always] madvise never\n",
+		[FAKE_THP_NEVER] = "always madvise [never]\n",
+	};
+
+	if (fake->config.thp == FAKE_THP_ABSENT)
+		return SYSFS_NONE;
+	if (!*path)
+		return SYSFS_DIR;
+	if (!strcmp(path, "/enabled"))
+		fk_put(text, "%s", modes[fake->config.thp]);
+	else if (!strcmp(path, "/shmem_enabled"))
+		fk_put(text, "always within_size advise [never] deny force\n");
+	else if (!strcmp(path, "/defrag"))
+		fk_put(text, "always defer defer+madvise [madvise] never\n");
+	else if (!strcmp(path, "/hpage_pmd_size"))
+		fk_put(text, "2097152\n");
+	else
+		return SYSFS_NONE;
+	return SYSFS_TEXT;
+}
+
+static int node_path(struct fake *fake, const char *path, struct text *text)
+{
+	unsigned int node;
+	int end = 0;
+
+	if (!*path) {
+		for (int n = 0; n < FAKE_NODES; n++)
+			if (fake->nodes[n].exists)
+				fk_put(text, "node%d\n", n);
+		return SYSFS_DIR;
+	}
+	if (!strcmp(path, "/online") || !strcmp(path, "/possible")) {
+		cpu_set_t nodes;
+
+		CPU_ZERO(&nodes);
+		for (int n = 0; n < FAKE_NODES; n++)
+			if (fake->nodes[n].exists)
+				CPU_SET(n, &nodes);
+		fk_put_cpus(text, &nodes);
+		return SYSFS_TEXT;
+	}
+	if (sscanf(path, "/node%u%n", &node, &end) != 1 || node >= FAKE_NODES ||
+	    !fake->nodes[node].exists)
+		return SYSFS_NONE;
+	path += end;
+	if (!*path)
+		return SYSFS_DIR;
+	if (after(path, "/hugepages"))
+		return hugepages_path(fake, node, path + strlen("/hugepages"), text);
+	if (!strcmp(path, "/cpulist"))
+		fk_put_cpus(text, &fake->nodes[node].cpus);
+	else if (!strcmp(path, "/meminfo"))
+		fk_put(text,
+		       "Node %u MemTotal: %15" PRIu64 " kB\nNode %u MemFree: %16" PRIu64 " kB\n",
+		       node, 4 * fake->nodes[node].total[POOL_BASE], node,
+		       4 * fake->nodes[node].free[POOL_BASE]);
+	else
+		return SYSFS_NONE;
+	return SYSFS_TEXT;
+}
+
+/* ---- /proc, modules, /dev ---- */
+
+static int status(struct fake *fake, struct text *text)
+{
+	uint64_t caps = fake->config.cap_ipc_lock ? UINT64_C(1) << 14 : 0;
+
+	fk_put(text, "Name:\tfake\nVmPeak:\t    4096 kB\nVmSize:\t    4096 kB\n");
+	fk_put(text, "VmLck:\t%8" PRIu64 " kB\n", fake->locked_vm / 1024);
+	fk_put(text, "VmPin:\t%8" PRIu64 " kB\n", fake->pinned_vm / 1024);
+	fk_put(text,
+	       "CapInh:\t0000000000000000\nCapPrm:\t%016" PRIx64 "\nCapEff:\t%016" PRIx64 "\n",
+	       caps, caps);
+	fk_put(text, "Cpus_allowed_list:\t");
+	fk_put_cpus(text, &fk_thread_self(fake)->cpus);
+	return SYSFS_TEXT;
+}
+
+static int meminfo(struct fake *fake, struct text *text)
+{
+	uint64_t free = 4 * sum_nodes(fake, -1, POOL_BASE, false);
+
+	fk_put(text, "MemTotal:       %8" PRIu64 " kB\nMemFree:        %8" PRIu64 " kB\n",
+	       4 * sum_nodes(fake, -1, POOL_BASE, true), free);
+	fk_put(text, "MemAvailable:   %8" PRIu64 " kB\nHugepagesize:       2048 kB\n", free);
+	return SYSFS_TEXT;
+}
+
+static int module_path(struct fake *fake, const char *path, struct text *text)
+{
+	const char *rest = after(path, "vfio_iommu_type1");
+
+	if (!strcmp(path, "vfio_pci") || !strcmp(path, "vfio"))
+		return SYSFS_DIR;
+	if (!strcmp(path, "iommufd"))
+		return fake->config.no_iommufd ? SYSFS_NONE : SYSFS_DIR;
+	if (!rest || fake->config.no_type1)
+		return SYSFS_NONE;
+	if (!*rest || !strcmp(rest, "/parameters"))
+		return SYSFS_DIR;
+	if (strcmp(rest, "/parameters/dma_entry_limit"))
+		return SYSFS_NONE;
+	fk_put(text, "%" PRIu32 "\n", fake->config.dma_entry_limit);
+	return SYSFS_TEXT;
+}
+
+static int dev_path(struct fake *fake, const char *path, struct text *text)
+{
+	bool nodes = !fake->config.no_cdev && !fake->config.no_iommufd;
+
+	if (!strcmp(path, "vfio/devices") && nodes) {
+		for (const struct device *d = fake->devices; d; d = d->next)
+			if (fk_device_is_vfio(d))
+				fk_put(text, "vfio%u\n", d->index);
+		return SYSFS_DIR;
+	}
+	if (strcmp(path, "vfio"))
+		return SYSFS_NONE;
+	fk_put(text, "%s%s", fake->config.no_type1 ? "" : "vfio\n", nodes ? "devices\n" : "");
+	for (const struct group *g = fake->groups; g && !fake->config.no_type1; g = g->next)
+		if (fk_group_has_vfio(fake, g))
+			fk_put(text, "%u\n", g->number);
+	return SYSFS_DIR;
+}
+
+int fk_sysfs_host(struct fake *fake, const char *path, struct text *text)
+{
+	const char *rest;
+
+	if ((rest = after(path, "/sys/kernel/mm/transparent_hugepage")))
+		return thp_path(fake, rest, text);
+	if ((rest = after(path, "/sys/kernel/mm/hugepages")))
+		return hugepages_path(fake, -1, rest, text);
+	if ((rest = after(path, "/sys/devices/system/node")))
+		return node_path(fake, rest, text);
+	if ((rest = after(path, "/sys/module/")))
+		return module_path(fake, rest, text);
+	if ((rest = after(path, "/dev/")))
+		return dev_path(fake, rest, text);
+	if (!strcmp(path, "/proc/self/status"))
+		return status(fake, text);
+	if (!strcmp(path, "/proc/meminfo"))
+		return meminfo(fake, text);
+	return SYSFS_NONE;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* VFIO and iommufd: space.c, group.c, type1.c, device.c, region.c, iommufd.c, ioas.c. */
+#ifndef FAKE_VFIO_H
+#define FAKE_VFIO_H
+
+#include "clock.h"
+#include "fake.h"
+
+struct file;
+
+/* ---- space.c: IOVA tables ---- */
+
+struct dma {
+	uint64_t iova, last;
+	uint64_t vaddr;
+	bool read, write;
+	/* In the middle of being mapped or unmapped. */
+	bool busy;
+	uint64_t pinned;
+};
+
+struct space {
+	struct space *next;
+	unsigned int number;
+	struct dma **dmas;
+	size_t count, room;
+	uint64_t mapped;
+};
+
+void fk_space_init(struct fake *fake, struct space *space);
+void fk_space_fini(struct fake *fake, struct space *space);
+/* The lowest that touches [first, last]. */
+struct dma *fk_space_find(const struct space *space, uint64_t first, uint64_t last);
+struct dma *fk_space_insert(struct space *space, uint64_t iova, uint64_t last, uint64_t vaddr);
+void fk_space_remove(struct space *space, struct dma *dma);
+/* A device may be about to reach memory in [start, end). */
+bool fk_space_uses_memory(struct fake *fake, uint64_t start, uint64_t end);
+
+struct range {
+	uint64_t first, last;
+};
+
+/* The ranges left of [0, @last] without @holes, in order; at most @room. */
+size_t fk_ranges_without(uint64_t last, const struct range *holes, size_t count, struct range *out,
+			 size_t room);
+
+/* ---- group.c: containers and groups; type1.c ---- */
+
+struct container {
+	unsigned int refs;
+	struct group *groups;
+	bool has_iommu;
+	struct vlock iommu_lock;
+	struct space space;
+	uint32_t dma_avail;
+};
+
+struct group {
+	struct group *next;
+	unsigned int number;
+	char name[24];
+	struct vlock lock;
+	/* The file it is open by. */
+	struct file *opened;
+	struct container *container;
+	struct group *container_next;
+	unsigned int container_users;
+	unsigned int cdev_opens;
+	/* Bound to iommufd: the owner and how often. */
+	struct iommufd *owner;
+	unsigned int owner_count;
+	/* The IOAS that all of the group's devices are attached to. */
+	struct ioas *ioas;
+	unsigned int attached;
+};
+
+struct group *fk_group_find(struct fake *fake, unsigned int number);
+bool fk_group_has_vfio(struct fake *fake, const struct group *group);
+bool fk_group_claimed(struct fake *fake, const struct group *group);
+bool fk_group_opened_elsewhere(struct fake *fake, const struct group *group);
+int fk_group_open(struct fake *fake, struct group *group, int *fd);
+void fk_group_release(struct fake *fake, struct group *group);
+int fk_group_ioctl(struct fake *fake, struct file *file, unsigned long request, void *arg);
+int fk_container_ioctl(struct fake *fake, struct container *container, unsigned long request,
+		       void *arg);
+int fk_type1_ioctl(struct fake *fake, struct container *container, unsigned long request,
+		   void *arg);
+/* Attaching and detaching a group, under iommu->lock; may block. */
+int fk_type1_attach(struct fake *fake, struct container *container, struct group *group);
+void fk_type1_unmap_all(struct fake *fake, struct container *container);
+void fk_container_put(struct container *container);
+
+/* ---- device.c, region.c ---- */
+
+struct shared_lock {
+	struct shared_lock *next;
+	char key[64];
+	struct vlock lock;
+};
+
+struct device {
+	struct device *next;
+	char address[16], driver[32], bridge[16], reset_method[64];
+	struct fake_device config;
+	/* Of its device node. */
+	bool has_index;
+	unsigned int index;
+	struct group *group;
+	struct shared_lock *dev_set, *bridge_lock;
+	unsigned int open_count;
+	struct fake_device_stats stats;
+	uint8_t space[4096];
+	int bar_fds[6];
+	/* Bound to iommufd, attached to an IOAS. */
+	struct iommufd *iommufd;
+	unsigned int object_id;
+	struct ioas *ioas;
+	struct device *ioas_next;
+};
+
+struct devfile {
+	struct device *device;
+	/* Opened through the group, whose file it holds; else through the device node. */
+	struct file *group_file;
+	bool access;
+	struct file *iommufd_file;
+};
+
+struct device *fk_device_find(struct fake *fake, const char *address);
+bool fk_device_is_vfio(const struct device *device);
+int fk_device_open_by_group(struct fake *fake, struct file *group_file, const char *name);
+int fk_device_open_node(struct fake *fake, unsigned int index, const char *path);
+void fk_device_release(struct fake *fake, struct devfile *df);
+int fk_device_ioctl(struct fake *fake, struct devfile *df, unsigned long request, void *arg);
+size_t fk_device_reserved(struct fake *fake, const struct device *device, struct range out[2]);
+void fk_region_reset(struct device *device);
+int fk_region_info(struct device *device, void *arg);
+ssize_t fk_region_rw(struct device *device, void *buf, size_t bytes, off_t offset, bool write);
+/* The real fd and offset behind a mapping of a BAR, -EINVAL. */
+int fk_region_map(struct device *device, uint64_t offset, uint64_t bytes, int flags, int *fd);
+
+/* ---- iommufd.c, ioas.c ---- */
+
+struct ioas {
+	struct ioas *next;
+	unsigned int id, hwpt_id;
+	struct iommufd *iommufd;
+	/* ioas->mutex, and domains_rwsem of its table. */
+	struct vlock mutex, domains;
+	bool has_domain;
+	/* Calls in flight, which keep it from being destroyed. */
+	unsigned int users;
+	struct device *devices;
+	struct space space;
+};
+
+struct iommufd {
+	struct iommufd *next;
+	struct ioas *ioases;
+	struct device *bound[64];
+	unsigned int bound_count;
+};
+
+int fk_iommufd_ioctl(struct fake *fake, struct iommufd *iommufd, unsigned long request, void *arg);
+void fk_iommufd_release(struct fake *fake, struct iommufd *iommufd);
+int fk_iommufd_bind(struct fake *fake, struct iommufd *iommufd, struct device *device,
+		    uint32_t *id);
+void fk_iommufd_unbind(struct fake *fake, struct device *device);
+int fk_iommufd_attach(struct fake *fake, struct device *device, uint32_t *id);
+void fk_iommufd_detach(struct fake *fake, struct device *device);
+unsigned int fk_iommufd_new_id(const struct iommufd *iommufd);
+struct ioas *fk_ioas_find(const struct iommufd *iommufd, unsigned int id);
+int fk_ioas_map(struct fake *fake, struct iommufd *iommufd, void *arg);
+int fk_ioas_unmap(struct fake *fake, struct iommufd *iommufd, void *arg);
+int fk_ioas_iova_ranges(struct fake *fake, struct iommufd *iommufd, void *arg);
+void fk_ioas_free(struct fake *fake, struct ioas *ioas);
+/* Are any IOVAs of [first, last] reserved? */
+bool fk_ioas_reserved(struct fake *fake, const struct ioas *ioas, uint64_t first, uint64_t last);
+int fk_ioas_add_domain(struct fake *fake, struct ioas *ioas);
+void fk_ioas_remove_domain(struct fake *fake, struct ioas *ioas);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* Maps wait for the domain that the devices being opened will bring, or learn that none comes. */
+#include "host.h"
+
+#define RESET (100 * MS)
+
+static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
+
+/* A host with devices that nobody has opened, and memory. */
+static struct vfb_range prepare(struct host *host, const struct fake_config *config,
+				enum vfb_backend backend, uint64_t bytes)
+{
+	struct vfb_range range = {.bytes = bytes, .iova = GIB};
+
+	host_open(host, config);
+	add_devices(host->fake, 3);
+	host_space(host, backend);
+	range.memory = make_memory(host, bytes, VFB_PAGE_4K);
+	return range;
+}
+
+static void finish(struct host *host, struct vfb_device *device, const struct vfb_range *range)
+{
+	vfb_device_close(device);
+	assert_ok(vfb_space_destroy(host->space));
+	host->space = NULL;
+	assert_ok(vfb_memory_destroy(range->memory));
+	host_close(host);
+}
+
+static void test_no_device(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct host host;
+		struct vfb_range range = prepare(&host, NULL, backends[i], 64 * MIB);
+
+		assert_fails(vfb_space_map(host.space, &range, 1, NULL), -ENODEV, "no device");
+		assert_int_equal(range.status, -ENODEV);
+		assert_int_equal(info_of(host.space).mappings, 0);
+		assert_int_equal(stats_of(&host).map_calls, 0);
+		/* Nothing to map needs nothing. */
+		assert_ok(vfb_space_map(host.space, &range, 0, NULL));
+		finish(&host, NULL, &range);
+	}
+}
+
+static void test_waits(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct vfb_device_request request = {.address = addresses[0]};
+		struct vfb_job *open, *map;
+		struct host host;
+		struct vfb_range range = prepare(&host, NULL, backends[i], 64 * MIB);
+
+		assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &open));
+		assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &map));
+		assert_int_equal(vfb_job_wait(map, RESET / 2),
+				 backends[i] == VFB_BACKEND_IOMMUFD ? -ETIMEDOUT : 0);
+		assert_int_equal(populated_of(range.memory), range.bytes);
+		/* iommufd: the first device to be attached brings the domain. */
+		if (backends[i] == VFB_BACKEND_IOMMUFD)
+			assert_int_equal(stats_of(&host).map_calls, 0);
+		assert_ok(vfb_job_wait(map, UINT64_MAX));
+		assert_mapped(&host, &range);
+		assert_ok(vfb_job_wait(open, UINT64_MAX));
+		vfb_job_destroy(map);
+		vfb_job_destroy(open);
+		finish(&host, request.device, &range);
+	}
+}
+
+/* @call fails, so that no device opens; the map, at a fixed and at any IOVA, must not hang. */
+static void opening_fails(enum vfb_backend backend, const char *call, uint64_t after)
+{
+	struct vfb_device_request request = {.address = addresses[0]};
+	struct vfb_job *open, *map;
+	struct vfb_range ranges[2];
+	struct host host;
+
+	ranges[0] = prepare(&host, NULL, backend, 64 * MIB);
+	ranges[0].bytes /= 2;
+	ranges[1] = ranges[0];
+	ranges[1].offset = ranges[0].bytes;
+	ranges[1].flags = VFB_RANGE_ANY_IOVA;
+	fake_fail_call(host.fake, call, 1, EIO);
+	fake_fail_delay(host.fake, after);
+	assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &open));
+	assert_ok(vfb_space_map_start(host.space, ranges, 2, NULL, &map));
+	assert_fails(vfb_job_wait(map, UINT64_MAX), -ENODEV, "no device");
+	assert_true(ranges[0].status && ranges[1].status);
+	assert_fails(vfb_job_wait(open, UINT64_MAX), -EIO, "cannot");
+	assert_int_equal(request.status, -EIO);
+	assert_null(request.device);
+	assert_int_equal(info_of(host.space).mappings, 0);
+	vfb_job_destroy(map);
+	vfb_job_destroy(open);
+	/* It can be tried again. */
+	assert_ok(vfb_device_open(host.space, addresses[0], &request.device));
+	assert_ok(vfb_space_map(host.space, ranges, 2, NULL));
+	assert_mapped(&host, &ranges[0]);
+	assert_mapped(&host, &ranges[1]);
+	finish(&host, request.device, &ranges[0]);
+}
+
+static void test_opening_fails(void **state)
+{
+	(void)state;
+	opening_fails(VFB_BACKEND_TYPE1, "VFIO_GROUP_GET_STATUS", 0);
+	opening_fails(VFB_BACKEND_TYPE1, "VFIO_SET_IOMMU", 50 * MS);
+	opening_fails(VFB_BACKEND_IOMMUFD, "VFIO_DEVICE_BIND_IOMMUFD", 50 * MS);
+	opening_fails(VFB_BACKEND_IOMMUFD, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", 0);
+	opening_fails(VFB_BACKEND_IOMMUFD, "VFIO_DEVICE_GET_INFO", 0);
+}
+
+/* type1 has mapped by the time that the device fails; the next device finds the mapping. */
+static void test_device_fails_late(void **state)
+{
+	struct vfb_device_request request = {.address = addresses[0]};
+	struct vfb_job *open, *map;
+	struct host host;
+	struct vfb_range range = prepare(&host, NULL, VFB_BACKEND_TYPE1, 64 * MIB);
+
+	(void)state;
+	fake_fail_call(host.fake, "VFIO_GROUP_GET_DEVICE_FD", 1, EIO);
+	fake_fail_delay(host.fake, RESET);
+	assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &open));
+	assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &map));
+	assert_ok(vfb_job_wait(map, UINT64_MAX));
+	assert_fails(vfb_job_wait(open, UINT64_MAX), -EIO, addresses[0]);
+	vfb_job_destroy(map);
+	vfb_job_destroy(open);
+	assert_int_equal(stats_of(&host).mappings, 0);
+	assert_int_equal(info_of(host.space).devices, 0);
+	assert_ok(vfb_device_open(host.space, addresses[1], &request.device));
+	assert_mapped(&host, &range);
+	finish(&host, request.device, &range);
+}
+
+/* The domain cannot be described: its batch fails, another one that is coming brings it. */
+static void test_second_batch(void **state)
+{
+	static const char *const calls[] = {"VFIO_IOMMU_GET_INFO", "IOMMU_IOAS_IOVA_RANGES"};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct vfb_device_request first = {.address = addresses[0]};
+		struct vfb_device_request second = {.address = addresses[1]};
+		struct vfb_job *opens[2], *map;
+		struct host host;
+		struct vfb_range range = prepare(&host, NULL, backends[i], 64 * MIB);
+
+		fake_fail_call(host.fake, calls[i], 1, EIO);
+		/* The second is being looked up when the first fails. */
+		fake_fail_delay(host.fake, 10 * MS);
+		fake_fail_call(host.fake, "open:/sys/bus/pci/devices/0000:02:00.0/numa_node", 1,
+			       EIO);
+		assert_ok(vfb_devices_open_start(host.space, &first, 1, NULL, &opens[0]));
+		assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &map));
+		host.sys->sleep(host.sys, i ? RESET + 5 * MS : 5 * MS);
+		assert_ok(vfb_devices_open_start(host.space, &second, 1, NULL, &opens[1]));
+		assert_fails(vfb_job_wait(opens[0], UINT64_MAX), -EIO, "cannot read");
+		assert_ok(vfb_job_wait(opens[1], UINT64_MAX));
+		assert_ok(vfb_job_wait(map, UINT64_MAX));
+		assert_mapped(&host, &range);
+		for (size_t n = 0; n < 2; n++)
+			vfb_job_destroy(opens[n]);
+		vfb_job_destroy(map);
+		finish(&host, second.device, &range);
+	}
+}
+
+/* While a failed batch lets go of its devices the space must stay. */
+static void test_destroy_early(void **state)
+{
+	struct vfb_device_request request = {.address = addresses[0]};
+	struct vfb_job *open;
+	struct host host;
+	struct vfb_range range = prepare(&host, NULL, VFB_BACKEND_IOMMUFD, 2 * MIB);
+
+	(void)state;
+	fake_fail_call(host.fake, "IOMMU_IOAS_IOVA_RANGES", 1, EIO);
+	assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &open));
+	assert_fails(vfb_space_destroy(host.space), -EBUSY, "devices");
+	assert_fails(vfb_job_wait(open, RESET + RESET / 2), -ETIMEDOUT, "not ended");
+	assert_int_equal(info_of(host.space).devices, 0);
+	assert_fails(vfb_space_destroy(host.space), -EBUSY, "devices");
+	assert_fails(vfb_job_wait(open, UINT64_MAX), -EIO, "IOVA");
+	vfb_job_destroy(open);
+	finish(&host, NULL, &range);
+}
+
+/* So few mappings are left that a range needs to be one, though it waits half populated. */
+static void test_entry_limit(void **state)
+{
+	struct fake_config config = {.dma_entry_limit = 1};
+	struct vfb_device_request request = {.address = addresses[0]};
+	struct vfb_job *open, *map;
+	struct host host;
+	struct vfb_range range = prepare(&host, &config, VFB_BACKEND_TYPE1, 2 * GIB);
+
+	(void)state;
+	range.iova = 4 * GIB;
+	/* The domain comes late, in the middle of populating. */
+	fake_fail_call(host.fake, "open:/sys/bus/pci/devices/0000:01:00.0/numa_node", 1, EIO);
+	fake_fail_delay(host.fake, 60 * MS);
+	assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &open));
+	assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &map));
+	assert_ok(vfb_job_wait(map, UINT64_MAX));
+	assert_ok(vfb_job_wait(open, UINT64_MAX));
+	assert_int_equal(stats_of(&host).map_calls, 1);
+	assert_int_equal(info_of(host.space).entries_left, 0);
+	vfb_job_destroy(map);
+	vfb_job_destroy(open);
+	finish(&host, request.device, &range);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_device),     cmocka_unit_test(test_waits),
+		cmocka_unit_test(test_opening_fails), cmocka_unit_test(test_device_fails_late),
+		cmocka_unit_test(test_second_batch),  cmocka_unit_test(test_destroy_early),
+		cmocka_unit_test(test_entry_limit),
+	};
+
+	return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the scenarios need to know of the machine that they run on: the fake kernel
+ * (machine_fake.c), or the real one with devices bound to vfio-pci (machine_real.c). Where the
+ * two differ, one of them is wrong; what may differ is in struct machine, with its reason.
+ */
+#ifndef MACHINE_H
+#define MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vfioboost.h>
+
+#define MACHINE_DEVICES 32
+
+/* What a scenario wants the machine to be short of. Zero: nothing. */
+struct limits {
+	/* dma_entry_limit of vfio_iommu_type1. */
+	unsigned int entries;
+	/* RLIMIT_MEMLOCK in bytes, without CAP_IPC_LOCK. */
+	uint64_t memlock;
+	/* A user without any privilege, who may open these nodes besides /dev/vfio/vfio. */
+	enum {
+		USER_ROOT,
+		USER_MAY_NOTHING,
+		USER_MAY_IOMMUFD,
+		USER_MAY_ALL,
+	} user;
+};
+
+struct machine {
+	/* "fake, as Linux 7.3", or what uname(2) tells. */
+	char name[64];
+	/* NVMe controllers of QEMU, each below its own bridge; those of node 0 first. */
+	char devices[MACHINE_DEVICES][16];
+	size_t device_count;
+	/* A device that is bound to another driver. */
+	char foreign[16];
+	unsigned int nodes;
+	/* Why there is no iommufd; "" when there is. */
+	char no_iommufd[128];
+	/* The kernel takes transparent huge pages for memfds (shmem_enabled). */
+	bool shmem_thp;
+	/*
+	 * Steps that the kernel does not sleep in take no time on the fake's clock: attaching
+	 * has a duration of 0 there.
+	 */
+	bool attach_takes_time;
+	/*
+	 * The configuration space and BARs of the fake are plain memory; a real NVMe controller
+	 * has registers with contents of their own.
+	 */
+	bool has_registers;
+};
+
+/*
+ * Tells what the machine is. @argc, @argv: of the program, without what it knows by itself.
+ * Returns whether scenarios can run there; the reason is printed.
+ */
+bool machine_describe(struct machine *machine, int argc, char **argv);
+
+/*
+ * Each scenario has a process of its own: these are called in the parent around it, and in the
+ * child at its beginning and its end.
+ */
+void machine_before(const struct limits *limits);
+void machine_after(void);
+void machine_begin(const struct limits *limits);
+/* What the scenario has not given back: how many things, and a line for each in @text. */
+unsigned int machine_end(char *text, size_t bytes);
+
+int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out);
+/* Waits until @fd is readable; false after the timeout. */
+bool machine_poll(int fd, uint64_t timeout_ns);
+
+/*
+ * The kernel itself, for what the library never asks of it unless it is wrong or late: negative
+ * errno values on failure.
+ */
+int machine_open(const char *path);
+void machine_close(int fd);
+int machine_ioctl(int fd, unsigned long request, void *arg);
+int machine_mmap(size_t bytes, int prot, void **out);
+void machine_munmap(void *address, size_t bytes);
+/* The nodes of a device: /dev/vfio/GROUP, /dev/vfio/devices/vfioN. */
+void machine_group_path(const char *address, char *path, size_t bytes);
+void machine_node_path(const char *address, char *path, size_t bytes);
+
+/* Bytes that the kernel holds for devices: what is really mapped. */
+uint64_t machine_pinned(void);
+/* Pages of 2 MiB that are free in the pool of a node. */
+uint64_t machine_free_2m(unsigned int node);
+bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fake kernel, made up like the machine of scripts/vm. "stock" as an argument: without
+ * iommufd, as Debian's kernels are.
+ */
+#include "machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "context.h"
+#include "fake.h"
+
+#define NODES		 2
+#define CPUS_PER_NODE	 4
+#define DEVICES_PER_NODE 8
+#define PAGES_2M	 32
+#define FOREIGN		 "0000:00:02.0"
+#define FOREIGN_GROUP	 2
+#define FIRST_GROUP	 15
+
+static const struct machine *described;
+static struct fake *fake;
+
+bool machine_describe(struct machine *machine, int argc, char **argv)
+{
+	bool stock = argc && !strcmp(argv[0], "stock");
+
+	described = machine;
+	snprintf(machine->name, sizeof(machine->name), "fake kernel%s",
+		 stock ? " without iommufd" : "");
+	for (unsigned int i = 0; i < NODES * DEVICES_PER_NODE; i++)
+		snprintf(machine->devices[i], sizeof(machine->devices[i]), "0000:%02x:00.0",
+			 i / DEVICES_PER_NODE * 0x20 + i % DEVICES_PER_NODE + 1);
+	machine->device_count = NODES * DEVICES_PER_NODE;
+	strcpy(machine->foreign, FOREIGN);
+	machine->nodes = NODES;
+	if (stock)
+		strcpy(machine->no_iommufd, "the fake kernel is told to have none");
+	return true;
+}
+
+static void add_devices(void)
+{
+	char bridge[16];
+
+	for (unsigned int i = 0; i < described->device_count; i++) {
+		unsigned int node = i / DEVICES_PER_NODE;
+
+		snprintf(bridge, sizeof(bridge), "0000:%02x:%02x.%u", node * 0x20,
+			 node ? 0 : 0x10, i % DEVICES_PER_NODE);
+		fake_add_device(fake, &(struct fake_device){
+					      .address = described->devices[i],
+					      .group = FIRST_GROUP + i,
+					      .node = node,
+					      .driver = "vfio-pci",
+					      .bridge = bridge,
+					      .reset_method = "flr bus",
+				      });
+	}
+	fake_add_device(fake, &(struct fake_device){
+				      .address = described->foreign,
+				      .group = FOREIGN_GROUP,
+				      .node = -1,
+				      .driver = "virtio-pci",
+				      .vendor_id = 0x1af4,
+				      .device_id = 0x1009,
+			      });
+}
+
+/* The one that the scenario tries. */
+static void deny_device(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/vfio/%u", FIRST_GROUP);
+	fake_deny(fake, path, EACCES);
+	fake_deny(fake, "/dev/vfio/devices/vfio0", EACCES);
+}
+
+void machine_before(const struct limits *limits)
+{
+	(void)limits;
+}
+
+void machine_after(void)
+{
+}
+
+void machine_begin(const struct limits *limits)
+{
+	struct fake_config config = {
+		.no_iommufd = described->no_iommufd[0],
+		.no_cdev = described->no_iommufd[0],
+		.nodes = NODES,
+		.cpus_per_node = CPUS_PER_NODE,
+		.pages_2m = {PAGES_2M, PAGES_2M},
+		/* What root has in the machine of scripts/vm. */
+		.memlock = limits->memlock ? limits->memlock : 8 * FAKE_MIB,
+		.cap_ipc_lock = !limits->memlock && limits->user == USER_ROOT,
+		.dma_entry_limit = limits->entries,
+	};
+
+	fake = fake_create(&config);
+	add_devices();
+	if (limits->user == USER_MAY_NOTHING || limits->user == USER_MAY_IOMMUFD)
+		deny_device();
+	if (limits->user == USER_MAY_NOTHING)
+		fake_deny(fake, "/dev/iommu", EACCES);
+}
+
+unsigned int machine_end(char *text, size_t bytes)
+{
+	unsigned int leaks = fake_leaks(fake, text, bytes);
+
+	fake_destroy(fake);
+	return leaks;
+}
+
+int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out)
+{
+	return vfb_ctx_create_with(fake_sys(fake), opts, out);
+}
+
+bool machine_poll(int fd, uint64_t timeout_ns)
+{
+	return fake_poll(fake, fd, timeout_ns);
+}
+
+int machine_open(const char *path)
+{
+	return fake_sys(fake)->open(fake_sys(fake), path, O_RDWR);
+}
+
+void machine_close(int fd)
+{
+	fake_sys(fake)->close(fake_sys(fake), fd);
+}
+
+int machine_ioctl(int fd, unsigned long request, void *arg)
+{
+	return fake_sys(fake)->ioctl(fake_sys(fake), fd, request, arg);
+}
+
+int machine_mmap(size_t bytes, int prot, void **out)
+{
+	return fake_sys(fake)->mmap(fake_sys(fake), NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS,
+				    -1, 0, out);
+}
+
+void machine_munmap(void *address, size_t bytes)
+{
+	fake_sys(fake)->munmap(fake_sys(fake), address, bytes);
+}
+
+static unsigned int index_of(const char *address)
+{
+	unsigned int i = 0;
+
+	while (strcmp(described->devices[i], address))
+		i++;
+	return i;
+}
+
+void machine_group_path(const char *address, char *path, size_t bytes)
+{
+	snprintf(path, bytes, "/dev/vfio/%u", FIRST_GROUP + index_of(address));
+}
+
+void machine_node_path(const char *address, char *path, size_t bytes)
+{
+	snprintf(path, bytes, "/dev/vfio/devices/vfio%u", index_of(address));
+}
+
+uint64_t machine_pinned(void)
+{
+	struct fake_stats stats;
+
+	fake_stats(fake, &stats);
+	return stats.pinned_bytes;
+}
+
+uint64_t machine_free_2m(unsigned int node)
+{
+	return fake_free_2m(fake, node);
+}
+
+bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node)
+{
+	return cpu / CPUS_PER_NODE == node;
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/* The running kernel: devices from $VFIO_DEVICES, which scripts/vm sets. */
+#include "machine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
+#define NOBODY	    65534
+
+/* What the scenario should find at its end as it was at its beginning. */
+struct state {
+	long fds, threads, mappings, locked_kib, pinned_kib, hugepages_free, hugepages_reserved;
+};
+
+static struct state before;
+static long entry_limit;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "%s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* The number after @key in a file of lines "key: number"; of its first line without a key. */
+static long read_number(const char *path, const char *key)
+{
+	FILE *file = fopen(path, "re");
+	char line[512];
+	long number = 0;
+
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (!key || !strncmp(line, key, strlen(key))) {
+			number = strtol(line + (key ? strlen(key) : 0), NULL, 10);
+			break;
+		}
+	fclose(file);
+	return number;
+}
+
+static bool file_says(const char *path, const char *part)
+{
+	FILE *file = fopen(path, "re");
+	char text[256] = "";
+
+	if (file) {
+		if (!fgets(text, sizeof(text), file))
+			text[0] = '\0';
+		fclose(file);
+	}
+	return strstr(text, part);
+}
+
+/* ---- What the machine is ---- */
+
+static void list_devices(struct machine *machine)
+{
+	const char *listed = getenv("VFIO_DEVICES");
+	char *copy = strdup(listed ? listed : ""), *rest = copy, *address;
+
+	if (!copy)
+		die("strdup");
+	while ((address = strsep(&rest, " ")) && machine->device_count < MACHINE_DEVICES)
+		if (*address)
+			snprintf(machine->devices[machine->device_count++],
+				 sizeof(machine->devices[0]), "%s", address);
+	free(copy);
+}
+
+/* A PCI device with an IOMMU group and a driver that is not vfio-pci. */
+static void find_foreign(struct machine *machine)
+{
+	static const char folder[] = "/sys/bus/pci/devices";
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+	char path[512], driver[512];
+	ssize_t length;
+
+	while (dir && !machine->foreign[0] && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "%s/%.64s/driver", folder, entry->d_name);
+		length = readlink(path, driver, sizeof(driver) - 1);
+		if (length < 0)
+			continue;
+		driver[length] = '\0';
+		snprintf(path, sizeof(path), "%s/%.64s/iommu_group", folder, entry->d_name);
+		if (!strstr(driver, "vfio") && !access(path, F_OK))
+			snprintf(machine->foreign, sizeof(machine->foreign), "%.15s",
+				 entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static unsigned int count_nodes(void)
+{
+	unsigned int nodes = 0;
+	char path[64];
+
+	do
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%u", nodes++);
+	while (!access(path, F_OK));
+	return nodes - 1;
+}
+
+static void require(bool there, const char *what, bool *all)
+{
+	if (there)
+		return;
+	fprintf(stderr, "the scenarios need %s; run them by: scripts/vm --nodes 2 --devices 4 "
+			"--hugepages 2m:64 -- %s\n",
+		what, program_invocation_name);
+	*all = false;
+}
+
+bool machine_describe(struct machine *machine, int argc, char **argv)
+{
+	struct utsname name;
+	bool all = true;
+
+	(void)argc;
+	(void)argv;
+	uname(&name);
+	snprintf(machine->name, sizeof(machine->name), "Linux %.50s", name.release);
+	list_devices(machine);
+	find_foreign(machine);
+	machine->nodes = count_nodes();
+	machine->attach_takes_time = true;
+	machine->has_registers = true;
+	machine->shmem_thp = !file_says("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+					"[never]");
+	if (access("/dev/iommu", F_OK) || access("/dev/vfio/devices", F_OK))
+		snprintf(machine->no_iommufd, sizeof(machine->no_iommufd),
+			 "there is no /dev/iommu or no /dev/vfio/devices");
+	require(!geteuid(), "root", &all);
+	require(machine->device_count >= 4, "four devices in $VFIO_DEVICES", &all);
+	require(machine->foreign[0], "a PCI device that is not bound to vfio-pci", &all);
+	require(machine->nodes >= 2, "two NUMA nodes", &all);
+	for (unsigned int node = 0; node < machine->nodes; node++)
+		require(machine_free_2m(node) >= 32, "32 hugepages of 2 MiB on each node", &all);
+	return all;
+}
+
+/* ---- Limits ---- */
+
+static void write_entry_limit(long limit)
+{
+	FILE *file = fopen(ENTRY_LIMIT, "we");
+
+	if (!file || fprintf(file, "%ld\n", limit) < 0 || fclose(file))
+		die(ENTRY_LIMIT);
+}
+
+/* The nodes in a folder below /dev/vfio; not /dev/vfio/vfio, which is everybody's. */
+static void change_nodes(const char *folder, mode_t mode)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_type == DT_CHR && strcmp(entry->d_name, "vfio") &&
+		    fchmodat(dirfd(dir), entry->d_name, mode, 0))
+			die(folder);
+	if (dir)
+		closedir(dir);
+}
+
+void machine_before(const struct limits *limits)
+{
+	mode_t devices = limits->user == USER_MAY_ALL ? 0666 : 0600;
+	mode_t iommufd = limits->user == USER_MAY_IOMMUFD ? 0666 : devices;
+
+	change_nodes("/dev/vfio", devices);
+	change_nodes("/dev/vfio/devices", devices);
+	if (chmod("/dev/iommu", iommufd) && errno != ENOENT)
+		die("/dev/iommu");
+	if (!limits->entries)
+		return;
+	entry_limit = read_number(ENTRY_LIMIT, NULL);
+	write_entry_limit(limits->entries);
+}
+
+void machine_after(void)
+{
+	if (entry_limit)
+		write_entry_limit(entry_limit);
+	entry_limit = 0;
+}
+
+/* Without CAP_IPC_LOCK, root is bound by RLIMIT_MEMLOCK like everybody else. */
+static void drop_ipc_lock(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, data))
+		die("capget");
+	data[0].effective &= ~(1u << CAP_IPC_LOCK);
+	data[0].permitted &= ~(1u << CAP_IPC_LOCK);
+	data[0].inheritable &= ~(1u << CAP_IPC_LOCK);
+	if (syscall(SYS_capset, &header, data))
+		die("capset");
+}
+
+/* ---- What is left behind ---- */
+
+static long count_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	long count = 0;
+
+	if (!dir)
+		die(path);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+/* Memory of the library, and regions of devices. */
+static long count_mappings(void)
+{
+	static const char *const ours[] = {"/dev/vfio", "vfio-device", "memfd:", "hugepage"};
+	FILE *file = fopen("/proc/self/maps", "re");
+	char line[512];
+	long count = 0;
+
+	if (!file)
+		die("/proc/self/maps");
+	while (fgets(line, sizeof(line), file))
+		for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+			if (strstr(line, ours[i]))
+				count++;
+	fclose(file);
+	return count;
+}
+
+static struct state read_state(void)
+{
+	return (struct state){
+		.fds = count_entries("/proc/self/fd"),
+		.threads = count_entries("/proc/self/task"),
+		.mappings = count_mappings(),
+		.locked_kib = read_number("/proc/self/status", "VmLck:"),
+		.pinned_kib = read_number("/proc/self/status", "VmPin:"),
+		.hugepages_free = read_number("/proc/meminfo", "HugePages_Free:"),
+		.hugepages_reserved = read_number("/proc/meminfo", "HugePages_Rsvd:"),
+	};
+}
+
+void machine_begin(const struct limits *limits)
+{
+	struct rlimit memlock = {.rlim_cur = limits->memlock, .rlim_max = limits->memlock};
+
+	if (limits->memlock && setrlimit(RLIMIT_MEMLOCK, &memlock))
+		die("setrlimit");
+	if (limits->memlock)
+		drop_ipc_lock();
+	if (limits->user != USER_ROOT &&
+	    (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
+	     setresuid(NOBODY, NOBODY, NOBODY)))
+		die("setresuid");
+	before = read_state();
+}
+
+static unsigned int note(char **text, size_t *left, const char *what, long from, long to)
+{
+	int length;
+
+	if (from == to)
+		return 0;
+	length = snprintf(*text, *left, "%s: %ld before, %ld after\n", what, from, to);
+	if (length > 0 && (size_t)length < *left) {
+		*text += length;
+		*left -= length;
+	}
+	return 1;
+}
+
+unsigned int machine_end(char *text, size_t bytes)
+{
+	struct timespec pause = {.tv_nsec = 10000000};
+	struct state after = read_state();
+	unsigned int leaks = 0;
+
+	/* A thread that was joined is still listed for a moment: do_exit() wakes whoever joins
+	 * (mm_release()) before release_task() takes it from the list. */
+	for (int i = 0; i < 100 && after.threads != before.threads; i++) {
+		nanosleep(&pause, NULL);
+		after = read_state();
+	}
+	leaks += note(&text, &bytes, "open fds", before.fds, after.fds);
+	leaks += note(&text, &bytes, "threads", before.threads, after.threads);
+	leaks += note(&text, &bytes, "mappings", before.mappings, after.mappings);
+	leaks += note(&text, &bytes, "VmLck in KiB", before.locked_kib, after.locked_kib);
+	leaks += note(&text, &bytes, "VmPin in KiB", before.pinned_kib, after.pinned_kib);
+	leaks += note(&text, &bytes, "free hugepages", before.hugepages_free, after.hugepages_free);
+	leaks += note(&text, &bytes, "reserved hugepages", before.hugepages_reserved,
+		      after.hugepages_reserved);
+	return leaks;
+}
+
+/* ---- The rest ---- */
+
+int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out)
+{
+	return vfb_ctx_create(opts, out);
+}
+
+bool machine_poll(int fd, uint64_t timeout_ns)
+{
+	struct pollfd poller = {.fd = fd, .events = POLLIN};
+	int timeout = timeout_ns == UINT64_MAX ? -1 : (int)(timeout_ns / 1000000);
+	int ready;
+
+	do
+		ready = poll(&poller, 1, timeout);
+	while (ready < 0 && errno == EINTR);
+	return ready == 1 && (poller.revents & POLLIN);
+}
+
+int machine_open(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+void machine_close(int fd)
+{
+	close(fd);
+}
+
+int machine_ioctl(int fd, unsigned long request, void *arg)
+{
+	int result = ioctl(fd, request, arg);
+
+	return result < 0 ? -errno : result;
+}
+
+int machine_mmap(size_t bytes, int prot, void **out)
+{
+	*out = mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return *out == MAP_FAILED ? -errno : 0;
+}
+
+void machine_munmap(void *address, size_t bytes)
+{
+	munmap(address, bytes);
+}
+
+void machine_group_path(const char *address, char *path, size_t bytes)
+{
+	char link[128], target[512];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", address);
+	length = readlink(link, target, sizeof(target) - 1);
+	if (length < 0)
+		die(link);
+	target[length] = '\0';
+	snprintf(path, bytes, "/dev/vfio/%s", strrchr(target, '/') + 1);
+}
+
+void machine_node_path(const char *address, char *path, size_t bytes)
+{
+	struct dirent *entry;
+	char folder[128];
+	DIR *dir;
+
+	snprintf(folder, sizeof(folder), "/sys/bus/pci/devices/%s/vfio-dev", address);
+	dir = opendir(folder);
+	if (!dir)
+		die(folder);
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			snprintf(path, bytes, "/dev/vfio/devices/%s", entry->d_name);
+	closedir(dir);
+}
+
+/* type1 counts what is locked, iommufd what is pinned. */
+uint64_t machine_pinned(void)
+{
+	return 1024 * (uint64_t)(read_number("/proc/self/status", "VmLck:") +
+				 read_number("/proc/self/status", "VmPin:"));
+}
+
+uint64_t machine_free_2m(unsigned int node)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", node);
+	return read_number(path, NULL);
+}
+
+bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/cpu%u", node, cpu);
+	return !access(path, F_OK);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* Configuration space and BARs of a device. */
+#include "scenario.h"
+
+/* QEMU's NVMe controller: vendor and device. */
+#define IDENTITY 0x00101b36
+
+/* Registers of an NVMe controller. */
+#define NVME_CAPABILITIES 0x00
+#define NVME_VERSION	  0x08
+/* Sizes of the admin queues: as good as memory while the controller is off. */
+#define NVME_AQA 0x24
+
+#define COMMAND		4
+#define COMMAND_MEMORY	2
+#define INTERRUPT_LINE	0x3c
+
+static void configuration(struct fixture *f)
+{
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	uint16_t vendor = 0, device_id = 0, command = 0;
+	uint32_t identity = 0;
+	uint8_t class[3], odd[3], all[4096], line = 0, other = 0;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+
+	assert_ok(vfb_region_info(device, VFB_REGION_CONFIG, &info));
+	/* PCI Express. */
+	assert_int_equal(info.bytes, 4096);
+	assert_int_equal(info.flags, VFB_REGION_READ | VFB_REGION_WRITE);
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 0, &identity, 4));
+	assert_int_equal(identity, IDENTITY);
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 0, &vendor, 2));
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 2, &device_id, 2));
+	assert_int_equal(vendor, 0x1b36);
+	assert_int_equal(device_id, 0x0010);
+	/* NVM Express. */
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 9, class, 3));
+	assert_int_equal(class[2] << 16 | class[1] << 8 | class[0], 0x010802);
+	/* The BARs are switched on when the device is opened. */
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, COMMAND, &command, 2));
+	assert_true(command & COMMAND_MEMORY);
+
+	/* The identity cannot be changed; nobody minds the attempt. */
+	vendor = 0xffff;
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, 0, &vendor, 2));
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 0, &identity, 4));
+	assert_int_equal(identity, IDENTITY);
+
+	/* Any offset and length, all of it, nothing at its end. */
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 1, odd, 3));
+	assert_int_equal(odd[2] << 16 | odd[1] << 8 | odd[0], IDENTITY >> 8);
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 0, all, sizeof(all)));
+	assert_memory_equal(all, &identity, 4);
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 4096, all, 0));
+
+	/* With memory switched off, the BARs cannot be read. */
+	command &= ~COMMAND_MEMORY;
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, COMMAND, &command, 2));
+	assert_error(vfb_region_read(device, 0, 0, &identity, 4), -EIO);
+	assert_says("cannot access region 0");
+	command |= COMMAND_MEMORY;
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, COMMAND, &command, 2));
+	assert_ok(vfb_region_read(device, 0, 0, &identity, 4));
+
+	/* What is written is gone when the device is opened again. */
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, INTERRUPT_LINE, &line, 1));
+	other = line ^ 5;
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, INTERRUPT_LINE, &other, 1));
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, INTERRUPT_LINE, &other, 1));
+	assert_int_equal(other, line ^ 5);
+	vfb_device_close(device);
+	assert_ok(vfb_device_open(space, f->machine->devices[0], &device));
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, INTERRUPT_LINE, &other, 1));
+	assert_int_equal(other, line);
+	end_space(space, device);
+}
+
+static void bar(struct fixture *f)
+{
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	uint64_t capabilities = 0;
+	uint32_t version = 1, queues = 0x00070007, read = 0;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+	volatile char *bar0;
+	void *mapped, *again;
+
+	assert_ok(vfb_region_info(device, 0, &info));
+	assert_int_equal(info.bytes, 16 * KIB);
+	assert_int_equal(info.flags, VFB_REGION_READ | VFB_REGION_WRITE | VFB_REGION_MMAP);
+	assert_ok(vfb_region_map(device, 0, &mapped));
+	bar0 = mapped;
+	assert_ok(vfb_region_read(device, 0, NVME_VERSION, &version, 4));
+	assert_int_equal(version, *(volatile uint32_t *)(bar0 + NVME_VERSION));
+	assert_ok(vfb_region_read(device, 0, NVME_CAPABILITIES, &capabilities, 8));
+	assert_int_equal(capabilities & UINT32_MAX, *(volatile uint32_t *)bar0);
+	assert_int_equal(capabilities >> 32, *(volatile uint32_t *)(bar0 + 4));
+	if (f->machine->has_registers) {
+		/* NVMe 1.4; the queues may be 2048 entries long. */
+		assert_int_equal(version >> 16, 1);
+		assert_int_equal(capabilities & 0xffff, 0x7ff);
+	}
+
+	/* Written the one way, read the other. */
+	assert_ok(vfb_region_write(device, 0, NVME_AQA, &queues, 4));
+	assert_int_equal(*(volatile uint32_t *)(bar0 + NVME_AQA), queues);
+	*(volatile uint32_t *)(bar0 + NVME_AQA) = 0x00030003;
+	assert_ok(vfb_region_read(device, 0, NVME_AQA, &read, 4));
+	assert_int_equal(read, 0x00030003);
+
+	assert_error(vfb_region_map(device, 0, &again), -EEXIST);
+	assert_null(again);
+	assert_ok(vfb_region_unmap(device, 0));
+	assert_error(vfb_region_unmap(device, 0), -ENOENT);
+	assert_says("is not mapped");
+	/* Closing unmaps it, and so the device can be opened again. */
+	assert_ok(vfb_region_map(device, 0, &mapped));
+	vfb_device_close(device);
+	assert_ok(vfb_device_open(space, f->machine->devices[0], &device));
+	end_space(space, device);
+}
+
+static void bounds(struct fixture *f)
+{
+	static const unsigned int absent[] = {8, 9, 99, UINT32_MAX};
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+	uint32_t value = 0;
+	void *mapped;
+
+	/* VGA is a region of VGA devices; others do not exist at all. */
+	for (size_t i = 0; i < COUNT(absent); i++) {
+		assert_error(vfb_region_info(device, absent[i], &info), -EINVAL);
+		assert_error(vfb_region_read(device, absent[i], 0, &value, 4), -EINVAL);
+		assert_error(vfb_region_write(device, absent[i], 0, &value, 4), -EINVAL);
+		assert_error(vfb_region_map(device, absent[i], &mapped), -EINVAL);
+		assert_null(mapped);
+		assert_error(vfb_region_unmap(device, absent[i]), -ENOENT);
+	}
+	assert_error(vfb_region_read(device, 0, 16 * KIB - 2, &value, 4), -ERANGE);
+	assert_says("are beyond it");
+	assert_error(vfb_region_read(device, 0, UINT64_MAX, &value, 4), -ERANGE);
+	assert_error(vfb_region_write(device, VFB_REGION_CONFIG, 4096, &value, 4), -ERANGE);
+	assert_ok(vfb_region_read(device, 0, 16 * KIB - 4, &value, 4));
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 4092, &value, 4));
+
+	/* BARs 2 to 5 and the ROM are not implemented. */
+	for (unsigned int i = 2; i <= 6; i++) {
+		assert_ok(vfb_region_info(device, i, &info));
+		assert_int_equal(info.bytes, 0);
+		assert_int_equal(info.flags, 0);
+		assert_error(vfb_region_read(device, i, 0, &value, 4), -ERANGE);
+		assert_error(vfb_region_map(device, i, &mapped), -ENOTSUP);
+		assert_null(mapped);
+	}
+	assert_error(vfb_region_map(device, VFB_REGION_CONFIG, &mapped), -ENOTSUP);
+	assert_says("cannot be mapped");
+	end_space(space, device);
+}
+
+const struct scenario region_scenarios[] = {
+	{.name = "configuration space", .run = configuration},
+	{.name = "a BAR, read and mapped", .run = bar},
+	{.name = "bounds of regions", .run = bounds},
+	{0},
+};
