@@ -24,8 +24,8 @@ struct vfb_job_progress {
 	size_t size;
 	/** Entries of the batch, and how many of them are finished, failed ones included. */
 	uint64_t entries, entries_done;
-	/** Bytes to be worked on, and done. A job on memory counts a byte when it is mapped, one
-	 *  that only populates when it is populated. 0 for a job on devices. */
+	/** Bytes to be worked on, and done. A job that maps counts a byte when it is populated:
+	 *  mapping is a small part of the work. 0 for a job on devices. */
 	uint64_t bytes, bytes_done;
 };
 

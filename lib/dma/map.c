@@ -70,7 +70,11 @@ static void keep_entry(struct map_job *map, struct entry *entry)
 static bool finish_map(struct vfb_job *job)
 {
 	struct map_job *map = container_of(job, struct map_job, job);
-	bool undo_all = vfb_job_settle(job) && vfb_job_stopped(job);
+	bool undo_all;
+
+	if (!vfb_pipeline_is_done(map))
+		return false;
+	undo_all = vfb_job_settle(job) && vfb_job_stopped(job);
 
 	for (size_t i = map->count; i-- > 0;) {
 		if (undo_all || map->entries[i].error)

@@ -8,9 +8,6 @@
 #include "dma/plan.h"
 #include "memory/memory.h"
 
-/* Serial maps of a range: not fewer bytes at once than a part of it, unless it is the rest. */
-#define SERIAL_PARTS 16
-
 /* An entry fails; with it the job, unless the others are to go on. */
 static void fail_entry(struct map_job *map, struct entry *entry, int error)
 {
@@ -31,7 +28,7 @@ static bool is_dead(struct map_job *map, struct entry *entry)
 	return failed || vfb_job_stopped(&map->job);
 }
 
-static int map_pieces(struct map_job *map, struct entry *entry, size_t first, size_t count)
+static void map_pieces(struct map_job *map, struct entry *entry, size_t first, size_t count)
 {
 	struct vfb_range *range = entry->range;
 	uint64_t offset = entry->pieces[first].offset, bytes = 0;
@@ -44,7 +41,7 @@ static int map_pieces(struct map_job *map, struct entry *entry, size_t first, si
 				  range->flags);
 	if (error) {
 		fail_entry(map, entry, error);
-		return error;
+		return;
 	}
 	pthread_mutex_lock(&map->lock);
 	for (size_t i = first; i < first + count; i++)
@@ -54,92 +51,24 @@ static int map_pieces(struct map_job *map, struct entry *entry, size_t first, si
 	if (entry->mapped == entry->piece_count)
 		atomic_fetch_add(&map->job.entries_done, 1);
 	pthread_mutex_unlock(&map->lock);
-	atomic_fetch_add(&map->job.bytes_done, bytes);
-	return 0;
-}
-
-/*
- * Puts the entry on the queue when its run is worth a call, which is known once the gate is open.
- * Called with the lock held.
- */
-static void queue_run(struct map_job *map, struct entry *entry)
-{
-	size_t run;
-
-	if (!map->gate_open)
-		return;
-	while (entry->populated_end < entry->piece_count &&
-	       entry->pieces[entry->populated_end].state == PIECE_POPULATED)
-		entry->populated_end++;
-	run = entry->populated_end - entry->frontier;
-	if (!run || entry->queued)
-		return;
-	if (entry->populated_end < entry->piece_count &&
-	    (map->whole_ranges || run * SERIAL_PARTS < entry->piece_count))
-		return;
-	entry->queued = true;
-	entry->next = NULL;
-	*map->queue_tail = entry;
-	map->queue_tail = &entry->next;
-}
-
-static struct entry *take_run(struct map_job *map, size_t *first, size_t *count)
-{
-	struct entry *entry = map->queue;
-
-	if (!entry)
-		return NULL;
-	map->queue = entry->next;
-	if (!map->queue)
-		map->queue_tail = &map->queue;
-	entry->queued = false;
-	*first = entry->frontier;
-	*count = entry->populated_end - entry->frontier;
-	entry->frontier = entry->populated_end;
-	return entry;
-}
-
-/* Maps the runs that wait, unless another worker is at it, who will find them too. */
-static void map_runs(struct map_job *map)
-{
-	struct entry *entry;
-	size_t first, count;
-
-	pthread_mutex_lock(&map->lock);
-	if (map->mapping || !map->gate_open) {
-		pthread_mutex_unlock(&map->lock);
-		return;
-	}
-	map->mapping = true;
-	while ((entry = take_run(map, &first, &count))) {
-		pthread_mutex_unlock(&map->lock);
-		if (!is_dead(map, entry))
-			map_pieces(map, entry, first, count);
-		pthread_mutex_lock(&map->lock);
-		queue_run(map, entry);
-	}
-	map->mapping = false;
-	pthread_mutex_unlock(&map->lock);
 }
 
 /* A piece is populated: maps it, or leaves it to whoever opens the gate. */
 static void piece_populated(struct map_job *map, struct piece *piece)
 {
-	bool gate_open;
+	bool map_now;
 
 	pthread_mutex_lock(&map->lock);
+	if (piece->state == PIECE_EMPTY)
+		atomic_fetch_add(&map->job.bytes_done, piece->bytes);
 	piece->state = PIECE_POPULATED;
-	gate_open = map->gate_open;
-	if (map->serial) {
-		queue_run(map, piece->entry);
-	} else if (!gate_open) {
+	map_now = map->gate_open && !map->serial;
+	if (!map->gate_open && !map->serial) {
 		piece->next = map->waiting;
 		map->waiting = piece;
 	}
 	pthread_mutex_unlock(&map->lock);
-	if (gate_open && map->serial)
-		map_runs(map);
-	else if (gate_open)
+	if (map_now)
 		map_pieces(map, piece->entry, piece - piece->entry->pieces, 1);
 }
 
@@ -231,7 +160,6 @@ static int check_entries_left(struct map_job *map)
 	pthread_mutex_lock(&map->space->lock);
 	left = map->space->entries_left;
 	pthread_mutex_unlock(&map->space->lock);
-	map->whole_ranges = map->count > left / SERIAL_PARTS;
 	if (map->count <= left)
 		return 0;
 	return vfb_job_fail(&map->job,
@@ -254,13 +182,7 @@ static void lift_gate(struct map_job *map)
 		piece->next = map->todo;
 		map->todo = piece;
 	}
-	for (size_t i = 0; i < map->count && map->serial; i++)
-		queue_run(map, &map->entries[i]);
 	pthread_mutex_unlock(&map->lock);
-	if (map->serial) {
-		vfb_job_hold(&map->job);
-		vfb_engine_submit(map->space->ctx->engine, &map->catch_up, VFB_ANY_NODE);
-	}
 	submit_pieces(map);
 }
 
@@ -281,40 +203,30 @@ static void domain_decided(struct vfb_domain_waiter *waiter)
 	vfb_job_release(&map->job);
 }
 
-static void run_catch_up(struct vfb_task *task)
+static void run_map_ranges(struct vfb_task *task)
 {
-	struct map_job *map = container_of(task, struct map_job, catch_up);
+	struct map_job *map = container_of(task, struct map_job, map_ranges);
 
-	map_runs(map);
+	for (size_t i = 0; i < map->count; i++)
+		if (!is_dead(map, &map->entries[i]))
+			map_pieces(map, &map->entries[i], 0, map->entries[i].piece_count);
 	vfb_job_release(&map->job);
 }
 
-/* Serial maps need no task for what is populated already, and get the longest runs. */
-static void skip_populated(struct map_job *map)
+bool vfb_pipeline_is_done(struct map_job *map)
 {
-	struct piece **link = &map->todo;
-
-	while (*link) {
-		struct piece *piece = *link;
-		struct vfb_range *range = piece->entry->range;
-
-		if (!vfb_memory_is_populated(range->memory, range->offset + piece->offset,
-					     piece->bytes)) {
-			link = &piece->next;
-			continue;
-		}
-		piece->state = PIECE_POPULATED;
-		*link = piece->next;
-	}
+	if (!map->serial || map->ranges_submitted || vfb_job_stopped(&map->job))
+		return true;
+	map->ranges_submitted = true;
+	vfb_job_hold(&map->job);
+	vfb_engine_submit(map->space->ctx->engine, &map->map_ranges, VFB_ANY_NODE);
+	return false;
 }
 
 void vfb_pipeline_start(struct map_job *map)
 {
 	map->waiter.decided = domain_decided;
-	map->catch_up.run = run_catch_up;
-	map->queue_tail = &map->queue;
-	if (map->serial)
-		skip_populated(map);
+	map->map_ranges.run = run_map_ranges;
 	/* The gate holds the job, too. */
 	vfb_job_hold(&map->job);
 	if (vfb_space_domain_decided(map->space, &map->waiter))

@@ -8,9 +8,12 @@
 /*
  * Mapping a batch of ranges, each in pieces: a worker of its node populates a piece, and what is
  * populated is mapped as soon as there is a domain. Where the kernel maps in parallel, the worker
- * maps the piece it has populated. Where it does not, one worker at a time follows the frontier
- * of a range and maps the longest populated run, so that the others go on populating and no two
- * wait for the kernel's lock.
+ * maps the piece it has populated.
+ *
+ * Where it does not (type1), each range is mapped by one call when all are populated. Mapping
+ * earlier makes both slower: type1 takes mmap_lock for writing for every physically contiguous
+ * run that it pins (vfio_lock_acct()), waits for each worker's step of populating, and keeps the
+ * workers from their next one meanwhile.
  */
 
 enum piece_state {
@@ -41,10 +44,6 @@ struct entry {
 	/* Map calls that succeeded, and pieces that they mapped. */
 	unsigned int calls;
 	size_t mapped;
-	/* For serial maps: the run of populated pieces that is next, and its place in the queue. */
-	size_t frontier, populated_end;
-	bool queued;
-	struct entry *next;
 };
 
 struct map_job {
@@ -60,8 +59,9 @@ struct map_job {
 	struct piece *pieces;
 
 	struct vfb_domain_waiter waiter;
-	/* For serial maps, to map what was populated before the gate was open. */
-	struct vfb_task catch_up;
+	/* For serial maps: maps all ranges, once, after everything is populated. */
+	struct vfb_task map_ranges;
+	bool ranges_submitted;
 
 	pthread_mutex_t lock;
 	unsigned int on_their_way;
@@ -69,15 +69,16 @@ struct map_job {
 	struct piece *todo, *waiting;
 	/* The domain is there, and the entries are placed. */
 	bool gate_open;
-	/* So few mappings are left that every range must do with one. */
-	bool whole_ranges;
-	/* A worker is at work on the queue of serial maps. */
-	bool mapping;
-	struct entry *queue, **queue_tail;
 };
 
 /* Sets off a job whose entries and pieces are filled in. */
 void vfb_pipeline_start(struct map_job *map);
+
+/*
+ * Everything is populated that will be: true when the job may be finished, false when serial maps
+ * have been submitted first.
+ */
+bool vfb_pipeline_is_done(struct map_job *map);
 
 /* What a piece's task runs. */
 void vfb_pipeline_run_piece(struct vfb_task *task);

@@ -58,10 +58,9 @@ int vfb_space_destroy(struct vfb_space *space)
 	jobs = space->jobs;
 	pthread_mutex_unlock(&space->lock);
 	if (devices || jobs)
-		return vfb_fail(-EBUSY, devices ?
-						"devices are open in the space, or a job opens "
-						"some: close them first" :
-						"jobs map or unmap in the space: wait for them");
+		return vfb_fail(-EBUSY, devices ? "devices are open in the space, or a job opens "
+						  "some: close them first" :
+						  "jobs map or unmap in the space: wait for them");
 	/* The kernel unmaps what is left together with the file. */
 	space->iommu->ops->destroy(space->iommu);
 	for (size_t i = 0; i < space->index.count; i++)
