@@ -67,17 +67,17 @@ void assert_not_mapped(struct host *host, uint64_t iova);
  * @call returns @error, and the text of vfb_last_error() has each of the given strings in it;
  * an earlier text does not count.
  */
-#define assert_fails(call, error, ...)                                                        \
-	do {                                                                                  \
-		clear_last_error();                                                           \
-		check_failure(#call, call, error, (const char *const[]){__VA_ARGS__, NULL},   \
-			      __FILE__, __LINE__);                                            \
+#define assert_fails(call, error, ...)                                                      \
+	do {                                                                                \
+		clear_last_error();                                                         \
+		check_failure(#call, call, error, (const char *const[]){__VA_ARGS__, NULL}, \
+			      __FILE__, __LINE__);                                          \
 	} while (0)
 
-#define assert_ok(call)                                                         \
-	do {                                                                    \
-		clear_last_error();                                             \
-		check_success(#call, call, __FILE__, __LINE__);                 \
+#define assert_ok(call)                                         \
+	do {                                                    \
+		clear_last_error();                             \
+		check_success(#call, call, __FILE__, __LINE__); \
 	} while (0)
 
 void clear_last_error(void);

@@ -29,8 +29,7 @@ const char *scenario_name(const struct scenario *scenario)
 	snprintf(name, sizeof(name), "%s%s%s%s",
 		 scenario->backend == VFB_BACKEND_TYPE1 ? "type1" : "iommufd",
 		 scenario->overlapped ? ", overlapped" : "",
-		 scenario->best_effort ? ", best effort" : "",
-		 scenario->width ? ", width 1" : "");
+		 scenario->best_effort ? ", best effort" : "", scenario->width ? ", width 1" : "");
 	return name;
 }
 
@@ -194,8 +193,8 @@ static int start_overlapped(struct guest *guest)
 	struct vfb_job *open, *map;
 	int error, open_error;
 
-	error = told(vfb_devices_open_start(guest->space, guest->requests, 3, &guest->batch,
-					    &open));
+	error = told(
+		vfb_devices_open_start(guest->space, guest->requests, 3, &guest->batch, &open));
 	assert_true(!error == !!open);
 	if (error)
 		return error;

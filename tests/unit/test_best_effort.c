@@ -88,7 +88,7 @@ static void test_kernel_refuses(void **state)
 				.bytes = 256 * MIB,
 				.iova = (i + 4) * GIB,
 			};
-		fake_fail_call(host.fake, calls[b % 2], 5, EFAULT);
+		fake_fail_call(host.fake, calls[b % 2], 3, EFAULT);
 		assert_fails(vfb_space_map(host.space, ranges, 4, best ? &best_effort : NULL),
 			     -EFAULT, "cannot map", "IOVA");
 		for (size_t i = 0; i < 4; i++) {
@@ -151,8 +151,8 @@ static void test_out_of_memory(void **state)
 
 static void test_devices(void **state)
 {
-	static const char *const names[DEVICES] = {
-		"0000:01:00.0", "0000:09:00.0", "0000:02:00.0", "0000:03:00.0", "0000:04:00.0"};
+	static const char *const names[DEVICES] = {"0000:01:00.0", "0000:09:00.0", "0000:02:00.0",
+						   "0000:03:00.0", "0000:04:00.0"};
 	static const int expected[DEVICES] = {0, -ENODEV, 0, -ENXIO, 0};
 
 	(void)state;
@@ -176,8 +176,8 @@ static void test_devices(void **state)
 			assert_null(requests[i].device);
 			assert_int_equal(requests[i].status, i == 1 ? -ENODEV : -ECANCELED);
 		}
-		assert_fails(vfb_devices_open(host.space, requests, DEVICES, &best_effort),
-			     -ENODEV, "0000:09:00.0");
+		assert_fails(vfb_devices_open(host.space, requests, DEVICES, &best_effort), -ENODEV,
+			     "0000:09:00.0");
 		for (size_t i = 0; i < DEVICES; i++) {
 			assert_int_equal(requests[i].status, expected[i]);
 			assert_true(!requests[i].device == !!expected[i]);

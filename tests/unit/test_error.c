@@ -104,8 +104,8 @@ static void test_stays(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_long),	cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_sizes), cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_long),  cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_stays),
 	};
 

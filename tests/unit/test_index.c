@@ -59,9 +59,15 @@ static void test_overlap(void **state)
 		uint64_t iova, bytes;
 		bool clashes;
 	} tries[] = {
-		{0x2000, 0x1000, true},	 {0x1000, 0x1001, true},  {0x3fff, 1, true},
-		{0, 0x100000, true},	 {0x2fff, 0x2, true},	  {0x1000, 0x1000, false},
-		{0x4000, 0x4000, false}, {0x8fff, 0x1000, true},  {0x9000, UINT64_MAX - 0x8fff, false},
+		{0x2000, 0x1000, true},
+		{0x1000, 0x1001, true},
+		{0x3fff, 1, true},
+		{0, 0x100000, true},
+		{0x2fff, 0x2, true},
+		{0x1000, 0x1000, false},
+		{0x4000, 0x4000, false},
+		{0x8fff, 0x1000, true},
+		{0x9000, UINT64_MAX - 0x8fff, false},
 		{0, UINT64_MAX, true},
 	};
 	struct vfb_mapping pair[2];
@@ -230,10 +236,10 @@ static void test_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_merge),	  cmocka_unit_test(test_overlap),
-		cmocka_unit_test(test_compact),	  cmocka_unit_test(test_many),
-		cmocka_unit_test(test_gaps),	  cmocka_unit_test(test_congruent),
-		cmocka_unit_test(test_reserved),  cmocka_unit_test(test_end),
+		cmocka_unit_test(test_merge),	 cmocka_unit_test(test_overlap),
+		cmocka_unit_test(test_compact),	 cmocka_unit_test(test_many),
+		cmocka_unit_test(test_gaps),	 cmocka_unit_test(test_congruent),
+		cmocka_unit_test(test_reserved), cmocka_unit_test(test_end),
 	};
 
 	return cmocka_run_group_tests_name("index", tests, NULL, NULL);

@@ -69,12 +69,12 @@ static void test_memory_slower(void **state)
 	uint64_t time;
 
 	(void)state;
-	/* The mapper is one of the four meanwhile: 16 * 20 ms of its time. */
+	/* Mapped when all of it is populated: both take mmap_lock for writing. */
 	time = start_guest(VFB_BACKEND_TYPE1, bytes, &stats);
-	assert_in_range(time, zero, zero + 16 * PIN_GIB / 2);
+	assert_in_range(time, zero + 16 * PIN_GIB, zero + 16 * PIN_GIB + 5 * MS);
 	assert_true(time < serial / 2);
 	assert_int_equal(stats.max_maps_in_flight, 1);
-	assert_in_range(stats.map_calls, 1, 17);
+	assert_int_equal(stats.map_calls, 1);
 	/* Here each maps what it has populated. */
 	time = start_guest(VFB_BACKEND_IOMMUFD, bytes, &stats);
 	assert_in_range(time, zero, zero + 16 * PIN_GIB / 4 + 2 * RESET);
@@ -173,8 +173,10 @@ static void test_width_1(void **state)
 		host_start(&host, NULL, backends[i], 1, &device);
 		memory = make_memory(&host, 3 * GIB, VFB_PAGE_4K);
 		for (uint64_t n = 0; n < 3; n++)
-			ranges[n] = (struct vfb_range){
-				.memory = memory, .offset = n * GIB, .bytes = GIB, .iova = 4 * GIB + n * 8 * GIB};
+			ranges[n] = (struct vfb_range){.memory = memory,
+						       .offset = n * GIB,
+						       .bytes = GIB,
+						       .iova = 4 * GIB + n * 8 * GIB};
 		time = fake_now(host.fake);
 		assert_ok(vfb_space_map(host.space, ranges, 3, &opts));
 		time = fake_now(host.fake) - time;
@@ -239,8 +241,9 @@ static void test_odd_offset(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
-		struct vfb_range range = {
-			.offset = 4 * KIB, .bytes = 100 * MIB + 12 * KIB, .iova = GIB + 4 * KIB};
+		struct vfb_range range = {.offset = 4 * KIB,
+					  .bytes = 100 * MIB + 12 * KIB,
+					  .iova = GIB + 4 * KIB};
 		struct vfb_device *device;
 		struct host host;
 

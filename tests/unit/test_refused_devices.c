@@ -7,21 +7,21 @@ static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMU
 #define REFUSED "0000:01:00.0"
 
 /* Opening the device fails, alone and beside a good one, which is closed again. */
-#define assert_refused(host, error, ...)                                                      \
-	do {                                                                                  \
-		struct vfb_device_request requests[2] = {{.address = addresses[1]},           \
-							 {.address = REFUSED}};               \
-		struct vfb_device *device = (void *)1;                                        \
-                                                                                              \
-		assert_fails(vfb_device_open((host)->space, REFUSED, &device), error,         \
-			     __VA_ARGS__);                                                    \
-		assert_null(device);                                                          \
-		assert_fails(vfb_devices_open((host)->space, requests, 2, NULL), error,       \
-			     __VA_ARGS__);                                                    \
-		assert_int_equal(requests[1].status, error);                                  \
-		assert_int_equal(requests[0].status, -ECANCELED);                             \
-		assert_null(requests[0].device);                                              \
-		assert_int_equal(info_of((host)->space).devices, 0);                          \
+#define assert_refused(host, error, ...)                                                \
+	do {                                                                            \
+		struct vfb_device_request requests[2] = {{.address = addresses[1]},     \
+							 {.address = REFUSED}};         \
+		struct vfb_device *device = (void *)1;                                  \
+                                                                                        \
+		assert_fails(vfb_device_open((host)->space, REFUSED, &device), error,   \
+			     __VA_ARGS__);                                              \
+		assert_null(device);                                                    \
+		assert_fails(vfb_devices_open((host)->space, requests, 2, NULL), error, \
+			     __VA_ARGS__);                                              \
+		assert_int_equal(requests[1].status, error);                            \
+		assert_int_equal(requests[0].status, -ECANCELED);                       \
+		assert_null(requests[0].device);                                        \
+		assert_int_equal(info_of((host)->space).devices, 0);                    \
 	} while (0)
 
 /* A host whose first device is as given, and a second one that is well. */
@@ -50,12 +50,21 @@ static void test_unknown(void **state)
 
 static void test_addresses(void **state)
 {
-	static const char *const bad[] = {"",		   "nvme0",	   "1:0.0",
-					  "0000:01:00",	   "0000:01:00.8", "0000:01:00.0 ",
-					  "0000:0g:00.0",  "000:01:00.0",  "../../etc/passwd",
-					  "0000:01:00.00", "0000-01-00.0", NULL};
-	struct vfb_device_request twice[3] = {
-		{.address = "0000:02:00.0"}, {.address = "0000:03:00.0"}, {.address = "02:00.0"}};
+	static const char *const bad[] = {"",
+					  "nvme0",
+					  "1:0.0",
+					  "0000:01:00",
+					  "0000:01:00.8",
+					  "0000:01:00.0 ",
+					  "0000:0g:00.0",
+					  "000:01:00.0",
+					  "../../etc/passwd",
+					  "0000:01:00.00",
+					  "0000-01-00.0",
+					  NULL};
+	struct vfb_device_request twice[3] = {{.address = "0000:02:00.0"},
+					      {.address = "0000:03:00.0"},
+					      {.address = "02:00.0"}};
 	struct vfb_device *device;
 	struct host host;
 
@@ -69,7 +78,8 @@ static void test_addresses(void **state)
 			     "not a PCI address", "0000:01:00.0");
 		assert_null(device);
 	}
-	assert_fails(vfb_devices_open(host.space, twice, 3, NULL), -EINVAL, "0000:02:00.0", "twice");
+	assert_fails(vfb_devices_open(host.space, twice, 3, NULL), -EINVAL, "0000:02:00.0",
+		     "twice");
 	assert_int_equal(twice[0].status, -ECANCELED);
 	assert_int_equal(twice[2].status, -EINVAL);
 	assert_ok(vfb_device_open(host.space, "02:00.0", &device));
@@ -151,8 +161,9 @@ static void test_busy(void **state)
 			struct host host;
 
 			open_host(&host, backends[b],
-				  (struct fake_device){
-					  .group = 1, .driver = "vfio-pci", .busy = busy});
+				  (struct fake_device){.group = 1,
+						       .driver = "vfio-pci",
+						       .busy = busy});
 			assert_refused(&host, -EBUSY, "in use by another process", "fuser");
 			host_close(&host);
 		}
@@ -314,12 +325,12 @@ static void test_unsafe_interrupts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unknown),	      cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_driver),	      cmocka_unit_test(test_no_iommu),
-		cmocka_unit_test(test_not_viable),    cmocka_unit_test(test_no_permission),
-		cmocka_unit_test(test_busy),	      cmocka_unit_test(test_open_twice),
-		cmocka_unit_test(test_reserved),      cmocka_unit_test(test_spaces),
-		cmocka_unit_test(test_container),     cmocka_unit_test(test_unsafe_interrupts),
+		cmocka_unit_test(test_unknown),	   cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_driver),	   cmocka_unit_test(test_no_iommu),
+		cmocka_unit_test(test_not_viable), cmocka_unit_test(test_no_permission),
+		cmocka_unit_test(test_busy),	   cmocka_unit_test(test_open_twice),
+		cmocka_unit_test(test_reserved),   cmocka_unit_test(test_spaces),
+		cmocka_unit_test(test_container),  cmocka_unit_test(test_unsafe_interrupts),
 	};
 
 	return cmocka_run_group_tests_name("refused devices", tests, NULL, NULL);

@@ -4,30 +4,30 @@
 
 static struct vfb_memory_opts options(uint64_t bytes, enum vfb_page_size page_size)
 {
-	return (struct vfb_memory_opts){
-		.size = sizeof(struct vfb_memory_opts), .bytes = bytes, .page_size = page_size};
+	return (struct vfb_memory_opts){.size = sizeof(struct vfb_memory_opts),
+					.bytes = bytes,
+					.page_size = page_size};
 }
 
-#define assert_no_memory(host, opts, error, ...)                                           \
-	do {                                                                               \
-		struct vfb_memory *memory_ = (void *)1;                                    \
-                                                                                           \
-		assert_fails(vfb_memory_create((host)->ctx, opts, &memory_), error,        \
-			     __VA_ARGS__);                                                 \
-		assert_null(memory_);                                                      \
+#define assert_no_memory(host, opts, error, ...)                                                  \
+	do {                                                                                      \
+		struct vfb_memory *memory_ = (void *)1;                                           \
+                                                                                                  \
+		assert_fails(vfb_memory_create((host)->ctx, opts, &memory_), error, __VA_ARGS__); \
+		assert_null(memory_);                                                             \
 	} while (0)
 
 /* Both kinds are refused. */
-#define assert_no_kind(host, opts, error, ...)                         \
-	do {                                                           \
-		struct vfb_memory_opts both_ = opts;                   \
-                                                                       \
-		assert_no_memory(host, &both_, error, __VA_ARGS__);    \
-		both_.kind = VFB_MEMORY_MEMFD;                         \
-		assert_no_memory(host, &both_, error, __VA_ARGS__);    \
-		assert_int_equal(stats_of(host).vmas, 0);              \
-		assert_int_equal(stats_of(host).reserved_2m, 0);       \
-		assert_int_equal(stats_of(host).reserved_1g, 0);       \
+#define assert_no_kind(host, opts, error, ...)                      \
+	do {                                                        \
+		struct vfb_memory_opts both_ = opts;                \
+                                                                    \
+		assert_no_memory(host, &both_, error, __VA_ARGS__); \
+		both_.kind = VFB_MEMORY_MEMFD;                      \
+		assert_no_memory(host, &both_, error, __VA_ARGS__); \
+		assert_int_equal(stats_of(host).vmas, 0);           \
+		assert_int_equal(stats_of(host).reserved_2m, 0);    \
+		assert_int_equal(stats_of(host).reserved_1g, 0);    \
 	} while (0)
 
 /* What AUTO takes instead. */

@@ -100,8 +100,8 @@ static void test_outside(void **state)
 			struct vfb_range range = {.memory = memory, .bytes = 8 * KIB};
 
 			range.iova = bad[i];
-			assert_fails(vfb_space_map(host.space, &range, 1, NULL), -EINVAL,
-				     "entry 0", "outside", "0xfedfffff", "0xffffffffffff");
+			assert_fails(vfb_space_map(host.space, &range, 1, NULL), -EINVAL, "entry 0",
+				     "outside", "0xfedfffff", "0xffffffffffff");
 			assert_int_equal(range.status, -EINVAL);
 			assert_int_equal(info_of(host.space).mappings, 0);
 		}
@@ -185,8 +185,10 @@ static void test_entry_limit(void **state)
 	(void)state;
 	memory = open_guest(&host, &config, VFB_BACKEND_TYPE1, &device);
 	for (uint64_t i = 0; i < 9; i++)
-		ranges[i] = (struct vfb_range){
-			.memory = memory, .offset = i * 4 * MIB, .bytes = 4 * MIB, .iova = i * GIB / 4};
+		ranges[i] = (struct vfb_range){.memory = memory,
+					       .offset = i * 4 * MIB,
+					       .bytes = 4 * MIB,
+					       .iova = i * GIB / 4};
 	assert_int_equal(info_of(host.space).entries_left, 8);
 	assert_fails(vfb_space_map(host.space, ranges, 9, NULL), -ENOSPC, "9 ranges", "8 mappings",
 		     "dma_entry_limit");
@@ -222,8 +224,9 @@ static void test_no_iovas(void **state)
 		struct host host;
 		struct vfb_memory *memory = open_guest(&host, &config, backends[b], &device);
 		struct vfb_memory *large = make_memory(&host, 4 * GIB, VFB_PAGE_4K);
-		struct vfb_range range = {
-			.memory = large, .bytes = 4 * GIB - 16 * MIB, .flags = VFB_RANGE_ANY_IOVA};
+		struct vfb_range range = {.memory = large,
+					  .bytes = 4 * GIB - 16 * MIB,
+					  .flags = VFB_RANGE_ANY_IOVA};
 
 		assert_fails(vfb_space_map(host.space, &range, 1, NULL), -ENOSPC, "entry 0",
 			     "no free IOVAs");

@@ -145,20 +145,19 @@ static const struct {
 	const char *name;
 	call_fn call;
 	size_t bytes;
-	bool is_info;
 } structs[] = {
-	{"ctx_opts", ctx_create, sizeof(struct vfb_ctx_opts), false},
-	{"memory_opts", memory_create, sizeof(struct vfb_memory_opts), false},
-	{"space_opts", space_create, sizeof(struct vfb_space_opts), false},
-	{"batch_opts (open)", batch_open, sizeof(struct vfb_batch_opts), false},
-	{"batch_opts (map)", batch_map, sizeof(struct vfb_batch_opts), false},
-	{"batch_opts (unmap)", batch_unmap, sizeof(struct vfb_batch_opts), false},
-	{"batch_opts (close)", batch_close, sizeof(struct vfb_batch_opts), false},
-	{"memory_info", memory_info, sizeof(struct vfb_memory_info), true},
-	{"space_info", space_info, sizeof(struct vfb_space_info), true},
-	{"device_info", device_info, sizeof(struct vfb_device_info), true},
-	{"region_info", region_info, sizeof(struct vfb_region_info), true},
-	{"job_progress", job_progress, sizeof(struct vfb_job_progress), true},
+	{"ctx_opts", ctx_create, sizeof(struct vfb_ctx_opts)},
+	{"memory_opts", memory_create, sizeof(struct vfb_memory_opts)},
+	{"space_opts", space_create, sizeof(struct vfb_space_opts)},
+	{"batch_opts (open)", batch_open, sizeof(struct vfb_batch_opts)},
+	{"batch_opts (map)", batch_map, sizeof(struct vfb_batch_opts)},
+	{"batch_opts (unmap)", batch_unmap, sizeof(struct vfb_batch_opts)},
+	{"batch_opts (close)", batch_close, sizeof(struct vfb_batch_opts)},
+	{"memory_info", memory_info, sizeof(struct vfb_memory_info)},
+	{"space_info", space_info, sizeof(struct vfb_space_info)},
+	{"device_info", device_info, sizeof(struct vfb_device_info)},
+	{"region_info", region_info, sizeof(struct vfb_region_info)},
+	{"job_progress", job_progress, sizeof(struct vfb_job_progress)},
 };
 
 static struct guest *open_guest(struct guest *guest)
@@ -232,29 +231,27 @@ static void test_newer(void **state)
 /* A caller that was built against an older version: only its part is read or written. */
 static void test_older(void **state)
 {
-	alignas(16) unsigned char given[ROOM] = {0}, all[ROOM];
+	alignas(16) unsigned char given[ROOM] = {0};
+	struct vfb_memory_info info = {.size = offsetof(struct vfb_memory_info, fd), .fd = 77};
 	struct guest guest;
 
 	(void)state;
 	open_guest(&guest);
-	for (size_t i = 0; i < ARRAY_SIZE(structs); i++) {
-		memset(all, 0, sizeof(all));
-		set_size(all, structs[i].bytes);
-		assert_ok(structs[i].call(&guest, all));
+	for (size_t i = 0; i < ARRAY_SIZE(structs); i++)
 		for (size_t size = sizeof(size_t); size < structs[i].bytes; size += 4) {
 			memset(given, 0, sizeof(given));
 			/* Rubbish that must not be read as options. */
 			memset(given + size, 0xee, sizeof(given) - size);
 			set_size(given, size);
 			assert_ok(structs[i].call(&guest, given));
-			if (!structs[i].is_info)
-				continue;
-			for (size_t n = sizeof(size_t); n < size; n++)
-				assert_int_equal(given[n], all[n]);
 			for (size_t n = size; n < ROOM; n++)
 				assert_int_equal(given[n], 0xee);
 		}
-	}
+	assert_ok(vfb_memory_info(guest.memory, &info));
+	assert_int_equal(info.size, offsetof(struct vfb_memory_info, fd));
+	assert_ptr_equal(info.address, address_of(guest.memory));
+	assert_int_equal(info.bytes, 2 * MIB);
+	assert_int_equal(info.fd, 77);
 	close_guest(&guest);
 }
 

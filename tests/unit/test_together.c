@@ -76,8 +76,8 @@ static void test_one_of_two_fails(void **state)
 			requests[i].address = addresses[i];
 		requests[1].address = "0000:77:00.0";
 		assert_ok(vfb_devices_open_start(host.space, requests, 2, NULL, &jobs[0]));
-		assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &jobs[1]));
 		assert_ok(vfb_devices_open_start(host.space, requests + 2, 1, NULL, &jobs[2]));
+		assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &jobs[1]));
 		assert_fails(vfb_job_wait(jobs[0], UINT64_MAX), -ENODEV, "0000:77:00.0");
 		assert_ok(vfb_job_wait(jobs[1], UINT64_MAX));
 		assert_ok(vfb_job_wait(jobs[2], UINT64_MAX));

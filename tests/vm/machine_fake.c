@@ -50,8 +50,8 @@ static void add_devices(void)
 	for (unsigned int i = 0; i < described->device_count; i++) {
 		unsigned int node = i / DEVICES_PER_NODE;
 
-		snprintf(bridge, sizeof(bridge), "0000:%02x:%02x.%u", node * 0x20,
-			 node ? 0 : 0x10, i % DEVICES_PER_NODE);
+		snprintf(bridge, sizeof(bridge), "0000:%02x:%02x.%u", node * 0x20, node ? 0 : 0x10,
+			 i % DEVICES_PER_NODE);
 		fake_add_device(fake, &(struct fake_device){
 					      .address = described->devices[i],
 					      .group = FIRST_GROUP + i,

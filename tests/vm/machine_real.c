@@ -123,8 +123,9 @@ static void require(bool there, const char *what, bool *all)
 {
 	if (there)
 		return;
-	fprintf(stderr, "the scenarios need %s; run them by: scripts/vm --nodes 2 --devices 4 "
-			"--hugepages 2m:64 -- %s\n",
+	fprintf(stderr,
+		"the scenarios need %s; run them by: scripts/vm --nodes 2 --devices 4 "
+		"--hugepages 2m:64 -- %s\n",
 		what, program_invocation_name);
 	*all = false;
 }
@@ -272,9 +273,8 @@ void machine_begin(const struct limits *limits)
 		die("setrlimit");
 	if (limits->memlock)
 		drop_ipc_lock();
-	if (limits->user != USER_ROOT &&
-	    (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-	     setresuid(NOBODY, NOBODY, NOBODY)))
+	if (limits->user != USER_ROOT && (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
+					  setresuid(NOBODY, NOBODY, NOBODY)))
 		die("setresuid");
 	before = read_state();
 }

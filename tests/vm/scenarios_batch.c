@@ -97,10 +97,8 @@ static void best_effort(struct fixture *f)
 	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_THP);
 	struct vfb_batch_opts opts = VFB_BATCH_OPTS_INIT;
 	struct vfb_range range[] = {
-		range_of(memory, BYTES, IOVA),
-		range_of(memory, MIB, WINDOW),
-		range_of(memory, BYTES, IOVA + MIB),
-		range_of(memory, 1, 3 * IOVA),
+		range_of(memory, BYTES, IOVA),	     range_of(memory, MIB, WINDOW),
+		range_of(memory, BYTES, IOVA + MIB), range_of(memory, 1, 3 * IOVA),
 		range_of(memory, BYTES, 2 * IOVA),
 	};
 	static const int expected[] = {0, -EINVAL, -EEXIST, -EINVAL, 0};
@@ -114,10 +112,11 @@ static void best_effort(struct fixture *f)
 	assert_holds(space, 1, 2, 2 * BYTES);
 	assert_ok(unmap_one(space, IOVA, BYTES));
 	assert_ok(unmap_one(space, 2 * IOVA, BYTES));
-	assert_error(vfb_space_map(space, range, 1, &(struct vfb_batch_opts){
-							    .size = sizeof(opts),
-							    .flags = 1u << 31,
-						    }),
+	assert_error(vfb_space_map(space, range, 1,
+				   &(struct vfb_batch_opts){
+					   .size = sizeof(opts),
+					   .flags = 1u << 31,
+				   }),
 		     -EINVAL);
 	end_space(space, device);
 	assert_ok(vfb_memory_destroy(memory));

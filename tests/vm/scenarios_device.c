@@ -37,8 +37,8 @@ static void automatic_backend(struct fixture *f)
 	assert_ok(vfb_space_create(f->ctx, NULL, &space));
 	assert_ok(vfb_device_open(space, device_of(f, 0, 1), &device));
 	assert_ok(vfb_space_info(space, &info));
-	assert_int_equal(info.backend, f->machine->no_iommufd[0] ? VFB_BACKEND_TYPE1 :
-								   VFB_BACKEND_IOMMUFD);
+	assert_int_equal(info.backend,
+			 f->machine->no_iommufd[0] ? VFB_BACKEND_TYPE1 : VFB_BACKEND_IOMMUFD);
 	end_space(space, device);
 }
 
@@ -81,8 +81,8 @@ static void open_together(struct fixture *f)
 
 static void not_an_address(struct fixture *f)
 {
-	static const char *const wrong[] = {"",		    "nvme0",	     "0000:01:00",
-					    "0000:01:00.8", "0000:01:00.0 ", "1:00.0"};
+	static const char *const wrong[] = {
+		"", "nvme0", "0000:01:00", "0000:01:00.8", "0000:01:00.0 ", "1:00.0"};
 	struct vfb_space *space = make_space(f);
 	struct vfb_device *device;
 

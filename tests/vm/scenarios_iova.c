@@ -82,7 +82,10 @@ static bool overlap(uint64_t first, uint64_t last, uint64_t other_first, uint64_
 /* Fills all that is below the window with the same memory, and goes on behind it. */
 static void any_iova(struct fixture *f)
 {
-	enum { BYTES = 32 * MIB, ENTRIES = 4 * GIB / BYTES };
+	enum {
+		BYTES = 32 * MIB,
+		ENTRIES = 4 * GIB / BYTES
+	};
 	static struct vfb_range range[ENTRIES];
 	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_2M);
 	struct vfb_device *device;

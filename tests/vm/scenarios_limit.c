@@ -81,7 +81,9 @@ static void count_of_mappings(struct fixture *f)
 /* The count is right, too, when a device is opened while a job maps. */
 static void count_while_opening(struct fixture *f)
 {
-	enum { RANGES = 256 };
+	enum {
+		RANGES = 256
+	};
 	static struct vfb_range range[RANGES];
 	struct vfb_memory *memory = make_memory(f, 2 * MIB, VFB_PAGE_4K);
 	struct vfb_device *first, *second;

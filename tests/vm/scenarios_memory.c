@@ -219,8 +219,7 @@ static void check_cpu(const struct vfb_event *event, void *data)
 {
 	int *wrong = data;
 
-	if (event->phase == VFB_PHASE_POPULATE &&
-	    !machine_cpu_is_of_node(event->cpu, event->node))
+	if (event->phase == VFB_PHASE_POPULATE && !machine_cpu_is_of_node(event->cpu, event->node))
 		__atomic_add_fetch(wrong, 1, __ATOMIC_RELAXED);
 }
 

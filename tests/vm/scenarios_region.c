@@ -11,9 +11,9 @@
 /* Sizes of the admin queues: as good as memory while the controller is off. */
 #define NVME_AQA 0x24
 
-#define COMMAND		4
-#define COMMAND_MEMORY	2
-#define INTERRUPT_LINE	0x3c
+#define COMMAND	       4
+#define COMMAND_MEMORY 2
+#define INTERRUPT_LINE 0x3c
 
 static void configuration(struct fixture *f)
 {

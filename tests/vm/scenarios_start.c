@@ -158,11 +158,12 @@ static void in_flight(struct fixture *f)
 	assert_ok(vfb_devices_open_start(space, &request, 1, NULL, &open));
 	assert_ok(vfb_space_map_start(space, &range, 1, NULL, &map));
 	assert_error(vfb_job_wait(map, 0), -ETIMEDOUT);
-	assert_error(vfb_space_map_start(space, &(struct vfb_range){
-							.memory = memory,
-							.bytes = 4 * KIB,
-							.iova = IOVA + 4 * KIB,
-						},
+	assert_error(vfb_space_map_start(space,
+					 &(struct vfb_range){
+						 .memory = memory,
+						 .bytes = 4 * KIB,
+						 .iova = IOVA + 4 * KIB,
+					 },
 					 1, NULL, &other),
 		     -EEXIST);
 	assert_null(other);
@@ -201,8 +202,7 @@ static void two_contexts(struct fixture *f, unsigned int threads)
 	assert_says("another context");
 	assert_ok(map_one(spaces[1], own, 4 * BYTES, IOVA));
 	assert_ok(map_one(spaces[0], memory, BYTES, IOVA));
-	assert_error(vfb_devices_close_start(devices, 2, NULL, &(struct vfb_job *){NULL}),
-		     -EINVAL);
+	assert_error(vfb_devices_close_start(devices, 2, NULL, &(struct vfb_job *){NULL}), -EINVAL);
 	assert_says("different contexts");
 	assert_ok(unmap_one(spaces[1], IOVA, 4 * BYTES));
 	end_space(spaces[1], devices[1]);

@@ -8,9 +8,9 @@
 #include "scenario.h"
 #include "sys/uapi.h"
 
-#define PAGE  (4 * KIB)
-#define BYTES (16 * PAGE)
-#define IOVA  GIB
+#define PAGE	   (4 * KIB)
+#define BYTES	   (16 * PAGE)
+#define IOVA	   GIB
 #define READ_WRITE (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
 static int map(int container, uint64_t iova, const void *address, uint64_t bytes, uint32_t flags)

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* A device that is open: what it is, its regions. */
+#include "host.h"
+
+#define NAME "0000:01:00.0"
+
+/* BAR 0 of 16 KiB, 2 of 64 KiB without mmap, 4 too small for it, a ROM; on node 1. */
+static struct vfb_device *open_device(struct host *host, enum vfb_backend backend)
+{
+	struct vfb_device *device;
+
+	host_open(host, &(struct fake_config){.nodes = 2});
+	fake_add_device(host->fake, &(struct fake_device){
+					    .address = NAME,
+					    .group = 5,
+					    .node = 1,
+					    .bridge = "0000:00:01.0",
+					    .driver = "vfio-pci",
+					    .vendor_id = 0x1234,
+					    .device_id = 0xabcd,
+					    .bars = {{.bytes = 16 * KIB},
+						     {0},
+						     {.bytes = 64 * KIB, .no_mmap = true},
+						     {0},
+						     {.bytes = 256}},
+					    .rom_bytes = 2 * KIB,
+				    });
+	host_space(host, backend);
+	assert_ok(vfb_device_open(host->space, "01:00.0", &device));
+	return device;
+}
+
+static void close_device(struct host *host, struct vfb_device *device)
+{
+	vfb_device_close(device);
+	host_close(host);
+}
+
+static void test_info(void **state)
+{
+	static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
+
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct vfb_device_info info = VFB_DEVICE_INFO_INIT;
+		struct host host;
+		struct vfb_device *device = open_device(&host, backends[b]);
+
+		assert_ok(vfb_device_info(device, &info));
+		assert_string_equal(info.address, NAME);
+		assert_true(info.fd >= 0);
+		assert_int_equal(info.node, 1);
+		assert_int_equal(info.regions, 9);
+		assert_int_equal(info.irqs, 5);
+		close_device(&host, device);
+	}
+	vfb_device_close(NULL);
+	assert_ok(vfb_devices_close(NULL, 0, NULL));
+	assert_ok(vfb_devices_close((struct vfb_device *[]){NULL, NULL}, 2, NULL));
+}
+
+static void test_regions(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		uint32_t flags;
+	} expected[] = {
+		{16 * KIB, VFB_REGION_READ | VFB_REGION_WRITE | VFB_REGION_MMAP},
+		{0, 0},
+		{64 * KIB, VFB_REGION_READ | VFB_REGION_WRITE},
+		{0, 0},
+		{256, VFB_REGION_READ | VFB_REGION_WRITE},
+		{0, 0},
+		{2 * KIB, VFB_REGION_READ},
+		{4 * KIB, VFB_REGION_READ | VFB_REGION_WRITE},
+	};
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	struct host host;
+	struct vfb_device *device = open_device(&host, VFB_BACKEND_TYPE1);
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(expected); i++) {
+		assert_ok(vfb_region_info(device, i, &info));
+		if (i != VFB_REGION_CONFIG)
+			assert_int_equal(info.bytes, expected[i].bytes);
+		assert_int_equal(info.flags, expected[i].flags);
+	}
+	/* It has no VGA; and nothing beyond. */
+	assert_fails(vfb_region_info(device, 8, &info), -EINVAL, NAME, "region 8");
+	assert_fails(vfb_region_info(device, 9, &info), -EINVAL, NAME, "region 9",
+		     "the last one is 8");
+	close_device(&host, device);
+}
+
+static void test_access(void **state)
+{
+	uint16_t ids[2];
+	uint32_t value = 0x12345678, read = 0;
+	char byte;
+	struct host host;
+	struct vfb_device *device = open_device(&host, VFB_BACKEND_IOMMUFD);
+
+	(void)state;
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 0, ids, sizeof(ids)));
+	assert_int_equal(ids[0], 0x1234);
+	assert_int_equal(ids[1], 0xabcd);
+	assert_ok(vfb_region_write(device, 2, 64 * KIB - 4, &value, sizeof(value)));
+	assert_ok(vfb_region_read(device, 2, 64 * KIB - 4, &read, sizeof(read)));
+	assert_int_equal(read, value);
+	assert_ok(vfb_region_read(device, 6, 2 * KIB - 1, &byte, 1));
+	assert_ok(vfb_region_read(device, 0, 16 * KIB, &byte, 0));
+
+	assert_fails(vfb_region_read(device, 0, 16 * KIB, &byte, 1), -ERANGE, NAME, "16 KiB",
+		     "0x4000");
+	assert_fails(vfb_region_read(device, 0, 16 * KIB - 2, &read, 4), -ERANGE, "4 bytes");
+	assert_fails(vfb_region_read(device, 0, UINT64_MAX, &read, 4), -ERANGE, "beyond");
+	assert_fails(vfb_region_write(device, 2, 64 * KIB, &read, 1), -ERANGE, "64 KiB");
+	assert_fails(vfb_region_read(device, 1, 0, &read, 4), -ERANGE, "0 bytes");
+	assert_fails(vfb_region_write(device, 6, 0, &byte, 1), -ENOTSUP, NAME, "region 6",
+		     "written");
+	assert_fails(vfb_region_read(device, 77, 0, &byte, 1), -EINVAL, "region 77");
+	assert_fails(vfb_region_write(device, 77, 0, &byte, 1), -EINVAL, "region 77");
+	close_device(&host, device);
+}
+
+/* The kernel's own failures. */
+static void test_access_fails(void **state)
+{
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	struct host host;
+	struct vfb_device *device = open_device(&host, VFB_BACKEND_TYPE1);
+	uint16_t off = 0;
+	uint32_t value;
+
+	(void)state;
+	fake_fail_call(host.fake, "pread", 1, EIO);
+	assert_fails(vfb_region_read(device, 0, 16, &value, 4), -EIO, NAME, "0x10");
+	fake_fail_call(host.fake, "VFIO_DEVICE_GET_REGION_INFO", 1, ENODEV);
+	assert_fails(vfb_region_info(device, 0, &info), -ENODEV, NAME);
+	fake_fail_call(host.fake, "mmap", 1, ENOMEM);
+	assert_fails(vfb_region_map(device, 0, &(void *){NULL}), -ENOMEM, NAME);
+	/* Memory decoding is switched off. */
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, 4, &off, 2));
+	assert_fails(vfb_region_read(device, 0, 0, &value, 4), -EIO, NAME, "region 0");
+	close_device(&host, device);
+}
+
+static void test_map(void **state)
+{
+	struct host host;
+	struct vfb_device *device = open_device(&host, VFB_BACKEND_IOMMUFD);
+	void *address = (void *)1, *again;
+	uint32_t value = 0;
+
+	(void)state;
+	assert_fails(vfb_region_unmap(device, 0), -ENOENT, NAME, "region 0");
+	assert_fails(vfb_region_unmap(device, 77), -ENOENT, "region 77");
+	assert_fails(vfb_region_map(device, 2, &address), -ENOTSUP, NAME, "region 2", "mapped");
+	assert_null(address);
+	address = (void *)1;
+	assert_fails(vfb_region_map(device, 9, &address), -EINVAL, "region 9");
+	assert_null(address);
+	assert_fails(vfb_region_map(device, 1, &address), -ENOTSUP, "region 1");
+
+	assert_ok(vfb_region_map(device, 0, &address));
+	*(volatile uint32_t *)((char *)address + 8) = 0xcafe;
+	assert_ok(vfb_region_read(device, 0, 8, &value, 4));
+	assert_int_equal(value, 0xcafe);
+	again = (void *)1;
+	assert_fails(vfb_region_map(device, 0, &again), -EEXIST, NAME, "already");
+	assert_null(again);
+	assert_ok(vfb_region_unmap(device, 0));
+	assert_fails(vfb_region_unmap(device, 0), -ENOENT, NAME);
+	/* What is mapped goes when the device is closed, else it would stay open. */
+	assert_ok(vfb_region_map(device, 0, &address));
+	close_device(&host, device);
+}
+
+/* Closing and opening resets it: what was written is gone. */
+static void test_reset(void **state)
+{
+	struct host host;
+	struct vfb_device *device = open_device(&host, VFB_BACKEND_TYPE1);
+	uint32_t value = 7;
+
+	(void)state;
+	assert_ok(vfb_region_write(device, 0, 0, &value, 4));
+	vfb_device_close(device);
+	assert_ok(vfb_device_open(host.space, NAME, &device));
+	assert_ok(vfb_region_read(device, 0, 0, &value, 4));
+	assert_int_equal(value, 0);
+	close_device(&host, device);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_info),   cmocka_unit_test(test_regions),
+		cmocka_unit_test(test_access), cmocka_unit_test(test_access_fails),
+		cmocka_unit_test(test_map),    cmocka_unit_test(test_reset),
+	};
+
+	return cmocka_run_group_tests_name("device", tests, NULL, NULL);
+}
