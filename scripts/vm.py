@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 EPILOG = """\
 The machine sees the host's files. The project's tree is writable; changes to
@@ -50,6 +51,12 @@ BUSES_PER_NODE = 0x20
 MAX_APPEND = 400
 # Directories of the host that the machine may change a copy of.
 OVERLAYS = ("/etc", "/home", "/opt", "/root", "/srv", "/tmp", "/usr", "/var")
+
+# QEMU before 8.1 sometimes runs stale code after a kernel has patched itself on
+# another CPU: it panics or hangs. Kernels do that mostly while they boot. So they
+# boot on one CPU, and a machine that hasn't come to the command starts again.
+BOOT_ATTEMPTS = 3
+BOOT_TIMEOUT = 120
 
 EXIT_TIMEOUT = 124
 EXIT_MACHINE = 125
@@ -188,6 +195,7 @@ def kernel_arguments(args, run):
         "intel_iommu=on", "vfio-pci.ids=1b36:0010", "modprobe.blacklist=nvme",
         # Emulated timers can be late on a busy host.
         "no_timer_check", "tsc=reliable",
+        "maxcpus=1",  # see BOOT_ATTEMPTS; scripts/vm-guest starts the others
         # Nobody changes the host's programs meanwhile.
         "root=/dev/root", "rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose",
     ]
@@ -259,8 +267,8 @@ done
 
 
 class Machine:
-    """The running machine, with pipes of ours: QEMU truncates files and makes
-    what it gets non-blocking."""
+    """The running machine. It gets pipes of ours as standard input, output and
+    error: QEMU truncates files and makes what it gets non-blocking."""
 
     def __init__(self, command, run):
         path = f"{VIRTME}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -271,7 +279,6 @@ class Machine:
         self.unread = False
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, self.interrupted)
-        threading.Thread(target=self.feed, daemon=True).start()
         self.outputs = [
             threading.Thread(target=self.drain, args=(pipe, fd), daemon=True)
             for pipe, fd in ((self.process.stdout, 1), (self.process.stderr, 2))
@@ -307,18 +314,28 @@ class Machine:
             self.unread = True
             self.kill()
 
-    def wait(self, timeout):
-        """Returns whether the machine ended by itself, in time."""
-        try:
-            self.process.wait(timeout)
-            ended = True
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self.process.wait()
-            ended = False
+    def wait(self, deadline, started=None):
+        """Waits for the end of the machine, or for the file `started`. Returns
+        false if neither came in time."""
+        while self.process.poll() is None:
+            if started and os.path.exists(started):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def finish(self, deadline):
+        """Runs the command to its end. Returns false if that didn't come in time."""
+        threading.Thread(target=self.feed, daemon=True).start()
+        return self.wait(deadline)
+
+    def close(self):
+        ended = self.process.poll() is not None
+        self.kill()
+        self.process.wait()
         for thread in self.outputs:
             thread.join(None if ended else 1)
-        return ended
 
 
 def console_tail(console):
@@ -331,22 +348,33 @@ def console_tail(console):
 
 def run_job(args, kernel, run):
     devices = device_addresses(args)
-    console = os.path.join(run, "console")
+    console, started, status = (os.path.join(run, x) for x in ("console", "started", "status"))
     write_job(args, run, devices)
     write_stubs(run)
-    machine = Machine(virtme_command(args, kernel, run, devices), run)
-    ended = machine.wait(args.timeout)
+    command = virtme_command(args, kernel, run, devices)
+    deadline = time.monotonic() + args.timeout
+    for attempt in range(BOOT_ATTEMPTS):
+        machine = Machine(command, run)
+        booted = machine.wait(min(deadline, time.monotonic() + BOOT_TIMEOUT), started)
+        in_time = booted and machine.finish(deadline)
+        machine.close()
+        tail = console_tail(console)
+        if os.path.exists(started) or time.monotonic() > deadline or booted and not tail:
+            break
+        say(f"the machine did not boot (attempt {attempt + 1} of {BOOT_ATTEMPTS})")
     if machine.unread:
         return 128 + signal.SIGPIPE
-    if not ended:
-        say(f"ended the machine after {args.timeout} s", *console_tail(console))
+    if not in_time and time.monotonic() > deadline:
+        say(f"ended the machine after {args.timeout} s", *tail)
         return EXIT_TIMEOUT
     try:
-        with open(os.path.join(run, "status"), encoding="ascii") as file:
+        with open(status, encoding="ascii") as file:
             return int(file.read())
     except (OSError, ValueError):
-        say("the machine ended before the command; its last console lines:",
-            *(console_tail(console) or ["(none)"]))
+        if os.path.exists(started):
+            say("the machine ended before the command did; its last console lines:", *tail)
+        else:
+            say("the machine did not start", *tail)
         return EXIT_MACHINE
 
 

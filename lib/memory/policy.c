@@ -80,7 +80,8 @@ int vfb_memory_nodes(const struct vfb_memory *memory, uint64_t *bytes, size_t co
 	int node[QUERY_PAGES];
 	int error, max_node;
 
-	memset(bytes, 0, count * sizeof(*bytes));
+	for (size_t i = 0; i < count; i++)
+		bytes[i] = 0;
 	for (uint64_t first = 0; first < pages; first += QUERY_PAGES) {
 		size_t n = pages - first < QUERY_PAGES ? pages - first : QUERY_PAGES;
 
