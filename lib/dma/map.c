@@ -187,6 +187,7 @@ static int make_pieces(struct map_job *map, unsigned int width)
 		if (entry->error)
 			continue;
 		entry->piece_bytes = vfb_memory_piece_bytes(entry->range->memory,
+							    entry->range->offset,
 							    entry->range->bytes, width);
 		entry->piece_count = (entry->range->bytes + entry->piece_bytes - 1) /
 				     entry->piece_bytes;

@@ -67,11 +67,11 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 bool vfb_memory_is_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
 
 /*
- * How large the pieces of @bytes of the memory should be that workers take one after another:
+ * How large the pieces of @bytes at @offset should be that workers take one after another:
  * enough of them that all finish together, none so small that it costs more than it gains.
  * @width: the most pieces, 0 for no limit.
  */
-uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t bytes,
+uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
 				unsigned int width);
 
 #endif
