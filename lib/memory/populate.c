@@ -252,7 +252,8 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 		atomic_fetch_add(&memories[i]->users, 1);
 		add_pieces(populate, memories[i]);
 	}
-	for (size_t i = 0; i < pieces; i++) {
+	/* Fewer than were counted when another job has populated it meanwhile. */
+	for (size_t i = 0; i < populate->task_count; i++) {
 		vfb_job_hold(&populate->job);
 		vfb_engine_submit(ctx->engine, &populate->tasks[i].task, populate->tasks[i].node);
 	}

@@ -192,12 +192,45 @@ static void test_reset(void **state)
 	close_device(&host, device);
 }
 
+/* Two devices of one group: it is let go of with the second. */
+static void test_one_group(void **state)
+{
+	static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
+
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct vfb_range range = {.bytes = 2 * MIB, .iova = GIB};
+		struct vfb_device *devices[2];
+		struct host host;
+		uint16_t id;
+
+		host_open(&host, NULL);
+		add_device(host.fake, addresses[0], 7, "0000:00:01.0");
+		add_device(host.fake, addresses[1], 7, "0000:00:02.0");
+		host_space(&host, backends[b]);
+		open_devices(&host, 2, devices);
+		range.memory = make_memory(&host, range.bytes, VFB_PAGE_4K);
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		for (size_t i = 0; i < 2; i++) {
+			vfb_device_close(devices[i]);
+			assert_ok(vfb_region_read(devices[!i], VFB_REGION_CONFIG, 0, &id, 2));
+			assert_mapped(&host, &range);
+			assert_ok(vfb_device_open(host.space, addresses[i], &devices[i]));
+		}
+		assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
+		close_devices(devices, 2);
+		assert_ok(vfb_memory_destroy(range.memory));
+		host_close(&host);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_info),   cmocka_unit_test(test_regions),
-		cmocka_unit_test(test_access), cmocka_unit_test(test_access_fails),
-		cmocka_unit_test(test_map),    cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_info),	  cmocka_unit_test(test_regions),
+		cmocka_unit_test(test_access),	  cmocka_unit_test(test_access_fails),
+		cmocka_unit_test(test_map),	  cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_one_group),
 	};
 
 	return cmocka_run_group_tests_name("device", tests, NULL, NULL);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Events: every step is told, with its times, to whoever subscribed; to nobody it costs nothing. */
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "context.h"
 #include "counted.h"
@@ -309,13 +311,55 @@ static void test_come_and_go(void **state)
 	host_close(&host);
 }
 
+struct slow {
+	sem_t entered;
+	atomic_bool left;
+};
+
+static void be_slow(const struct vfb_event *event, void *data)
+{
+	struct slow *slow = data;
+
+	(void)event;
+	sem_post(&slow->entered);
+	nanosleep(&(struct timespec){.tv_nsec = 50 * MS}, NULL);
+	atomic_store(&slow->left, true);
+}
+
+/* A call that runs is waited for. */
+static void test_slow(void **state)
+{
+	struct vfb_subscription *subscription;
+	struct vfb_memory *memory;
+	struct slow slow = {.left = false};
+	struct vfb_job *job;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	sem_init(&slow.entered, 0, 0);
+	memory = make_memory(&host, 2 * MIB, VFB_PAGE_4K);
+	assert_ok(vfb_subscribe(host.ctx, be_slow, &slow, &subscription));
+	assert_ok(vfb_memory_populate_start(&memory, 1, &job));
+	fake_outside_begin(host.fake);
+	sem_wait(&slow.entered);
+	fake_outside_end(host.fake);
+	assert_false(atomic_load(&slow.left));
+	vfb_unsubscribe(subscription);
+	assert_true(atomic_load(&slow.left));
+	vfb_job_destroy(job);
+	assert_ok(vfb_memory_destroy(memory));
+	sem_destroy(&slow.entered);
+	host_close(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_phases),	    cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_several),	    cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_names),	    cmocka_unit_test(test_costs_nothing),
-		cmocka_unit_test(test_come_and_go),
+		cmocka_unit_test(test_come_and_go), cmocka_unit_test(test_slow),
 	};
 
 	return cmocka_run_group_tests_name("event", tests, NULL, NULL);

@@ -151,7 +151,12 @@ static void *release_later(void *arg)
 {
 	struct vfb_job *job = arg;
 
-	job->sys->sleep(job->sys, 7 * MS);
+	/* Woken without reason, as conditions may be, it goes on waiting. */
+	job->sys->sleep(job->sys, 2 * MS);
+	pthread_mutex_lock(&job->lock);
+	job->sys->cond_broadcast(job->sys, &job->changed);
+	pthread_mutex_unlock(&job->lock);
+	job->sys->sleep(job->sys, 5 * MS);
 	vfb_fail(-EIO, "in a thread");
 	vfb_job_fail(job, -EIO, true);
 	vfb_job_release(job);
