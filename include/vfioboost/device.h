@@ -70,7 +70,7 @@ struct vfb_region_info {
  * Opens devices in a space: reset by the kernel, and able to reach what is mapped in the space.
  *
  * All or nothing unless VFB_BATCH_BEST_EFFORT: when one fails, those that were opened are closed
- * again.
+ * again. An address that is none, or there twice, refuses the batch either way.
  *
  * @param space     the space
  * @param requests  @p count devices; device and status are written

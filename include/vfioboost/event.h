@@ -16,7 +16,8 @@ extern "C" {
 
 /** What a step belongs to. More may come. */
 enum vfb_phase {
-	/** Attaching a group or a device to the space; the first makes the IOMMU domain. */
+	/** What is done once before a device is opened: on type1 attaching its group, the first of
+	 *  which makes the IOMMU domain. iommufd attaches as a part of opening. */
 	VFB_PHASE_ATTACH,
 	/** Opening a device, which resets it. */
 	VFB_PHASE_OPEN,
@@ -57,7 +58,8 @@ typedef void (*vfb_event_fn)(const struct vfb_event *event, void *data);
 struct vfb_subscription;
 
 /**
- * Subscribes to the events of a context. May be called while work runs.
+ * Subscribes to the events of a context. May be called while work runs, but not from a callback,
+ * which would wait for itself.
  *
  * @return 0; -EINVAL: no function; -ENOMEM.
  */

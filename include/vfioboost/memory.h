@@ -118,7 +118,11 @@ VFB_API int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts 
  */
 VFB_API int vfb_memory_populate(struct vfb_memory *memory);
 
-/** Starts vfb_memory_populate() of several memories at once. @return 0, -ENOMEM, -EMFILE. */
+/**
+ * Starts vfb_memory_populate() of several memories at once.
+ *
+ * @return 0; -EINVAL: no memory, or memories of different contexts; -ENOMEM; -EMFILE.
+ */
 VFB_API int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 				      struct vfb_job **out);
 
