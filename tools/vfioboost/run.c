@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <argp.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "command.h"
-#include "report.h"
+#include "results.h"
 #include "session.h"
-#include "size.h"
 
 #define MAX_REPEAT 1000
 
@@ -67,23 +68,12 @@ static const struct argp_option argp_options[] = {
 	{0},
 };
 
-/* The position of @text among @names, or a usage error. */
-static int choose(struct argp_state *state, const char *option, const char *text,
-		  const char *const *names, int count)
-{
-	for (int i = 0; i < count; i++)
-		if (!strcmp(text, names[i]))
-			return i;
-	argp_error(state, "--%s does not know \"%s\"", option, text);
-	return 0;
-}
-
 static void add_modes(struct argp_state *state, struct options *options, char *text)
 {
 	char *rest = NULL;
 
 	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-		enum mode mode = choose(state, "mode", name, mode_names, MODE_COUNT);
+		enum mode mode = argument_choice(state, "mode", name, mode_names);
 		bool known = false;
 
 		for (size_t i = 0; i < options->mode_count; i++)
@@ -104,24 +94,20 @@ static void add_node(struct argp_state *state, struct guest *guest, const char *
 {
 	if (guest->node_count == MAX_NODES)
 		argp_error(state, "more than %d nodes", MAX_NODES);
-	if (!number_parse(text, &guest->nodes[guest->node_count++]))
-		argp_error(state, "--numa-node wants a number, not \"%s\"", text);
+	guest->nodes[guest->node_count++] = argument_number(state, "numa-node", text, 0, UINT_MAX);
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
-	static const char *const page_sizes[] = {"auto", "4k", "thp", "2m", "1g"};
-	static const char *const backends[] = {"auto", "type1", "iommufd"};
 	struct options *options = state->input;
 	struct guest *guest = &options->guest;
 
 	switch (key) {
 	case OPTION_MEMORY:
-		if (!size_parse(arg, &guest->bytes) || !guest->bytes)
-			argp_error(state, "--memory wants a size such as 2G, not \"%s\"", arg);
+		guest->bytes = argument_size(state, "memory", arg);
 		return 0;
 	case OPTION_PAGE_SIZE:
-		guest->page_size = choose(state, "page-size", arg, page_sizes, 5);
+		guest->page_size = argument_choice(state, "page-size", arg, page_size_names);
 		return 0;
 	case OPTION_MEMFD:
 		guest->kind = VFB_MEMORY_MEMFD;
@@ -133,20 +119,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		add_device(state, guest, arg);
 		return 0;
 	case OPTION_BACKEND:
-		guest->backend = choose(state, "backend", arg, backends, 3);
+		guest->backend = argument_choice(state, "backend", arg, backend_names);
 		return 0;
 	case OPTION_MODE:
 		add_modes(state, options, arg);
 		return 0;
 	case OPTION_THREADS:
-		if (!number_parse(arg, &guest->threads) || !guest->threads)
-			argp_error(state, "--threads wants a number from 1 on, not \"%s\"", arg);
+		guest->threads = argument_number(state, "threads", arg, 1, UINT_MAX);
 		return 0;
 	case OPTION_REPEAT:
-		if (!number_parse(arg, &options->repeat) || !options->repeat ||
-		    options->repeat > MAX_REPEAT)
-			argp_error(state, "--repeat wants a number from 1 to %d, not \"%s\"",
-				   MAX_REPEAT, arg);
+		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
 		return 0;
 	case OPTION_JSON:
 		options->json = true;
@@ -198,11 +180,11 @@ int command_run(int argc, char **argv)
 	}
 	for (size_t i = 0; i < options.mode_count; i++) {
 		results.has[options.modes[i]] = true;
-		results.modes[options.modes[i]] = report_median(&sessions[i * options.repeat],
-								options.repeat);
+		results.modes[options.modes[i]] = results_median(&sessions[i * options.repeat],
+								 options.repeat);
 	}
 	free(sessions);
-	written = options.json ? report_json(&results) : report_table(&results);
+	written = options.json ? results_json(&results) : results_table(&results);
 	if (!written)
 		perror("vfioboost: cannot write the results");
 	return written ? EXIT_OK : EXIT_FAILED;

@@ -16,7 +16,7 @@
 #define HIGH_START (4 * GIB)
 #define MAX_RANGES 2
 
-const char *const mode_names[MODE_COUNT] = {"boost", "vmm", "serial", "alone"};
+const char *const mode_names[MODE_COUNT + 1] = {"boost", "vmm", "serial", "alone", NULL};
 
 /* What exists while a guest runs. */
 struct running {

@@ -18,7 +18,8 @@ enum mode {
 	MODE_COUNT,
 };
 
-extern const char *const mode_names[MODE_COUNT];
+/* NULL ends them. */
+extern const char *const mode_names[MODE_COUNT + 1];
 
 #define MAX_DEVICES 64
 #define MAX_NODES   64

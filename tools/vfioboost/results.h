@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef REPORT_H
-#define REPORT_H
+#ifndef RESULTS_H
+#define RESULTS_H
 
 #include "session.h"
 
@@ -13,10 +13,10 @@ struct results {
 };
 
 /* The session whose times are the medians, field by field, of @count sessions. */
-struct session report_median(const struct session *sessions, size_t count);
+struct session results_median(const struct session *sessions, size_t count);
 
 /* On stdout: a table, or one JSON object on one line. False: it could not be written. */
-bool report_table(const struct results *results);
-bool report_json(const struct results *results);
+bool results_table(const struct results *results);
+bool results_json(const struct results *results);
 
 #endif

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "report.h"
+#include "results.h"
 
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
+
+#include "arguments.h"
+#include "output.h"
+#include "statistics.h"
 
 /* The times of a session, in the order in which they are shown. */
 static const struct {
@@ -30,41 +33,23 @@ static double time_of(const struct session *session, size_t i)
 	return *(const double *)((const char *)session + times[i].offset);
 }
 
-static int by_value(const void *a, const void *b)
+struct session results_median(const struct session *sessions, size_t count)
 {
-	double left = *(const double *)a, right = *(const double *)b;
-
-	return (left > right) - (left < right);
-}
-
-struct session report_median(const struct session *sessions, size_t count)
-{
-	struct session median = sessions[0];
+	struct session result = sessions[0];
 	double *values = calloc(count, sizeof(*values));
 
 	for (size_t i = 0; values && i < TIME_COUNT; i++) {
 		for (size_t s = 0; s < count; s++)
 			values[s] = time_of(&sessions[s], i);
-		qsort(values, count, sizeof(*values), by_value);
-		*(double *)((char *)&median +
-			    times[i].offset) = (values[(count - 1) / 2] + values[count / 2]) / 2;
+		*(double *)((char *)&result + times[i].offset) = median(values, count);
 	}
 	free(values);
-	return median;
+	return result;
 }
 
 static const char *backend_name(const struct results *results, const struct session *session)
 {
-	static const char *const names[] = {"auto", "type1", "iommufd"};
-
-	return results->guest->device_count ? names[session->backend] : "none";
-}
-
-static const char *page_size_name(enum vfb_page_size page_size)
-{
-	static const char *const names[] = {"auto", "4k", "thp", "2m", "1g"};
-
-	return names[page_size];
+	return results->guest->device_count ? backend_names[session->backend] : "none";
 }
 
 static const struct session *any_session(const struct results *results)
@@ -75,7 +60,7 @@ static const struct session *any_session(const struct results *results)
 	return NULL;
 }
 
-bool report_table(const struct results *results)
+bool results_table(const struct results *results)
 {
 	const struct session *any = any_session(results);
 	const struct guest *guest = results->guest;
@@ -83,7 +68,7 @@ bool report_table(const struct results *results)
 
 	uname(&kernel);
 	printf("%.2f GiB in %s pages, %zu devices, %s, Linux %s, %s of %u\n\n",
-	       guest->bytes / 1073741824.0, page_size_name(any->page_size), guest->device_count,
+	       guest->bytes / 1073741824.0, page_size_names[any->page_size], guest->device_count,
 	       backend_name(results, any), kernel.release,
 	       results->repeat > 1 ? "medians" : "one run", results->repeat);
 	printf("%-14s", "seconds");
@@ -107,7 +92,7 @@ bool report_table(const struct results *results)
 		printf("\nboost starts in %.2f and stops in %.2f of the serial time.\n",
 		       results->modes[MODE_BOOST].start_s / results->modes[MODE_SERIAL].start_s,
 		       results->modes[MODE_BOOST].stop_s / results->modes[MODE_SERIAL].stop_s);
-	return !fflush(stdout) && !ferror(stdout);
+	return output_flush();
 }
 
 static struct json_object *mode_object(const struct session *session)
@@ -124,20 +109,16 @@ static struct json_object *mode_object(const struct session *session)
 	return object;
 }
 
-bool report_json(const struct results *results)
+bool results_json(const struct results *results)
 {
-	struct json_object *object = json_object_new_object(), *devices = json_object_new_array();
+	struct json_object *object = output_object(), *devices = json_object_new_array();
 	const struct session *any = any_session(results);
 	const struct guest *guest = results->guest;
-	struct utsname kernel;
 
-	uname(&kernel);
-	json_object_object_add(object, "schema", json_object_new_int(1));
-	json_object_object_add(object, "kernel", json_object_new_string(kernel.release));
 	json_object_object_add(object, "backend",
 			       json_object_new_string(backend_name(results, any)));
 	json_object_object_add(object, "page_size",
-			       json_object_new_string(page_size_name(any->page_size)));
+			       json_object_new_string(page_size_names[any->page_size]));
 	json_object_object_add(object, "memory_bytes", json_object_new_uint64(guest->bytes));
 	for (size_t i = 0; i < guest->device_count; i++)
 		json_object_array_add(devices, json_object_new_string(guest->devices[i]));
@@ -147,7 +128,5 @@ bool report_json(const struct results *results)
 		if (results->has[mode])
 			json_object_object_add(object, mode_names[mode],
 					       mode_object(&results->modes[mode]));
-	printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
-	json_object_put(object);
-	return !fflush(stdout) && !ferror(stdout);
+	return output_json(object);
 }

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "arguments.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const char *const page_size_names[] = {"auto", "4k", "thp", "2m", "1g", NULL};
+const char *const backend_names[] = {"auto", "type1", "iommufd", NULL};
+
+int argument_choice(struct argp_state *state, const char *option, const char *text,
+		    const char *const *names)
+{
+	char known[200] = "";
+
+	for (int i = 0; names[i]; i++)
+		if (!strcmp(text, names[i]))
+			return i;
+	for (int i = 0; names[i]; i++) {
+		strncat(known, i ? ", " : "", sizeof(known) - strlen(known) - 1);
+		strncat(known, names[i], sizeof(known) - strlen(known) - 1);
+	}
+	argp_error(state, "--%s does not know \"%s\"; it takes %s", option, text, known);
+	return 0;
+}
+
+uint64_t argument_size(struct argp_state *state, const char *option, const char *text)
+{
+	uint64_t bytes = 0;
+
+	if (!size_parse(text, &bytes) || !bytes)
+		argp_error(state, "--%s wants a size such as 2G, not \"%s\"", option, text);
+	return bytes;
+}
+
+unsigned int argument_number(struct argp_state *state, const char *option, const char *text,
+			     unsigned int low, unsigned int high)
+{
+	unsigned int number = 0;
+
+	if (!number_parse(text, &number) || number < low || number > high)
+		argp_error(state, "--%s wants a number from %u to %u, not \"%s\"", option, low,
+			   high, text);
+	return number;
+}
+
+bool size_parse(const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGT";
+	unsigned long long number;
+	unsigned int shift = 0;
+	const char *unit;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	if (*end) {
+		unit = strchr(units, toupper((unsigned char)*end));
+		if (!unit)
+			return false;
+		shift = 10 * (unit - units + 1);
+		end++;
+		if (*end && strcasecmp(end, "B") && strcasecmp(end, "iB"))
+			return false;
+	}
+	if (number > UINT64_MAX >> shift)
+		return false;
+	*bytes = (uint64_t)number << shift;
+	return true;
+}
+
+bool number_parse(const char *text, unsigned int *number)
+{
+	unsigned long long value;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || *end || value > UINT_MAX)
+		return false;
+	*number = value;
+	return true;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ARGUMENTS_H
+#define ARGUMENTS_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vfioboost.h>
+
+/* What the subcommands' options have in common. */
+
+/* The words for enum vfb_page_size and enum vfb_backend, in their order; NULL ends them. */
+extern const char *const page_size_names[];
+extern const char *const backend_names[];
+
+/* The position of @text among @names, or a usage error. */
+int argument_choice(struct argp_state *state, const char *option, const char *text,
+		    const char *const *names);
+
+/* Bytes, more than 0, or a usage error. */
+uint64_t argument_size(struct argp_state *state, const char *option, const char *text);
+
+/* A number from @low to @high, or a usage error. */
+unsigned int argument_number(struct argp_state *state, const char *option, const char *text,
+			     unsigned int low, unsigned int high);
+
+/* Reads "2G", "512MiB", "4096": bytes, with K, M, G, T for powers of 1024. False: it is none. */
+bool size_parse(const char *text, uint64_t *bytes);
+
+/* A decimal number and nothing else. */
+bool number_parse(const char *text, unsigned int *number);
+
+#endif
