@@ -24,13 +24,28 @@ void host_space(struct host *host, enum vfb_backend backend)
 	assert_int_equal(info_of(host->space).backend, backend);
 }
 
-void host_start(struct host *host, const struct fake_config *config, enum vfb_backend backend,
-		size_t count, struct vfb_device **devices)
+void host_ready(struct host *host, const struct fake_config *config, enum vfb_backend backend,
+		size_t count)
 {
 	host_open(host, config);
 	add_devices(host->fake, count);
 	host_space(host, backend);
+}
+
+void host_start(struct host *host, const struct fake_config *config, enum vfb_backend backend,
+		size_t count, struct vfb_device **devices)
+{
+	host_ready(host, config, backend, count);
 	open_devices(host, count, devices);
+}
+
+void host_end(struct host *host, struct vfb_device *device, struct vfb_memory *memory)
+{
+	vfb_device_close(device);
+	assert_ok(vfb_space_destroy(host->space));
+	host->space = NULL;
+	assert_ok(vfb_memory_destroy(memory));
+	host_close(host);
 }
 
 void host_close(struct host *host)

@@ -33,11 +33,17 @@ struct host {
 /* @config: NULL for the default machine. */
 void host_open(struct host *host, const struct fake_config *config);
 void host_space(struct host *host, enum vfb_backend backend);
-/* Both, and the first of the devices below, opened. */
+/* Both, with the first of the devices below on the machine. */
+void host_ready(struct host *host, const struct fake_config *config, enum vfb_backend backend,
+		size_t count);
+/* The same, with those devices opened. */
 void host_start(struct host *host, const struct fake_config *config, enum vfb_backend backend,
 		size_t count, struct vfb_device **devices);
 /* Destroys what those have made; everything must have been given back. */
 void host_close(struct host *host);
+
+/* Closes the device, unmaps and gives back the memory, then the same. */
+void host_end(struct host *host, struct vfb_device *device, struct vfb_memory *memory);
 
 /* Nothing is left in the fake kernel. */
 void assert_no_leaks(struct fake *fake);

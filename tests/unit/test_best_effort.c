@@ -57,11 +57,7 @@ static void test_map(void **state)
 		}
 		assert_int_equal(info_of(host.space).mappings, 3);
 		assert_int_equal(stats_of(&host).mapped_bytes, 3 * 64 * MIB);
-		vfb_device_close(device);
-		assert_ok(vfb_space_destroy(host.space));
-		host.space = NULL;
-		assert_ok(vfb_memory_destroy(memory));
-		host_close(&host);
+		host_end(&host, device, memory);
 	}
 }
 
@@ -205,9 +201,7 @@ static void test_device_fails(void **state)
 		size_t failed = 0;
 		struct host host;
 
-		host_open(&host, NULL);
-		add_devices(host.fake, 4);
-		host_space(&host, backends[b % 2]);
+		host_ready(&host, NULL, backends[b % 2], 4);
 		for (size_t i = 0; i < 4; i++)
 			requests[i].address = addresses[i];
 		fake_fail_call(host.fake, calls[b % 2], 3, EIO);

@@ -118,9 +118,7 @@ static void test_waiting_map(void **state)
 		struct vfb_job *open, *map;
 		struct host host;
 
-		host_open(&host, NULL);
-		add_devices(host.fake, 1);
-		host_space(&host, backends[i]);
+		host_ready(&host, NULL, backends[i], 1);
 		range.memory = make_memory(&host, range.bytes, VFB_PAGE_4K);
 		/* Attaching takes long, too. */
 		fake_fail_call(host.fake, "open:/sys/bus/pci/devices/0000:01:00.0/numa_node", 1,

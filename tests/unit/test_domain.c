@@ -97,11 +97,7 @@ static void test_unmap_meanwhile(void **state)
 		/* Its IOVA can be had again. */
 		assert_ok(vfb_space_map(host.space, &ranges[1], 1, NULL));
 		assert_all_mapped(&host, ranges);
-		vfb_device_close(device);
-		assert_ok(vfb_space_destroy(host.space));
-		host.space = NULL;
-		assert_ok(vfb_memory_destroy(memory));
-		host_close(&host);
+		host_end(&host, device, memory);
 	}
 }
 
@@ -125,11 +121,7 @@ static void test_restore_fails(void **state)
 	assert_int_equal(stats_of(&host).mappings, 0);
 	open_devices(&host, 1, &device);
 	assert_all_mapped(&host, ranges);
-	vfb_device_close(device);
-	assert_ok(vfb_space_destroy(host.space));
-	host.space = NULL;
-	assert_ok(vfb_memory_destroy(memory));
-	host_close(&host);
+	host_end(&host, device, memory);
 }
 
 /* The last device goes while memory is being mapped: it waits, and nothing hangs. */
@@ -154,11 +146,7 @@ static void test_close_while_mapping(void **state)
 		assert_int_equal(info_of(host.space).mappings, 1);
 		open_devices(&host, 1, &device);
 		assert_mapped(&host, &range);
-		vfb_device_close(device);
-		assert_ok(vfb_space_destroy(host.space));
-		host.space = NULL;
-		assert_ok(vfb_memory_destroy(range.memory));
-		host_close(&host);
+		host_end(&host, device, range.memory);
 	}
 }
 
@@ -194,11 +182,7 @@ static void test_undo_fails(void **state)
 		assert_ok(vfb_space_unmap(host.space, ranges, 1, NULL));
 		assert_int_equal(stats_of(&host).mappings, 0);
 		assert_ok(vfb_space_map(host.space, ranges, 2, NULL));
-		vfb_device_close(device);
-		assert_ok(vfb_space_destroy(host.space));
-		host.space = NULL;
-		assert_ok(vfb_memory_destroy(memory));
-		host_close(&host);
+		host_end(&host, device, memory);
 	}
 }
 

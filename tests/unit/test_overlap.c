@@ -21,9 +21,7 @@ static uint64_t start_guest(enum vfb_backend backend, uint64_t bytes, struct fak
 	struct host host;
 	uint64_t time;
 
-	host_open(&host, NULL);
-	add_devices(host.fake, 4);
-	host_space(&host, backend);
+	host_ready(&host, NULL, backend, 4);
 	range.memory = make_memory(&host, bytes, VFB_PAGE_4K);
 	for (size_t i = 0; i < 4; i++)
 		requests[i].address = addresses[i];
@@ -119,11 +117,7 @@ static void test_nodes(void **state)
 			assert_int_equal(vfb_memory_nodes(range.memory, bytes, 2), 2);
 			assert_int_equal(bytes[node], range.bytes);
 			assert_int_equal(bytes[!node], 0);
-			vfb_device_close(device);
-			assert_ok(vfb_space_destroy(host.space));
-			host.space = NULL;
-			assert_ok(vfb_memory_destroy(range.memory));
-			host_close(&host);
+			host_end(&host, device, range.memory);
 		}
 }
 
@@ -269,9 +263,7 @@ static void test_once(void **state)
 	struct host host;
 
 	(void)state;
-	host_open(&host, NULL);
-	add_devices(host.fake, 1);
-	host_space(&host, VFB_BACKEND_IOMMUFD);
+	host_ready(&host, NULL, VFB_BACKEND_IOMMUFD, 1);
 	range.memory = make_memory(&host, 66 * MIB, VFB_PAGE_4K);
 	assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &open));
 	assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &map));

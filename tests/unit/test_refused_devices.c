@@ -69,9 +69,7 @@ static void test_addresses(void **state)
 	struct host host;
 
 	(void)state;
-	host_open(&host, NULL);
-	add_devices(host.fake, 3);
-	host_space(&host, VFB_BACKEND_TYPE1);
+	host_ready(&host, NULL, VFB_BACKEND_TYPE1, 3);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		device = (void *)1;
 		assert_fails(vfb_device_open(host.space, bad[i], &device), -EINVAL,

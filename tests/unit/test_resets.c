@@ -186,9 +186,7 @@ static void test_few_threads(void **state)
 	struct host host;
 
 	(void)state;
-	host_open(&host, NULL);
-	add_devices(host.fake, 8);
-	host_space(&host, VFB_BACKEND_TYPE1);
+	host_ready(&host, NULL, VFB_BACKEND_TYPE1, 8);
 	fake_fail_call(host.fake, "thread_create", 3, 0);
 	times = time_batch(&host, addresses, 8, 0);
 	assert_about(times.open, 4 * RESET);
@@ -203,9 +201,7 @@ static void test_threads_stay(void **state)
 	struct host host;
 
 	(void)state;
-	host_open(&host, NULL);
-	add_devices(host.fake, 8);
-	host_space(&host, VFB_BACKEND_TYPE1);
+	host_ready(&host, NULL, VFB_BACKEND_TYPE1, 8);
 	for (int round = 0; round < 5; round++) {
 		struct vfb_device *devices[8];
 
@@ -228,9 +224,7 @@ static void test_open_again(void **state)
 	uint64_t begin;
 
 	(void)state;
-	host_open(&host, NULL);
-	add_devices(host.fake, 1);
-	host_space(&host, VFB_BACKEND_TYPE1);
+	host_ready(&host, NULL, VFB_BACKEND_TYPE1, 1);
 	fake_fail_call(host.fake, "VFIO_GROUP_GET_DEVICE_FD", 1, EAGAIN);
 	begin = fake_now(host.fake);
 	assert_ok(vfb_device_open(host.space, addresses[0], &device));

@@ -15,9 +15,7 @@ static void test_info(void **state)
 		struct vfb_memory *memory;
 		struct host host;
 
-		host_open(&host, NULL);
-		add_devices(host.fake, 2);
-		host_space(&host, backends[b]);
+		host_ready(&host, NULL, backends[b], 2);
 		assert_int_equal(vfb_space_iova_ranges(host.space, valid, 2), 1);
 		assert_true(valid[0].first == 0 && valid[0].last == UINT64_MAX);
 		assert_true(info_of(host.space).entries_left == UINT64_MAX);

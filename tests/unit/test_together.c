@@ -20,9 +20,7 @@ static void test_two_batches(void **state)
 		struct host host;
 		uint64_t begin;
 
-		host_open(&host, NULL);
-		add_devices(host.fake, 4);
-		host_space(&host, backends[b]);
+		host_ready(&host, NULL, backends[b], 4);
 		range.memory = make_memory(&host, range.bytes, VFB_PAGE_4K);
 		for (size_t i = 0; i < 4; i++)
 			requests[i].address = addresses[i];
@@ -68,9 +66,7 @@ static void test_one_of_two_fails(void **state)
 		struct vfb_range range = {.bytes = 64 * MIB, .iova = GIB};
 		struct host host;
 
-		host_open(&host, NULL);
-		add_devices(host.fake, 3);
-		host_space(&host, backends[b]);
+		host_ready(&host, NULL, backends[b], 3);
 		range.memory = make_memory(&host, range.bytes, VFB_PAGE_4K);
 		for (size_t i = 0; i < 3; i++)
 			requests[i].address = addresses[i];
@@ -202,9 +198,7 @@ static void test_open_threads(void **state)
 		struct host host;
 		uint64_t begin;
 
-		host_open(&host, NULL);
-		add_devices(host.fake, THREADS);
-		host_space(&host, backends[b]);
+		host_ready(&host, NULL, backends[b], THREADS);
 		begin = fake_now(host.fake);
 		run_threads(&host, open_thread, workers, threads, THREADS);
 		join_threads(&host, workers, threads, THREADS);
@@ -225,9 +219,7 @@ static void test_all_threads(void **state)
 		struct vfb_device *device;
 		struct host host;
 
-		host_open(&host, NULL);
-		add_devices(host.fake, THREADS + 1);
-		host_space(&host, backends[b]);
+		host_ready(&host, NULL, backends[b], THREADS + 1);
 		assert_ok(vfb_device_open(host.space, addresses[THREADS], &device));
 		run_threads(&host, open_thread, workers, threads, THREADS);
 		run_threads(&host, map_thread, workers + THREADS, threads + THREADS, THREADS);
@@ -250,9 +242,7 @@ static void test_two_spaces(void **state)
 	struct host host;
 
 	(void)state;
-	host_open(&host, NULL);
-	add_devices(host.fake, 2);
-	host_space(&host, VFB_BACKEND_TYPE1);
+	host_ready(&host, NULL, VFB_BACKEND_TYPE1, 2);
 	assert_ok(vfb_space_create(host.ctx, &opts, &spaces[1]));
 	spaces[0] = host.space;
 	memory = make_memory(&host, 256 * MIB, VFB_PAGE_4K);
