@@ -2,6 +2,8 @@
 #ifndef COMMAND_H
 #define COMMAND_H
 
+#include <stddef.h>
+
 /* Exit statuses of every subcommand. */
 enum {
 	EXIT_OK = 0,
@@ -9,7 +11,30 @@ enum {
 	EXIT_USAGE = 2,
 };
 
-/* Each takes the words from the subcommand on. */
+/* What can follow a word on the command line. */
+struct command {
+	const char *name;
+	/* Takes the words from its own name on. */
+	int (*run)(int argc, char **argv);
+	const char *purpose;
+};
+
+struct command_group {
+	/* The words that lead to it: "vfioboost bench". */
+	const char *name;
+	const char *purpose;
+	const struct command *commands;
+	size_t count;
+	/* Lines of help on options besides --help, or "". */
+	const char *options;
+};
+
+/* Runs the command that @argv[1] names, or prints help. Returns its exit status. */
+int command_group_run(const struct command_group *group, int argc, char **argv);
+
+int command_bench(int argc, char **argv);
 int command_run(int argc, char **argv);
+
+int bench_populate(int argc, char **argv);
 
 #endif

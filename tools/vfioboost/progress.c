@@ -4,19 +4,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#define STEP_NS	 UINT64_C(200000000)
-#define AFTER_NS UINT64_C(1000000000)
+#include "clock.h"
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
+#define STEP_NS UINT64_C(200000000)
+#define AFTER_S 1.0
 
 static void show(const char *what, struct vfb_job **jobs, size_t count, double seconds)
 {
@@ -48,19 +41,19 @@ static void show(const char *what, struct vfb_job **jobs, size_t count, double s
 
 /* vfb_job_wait() with the line kept up to date. */
 static int wait_one(const char *what, struct vfb_job **jobs, size_t count, size_t which,
-		    uint64_t begin)
+		    double begin)
 {
 	int result;
 
 	while ((result = vfb_job_wait(jobs[which], STEP_NS)) == -ETIMEDOUT)
-		if (isatty(STDERR_FILENO) && now() - begin > AFTER_NS)
-			show(what, jobs, count, (now() - begin) * 1e-9);
+		if (isatty(STDERR_FILENO) && clock_seconds() - begin > AFTER_S)
+			show(what, jobs, count, clock_seconds() - begin);
 	return result;
 }
 
 int progress_wait(const char *what, struct vfb_job **jobs, size_t count)
 {
-	uint64_t begin = now();
+	double begin = clock_seconds();
 	char error[512] = "";
 	int result = 0;
 
@@ -76,7 +69,7 @@ int progress_wait(const char *what, struct vfb_job **jobs, size_t count)
 			if (jobs[other])
 				vfb_job_cancel(jobs[other]);
 	}
-	if (isatty(STDERR_FILENO) && now() - begin > AFTER_NS)
+	if (isatty(STDERR_FILENO) && clock_seconds() - begin > AFTER_S)
 		fprintf(stderr, "\r\033[K");
 	if (result)
 		fprintf(stderr, "vfioboost: %s\n", error);

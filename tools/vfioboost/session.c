@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "phases.h"
 #include "progress.h"
 
@@ -35,14 +35,6 @@ static const struct vfb_batch_opts one_after_another = {
 	.size = sizeof(struct vfb_batch_opts),
 	.width = 1,
 };
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec + time.tv_nsec * 1e-9;
-}
 
 static int failed(int error)
 {
@@ -279,7 +271,7 @@ int session_run(const struct guest *guest, enum mode mode, struct session *sessi
 {
 	struct running running = {.guest = guest};
 	struct phases phases;
-	double begin = now();
+	double begin = clock_seconds();
 	int error;
 
 	*session = (struct session){0};
@@ -287,13 +279,13 @@ int session_run(const struct guest *guest, enum mode mode, struct session *sessi
 	error = create(&running, mode, &phases);
 	if (!error)
 		error = start(&running, mode);
-	session->start_s = now() - begin;
+	session->start_s = clock_seconds() - begin;
 	if (!error)
 		error = describe(&running, session);
 	if (!error) {
-		begin = now();
+		begin = clock_seconds();
 		error = stop(&running, mode);
-		session->stop_s = now() - begin;
+		session->stop_s = clock_seconds() - begin;
 	}
 	destroy(&running);
 	if (!error)

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#include "command.h"
+
+static const struct command parts[] = {
+	{"populate", bench_populate, "zeroing memory, against the machine's limit"},
+};
+
+int command_bench(int argc, char **argv)
+{
+	static const struct command_group group = {
+		.name = "vfioboost bench",
+		.purpose = "Measure one part at a time: medians of repeated runs.",
+		.commands = parts,
+		.count = sizeof(parts) / sizeof(parts[0]),
+		.options = "",
+	};
+
+	return command_group_run(&group, argc, argv);
+}
