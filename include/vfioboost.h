@@ -7,6 +7,7 @@
 #include <vfioboost/event.h>
 #include <vfioboost/job.h>
 #include <vfioboost/memory.h>
+#include <vfioboost/pci.h>
 #include <vfioboost/space.h>
 
 #endif

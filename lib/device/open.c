@@ -33,7 +33,7 @@ static void fail_item(struct open_job *open, struct vfb_device_item *item, int e
 
 static void attach_item(struct open_job *open, struct vfb_device_item *item)
 {
-	char address[VFB_PCI_ADDRESS];
+	char address[VFB_PCI_ADDRESS_BYTES];
 	struct vfb_iommu_device identity;
 	int error;
 

@@ -10,8 +10,6 @@
 
 #include "observe/error.h"
 
-#define DEVICES "/sys/bus/pci/devices"
-
 /* @text is made up as @pattern: x stands for a hexadecimal digit, o for an octal one. */
 static bool matches(const char *text, const char *pattern)
 {
@@ -23,7 +21,7 @@ static bool matches(const char *text, const char *pattern)
 	return !*text;
 }
 
-int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS])
+int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS_BYTES])
 {
 	bool is_full = text && (matches(text, "xxxx:xx:xx.o") || matches(text, "xxxxx:xx:xx.o") ||
 				matches(text, "xxxxxx:xx:xx.o"));
@@ -33,21 +31,20 @@ int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS])
 				"\"%.64s\" is not a PCI address: one looks like "
 				"0000:01:00.0 or 01:00.0",
 				text ? text : "");
-	snprintf(address, VFB_PCI_ADDRESS, "%s%s", is_full ? "" : "0000:", text);
+	snprintf(address, VFB_PCI_ADDRESS_BYTES, "%s%s", is_full ? "" : "0000:", text);
 	for (char *c = address; *c; c++)
 		*c = tolower((unsigned char)*c);
 	return 0;
 }
 
-/* The last component of the link @name of a device. */
-static int read_link(const struct vfb_sys *sys, const char *address, const char *name, char *buf,
-		     size_t bytes)
+int vfb_pci_read_link(const struct vfb_sys *sys, const char *address, const char *name, char *buf,
+		      size_t bytes)
 {
 	char path[PATH_MAX], target[PATH_MAX];
 	const char *last;
 	int error;
 
-	snprintf(path, sizeof(path), DEVICES "/%s/%s", address, name);
+	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s/%s", address, name);
 	error = sys->readlink(sys, path, target, sizeof(target));
 	if (error)
 		return error;
@@ -65,7 +62,7 @@ static int find_bridge(const struct vfb_sys *sys, struct vfb_pci *pci)
 	char *parent;
 	int error;
 
-	snprintf(path, sizeof(path), DEVICES "/%s", pci->address);
+	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s", pci->address);
 	error = sys->realpath(sys, path, real, sizeof(real));
 	if (error == -ENOENT)
 		return vfb_fail(-ENODEV, "there is no PCI device %s: see lspci -D", pci->address);
@@ -82,19 +79,12 @@ static int find_bridge(const struct vfb_sys *sys, struct vfb_pci *pci)
 static int find_group(const struct vfb_sys *sys, struct vfb_pci *pci)
 {
 	char group[32];
-	int error = read_link(sys, pci->address, "iommu_group", group, sizeof(group));
+	int error = vfb_pci_read_link(sys, pci->address, "iommu_group", group, sizeof(group));
 
-	if (error == -ENOENT)
-		return vfb_fail(
-			-EOPNOTSUPP,
-			"device %s has no IOMMU group, since no IOMMU is in use: switch it on "
-			"in the firmware (VT-d, AMD-Vi, SMMU) and in the kernel "
-			"(intel_iommu=on)",
-			pci->address);
-	if (error)
+	if (error && error != -ENOENT)
 		return vfb_fail_errno(error, "cannot read the IOMMU group of device %s",
 				      pci->address);
-	pci->group = atoi(group);
+	pci->group = error ? -1 : atoi(group);
 	return 0;
 }
 
@@ -106,38 +96,30 @@ static int take_first(const char *name, void *arg)
 	return 1;
 }
 
-/* The driver is one of VFIO when it has registered a VFIO device (Linux 6.1), or is called so. */
 static int find_driver(const struct vfb_sys *sys, struct vfb_pci *pci)
 {
-	char path[PATH_MAX], driver[64] = "";
+	char path[PATH_MAX];
 	int error;
 
-	error = read_link(sys, pci->address, "driver", driver, sizeof(driver));
+	error = vfb_pci_read_link(sys, pci->address, "driver", pci->driver, sizeof(pci->driver));
 	if (error && error != -ENOENT)
 		return vfb_fail_errno(error, "cannot read the driver of device %s", pci->address);
-	snprintf(path, sizeof(path), DEVICES "/%s/vfio-dev", pci->address);
+	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s/vfio-dev", pci->address);
 	error = sys->list(sys, path, take_first, pci);
 	if (error < 0 && error != -ENOENT)
 		return vfb_fail_errno(error, "cannot read %s", path);
-	if (pci->node[0] || strstr(driver, "vfio"))
-		return 0;
-	return vfb_fail(
-		-ENXIO,
-		"device %s is bound to %s, not to vfio-pci: modprobe vfio-pci; echo vfio-pci "
-		"> " DEVICES "/%s/driver_override; unbind it from its driver; echo %s > "
-		"/sys/bus/pci/drivers_probe",
-		pci->address, driver[0] ? driver : "no driver", pci->address, pci->address);
+	return 0;
 }
 
 static void find_numa_node(const struct vfb_sys *sys, struct vfb_pci *pci)
 {
 	char path[PATH_MAX], text[16];
 
-	snprintf(path, sizeof(path), DEVICES "/%s/numa_node", pci->address);
+	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s/numa_node", pci->address);
 	pci->numa_node = vfb_sys_read_file(sys, path, text, sizeof(text)) < 0 ? -1 : atoi(text);
 }
 
-int vfb_pci_discover(const struct vfb_sys *sys, const char *address, struct vfb_pci *out)
+int vfb_pci_identify(const struct vfb_sys *sys, const char *address, struct vfb_pci *out)
 {
 	int error;
 
@@ -151,4 +133,28 @@ int vfb_pci_discover(const struct vfb_sys *sys, const char *address, struct vfb_
 	if (!error)
 		find_numa_node(sys, out);
 	return error;
+}
+
+int vfb_pci_discover(const struct vfb_sys *sys, const char *address, struct vfb_pci *out)
+{
+	int error = vfb_pci_identify(sys, address, out);
+
+	if (error)
+		return error;
+	if (out->group < 0)
+		return vfb_fail(
+			-EOPNOTSUPP,
+			"device %s has no IOMMU group, since no IOMMU is in use: switch it on "
+			"in the firmware (VT-d, AMD-Vi, SMMU) and in the kernel "
+			"(intel_iommu=on)",
+			out->address);
+	/* A driver is one of VFIO when it has registered a VFIO device (Linux 6.1), or is called
+	 * so. */
+	if (!out->node[0] && !strstr(out->driver, "vfio"))
+		return vfb_fail(-ENXIO,
+				"device %s is bound to %s, not to vfio-pci: run vfioboost bind "
+				"%s",
+				out->address, out->driver[0] ? out->driver : "no driver",
+				out->address);
+	return 0;
 }

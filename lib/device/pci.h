@@ -2,16 +2,20 @@
 #ifndef VFB_PCI_H
 #define VFB_PCI_H
 
+#include <vfioboost/pci.h>
+
 #include "sys/sys.h"
 
-/* "0000:01:00.0" and its end; domains of more than 16 bits have more digits. */
-#define VFB_PCI_ADDRESS 17
+#define VFB_PCI_DEVICES "/sys/bus/pci/devices"
 
-/* What sysfs tells of a PCI device that is bound to a VFIO driver. */
+/* What sysfs tells of a PCI device, as far as opening it needs that. */
 struct vfb_pci {
-	char address[VFB_PCI_ADDRESS];
+	char address[VFB_PCI_ADDRESS_BYTES];
 	/* The address of the bridge above it, "" on the root bus. */
-	char bridge[VFB_PCI_ADDRESS];
+	char bridge[VFB_PCI_ADDRESS_BYTES];
+	/* "" without one. */
+	char driver[64];
+	/* -1 without one. */
 	int group;
 	/* The name of its VFIO device node, "" when it has none. */
 	char node[32];
@@ -20,12 +24,21 @@ struct vfb_pci {
 };
 
 /* Checks an address and writes it in full: "1:0.0" is no address, "01:00.0" is. -EINVAL. */
-int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS]);
+int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS_BYTES]);
+
+/* Looks a device up by its full address, whatever driver has it. -ENODEV. */
+int vfb_pci_identify(const struct vfb_sys *sys, const char *address, struct vfb_pci *out);
 
 /*
- * Looks a device up by its full address. -ENODEV, -EOPNOTSUPP without an IOMMU group, -ENXIO when
- * no VFIO driver has it.
+ * As vfb_pci_identify(), for a device that is to be opened. -EOPNOTSUPP without an IOMMU group,
+ * -ENXIO when no VFIO driver has it.
  */
 int vfb_pci_discover(const struct vfb_sys *sys, const char *address, struct vfb_pci *out);
+
+/*
+ * The last component of the link @name in sysfs of a device: -ENOENT when there is none.
+ */
+int vfb_pci_read_link(const struct vfb_sys *sys, const char *address, const char *name, char *buf,
+		      size_t bytes);
 
 #endif

@@ -255,13 +255,18 @@ static void device_set(struct fake *fake, struct device *device, const struct fa
 	snprintf(device->driver, sizeof(device->driver), "%s",
 		 config->driver ? config->driver : "");
 	snprintf(device->bridge, sizeof(device->bridge), "%s", bridge ? bridge : "");
+	snprintf(device->physfn, sizeof(device->physfn), "%s",
+		 config->physfn ? config->physfn : "");
 	snprintf(device->reset_method, sizeof(device->reset_method), "%s",
 		 config->reset_method ? config->reset_method :
 		 bridge		      ? "flr bus" :
 					"flr");
 	device->group = config->no_group ? NULL : group_of(fake, config->group);
 	/* vfio_pci_core_register_device() */
-	device->dev_set = lock_of(fake, "dev_set", set ? set : bridge ? bridge : device->address);
+	device->dev_set = lock_of(fake, "dev_set",
+				  set			    ? set :
+				  bridge && !config->physfn ? bridge :
+							      device->address);
 	if (fk_device_is_vfio(device) && !device->has_index) {
 		device->index = fake->next_index++;
 		device->has_index = true;

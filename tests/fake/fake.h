@@ -124,6 +124,8 @@ struct fake_device {
 	/* The address of the bridge above it; NULL: on the root bus. The bridge may, and need not,
 	 * be added as a device (driver "pcieport"). */
 	const char *bridge;
+	/* The physical function of a virtual one. */
+	const char *physfn;
 	/* Devices with the same key reset one after another (on the root bus: the device itself;
 	 * else everything below the bridge). */
 	const char *dev_set;

@@ -44,6 +44,22 @@ static void put_up(struct fake *fake, const struct device *device, struct text *
 		fk_put(text, "../");
 }
 
+/* Memory, with an address of 64 bits where the next BAR is free for it. */
+static void put_resources(const struct fake_device *config, struct text *text)
+{
+	for (int i = 0; i < 6; i++) {
+		uint64_t bytes = config->bars[i].bytes;
+		uint64_t first = UINT64_C(0x1000000000) * (i + 1);
+		bool wide = bytes && i < 5 && !config->bars[i + 1].bytes;
+
+		fk_put(text, "0x%016" PRIx64 " 0x%016" PRIx64 " 0x%016x\n", bytes ? first : 0,
+		       bytes ? first + bytes - 1 : 0,
+		       !bytes ? 0 :
+		       wide   ? 0x140204 :
+				0x40200);
+	}
+}
+
 /* Attributes that are plain text. */
 static bool put_attribute(struct fake *fake, const struct device *device, const char *name,
 			  struct text *text)
@@ -60,6 +76,8 @@ static bool put_attribute(struct fake *fake, const struct device *device, const 
 		fk_put(text, "%d\n", config->node);
 	else if (!strcmp(name, "local_cpulist") && config->node >= 0 && config->node < FAKE_NODES)
 		fk_put_cpus(text, &fake->nodes[config->node].cpus);
+	else if (!strcmp(name, "resource"))
+		put_resources(config, text);
 	else if (!strcmp(name, "driver_override"))
 		fk_put(text, "(null)\n");
 	else if (!strcmp(name, "reset_method") && !config->no_reset)
@@ -80,6 +98,10 @@ static int link_attribute(struct fake *fake, const struct device *device, const 
 	if (!strcmp(name, "driver") && device->driver[0]) {
 		put_up(fake, device, text);
 		fk_put(text, "bus/pci/drivers/%s", device->driver);
+		return SYSFS_LINK;
+	}
+	if (!strcmp(name, "physfn") && device->physfn[0]) {
+		fk_put(text, "../%s", device->physfn);
 		return SYSFS_LINK;
 	}
 	return SYSFS_NONE;
@@ -119,6 +141,23 @@ static int device_attribute(struct fake *fake, const struct device *device, cons
 	return link_attribute(fake, device, name, text);
 }
 
+static int device_folder(struct fake *fake, const struct device *device, struct text *text)
+{
+	fk_put(text, "vendor\ndevice\nclass\nnuma_node\ndriver_override\nresource\n");
+	if (device->group)
+		fk_put(text, "iommu_group\n");
+	if (device->driver[0])
+		fk_put(text, "driver\n");
+	if (device->physfn[0])
+		fk_put(text, "physfn\n");
+	if (fk_device_is_vfio(device))
+		fk_put(text, "vfio-dev\n");
+	for (const struct device *below = fake->devices; below; below = below->next)
+		if (!strcmp(below->bridge, device->address))
+			fk_put(text, "%s\n", below->address);
+	return SYSFS_DIR;
+}
+
 /* @path is below /sys. */
 static int device_path(struct fake *fake, const char *path, struct text *text)
 {
@@ -129,16 +168,8 @@ static int device_path(struct fake *fake, const char *path, struct text *text)
 
 		put_device_path(fake, d, &real_text);
 		rest = after(path, real);
-		if (rest && !*rest) {
-			fk_put(text, "vendor\ndevice\nclass\nnuma_node\ndriver_override\n");
-			if (d->group)
-				fk_put(text, "iommu_group\n");
-			if (d->driver[0])
-				fk_put(text, "driver\n");
-			if (fk_device_is_vfio(d))
-				fk_put(text, "vfio-dev\n");
-			return SYSFS_DIR;
-		}
+		if (rest && !*rest)
+			return device_folder(fake, d, text);
 		/* Not when the rest begins with a device below a bridge. */
 		if (rest && *rest == '/' && !fk_device_find(fake, rest + 1) &&
 		    !(strlen(rest) > 12 && rest[5] == ':' && rest[8] == ':'))

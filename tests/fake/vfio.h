@@ -100,7 +100,7 @@ struct shared_lock {
 
 struct device {
 	struct device *next;
-	char address[16], driver[32], bridge[16], reset_method[64];
+	char address[16], driver[32], bridge[16], physfn[16], reset_method[64];
 	struct fake_device config;
 	/* Of its device node. */
 	bool has_index;

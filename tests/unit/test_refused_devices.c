@@ -92,7 +92,7 @@ static void test_driver(void **state)
 		struct host host;
 
 		open_host(&host, backends[b], (struct fake_device){.group = 1, .driver = "nvme"});
-		assert_refused(&host, -ENXIO, REFUSED, "nvme", "vfio-pci", "driver_override");
+		assert_refused(&host, -ENXIO, REFUSED, "nvme", "vfio-pci", "vfioboost bind");
 		host_close(&host);
 		open_host(&host, backends[b], (struct fake_device){.group = 1});
 		assert_refused(&host, -ENXIO, REFUSED, "no driver", "vfio-pci");

@@ -7,7 +7,7 @@
 #include "options.h"
 
 /* The most that any of them is, with a part that this version does not know. */
-#define ROOM  256
+#define ROOM  512
 #define EXTRA 16
 
 struct guest {
@@ -130,6 +130,11 @@ static int region_info(struct guest *guest, void *given)
 	return vfb_region_info(guest->device, 0, given);
 }
 
+static int pci_info(struct guest *guest, void *given)
+{
+	return vfb_pci_info(guest->host.ctx, addresses[0], given);
+}
+
 static int job_progress(struct guest *guest, void *given)
 {
 	struct vfb_job *job;
@@ -157,6 +162,7 @@ static const struct {
 	{"space_info", space_info, sizeof(struct vfb_space_info)},
 	{"device_info", device_info, sizeof(struct vfb_device_info)},
 	{"region_info", region_info, sizeof(struct vfb_region_info)},
+	{"pci_info", pci_info, sizeof(struct vfb_pci_info)},
 	{"job_progress", job_progress, sizeof(struct vfb_job_progress)},
 };
 

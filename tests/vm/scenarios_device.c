@@ -117,7 +117,7 @@ static void other_driver(struct fixture *f)
 	assert_null(device);
 	assert_says(f->machine->foreign);
 	assert_says("not to vfio-pci");
-	assert_says("driver_override");
+	assert_says("vfioboost bind");
 	assert_ok(vfb_space_destroy(space));
 }
 
