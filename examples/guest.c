@@ -40,7 +40,7 @@ static int create(struct guest *guest, int device_count, char **addresses)
 
 	error = vfb_ctx_create(NULL, &guest->ctx);
 	if (!error)
-		error = vfb_subscribe(guest->ctx, tell, NULL, &guest->subscription);
+		error = vfb_subscribe(guest->ctx, NULL, tell, NULL, &guest->subscription);
 	if (!error)
 		error = vfb_space_create(guest->ctx, NULL, &guest->space);
 	memory.bytes = 256 * MIB;

@@ -76,10 +76,16 @@ int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opt
 	return 0;
 }
 
-int vfb_subscribe(struct vfb_ctx *ctx, vfb_event_fn fn, void *data, struct vfb_subscription **out)
+int vfb_subscribe(struct vfb_ctx *ctx, const struct vfb_filter *filter, vfb_event_fn fn, void *data,
+		  struct vfb_subscription **out)
 {
-	int error = vfb_observer_subscribe(&ctx->observer, fn, data, out);
+	struct vfb_filter known = VFB_FILTER_INIT;
+	int error;
 
+	*out = NULL;
+	error = vfb_struct_read(&known, sizeof(known), filter);
+	if (!error)
+		error = vfb_observer_subscribe(&ctx->observer, &known, fn, data, out);
 	if (!error)
 		atomic_fetch_add(&ctx->objects, 1);
 	return error;
@@ -93,4 +99,9 @@ void vfb_unsubscribe(struct vfb_subscription *subscription)
 		return;
 	observer = vfb_observer_unsubscribe(subscription);
 	atomic_fetch_sub(&container_of(observer, struct vfb_ctx, observer)->objects, 1);
+}
+
+struct vfb_span *vfb_span_begin(struct vfb_ctx *ctx, const char *name)
+{
+	return vfb_observer_span_begin(&ctx->observer, name);
 }

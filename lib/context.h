@@ -6,7 +6,7 @@
 #include <vfioboost/context.h>
 
 #include "engine/engine.h"
-#include "observe/observer.h"
+#include "observe/span.h"
 #include "sys/sys.h"
 
 /* What every object of a context uses. */

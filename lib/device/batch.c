@@ -15,6 +15,7 @@ int vfb_device_batch_init(struct vfb_device_batch *batch, struct vfb_ctx *ctx, s
 	batch->count = count;
 	batch->width = width;
 	batch->job.sys = ctx->sys;
+	batch->job.observer = &ctx->observer;
 	batch->job.entries = count;
 	batch->items = calloc(count + 1, sizeof(*batch->items));
 	batch->chains = calloc(count + 1, sizeof(*batch->chains));
@@ -108,7 +109,10 @@ void vfb_device_batch_run(struct vfb_device_batch *batch,
 	atomic_store(&batch->next_chain, 0);
 	for (size_t i = 0; i < tasks; i++) {
 		batch->chains[i].batch = batch;
-		batch->chains[i].task = (struct vfb_task){.run = run_chains};
+		batch->chains[i].task = (struct vfb_task){
+			.run = run_chains,
+			.span = batch->job.span.id,
+		};
 		vfb_job_hold(&batch->job);
 		vfb_engine_submit_sleeping(batch->ctx->engine, &batch->chains[i].task);
 	}

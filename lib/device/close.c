@@ -88,6 +88,7 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 	batch = calloc(1, sizeof(*batch));
 	if (!batch)
 		return vfb_fail_memory();
+	batch->job.operation = "close";
 	batch->job.finish = finish_close;
 	batch->job.free = free_close;
 	error = vfb_device_batch_init(batch, ctx, present, known.width);
@@ -135,6 +136,9 @@ int vfb_devices_close(struct vfb_device **devices, size_t count, const struct vf
 
 	if (!count_devices(devices, count))
 		return 0;
+	error = vfb_observe_check_wait();
+	if (error)
+		return error;
 	error = vfb_devices_close_start(devices, count, opts, &job);
 	if (!error)
 		return vfb_job_complete(job);

@@ -42,17 +42,13 @@ static int open_fd(struct vfb_space *space, const struct vfb_pci *pci)
 
 static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci)
 {
-	struct vfb_observer *observer = &space->ctx->observer;
-	uint64_t begin = vfb_observe_begin(observer);
-	int fd = open_fd(space, pci);
+	struct vfb_span span;
+	int fd;
 
-	vfb_observe_end(observer, begin,
-			(struct vfb_event){
-				.phase = VFB_PHASE_OPEN,
-				.result = fd < 0 ? fd : 0,
-				.device = pci->address,
-				.node = pci->numa_node,
-			});
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_OPEN);
+	fd = open_fd(space, pci);
+	vfb_observe_end(&span, .operation = space->iommu->ops->open_call, .result = fd < 0 ? fd : 0,
+			.device = pci->address, .node = pci->numa_node);
 	return fd;
 }
 
@@ -101,21 +97,17 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, stru
 
 void vfb_device_close_one(struct vfb_device *device)
 {
-	struct vfb_observer *observer = &device->space->ctx->observer;
 	const struct vfb_sys *sys = device->space->ctx->sys;
-	uint64_t begin = vfb_observe_begin(observer);
+	struct vfb_span span;
 
+	vfb_observe_begin(&span, &device->space->ctx->observer, VFB_PHASE_CLOSE);
 	/* A mapped region would keep the device open. */
 	for (unsigned int i = 0; device->mappings && i < device->regions; i++)
 		if (device->mappings[i].address)
 			sys->munmap(sys, device->mappings[i].address, device->mappings[i].bytes);
 	sys->close(sys, device->fd);
-	vfb_observe_end(observer, begin,
-			(struct vfb_event){
-				.phase = VFB_PHASE_CLOSE,
-				.device = device->pci.address,
-				.node = device->pci.numa_node,
-			});
+	vfb_observe_end(&span, .operation = "close", .device = device->pci.address,
+			.node = device->pci.numa_node);
 	pthread_mutex_destroy(&device->lock);
 	free(device->mappings);
 	free(device);

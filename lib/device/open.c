@@ -35,10 +35,14 @@ static void attach_item(struct open_job *open, struct vfb_device_item *item)
 {
 	char address[VFB_PCI_ADDRESS_BYTES];
 	struct vfb_iommu_device identity;
+	struct vfb_span span;
 	int error;
 
 	memcpy(address, item->pci.address, sizeof(address));
+	vfb_observe_begin(&span, &open->space->ctx->observer, VFB_PHASE_DISCOVER);
 	error = vfb_pci_discover(open->space->ctx->sys, address, &item->pci);
+	vfb_observe_end(&span, .operation = "sysfs", .result = error, .device = address,
+			.node = error ? VFB_ANY_NODE : item->pci.numa_node);
 	if (!error) {
 		identity = vfb_device_identity(&item->pci);
 		error = vfb_space_attach(open->space, &identity);
@@ -201,6 +205,7 @@ static int prepare(struct open_job *open, size_t count, const struct vfb_batch_o
 	size_t culprit;
 	int error;
 
+	open->batch.job.operation = "open";
 	open->batch.job.finish = finish_open;
 	open->batch.job.free = free_open;
 	open->batch.job.cancellable = true;
@@ -246,6 +251,7 @@ int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_request *r
 	}
 	vfb_space_opening_begin(space);
 	*out = &open->batch.job;
+	open->prepare.span = open->batch.job.span.id;
 	/* The hold that the job began with goes with the task. */
 	vfb_engine_submit_sleeping(space->ctx->engine, &open->prepare);
 	return 0;
@@ -255,7 +261,10 @@ int vfb_devices_open(struct vfb_space *space, struct vfb_device_request *request
 		     const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
-	int error = vfb_devices_open_start(space, requests, count, opts, &job);
+	int error = vfb_observe_check_wait();
+
+	if (!error)
+		error = vfb_devices_open_start(space, requests, count, opts, &job);
 
 	return error ? error : vfb_job_complete(job);
 }

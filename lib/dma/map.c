@@ -70,12 +70,14 @@ static void keep_entry(struct map_job *map, struct entry *entry)
 static bool finish_map(struct vfb_job *job)
 {
 	struct map_job *map = container_of(job, struct map_job, job);
+	struct vfb_span span;
 	bool undo_all;
 
 	if (!vfb_pipeline_is_done(map))
 		return false;
 	undo_all = vfb_job_settle(job) && vfb_job_stopped(job);
 
+	vfb_observe_begin(&span, job->observer, VFB_PHASE_PUBLISH);
 	for (size_t i = map->count; i-- > 0;) {
 		if (undo_all || map->entries[i].error)
 			undo_entry(map, &map->entries[i]);
@@ -85,6 +87,7 @@ static bool finish_map(struct vfb_job *job)
 	pthread_mutex_lock(&map->space->lock);
 	vfb_index_compact(&map->space->index);
 	pthread_mutex_unlock(&map->space->lock);
+	vfb_observe_end(&span, .operation = "map", .bytes = job->bytes, .node = VFB_ANY_NODE);
 	vfb_space_job_end(map->space);
 	return true;
 }
@@ -108,6 +111,8 @@ static int allocate_job(struct vfb_space *space, size_t count, const struct vfb_
 	if (!map)
 		return vfb_fail_memory();
 	map->job.sys = space->ctx->sys;
+	map->job.observer = &space->ctx->observer;
+	map->job.operation = "map";
 	map->job.finish = finish_map;
 	map->job.free = free_map;
 	map->job.entries = count;
@@ -166,7 +171,7 @@ static void add_piece(struct map_job *map, struct entry *entry, struct piece *pi
 	uint64_t left = entry->range->bytes - offset;
 
 	*piece = (struct piece){
-		.task.run = vfb_pipeline_run_piece,
+		.task = {.run = vfb_pipeline_run_piece, .span = map->job.span.id},
 		.owner = map,
 		.entry = entry,
 		.offset = offset,
@@ -270,7 +275,9 @@ int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t coun
 		  const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
-	int error = vfb_space_map_start(space, ranges, count, opts, &job);
+	int error = vfb_observe_check_wait();
 
+	if (!error)
+		error = vfb_space_map_start(space, ranges, count, opts, &job);
 	return error ? error : vfb_job_complete(job);
 }

@@ -38,7 +38,7 @@ static void map_pieces(struct map_job *map, struct entry *entry, size_t first, s
 		bytes += entry->pieces[i].bytes;
 	error = vfb_space_map_one(map->space, range->iova + offset,
 				  range->memory->address + range->offset + offset, bytes,
-				  range->flags);
+				  range->memory->page_bytes, range->flags);
 	if (error) {
 		fail_entry(map, entry, error);
 		return;
@@ -227,6 +227,7 @@ void vfb_pipeline_start(struct map_job *map)
 {
 	map->waiter.decided = domain_decided;
 	map->map_ranges.run = run_map_ranges;
+	map->map_ranges.span = map->job.span.id;
 	/* The gate holds the job, too. */
 	vfb_job_hold(&map->job);
 	if (vfb_space_domain_decided(map->space, &map->waiter))

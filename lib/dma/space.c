@@ -21,6 +21,7 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
 	const struct vfb_iommu_ops *ops;
 	struct vfb_space *space;
+	struct vfb_span span;
 	int error;
 
 	*out = NULL;
@@ -32,7 +33,9 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 	space = calloc(1, sizeof(*space));
 	if (!space)
 		return vfb_fail_memory();
+	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_CREATE);
 	error = ops->create(ctx->sys, &space->iommu);
+	vfb_observe_end(&span, .operation = "space", .result = error, .node = VFB_ANY_NODE);
 	if (error) {
 		free(space);
 		return error;
@@ -49,6 +52,7 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 int vfb_space_destroy(struct vfb_space *space)
 {
 	unsigned int devices, jobs;
+	struct vfb_span span;
 	struct vfb_ctx *ctx;
 
 	if (!space)
@@ -62,7 +66,9 @@ int vfb_space_destroy(struct vfb_space *space)
 						  "some: close them first" :
 						  "jobs map or unmap in the space: wait for them");
 	/* The kernel unmaps what is left together with the file. */
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DESTROY);
 	space->iommu->ops->destroy(space->iommu);
+	vfb_observe_end(&span, .operation = "space", .node = VFB_ANY_NODE);
 	for (size_t i = 0; i < space->index.count; i++)
 		atomic_fetch_sub(&space->index.mappings[i].memory->users, 1);
 	vfb_index_free(&space->index);
@@ -191,10 +197,25 @@ static int restore_mappings(struct vfb_space *space)
 	while (!error && take_lost_mapping(space, iova, &mapping)) {
 		error = vfb_space_map_one(space, mapping.iova,
 					  mapping.memory->address + mapping.offset, mapping.bytes,
-					  mapping.flags);
+					  mapping.memory->page_bytes, mapping.flags);
 		put_mapping(space, &mapping, !error);
 		iova = mapping.iova;
 	}
+	return error;
+}
+
+static int renew_domain(struct vfb_space *space)
+{
+	struct vfb_span span;
+	int error;
+
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DOMAIN);
+	error = read_domain(space);
+	/* Nothing is lost unless the domain was: then these devices have brought a new one. */
+	if (!error)
+		error = restore_mappings(space);
+	vfb_observe_end(&span, .operation = space->iommu->ops->name, .result = error,
+			.node = VFB_ANY_NODE);
 	return error;
 }
 
@@ -204,10 +225,7 @@ int vfb_space_opening_end(struct vfb_space *space, unsigned int attached)
 	int error = 0;
 
 	if (attached)
-		error = read_domain(space);
-	/* Nothing is lost unless the domain was: then these devices have brought a new one. */
-	if (attached && !error)
-		error = restore_mappings(space);
+		error = renew_domain(space);
 
 	pthread_mutex_lock(&space->lock);
 	if (!error) {
@@ -261,26 +279,11 @@ static struct vfb_attached **find_attached(struct vfb_space *space, const char *
 	return link;
 }
 
-static int attach(struct vfb_space *space, const struct vfb_iommu_device *device)
-{
-	struct vfb_observer *observer = &space->ctx->observer;
-	uint64_t begin = vfb_observe_begin(observer);
-	int error = space->iommu->ops->attach(space->iommu, device);
-
-	vfb_observe_end(observer, begin,
-			(struct vfb_event){
-				.phase = VFB_PHASE_ATTACH,
-				.result = error,
-				.device = device->address,
-				.node = VFB_ANY_NODE,
-			});
-	return error;
-}
-
 int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *device)
 {
 	size_t length = strlen(device->address) + 1;
 	struct vfb_attached *attached = malloc(sizeof(*attached) + length);
+	struct vfb_span span;
 	int error;
 
 	if (!attached)
@@ -288,14 +291,17 @@ int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *dev
 	memcpy(attached->address, device->address, length);
 	attached->next = NULL;
 	attach_begin(space);
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_ATTACH);
 	if (*find_attached(space, device->address))
 		error = vfb_fail(-EBUSY, "device %s is open in this space already",
 				 device->address);
 	else
-		error = attach(space, device);
+		error = space->iommu->ops->attach(space->iommu, device);
 	if (!error)
 		*find_attached(space, device->address) = attached;
 	attach_end(space, 0);
+	vfb_observe_end(&span, .operation = space->iommu->ops->attach_call, .result = error,
+			.device = device->address, .node = VFB_ANY_NODE);
 	if (error)
 		free(attached);
 	return error;
@@ -320,9 +326,12 @@ static void lose_domain(struct vfb_space *space)
 
 void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted)
 {
+	const char *operation = space->iommu->ops->detach_call;
 	struct vfb_attached **link, *attached;
+	struct vfb_span span;
 
 	attach_begin(space);
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DETACH);
 	link = find_attached(space, device->address);
 	attached = *link;
 	*link = attached->next;
@@ -331,6 +340,8 @@ void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *de
 		lose_domain(space);
 	space->iommu->ops->detach(space->iommu, device);
 	attach_end(space, counted);
+	vfb_observe_end(&span, .operation = operation, .device = device->address,
+			.node = VFB_ANY_NODE);
 }
 
 bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter)
@@ -373,24 +384,18 @@ static void count_entries(struct vfb_space *space, int64_t change)
 }
 
 int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uint64_t bytes,
-		      uint32_t flags)
+		      uint64_t page_bytes, uint32_t flags)
 {
-	struct vfb_observer *observer = &space->ctx->observer;
-	uint64_t begin = vfb_observe_begin(observer);
+	struct vfb_span span;
 	int error;
 
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_MAP);
 	if (!(flags & (VFB_RANGE_READ | VFB_RANGE_WRITE)))
 		flags |= VFB_RANGE_READ | VFB_RANGE_WRITE;
 	error = space->iommu->ops->map(space->iommu, iova, address, bytes, flags);
-	vfb_observe_end(observer, begin,
-			(struct vfb_event){
-				.phase = VFB_PHASE_MAP,
-				.result = error,
-				.address = (uintptr_t)address,
-				.bytes = bytes,
-				.iova = iova,
-				.node = VFB_ANY_NODE,
-			});
+	vfb_observe_end(&span, .operation = space->iommu->ops->map_call, .result = error,
+			.address = (uintptr_t)address, .bytes = bytes, .iova = iova,
+			.page_bytes = page_bytes, .node = VFB_ANY_NODE);
 	if (!error)
 		count_entries(space, -1);
 	return error;
@@ -399,18 +404,13 @@ int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uin
 int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,
 			unsigned int entries)
 {
-	struct vfb_observer *observer = &space->ctx->observer;
-	uint64_t begin = vfb_observe_begin(observer);
-	int error = space->iommu->ops->unmap(space->iommu, iova, bytes);
+	struct vfb_span span;
+	int error;
 
-	vfb_observe_end(observer, begin,
-			(struct vfb_event){
-				.phase = VFB_PHASE_UNMAP,
-				.result = error,
-				.bytes = bytes,
-				.iova = iova,
-				.node = VFB_ANY_NODE,
-			});
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_UNMAP);
+	error = space->iommu->ops->unmap(space->iommu, iova, bytes);
+	vfb_observe_end(&span, .operation = space->iommu->ops->unmap_call, .result = error,
+			.bytes = bytes, .iova = iova, .node = VFB_ANY_NODE);
 	if (!error)
 		count_entries(space, entries);
 	return error;

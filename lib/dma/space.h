@@ -68,7 +68,7 @@ void vfb_space_job_end(struct vfb_space *space);
 /* One map call; one unmap call, of as many mappings of the kernel as @entries. With their events.
  */
 int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uint64_t bytes,
-		      uint32_t flags);
+		      uint64_t page_bytes, uint32_t flags);
 int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,
 			unsigned int entries);
 

@@ -70,8 +70,10 @@ static bool finish_unmap(struct vfb_job *job)
 {
 	struct unmap_job *unmap = container_of(job, struct unmap_job, job);
 	struct vfb_space *space = unmap->space;
+	struct vfb_span span;
 
 	vfb_job_settle(job);
+	vfb_observe_begin(&span, job->observer, VFB_PHASE_PUBLISH);
 	for (size_t i = 0; i < unmap->count; i++)
 		unmap->ranges[i].status = 0;
 	pthread_mutex_lock(&space->lock);
@@ -89,6 +91,7 @@ static bool finish_unmap(struct vfb_job *job)
 	}
 	vfb_index_compact(&space->index);
 	pthread_mutex_unlock(&space->lock);
+	vfb_observe_end(&span, .operation = "unmap", .bytes = job->bytes, .node = VFB_ANY_NODE);
 	atomic_store(&job->entries_done, job->entries);
 	vfb_space_job_end(space);
 	return true;
@@ -236,6 +239,7 @@ static void submit_parts(struct unmap_job *unmap, unsigned int width)
 		tasks = 1;
 	for (size_t i = 0; i < tasks && i < unmap->part_count; i++) {
 		vfb_job_hold(&unmap->job);
+		unmap->parts[i].task.span = unmap->job.span.id;
 		vfb_engine_submit(engine, &unmap->parts[i].task, VFB_ANY_NODE);
 	}
 }
@@ -255,6 +259,8 @@ int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ranges, siz
 	if (!unmap)
 		return vfb_fail_memory();
 	unmap->job.sys = space->ctx->sys;
+	unmap->job.observer = &space->ctx->observer;
+	unmap->job.operation = "unmap";
 	unmap->job.finish = finish_unmap;
 	unmap->job.free = free_unmap;
 	unmap->job.entries = count;
@@ -283,7 +289,10 @@ int vfb_space_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t co
 		    const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
-	int error = vfb_space_unmap_start(space, ranges, count, opts, &job);
+	int error = vfb_observe_check_wait();
+
+	if (!error)
+		error = vfb_space_unmap_start(space, ranges, count, opts, &job);
 
 	return error ? error : vfb_job_complete(job);
 }

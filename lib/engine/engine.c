@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "observe/error.h"
+#include "observe/span.h"
 
 #define MAX_WORKERS  4096
 #define MAX_SLEEPERS 64
@@ -99,8 +100,10 @@ static void *run_thread(void *arg)
 	struct thread *thread = arg;
 	struct vfb_task *task;
 
-	while ((task = wait_for_task(thread->engine, thread->pool)))
+	while ((task = wait_for_task(thread->engine, thread->pool))) {
+		vfb_observe_adopt(task->span);
 		task->run(task);
+	}
 	return NULL;
 }
 

@@ -13,6 +13,8 @@
 struct vfb_task {
 	struct vfb_task *next;
 	void (*run)(struct vfb_task *task);
+	/* The span that what it does is a part of: its job's. */
+	uint64_t span;
 };
 
 /*

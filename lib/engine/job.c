@@ -16,6 +16,7 @@ int vfb_job_init(struct vfb_job *job, atomic_uint *objects)
 	pthread_mutex_init(&job->lock, NULL);
 	pthread_cond_init(&job->changed, NULL);
 	job->holds = 1;
+	vfb_observe_begin_apart(&job->span, job->observer, VFB_PHASE_JOB);
 	return 0;
 }
 
@@ -34,6 +35,12 @@ void vfb_job_hold(struct vfb_job *job)
 	pthread_mutex_unlock(&job->lock);
 }
 
+static void tell_end(struct vfb_job *job)
+{
+	vfb_observe_end(&job->span, .operation = job->operation, .result = job->result,
+			.bytes = job->bytes, .node = -1);
+}
+
 void vfb_job_release(struct vfb_job *job)
 {
 	bool last;
@@ -46,8 +53,12 @@ void vfb_job_release(struct vfb_job *job)
 
 	/* This thread has the only hold, and finishes under it. */
 	while (last) {
+		uint64_t adopted = vfb_observe_adopt(job->span.id);
 		bool ended = job->finish(job);
 
+		vfb_observe_adopt(adopted);
+		if (ended)
+			tell_end(job);
 		pthread_mutex_lock(&job->lock);
 		last = !ended && job->holds == 1;
 		if (!last)
@@ -100,18 +111,47 @@ static uint64_t deadline_after(struct vfb_job *job, uint64_t timeout_ns)
 	return timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
 }
 
-int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns)
+static bool has_ended(struct vfb_job *job)
+{
+	bool ended;
+
+	pthread_mutex_lock(&job->lock);
+	ended = job->ended;
+	pthread_mutex_unlock(&job->lock);
+	return ended;
+}
+
+static bool wait_for_end(struct vfb_job *job, uint64_t timeout_ns)
 {
 	uint64_t deadline = deadline_after(job, timeout_ns);
+	struct vfb_span span;
 	int timeout = 0;
+	bool ended;
 
+	vfb_observe_begin(&span, job->observer, VFB_PHASE_WAIT);
 	pthread_mutex_lock(&job->lock);
 	while (!job->ended && timeout != -ETIMEDOUT)
 		timeout = job->sys->cond_wait(job->sys, &job->changed, &job->lock, deadline);
-	timeout = !job->ended;
+	ended = job->ended;
 	pthread_mutex_unlock(&job->lock);
-	if (timeout)
-		return vfb_fail(-ETIMEDOUT, "the job has not ended yet");
+	vfb_observe_end(&span, .operation = job->operation, .result = ended ? 0 : -ETIMEDOUT,
+			.node = -1);
+	return ended;
+}
+
+int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns)
+{
+	int error;
+
+	if (!has_ended(job)) {
+		if (!timeout_ns)
+			return vfb_fail(-ETIMEDOUT, "the job has not ended yet");
+		error = vfb_observe_check_wait();
+		if (error)
+			return error;
+		if (!wait_for_end(job, timeout_ns))
+			return vfb_fail(-ETIMEDOUT, "the job has not ended yet");
+	}
 	if (job->result)
 		vfb_error_restore(job->error);
 	return job->result;

@@ -6,6 +6,7 @@
 #include <vfioboost/job.h>
 
 #include "observe/error.h"
+#include "observe/span.h"
 #include "sys/sys.h"
 
 /*
@@ -16,6 +17,10 @@
  */
 struct vfb_job {
 	const struct vfb_sys *sys;
+	struct vfb_observer *observer;
+	/* What it does, in a word for the subscribers. */
+	const char *operation;
+	struct vfb_span span;
 	/* Counts the objects of the context; the job is one. */
 	atomic_uint *objects;
 	bool (*finish)(struct vfb_job *job);
@@ -38,7 +43,7 @@ struct vfb_job {
 	char error[VFB_ERROR_BYTES];
 };
 
-/* Fills in a job that has sys, finish and free set, and holds it once. */
+/* Fills in a job that has sys, observer, operation, finish and free set, and holds it once. */
 int vfb_job_init(struct vfb_job *job, atomic_uint *objects);
 
 /* Undoes vfb_job_init() of a job that nobody has seen. */

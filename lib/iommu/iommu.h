@@ -27,6 +27,8 @@ struct vfb_iommu {
 /* A backend. Failures are told with vfb_fail(). */
 struct vfb_iommu_ops {
 	const char *name;
+	/* What its calls are to the kernel, for the subscribers. */
+	const char *attach_call, *detach_call, *open_call, *map_call, *unmap_call;
 	enum vfb_backend backend;
 	/* Maps and unmaps of disjoint ranges run in parallel in the kernel. */
 	bool parallel;

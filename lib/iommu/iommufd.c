@@ -216,6 +216,11 @@ static int iommufd_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 
 const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.name = "iommufd",
+	.attach_call = "iommufd",
+	.detach_call = "iommufd",
+	.open_call = "VFIO_DEVICE_BIND_IOMMUFD",
+	.map_call = "IOMMU_IOAS_MAP",
+	.unmap_call = "IOMMU_IOAS_UNMAP",
 	.backend = VFB_BACKEND_IOMMUFD,
 	.parallel = true,
 	.create = iommufd_create,

@@ -319,6 +319,11 @@ static int type1_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 
 const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.name = "type1",
+	.attach_call = "VFIO_GROUP_SET_CONTAINER",
+	.detach_call = "VFIO_GROUP_UNSET_CONTAINER",
+	.open_call = "VFIO_GROUP_GET_DEVICE_FD",
+	.map_call = "VFIO_IOMMU_MAP_DMA",
+	.unmap_call = "VFIO_IOMMU_UNMAP_DMA",
 	.backend = VFB_BACKEND_TYPE1,
 	.attach_makes_domain = true,
 	.mappings_need_domain = true,

@@ -204,6 +204,7 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 {
 	struct vfb_memory_opts known = VFB_MEMORY_OPTS_INIT;
 	struct vfb_memory *memory;
+	struct vfb_span span;
 	int error;
 
 	*out = NULL;
@@ -218,6 +219,7 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 	memory->ctx = ctx;
 	memory->bytes = known.bytes;
 	memory->fd = -1;
+	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_CREATE);
 	error = vfb_memory_set_policy(memory, &known);
 	if (!error)
 		error = known.page_size == VFB_PAGE_AUTO ?
@@ -225,6 +227,9 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 				make(memory, known.kind, known.page_size);
 	if (!error)
 		error = allocate_bitmap(memory);
+	vfb_observe_end(&span, .operation = "memory", .result = error,
+			.address = (uintptr_t)memory->address, .bytes = memory->bytes,
+			.page_bytes = memory->page_bytes, .node = VFB_ANY_NODE);
 	if (error) {
 		release(memory);
 		return error;
@@ -250,7 +255,9 @@ int vfb_memory_info(const struct vfb_memory *memory, struct vfb_memory_info *inf
 
 int vfb_memory_destroy(struct vfb_memory *memory)
 {
+	uint64_t bytes, page_bytes;
 	unsigned int users;
+	struct vfb_span span;
 	struct vfb_ctx *ctx;
 
 	if (!memory)
@@ -263,7 +270,12 @@ int vfb_memory_destroy(struct vfb_memory *memory)
 			"first",
 			users);
 	ctx = memory->ctx;
+	bytes = memory->bytes;
+	page_bytes = memory->page_bytes;
+	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_DESTROY);
 	release(memory);
+	vfb_observe_end(&span, .operation = "memory", .bytes = bytes, .page_bytes = page_bytes,
+			.node = VFB_ANY_NODE);
 	atomic_fetch_sub(&ctx->objects, 1);
 	return 0;
 }

@@ -96,19 +96,14 @@ static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t e
 int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
 			      struct vfb_job *job)
 {
-	struct vfb_observer *observer = &memory->ctx->observer;
-	uint64_t begin = vfb_observe_begin(observer);
+	struct vfb_span span;
 	int error;
 
+	vfb_observe_begin(&span, &memory->ctx->observer, VFB_PHASE_POPULATE);
 	error = populate_steps(memory, offset, offset + bytes, job);
-	vfb_observe_end(observer, begin,
-			(struct vfb_event){
-				.phase = VFB_PHASE_POPULATE,
-				.result = error,
-				.address = (uintptr_t)memory->address + offset,
-				.bytes = bytes,
-				.node = node,
-			});
+	vfb_observe_end(&span, .operation = "MADV_POPULATE_WRITE", .result = error,
+			.address = (uintptr_t)memory->address + offset, .bytes = bytes,
+			.page_bytes = memory->page_bytes, .node = node);
 	return error && error != -ECANCELED ? explain(memory, error, node) : error;
 }
 
@@ -202,7 +197,7 @@ static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
 		uint64_t left = memory->bytes - offset;
 
 		populate->tasks[populate->task_count++] = (struct populate_task){
-			.task.run = run_populate,
+			.task = {.run = run_populate, .span = populate->job.span.id},
 			.owner = populate,
 			.memory = memory,
 			.offset = offset,
@@ -235,6 +230,8 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 	populate->memories = calloc(count, sizeof(*populate->memories));
 	populate->tasks = calloc(pieces, sizeof(*populate->tasks));
 	populate->job.sys = ctx->sys;
+	populate->job.observer = &ctx->observer;
+	populate->job.operation = "populate";
 	populate->job.finish = finish_populate;
 	populate->job.free = free_populate;
 	populate->job.entries = count;
@@ -265,7 +262,10 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 int vfb_memory_populate(struct vfb_memory *memory)
 {
 	struct vfb_job *job;
-	int error = vfb_memory_populate_start(&memory, 1, &job);
+	int error = vfb_observe_check_wait();
+
+	if (!error)
+		error = vfb_memory_populate_start(&memory, 1, &job);
 
 	return error ? error : vfb_job_complete(job);
 }

@@ -2,23 +2,28 @@
 #include "observe/observer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <urcu-bp.h>
 
 #include "observe/error.h"
+#include "observe/span.h"
 
 struct vfb_subscription {
 	struct vfb_observer *observer;
+	struct vfb_filter filter;
 	vfb_event_fn fn;
 	void *data;
+	/* Lists that it is in, and one for whoever subscribed. */
+	atomic_uint references;
 };
 
 /*
  * The list is never changed, only replaced. A thread that emits takes a reference inside of a
  * read section, and calls the subscribers outside of it, so that a slow callback holds up
  * nobody's grace period. Whoever replaces the list waits for the grace period, after which no
- * new reference can be taken, and then for the references.
+ * new reference can be taken, and drops the observer's; the last to drop one frees the list.
  */
 struct subscriber_list {
 	atomic_uint references;
@@ -29,6 +34,8 @@ struct subscriber_list {
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys)
 {
 	observer->sys = sys;
+	atomic_init(&observer->wanted, 0);
+	atomic_init(&observer->last_id, 0);
 	atomic_init(&observer->list, NULL);
 	return -pthread_mutex_init(&observer->lock, NULL);
 }
@@ -38,18 +45,30 @@ void vfb_observer_destroy(struct vfb_observer *observer)
 	pthread_mutex_destroy(&observer->lock);
 }
 
-void vfb_observe_end(struct vfb_observer *observer, uint64_t begin, struct vfb_event event)
+static void drop_subscription(struct vfb_subscription *subscription)
 {
-	const struct vfb_sys *sys = observer->sys;
-	struct subscriber_list *list;
+	if (atomic_fetch_sub_explicit(&subscription->references, 1, memory_order_acq_rel) == 1)
+		free(subscription);
+}
 
-	if (!begin)
+static void drop_list(struct subscriber_list *list)
+{
+	if (atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) > 1)
 		return;
-	event.size = sizeof(event);
-	event.start_ns = begin;
-	event.duration_ns = sys->now(sys) - begin;
-	event.cpu = sys->current_cpu(sys);
-	event.thread = sys->current_thread(sys);
+	for (size_t i = 0; i < list->count; i++)
+		drop_subscription(list->subscriptions[i]);
+	free(list);
+}
+
+static bool wants(const struct vfb_filter *filter, const struct vfb_event *event)
+{
+	return filter->phases & VFB_PHASE_BIT(event->phase) &&
+	       event->duration_ns >= filter->min_duration_ns && event->bytes >= filter->min_bytes;
+}
+
+void vfb_observer_tell(struct vfb_observer *observer, const struct vfb_event *event)
+{
+	struct subscriber_list *list;
 
 	urcu_bp_read_lock();
 	list = atomic_load_explicit(&observer->list, memory_order_acquire);
@@ -58,23 +77,12 @@ void vfb_observe_end(struct vfb_observer *observer, uint64_t begin, struct vfb_e
 	urcu_bp_read_unlock();
 	if (!list)
 		return;
+	vfb_observe_callbacks_begin();
 	for (size_t i = 0; i < list->count; i++)
-		list->subscriptions[i]->fn(&event, list->subscriptions[i]->data);
-	atomic_fetch_sub_explicit(&list->references, 1, memory_order_release);
-}
-
-/* Called with the lock held; @list may be NULL. */
-static void replace_list(struct vfb_observer *observer, struct subscriber_list *list)
-{
-	struct subscriber_list *old;
-
-	old = atomic_exchange_explicit(&observer->list, list, memory_order_acq_rel);
-	if (!old)
-		return;
-	urcu_bp_synchronize_rcu();
-	while (atomic_load_explicit(&old->references, memory_order_acquire))
-		sched_yield();
-	free(old);
+		if (wants(&list->subscriptions[i]->filter, event))
+			list->subscriptions[i]->fn(event, list->subscriptions[i]->data);
+	vfb_observe_callbacks_end();
+	drop_list(list);
 }
 
 static struct subscriber_list *allocate_list(size_t count)
@@ -84,32 +92,66 @@ static struct subscriber_list *allocate_list(size_t count)
 	list = malloc(sizeof(*list) + count * sizeof(struct vfb_subscription *));
 	if (!list)
 		return NULL;
-	atomic_init(&list->references, 0);
+	atomic_init(&list->references, 1);
 	list->count = 0;
 	return list;
 }
 
-int vfb_observer_subscribe(struct vfb_observer *observer, vfb_event_fn fn, void *data,
-			   struct vfb_subscription **out)
+static void add(struct subscriber_list *list, struct vfb_subscription *subscription)
 {
+	atomic_fetch_add_explicit(&subscription->references, 1, memory_order_relaxed);
+	list->subscriptions[list->count++] = subscription;
+}
+
+/* Called with the lock held; @list may be NULL. */
+static void replace_list(struct vfb_observer *observer, struct subscriber_list *list)
+{
+	struct subscriber_list *old;
+	uint64_t wanted = 0;
+
+	for (size_t i = 0; list && i < list->count; i++)
+		wanted |= list->subscriptions[i]->filter.phases;
+	old = atomic_exchange_explicit(&observer->list, list, memory_order_acq_rel);
+	atomic_store_explicit(&observer->wanted, wanted, memory_order_relaxed);
+	if (!old)
+		return;
+	urcu_bp_synchronize_rcu();
+	drop_list(old);
+}
+
+int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filter *filter,
+			   vfb_event_fn fn, void *data, struct vfb_subscription **out)
+{
+	const uint64_t all = VFB_PHASE_BIT(VFB_PHASE_COUNT) - 1;
 	struct subscriber_list *old, *list;
 	struct vfb_subscription *subscription;
 
 	*out = NULL;
 	if (!fn)
 		return vfb_fail(-EINVAL, "a subscription needs a function to call, it is NULL");
+	if (filter->phases & ~all)
+		return vfb_fail(-EINVAL,
+				"the phases 0x%" PRIx64 " of a filter are not all known: this "
+				"version knows those of 0x%" PRIx64,
+				filter->phases, all);
 	subscription = malloc(sizeof(*subscription));
 	if (!subscription)
 		return vfb_fail_memory();
-	*subscription = (struct vfb_subscription){observer, fn, data};
+	*subscription = (struct vfb_subscription){.observer = observer,
+						  .filter = *filter,
+						  .fn = fn,
+						  .data = data};
+	atomic_init(&subscription->references, 1);
+	if (!filter->phases)
+		subscription->filter.phases = all;
 
 	pthread_mutex_lock(&observer->lock);
 	old = atomic_load(&observer->list);
 	list = allocate_list((old ? old->count : 0) + 1);
 	if (list) {
 		for (size_t i = 0; old && i < old->count; i++)
-			list->subscriptions[list->count++] = old->subscriptions[i];
-		list->subscriptions[list->count++] = subscription;
+			add(list, old->subscriptions[i]);
+		add(list, subscription);
 		replace_list(observer, list);
 	}
 	pthread_mutex_unlock(&observer->lock);
@@ -134,29 +176,15 @@ struct vfb_observer *vfb_observer_unsubscribe(struct vfb_subscription *subscript
 			sched_yield();
 		for (size_t i = 0; i < old->count; i++)
 			if (old->subscriptions[i] != subscription)
-				list->subscriptions[list->count++] = old->subscriptions[i];
+				add(list, old->subscriptions[i]);
 	}
 	replace_list(observer, list);
 	pthread_mutex_unlock(&observer->lock);
-	free(subscription);
+	/* Those who are being told of an event have a list that it is in. A callback has one, too.
+	 */
+	if (!vfb_observe_in_callback())
+		while (atomic_load_explicit(&subscription->references, memory_order_acquire) > 1)
+			sched_yield();
+	drop_subscription(subscription);
 	return observer;
-}
-
-const char *vfb_phase_name(enum vfb_phase phase)
-{
-	switch (phase) {
-	case VFB_PHASE_ATTACH:
-		return "attach";
-	case VFB_PHASE_OPEN:
-		return "open";
-	case VFB_PHASE_POPULATE:
-		return "populate";
-	case VFB_PHASE_MAP:
-		return "map";
-	case VFB_PHASE_UNMAP:
-		return "unmap";
-	case VFB_PHASE_CLOSE:
-		return "close";
-	}
-	return "unknown";
 }

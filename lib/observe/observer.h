@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <vfioboost/event.h>
 
 #include "sys/sys.h"
@@ -13,32 +14,25 @@ struct subscriber_list;
 /* The subscribers of one context. */
 struct vfb_observer {
 	const struct vfb_sys *sys;
+	/* The phases that any subscriber wants: nothing is measured for the others. */
+	atomic_uint_fast64_t wanted;
+	atomic_uint_fast64_t last_id;
 	/* Taken by those who change the list. */
 	pthread_mutex_t lock;
-	/* NULL when there is none: then nothing is measured. */
+	/* NULL when there is none. */
 	struct subscriber_list *_Atomic list;
 };
 
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys);
 void vfb_observer_destroy(struct vfb_observer *observer);
 
-/* The time at the beginning of a step, 0 when nobody wants to know. */
-static inline uint64_t vfb_observe_begin(const struct vfb_observer *observer)
-{
-	if (!atomic_load_explicit(&observer->list, memory_order_relaxed))
-		return 0;
-	return observer->sys->now(observer->sys);
-}
-
-/*
- * Tells the subscribers of a step that began at @begin; its times, CPU and thread are filled in.
- * Nothing happens when @begin is 0.
- */
-void vfb_observe_end(struct vfb_observer *observer, uint64_t begin, struct vfb_event event);
-
-int vfb_observer_subscribe(struct vfb_observer *observer, vfb_event_fn fn, void *data,
-			   struct vfb_subscription **out);
+/* As vfb_subscribe(), the filter being read. */
+int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filter *filter,
+			   vfb_event_fn fn, void *data, struct vfb_subscription **out);
 /* As vfb_unsubscribe(); returns the observer it belonged to. */
 struct vfb_observer *vfb_observer_unsubscribe(struct vfb_subscription *subscription);
+
+/* Calls whoever wants the event. */
+void vfb_observer_tell(struct vfb_observer *observer, const struct vfb_event *event);
 
 #endif

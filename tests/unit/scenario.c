@@ -87,7 +87,7 @@ static int create(struct guest *guest)
 		assert_null(guest->ctx);
 		return error;
 	}
-	error = told(vfb_subscribe(guest->ctx, count_event, guest, &guest->subscription));
+	error = told(vfb_subscribe(guest->ctx, NULL, count_event, guest, &guest->subscription));
 	assert_true(!error == !!guest->subscription);
 	if (error)
 		return error;

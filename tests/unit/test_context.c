@@ -99,7 +99,7 @@ static void test_busy(void **state)
 
 	(void)state;
 	host_open(&host, NULL);
-	assert_ok(vfb_subscribe(host.ctx, count, NULL, &subscription));
+	assert_ok(vfb_subscribe(host.ctx, NULL, count, NULL, &subscription));
 	assert_fails(vfb_ctx_destroy(host.ctx), -EBUSY, "1 spaces, memories, jobs");
 	vfb_unsubscribe(subscription);
 	memory = make_memory(&host, 2 * MIB, VFB_PAGE_4K);
@@ -129,7 +129,7 @@ static void test_two(void **state)
 	host_start(&host, NULL, VFB_BACKEND_TYPE1, 2, devices);
 	vfb_device_close(devices[1]);
 	assert_ok(create(&host, 2, &second));
-	assert_ok(vfb_subscribe(second, count, NULL, &subscriptions[1]));
+	assert_ok(vfb_subscribe(second, NULL, count, NULL, &subscriptions[1]));
 	assert_ok(vfb_space_create(second, NULL, &space));
 	assert_ok(vfb_device_open(space, addresses[1], &devices[1]));
 	assert_fails(vfb_devices_close_start(devices, 2, NULL, &job), -EINVAL,

@@ -10,7 +10,7 @@
 #include "host.h"
 
 #define RESET  (100 * MS)
-#define PHASES (VFB_PHASE_CLOSE + 1)
+#define PHASES VFB_PHASE_COUNT
 #define MAX    256
 
 /* What was told, in order of arrival. */
@@ -52,6 +52,11 @@ static const struct vfb_event *first(const struct log *log, enum vfb_phase phase
 	return NULL;
 }
 
+/* The phases that are about one device. */
+static const uint64_t of_devices = VFB_PHASE_BIT(VFB_PHASE_DISCOVER) |
+				   VFB_PHASE_BIT(VFB_PHASE_ATTACH) | VFB_PHASE_BIT(VFB_PHASE_OPEN) |
+				   VFB_PHASE_BIT(VFB_PHASE_CLOSE) | VFB_PHASE_BIT(VFB_PHASE_DETACH);
+
 static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
 
 static void test_phases(void **state)
@@ -79,7 +84,7 @@ static void test_phases(void **state)
 		add_devices(host.fake, 1);
 		host_space(&host, backends[b]);
 		assert_ok(vfb_memory_create(host.ctx, &opts, &range.memory));
-		assert_ok(vfb_subscribe(host.ctx, note, &log, &subscription));
+		assert_ok(vfb_subscribe(host.ctx, NULL, note, &log, &subscription));
 		begin = fake_now(host.fake);
 		assert_ok(vfb_device_open(host.space, addresses[0], &device));
 		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
@@ -95,9 +100,7 @@ static void test_phases(void **state)
 		assert_int_equal(log.bytes[VFB_PHASE_UNMAP], 64 * MIB);
 		assert_int_equal(log.of[VFB_PHASE_MAP], stats_of(&host).map_calls);
 		for (unsigned int i = 0; i < log.count; i++) {
-			bool of_device = log.events[i].phase == VFB_PHASE_ATTACH ||
-					 log.events[i].phase == VFB_PHASE_OPEN ||
-					 log.events[i].phase == VFB_PHASE_CLOSE;
+			bool of_device = of_devices & VFB_PHASE_BIT(log.events[i].phase);
 
 			event = &log.events[i];
 			assert_int_equal(event->size, sizeof(*event));
@@ -106,6 +109,7 @@ static void test_phases(void **state)
 			assert_true(event->start_ns + event->duration_ns <= fake_now(host.fake));
 			assert_in_range(event->cpu, 0, 7);
 			assert_true(event->thread > 0);
+			assert_non_null(event->operation);
 			assert_string_equal(log.devices[i], of_device ? addresses[0] : "");
 		}
 		event = first(&log, VFB_PHASE_OPEN);
@@ -114,11 +118,16 @@ static void test_phases(void **state)
 		assert_int_equal(first(&log, VFB_PHASE_CLOSE)->duration_ns, RESET);
 		event = first(&log, VFB_PHASE_POPULATE);
 		assert_int_equal(event->node, 1);
+		assert_string_equal(event->operation, "MADV_POPULATE_WRITE");
+		assert_int_equal(event->page_bytes, 4 * KIB);
+		assert_int_equal(event->pages * event->page_bytes, event->bytes);
 		/* It ran on a CPU of that node. */
 		assert_in_range(event->cpu, 4, 7);
 		assert_true(event->duration_ns > 0);
 		event = first(&log, VFB_PHASE_MAP);
 		assert_int_equal(event->node, -1);
+		assert_string_equal(event->operation, b ? "IOMMU_IOAS_MAP" : "VFIO_IOMMU_MAP_DMA");
+		assert_int_equal(event->page_bytes, 4 * KIB);
 		assert_int_equal(event->iova - GIB,
 				 event->address - (uintptr_t)address_of(range.memory));
 		event = first(&log, VFB_PHASE_UNMAP);
@@ -140,7 +149,7 @@ static void test_failures(void **state)
 	(void)state;
 	host_start(&host, NULL, VFB_BACKEND_TYPE1, 1, &device);
 	range.memory = make_memory(&host, range.bytes, VFB_PAGE_4K);
-	assert_ok(vfb_subscribe(host.ctx, note, &log, &subscription));
+	assert_ok(vfb_subscribe(host.ctx, NULL, note, &log, &subscription));
 	fake_fail_call(host.fake, "madvise", 1, ENOMEM);
 	assert_fails(vfb_space_map(host.space, &range, 1, NULL), -ENOMEM, "free pages");
 	assert_int_equal(first(&log, VFB_PHASE_POPULATE)->result, -ENOMEM);
@@ -162,6 +171,7 @@ static void test_failures(void **state)
 
 static void test_several(void **state)
 {
+	struct vfb_filter filter = {sizeof(filter), VFB_PHASE_BIT(VFB_PHASE_POPULATE), 0, 0};
 	struct vfb_subscription *subscriptions[3];
 	static struct log logs[3] = {LOG_INIT, LOG_INIT, LOG_INIT};
 	struct vfb_memory *memory;
@@ -170,7 +180,7 @@ static void test_several(void **state)
 	(void)state;
 	host_open(&host, NULL);
 	for (size_t i = 0; i < 3; i++)
-		assert_ok(vfb_subscribe(host.ctx, note, &logs[i], &subscriptions[i]));
+		assert_ok(vfb_subscribe(host.ctx, &filter, note, &logs[i], &subscriptions[i]));
 	memory = make_memory(&host, 2 * MIB, VFB_PAGE_4K);
 	assert_ok(vfb_memory_populate(memory));
 	vfb_unsubscribe(subscriptions[1]);
@@ -194,18 +204,34 @@ static void test_refused(void **state)
 
 	(void)state;
 	host_open(&host, NULL);
-	assert_fails(vfb_subscribe(host.ctx, NULL, NULL, &subscription), -EINVAL, "function");
+	assert_fails(vfb_subscribe(host.ctx, NULL, NULL, NULL, &subscription), -EINVAL, "function");
 	assert_null(subscription);
 	host_close(&host);
 }
 
 static void test_names(void **state)
 {
-	static const char *const names[] = {"attach", "open", "populate", "map", "unmap", "close"};
+	static const char *const names[] = {
+		"attach", "open",    "populate", "map",	   "unmap",   "close", "discover", "reset",
+		"domain", "publish", "detach",	 "create", "destroy", "wait",  "job",	   "user",
+	};
+	uint64_t phases;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+	assert_int_equal(ARRAY_SIZE(names), VFB_PHASE_COUNT);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		assert_string_equal(vfb_phase_name(i), names[i]);
+		assert_ok(vfb_phases_parse(names[i], &phases));
+		assert_int_equal(phases, 1 << i);
+	}
+	assert_ok(vfb_phases_parse("map,open", &phases));
+	assert_int_equal(phases, VFB_PHASE_BIT(VFB_PHASE_MAP) | VFB_PHASE_BIT(VFB_PHASE_OPEN));
+	assert_ok(vfb_phases_parse("all", &phases));
+	assert_int_equal(phases, VFB_PHASE_BIT(VFB_PHASE_COUNT) - 1);
+	assert_fails(vfb_phases_parse("map,mop", &phases), -EINVAL, "\"mop\"", "populate");
+	assert_int_equal(phases, 0);
+	assert_fails(vfb_phases_parse("", &phases), -EINVAL, "\"\"");
+	assert_fails(vfb_phases_parse("map,", &phases), -EINVAL, "\"\"");
 	assert_string_equal(vfb_phase_name(1000), "unknown");
 	assert_string_equal(vfb_phase_name(-1), "unknown");
 }
@@ -247,7 +273,7 @@ static void test_costs_nothing(void **state)
 	assert_int_equal(atomic_load(&counted.now), 0);
 	assert_int_equal(atomic_load(&counted.current_cpu), 0);
 	assert_int_equal(atomic_load(&counted.current_thread), 0);
-	assert_ok(vfb_subscribe(ctx, note, &log, &subscription));
+	assert_ok(vfb_subscribe(ctx, NULL, note, &log, &subscription));
 	run(ctx);
 	vfb_unsubscribe(subscription);
 	/* Begin and end of each. */
@@ -280,6 +306,7 @@ static void test_come_and_go(void **state)
 {
 	struct vfb_subscription *stays, *subscription;
 	struct guard guard = {.subscribed = false}, always = {.subscribed = true};
+	struct vfb_filter filter = {sizeof(filter), VFB_PHASE_BIT(VFB_PHASE_POPULATE), 0, 0};
 	struct vfb_memory *memory;
 	struct vfb_job *job;
 	struct host host;
@@ -287,13 +314,14 @@ static void test_come_and_go(void **state)
 
 	(void)state;
 	host_open(&host, NULL);
-	assert_ok(vfb_subscribe(host.ctx, check_guard, &always, &stays));
+	assert_ok(vfb_subscribe(host.ctx, &filter, check_guard, &always, &stays));
 	for (int round = 0; round < 5; round++) {
 		memory = make_memory(&host, GIB, VFB_PAGE_4K);
 		assert_ok(vfb_memory_populate_start(&memory, 1, &job));
 		do {
 			atomic_store(&guard.subscribed, true);
-			assert_ok(vfb_subscribe(host.ctx, check_guard, &guard, &subscription));
+			assert_ok(
+				vfb_subscribe(host.ctx, NULL, check_guard, &guard, &subscription));
 			host.sys->sleep(host.sys, 3 * MS);
 			vfb_unsubscribe(subscription);
 			atomic_store(&guard.subscribed, false);
@@ -339,7 +367,7 @@ static void test_slow(void **state)
 	host_open(&host, NULL);
 	sem_init(&slow.entered, 0, 0);
 	memory = make_memory(&host, 2 * MIB, VFB_PAGE_4K);
-	assert_ok(vfb_subscribe(host.ctx, be_slow, &slow, &subscription));
+	assert_ok(vfb_subscribe(host.ctx, NULL, be_slow, &slow, &subscription));
 	assert_ok(vfb_memory_populate_start(&memory, 1, &job));
 	fake_outside_begin(host.fake);
 	sem_wait(&slow.entered);

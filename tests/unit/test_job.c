@@ -17,6 +17,7 @@ struct work {
 };
 
 static struct fake *fake;
+static struct vfb_observer observer;
 static atomic_uint objects;
 
 static bool finish(struct vfb_job *job)
@@ -38,6 +39,7 @@ static struct vfb_job *start(struct work *work, unsigned int rounds)
 {
 	*work = (struct work){.rounds = rounds};
 	work->job.sys = fake_sys(fake);
+	work->job.observer = &observer;
 	work->job.finish = finish;
 	work->job.free = free_work;
 	work->job.cancellable = true;

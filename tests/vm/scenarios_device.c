@@ -66,7 +66,7 @@ static void open_together(struct fixture *f)
 	struct vfb_device *devices[4];
 	size_t overlaps = 0;
 
-	assert_ok(vfb_subscribe(f->ctx, note_open, NULL, &subscription));
+	assert_ok(vfb_subscribe(f->ctx, NULL, note_open, NULL, &subscription));
 	open_devices(f, space, devices, COUNT(devices));
 	vfb_unsubscribe(subscription);
 	assert_int_equal(opened, COUNT(devices));

@@ -6,7 +6,7 @@
 
 #define BYTES  (16 * MIB)
 #define IOVA   GIB
-#define PHASES (VFB_PHASE_CLOSE + 1)
+#define PHASES VFB_PHASE_COUNT
 #define MAX    256
 
 struct log {
@@ -30,24 +30,58 @@ static void keep(const struct vfb_event *event, void *data)
 	pthread_mutex_unlock(&log->lock);
 }
 
+/* The phases that are about one device, and those about a range. */
+static const uint64_t of_devices = VFB_PHASE_BIT(VFB_PHASE_DISCOVER) |
+				   VFB_PHASE_BIT(VFB_PHASE_ATTACH) | VFB_PHASE_BIT(VFB_PHASE_OPEN) |
+				   VFB_PHASE_BIT(VFB_PHASE_CLOSE) | VFB_PHASE_BIT(VFB_PHASE_DETACH);
+static const uint64_t of_ranges = VFB_PHASE_BIT(VFB_PHASE_POPULATE) | VFB_PHASE_BIT(VFB_PHASE_MAP) |
+				  VFB_PHASE_BIT(VFB_PHASE_UNMAP) | VFB_PHASE_BIT(VFB_PHASE_PUBLISH);
+/* Those that ask the kernel for something that takes time on any machine. */
+static const uint64_t of_kernel = VFB_PHASE_BIT(VFB_PHASE_OPEN) | VFB_PHASE_BIT(VFB_PHASE_CLOSE) |
+				  VFB_PHASE_BIT(VFB_PHASE_POPULATE) | VFB_PHASE_BIT(VFB_PHASE_MAP) |
+				  VFB_PHASE_BIT(VFB_PHASE_UNMAP);
+
+/* What is a part of something lies within it, which is told after it. */
+static void check_parent(const struct log *log, size_t i)
+{
+	const struct vfb_event *event = &log->events[i], *parent;
+
+	for (size_t j = i + 1; j < log->count && event->parent; j++) {
+		parent = &log->events[j];
+		if (parent->id != event->parent)
+			continue;
+		assert_true(parent->start_ns <= event->start_ns);
+		assert_true(parent->start_ns + parent->duration_ns + parent->told_ns >=
+			    event->start_ns + event->duration_ns);
+		return;
+	}
+	assert_int_equal(event->parent, 0);
+}
+
 static void check_event(const struct fixture *f, const struct log *log, size_t i)
 {
 	const struct vfb_event *event = &log->events[i];
-	bool of_device = event->phase == VFB_PHASE_ATTACH || event->phase == VFB_PHASE_OPEN ||
-			 event->phase == VFB_PHASE_CLOSE;
+	bool of_device = of_devices & VFB_PHASE_BIT(event->phase);
 
 	assert_int_equal(event->size, sizeof(*event));
 	assert_int_equal(event->result, 0);
 	assert_true(event->start_ns > 0);
-	if (event->phase != VFB_PHASE_ATTACH || f->machine->attach_takes_time)
+	if (of_kernel & VFB_PHASE_BIT(event->phase))
 		assert_true(event->duration_ns > 0);
+	if (event->phase == VFB_PHASE_ATTACH && f->machine->attach_takes_time)
+		assert_true(event->duration_ns > 0);
+	assert_non_null(event->operation);
+	assert_true(event->id > 0 && event->id != event->parent);
 	assert_true(event->thread > 0);
 	assert_true(event->cpu >= 0);
 	assert_int_equal(log->devices[i][0] != '\0', of_device);
 	if (of_device)
 		assert_true(!strcmp(log->devices[i], device_of(f, 0, 2)) ||
 			    !strcmp(log->devices[i], device_of(f, 1, 2)));
-	assert_int_equal(event->bytes != 0, !of_device);
+	if (of_ranges & VFB_PHASE_BIT(event->phase))
+		assert_int_not_equal(event->bytes, 0);
+	if (of_device)
+		assert_int_equal(event->bytes, 0);
 	if (event->phase == VFB_PHASE_MAP || event->phase == VFB_PHASE_UNMAP)
 		assert_in_range(event->iova, IOVA, IOVA + 2 * BYTES - 1);
 	if (event->phase == VFB_PHASE_MAP || event->phase == VFB_PHASE_POPULATE)
@@ -68,8 +102,8 @@ static void every_phase(struct fixture *f)
 	struct vfb_space *space = make_space(f);
 	struct vfb_device *devices[2];
 
-	assert_error(vfb_subscribe(f->ctx, NULL, NULL, &subscription), -EINVAL);
-	assert_ok(vfb_subscribe(f->ctx, keep, &log, &subscription));
+	assert_error(vfb_subscribe(f->ctx, NULL, NULL, NULL, &subscription), -EINVAL);
+	assert_ok(vfb_subscribe(f->ctx, NULL, keep, &log, &subscription));
 	open_devices(f, space, devices, 2);
 	assert_ok(vfb_space_map(space, &range, 1, NULL));
 	assert_ok(vfb_space_unmap(space, &range, 1, NULL));
@@ -83,9 +117,16 @@ static void every_phase(struct fixture *f)
 	for (size_t i = 0; i < log.count; i++) {
 		assert_in_range(log.events[i].phase, 0, PHASES - 1);
 		check_event(f, &log, i);
+		check_parent(&log, i);
 		bytes[log.events[i].phase] += log.events[i].bytes;
 		count[log.events[i].phase]++;
 	}
+	/* Opened, mapped, unmapped, closed. */
+	assert_int_equal(count[VFB_PHASE_JOB], 4);
+	assert_int_equal(count[VFB_PHASE_DISCOVER], 2);
+	assert_int_equal(count[VFB_PHASE_DETACH], 2);
+	assert_int_equal(count[VFB_PHASE_DOMAIN], 1);
+	assert_int_equal(count[VFB_PHASE_PUBLISH], 2);
 	assert_int_equal(count[VFB_PHASE_ATTACH], 2);
 	assert_int_equal(count[VFB_PHASE_OPEN], 2);
 	assert_int_equal(count[VFB_PHASE_CLOSE], 2);
@@ -106,7 +147,7 @@ static void failures(struct fixture *f)
 	bool told = false;
 
 	holder = make_space_with_device(f, &held);
-	assert_ok(vfb_subscribe(f->ctx, keep, &log, &subscription));
+	assert_ok(vfb_subscribe(f->ctx, NULL, keep, &log, &subscription));
 	assert_error(vfb_device_open(space, f->machine->devices[0], &device), -EBUSY);
 	vfb_unsubscribe(subscription);
 	for (size_t i = 0; i < log.count; i++)

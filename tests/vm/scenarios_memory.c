@@ -232,7 +232,7 @@ static void bind_to_nodes(struct fixture *f)
 	struct vfb_space *space = make_space_with_device(f, &device);
 	int wrong = 0;
 
-	assert_ok(vfb_subscribe(f->ctx, check_cpu, &wrong, &subscription));
+	assert_ok(vfb_subscribe(f->ctx, NULL, check_cpu, &wrong, &subscription));
 	opts.bytes = BYTES;
 	opts.policy = VFB_NUMA_BIND;
 	opts.node_count = 1;

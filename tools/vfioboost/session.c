@@ -83,8 +83,8 @@ static int create(struct running *running, enum mode mode, struct phases *phases
 	space_opts.backend = guest->backend;
 	error = failed(vfb_ctx_create(&ctx_opts, &running->ctx));
 	if (!error && phases)
-		error = failed(
-			vfb_subscribe(running->ctx, phases_note, phases, &running->subscription));
+		error = failed(vfb_subscribe(running->ctx, NULL, phases_note, phases,
+					     &running->subscription));
 	if (!error && guest->device_count)
 		error = failed(vfb_space_create(running->ctx, &space_opts, &running->space));
 	if (!error)

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "observe/span.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "observe/error.h"
+
+/* What this thread is doing. */
+static _Thread_local struct {
+	struct vfb_span *innermost;
+	/* The span that the others are a part of: that of the job it works for. */
+	uint64_t adopted;
+	unsigned int callbacks;
+} thread;
+
+uint64_t vfb_observe_adopt(uint64_t parent)
+{
+	uint64_t before = thread.adopted;
+
+	thread.adopted = parent;
+	return before;
+}
+
+void vfb_observe_callbacks_begin(void)
+{
+	thread.callbacks++;
+}
+
+void vfb_observe_callbacks_end(void)
+{
+	thread.callbacks--;
+}
+
+bool vfb_observe_in_callback(void)
+{
+	return thread.callbacks;
+}
+
+int vfb_observe_check_wait(void)
+{
+	if (!thread.callbacks)
+		return 0;
+	return vfb_fail(-EDEADLK, "a subscriber's callback must not wait, as it could be for the "
+				  "thread that it runs in: start a job, and wait for it elsewhere");
+}
+
+/* Spans of other contexts are not told to the same subscribers. */
+static uint64_t find_parent(const struct vfb_observer *observer)
+{
+	for (struct vfb_span *span = thread.innermost; span; span = span->outer)
+		if (span->observer == observer)
+			return span->id;
+	return thread.adopted;
+}
+
+void vfb_span_start(struct vfb_span *span, struct vfb_observer *observer, enum vfb_phase phase,
+		    bool nested)
+{
+	if (thread.callbacks)
+		return;
+	span->observer = observer;
+	span->phase = phase;
+	span->id = atomic_fetch_add_explicit(&observer->last_id, 1, memory_order_relaxed) + 1;
+	span->parent = find_parent(observer);
+	span->told_ns = 0;
+	span->nested = nested;
+	span->outer = NULL;
+	if (nested) {
+		span->outer = thread.innermost;
+		thread.innermost = span;
+	}
+	span->start_ns = observer->sys->now(observer->sys);
+}
+
+/* Spans of a caller may end in another order than they should. */
+static void leave(const struct vfb_span *span)
+{
+	for (struct vfb_span **link = &thread.innermost; *link; link = &(*link)->outer) {
+		if (*link != span)
+			continue;
+		*link = span->outer;
+		return;
+	}
+}
+
+void vfb_span_tell(struct vfb_span *span, struct vfb_event event)
+{
+	struct vfb_observer *observer = span->observer;
+	const struct vfb_sys *sys = observer->sys;
+	uint64_t end = sys->now(sys);
+
+	event.size = sizeof(event);
+	event.phase = span->phase;
+	event.id = span->id;
+	event.parent = span->parent;
+	event.start_ns = span->start_ns;
+	event.duration_ns = end - span->start_ns - span->told_ns;
+	event.told_ns = span->told_ns;
+	if (event.page_bytes)
+		event.pages = event.bytes / event.page_bytes;
+	event.cpu = sys->current_cpu(sys);
+	event.thread = sys->current_thread(sys);
+	if (span->nested)
+		leave(span);
+	vfb_observer_tell(observer, &event);
+	if (span->outer)
+		span->outer->told_ns += span->told_ns + (sys->now(sys) - end);
+}
+
+struct vfb_span *vfb_observer_span_begin(struct vfb_observer *observer, const char *name)
+{
+	struct vfb_span *span;
+
+	if (!vfb_observe_wants(observer, VFB_PHASE_USER) || vfb_observe_in_callback())
+		return NULL;
+	span = malloc(sizeof(*span));
+	if (!span)
+		return NULL;
+	span->name = name;
+	vfb_observe_begin(span, observer, VFB_PHASE_USER);
+	return span;
+}
+
+void vfb_span_end(struct vfb_span *span, int result)
+{
+	if (!span)
+		return;
+	vfb_observe_end(span, .operation = span->name, .result = result, .node = -1);
+	free(span);
+}
