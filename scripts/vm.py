@@ -16,11 +16,12 @@ The machine sees the host's files. The project's tree is writable; changes to
 other files are lost with the machine. The command runs as root, in the caller's
 directory, with the caller's environment, standard input, output and error.
 
-Devices: NVMe controllers without a disk, each behind its own root port and in
-its own IOMMU group, bound to vfio-pci. $VFIO_DEVICES has their addresses:
-0000:01:00.0, 0000:02:00.0, ... on node 0, 0000:21:00.0, 0000:22:00.0, ... on
-node 1, 0000:41:00.0, ... on node 2 and so on. Devices, CPUs and memory are
-shared out evenly among the nodes.
+Devices: NVMe controllers, each behind its own root port and in its own IOMMU
+group, bound to vfio-pci. $VFIO_DEVICES has their addresses: 0000:01:00.0,
+0000:02:00.0, ... on node 0, 0000:21:00.0, 0000:22:00.0, ... on node 1,
+0000:41:00.0, ... on node 2 and so on. Devices, CPUs and memory are shared out
+evenly among the nodes. --bridged, --functions and --bar add other devices to
+node 0, which are bound to vfio-pci too.
 
 Exit status: the command's, or 128+N if signal N ended it; 124 after the timeout;
 125 if the machine failed (didn't start, too few huge pages, kernel panic); 2 for
@@ -46,6 +47,7 @@ GIB = 1 << 30
 HUGEPAGES = {"2m": 2 * MIB, "1g": GIB}
 MAX_NODES = 8
 MAX_DEVICES = 32
+MAX_FUNCTIONS = 8
 BUSES_PER_NODE = 0x20
 # A kernel takes 2047 characters; virtme-ng and this script need about 1350.
 MAX_APPEND = 400
@@ -122,6 +124,14 @@ def parse_arguments(argv):
         help=f"number of NUMA nodes, up to {MAX_NODES} (default: 1)")
     add("--devices", type=number(0, MAX_DEVICES), default=0, metavar="N",
         help=f"number of NVMe devices, up to {MAX_DEVICES} (default: 0)")
+    add("--disk", type=size, metavar="SIZE",
+        help="give each of those NVMe devices an empty disk (default: they have none)")
+    add("--bridged", type=number(1, 30), default=0, metavar="N",
+        help="N NVMe devices below one PCI bridge, in one IOMMU group, in $VFIO_BRIDGED")
+    add("--functions", type=number(2, MAX_FUNCTIONS), default=0, metavar="N",
+        help="an NVMe device of N functions, in one IOMMU group, in $VFIO_FUNCTIONS")
+    add("--bar", type=size, action="append", default=[], metavar="SIZE",
+        help="a device whose BAR 2 is memory of SIZE (ivshmem), in $VFIO_BARS; may be repeated")
     add("--hugepages", type=hugepages, action="append", default=[], metavar="2m:N|1g:N",
         help="reserve N huge pages of 2 MiB or 1 GiB; may be given for both")
     add("--timeout", type=number(1, 10**6), default=900, metavar="SECONDS",
@@ -143,6 +153,10 @@ def parse_arguments(argv):
     args.memory = args.memory or args.nodes * 4 * GIB + reserved
     if args.memory < reserved + args.nodes * GIB // 2:
         parser.error("--memory must be 512M for each node more than the huge pages")
+    if any(bytes & (bytes - 1) for bytes in args.bar):
+        parser.error("the size of a --bar must be a power of two")
+    if extra_ports(args) + len(share(args.devices, args.nodes, args.nodes - 1)) > MAX_DEVICES - 2:
+        parser.error("too many devices for one node")
     args.append = [option for options in args.append for option in options]
     if len(" ".join(args.append)) > MAX_APPEND:
         parser.error(f"--append takes {MAX_APPEND} characters at most")
@@ -154,6 +168,11 @@ def share(total, parts, index):
     return range(total * index // parts, total * (index + 1) // parts)
 
 
+def extra_ports(args):
+    """Root ports that --bridged, --functions and --bar take."""
+    return bool(args.bridged) + bool(args.functions) + len(args.bar)
+
+
 def device_addresses(args):
     """A list of PCI addresses for each node; the first nodes get the odd ones."""
     counts = [len(share(args.devices, args.nodes, node)) for node in range(args.nodes)]
@@ -163,18 +182,76 @@ def device_addresses(args):
     ]
 
 
-def qemu_options(args, devices, console):
+def extra_addresses(args, devices):
+    """The PCI addresses of the other devices, by the name of their variable. The
+    firmware numbers buses in the order of their ports."""
+    bus = len(devices[0]) + 1
+    bridged = [f"0000:{bus + 1:02x}:{i + 1:02x}.0" for i in range(args.bridged)]
+    bus += 2 if args.bridged else 0
+    functions = [f"0000:{bus:02x}:00.{i}" for i in range(args.functions)]
+    bus += 1 if args.functions else 0
+    bars = [f"0000:{bus + i:02x}:00.0" for i in range(len(args.bar))]
+    return {"VFIO_BRIDGED": bridged, "VFIO_FUNCTIONS": functions, "VFIO_BARS": bars}
+
+
+class Ports:
+    """Root ports, numbered through the whole machine."""
+
+    def __init__(self):
+        self.count = 0
+
+    def options(self, bus, slot, i):
+        """The i-th port of a bus, from the slot on."""
+        self.count += 1
+        return ["-device", f"pcie-root-port,id=port{self.count},chassis={self.count},bus={bus},"
+                f"addr={slot + i // 8:#x}.{i % 8},multifunction=on,io-reserve=0,hotplug=off"]
+
+
+def nvme_options(args, name, run):
+    """An NVMe device, its disk, and what else to say of it."""
+    if not args.disk:
+        return ["-device", f"nvme,serial=nvme{name},bus=port{name}"]
+    image = os.path.join(run, f"disk{name}")
+    with open(image, "wb") as file:
+        file.truncate(args.disk)
+    return ["-drive", f"if=none,id=disk{name},format=raw,file={image}",
+            "-device", f"nvme,serial=nvme{name},bus=port{name},drive=disk{name}"]
+
+
+def extra_options(args, ports, first):
+    """The devices of extra_addresses, from the first free port of node 0 on."""
+    options = []
+    if args.bridged:
+        options += ports.options("pcie.0", 0x10, first)
+        options += ["-device", f"pcie-pci-bridge,id=bridge,bus=port{ports.count}"]
+        for i in range(args.bridged):
+            options += ["-device", f"nvme,serial=bridged{i},bus=bridge,addr={i + 1:#x}.0"]
+        first += 1
+    if args.functions:
+        options += ports.options("pcie.0", 0x10, first)
+        for i in range(args.functions):
+            options += ["-device", f"nvme,serial=function{i},bus=port{ports.count},"
+                        f"addr=0.{i},multifunction=on"]
+        first += 1
+    for i, size_of_bar in enumerate(args.bar):
+        options += ports.options("pcie.0", 0x10, first + i)
+        options += ["-object", f"memory-backend-ram,id=bar{i},size={size_of_bar},share=on"]
+        options += ["-device", f"ivshmem-plain,memdev=bar{i},bus=port{ports.count}"]
+    return options
+
+
+def qemu_options(args, devices, run):
     options = ["-nodefaults", "-accel", "tcg,thread=multi", "-cpu", "max"]
     # Without hardware that the kernels would spend time on.
     options += ["-machine", "q35,kernel-irqchip=split,i8042=off,sata=off,smbus=off"]
     options += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on"]
-    options += ["-serial", f"file:{console}"]
+    options += ["-serial", f"file:{os.path.join(run, 'console')}"]
     for node in range(args.nodes):
         cpus = share(args.cpus, args.nodes, node)
         pages = share(args.memory // (2 * MIB), args.nodes, node)
         options += ["-object", f"memory-backend-ram,id=memory{node},size={2 * len(pages)}M"]
         options += ["-numa", f"node,nodeid={node},memdev=memory{node},cpus={cpus[0]}-{cpus[-1]}"]
-    port = 0
+    ports = Ports()
     for node, addresses in enumerate(devices):
         bus, slot = "pcie.0", 0x10
         if node > 0 and addresses:
@@ -182,12 +259,9 @@ def qemu_options(args, devices, console):
             options += ["-device", f"pxb-pcie,id={bus},bus=pcie.0,addr={0x14 + node:#x},"
                         f"bus_nr={BUSES_PER_NODE * node},numa_node={node}"]
         for i in range(len(addresses)):
-            port += 1
-            options += ["-device", f"pcie-root-port,id=port{port},chassis={port},bus={bus},"
-                        f"addr={slot + i // 8:#x}.{i % 8},multifunction=on,"
-                        "io-reserve=0,hotplug=off"]
-            options += ["-device", f"nvme,serial=nvme{port},bus=port{port}"]
-    return options
+            options += ports.options(bus, slot, i)
+            options += nvme_options(args, ports.count, run)
+    return options + extra_options(args, ports, len(devices[0]))
 
 
 def kernel_arguments(args, run):
@@ -195,7 +269,7 @@ def kernel_arguments(args, run):
         f"PATH={run}:/usr/sbin:/usr/bin:/sbin:/bin",  # see write_stubs
         # Errors and panics to the second serial port, from the very beginning.
         "earlycon=uart8250,io,0x2f8", "keep_bootcon", "loglevel=4", "oops=panic",
-        "intel_iommu=on", "vfio-pci.ids=1b36:0010", "modprobe.blacklist=nvme",
+        "intel_iommu=on", "vfio-pci.ids=1b36:0010,1af4:1110", "modprobe.blacklist=nvme",
         # Emulated timers can be late on a busy host.
         "no_timer_check", "tsc=reliable",
         # See BOOT_ATTEMPTS; scripts/vm-guest starts the other CPUs, which measure
@@ -227,7 +301,7 @@ def virtme_command(args, kernel, run, devices):
         command += ["--kopt", argument]
     command += ["--script-sh", "exec " + shlex.join([os.path.join(HERE, "vm-guest"), run])]
     # The last option, it takes all the rest.
-    return command + ["--qemu-opts"] + qemu_options(args, devices, os.path.join(run, "console"))
+    return command + ["--qemu-opts"] + qemu_options(args, devices, run)
 
 
 def write_job(args, run, devices):
@@ -236,13 +310,17 @@ def write_job(args, run, devices):
     environment = {k: v for k, v in os.environ.items() if k not in hidden}
     addresses = [address for node in devices for address in node]
     environment["VFIO_DEVICES"] = " ".join(addresses)
+    extra = extra_addresses(args, devices)
+    for name, group in extra.items():
+        environment[name] = " ".join(group)
+        addresses += group
     command = args.command
     if "=" in command[0]:  # it would be a variable to env
         command = ["sh", "-c", 'exec "$@"', "sh"] + command
     variables = {
         "cpus": str(args.cpus),
         "devices": " ".join(addresses),
-        "local_devices": " ".join(devices[0]) if args.nodes > 1 else "",
+        "local_devices": " ".join(devices[0] + sum(extra.values(), [])) if args.nodes > 1 else "",
         "hugepages": " ".join(f"{page // 1024}:{count}" for page, count in args.hugepages),
         "directory": os.getcwd(),
     }
