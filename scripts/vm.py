@@ -155,8 +155,9 @@ def parse_arguments(argv):
         parser.error("--memory must be 512M for each node more than the huge pages")
     if any(bytes & (bytes - 1) for bytes in args.bar):
         parser.error("the size of a --bar must be a power of two")
-    if extra_ports(args) + len(share(args.devices, args.nodes, args.nodes - 1)) > MAX_DEVICES - 2:
-        parser.error("too many devices for one node")
+    ports = len(share(args.devices, args.nodes, args.nodes - 1)) + extra_ports(args)
+    if extra_ports(args) and ports >= BUSES_PER_NODE - 1:
+        parser.error("too many devices for node 0")
     args.append = [option for options in args.append for option in options]
     if len(" ".join(args.append)) > MAX_APPEND:
         parser.error(f"--append takes {MAX_APPEND} characters at most")
