@@ -8,6 +8,9 @@
 #include "observe/error.h"
 #include "options.h"
 
+/* Bytes a second. A step of populating, which is 2 MiB, should not take minutes. */
+#define MIN_RATE (UINT64_C(1) << 20)
+
 const char *vfb_version(void)
 {
 	return VFB_VERSION;
@@ -29,8 +32,10 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 		return vfb_fail_memory();
 	ctx->sys = sys;
 	vfb_observer_init(&ctx->observer, sys);
+	vfb_pace_init(&ctx->pace, sys);
 	error = vfb_engine_create(sys, known.threads, &ctx->engine);
 	if (error) {
+		vfb_pace_destroy(&ctx->pace);
 		vfb_observer_destroy(&ctx->observer);
 		free(ctx);
 		return error;
@@ -57,8 +62,20 @@ int vfb_ctx_destroy(struct vfb_ctx *ctx)
 				"exist: destroy them first",
 				objects);
 	vfb_engine_destroy(ctx->engine);
+	vfb_pace_destroy(&ctx->pace);
 	vfb_observer_destroy(&ctx->observer);
 	free(ctx);
+	return 0;
+}
+
+int vfb_ctx_set_populate_rate(struct vfb_ctx *ctx, uint64_t bytes_per_s)
+{
+	if (bytes_per_s < MIN_RATE)
+		return vfb_fail(-EINVAL,
+				"a limit of %s a second for populating is too low: it may be %s "
+				"or more, or UINT64_MAX for none",
+				vfb_size_text(bytes_per_s).text, vfb_size_text(MIN_RATE).text);
+	vfb_pace_set(&ctx->pace, bytes_per_s);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <vfioboost/context.h>
 
 #include "engine/engine.h"
+#include "memory/pace.h"
 #include "observe/span.h"
 #include "sys/sys.h"
 
@@ -14,6 +15,7 @@ struct vfb_ctx {
 	const struct vfb_sys *sys;
 	struct vfb_observer observer;
 	struct vfb_engine *engine;
+	struct vfb_pace pace;
 	/* Objects that exist: they must be gone before the context goes. */
 	atomic_uint objects;
 };

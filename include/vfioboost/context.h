@@ -63,8 +63,9 @@ struct vfb_ctx_opts {
 	size_t size;
 	/**
 	 * How many worker threads populate and map memory. 0: one for each CPU that the calling
-	 * thread may run on. The workers are spread over the NUMA nodes in proportion to the CPUs
-	 * that the caller may use there, and each is bound to those CPUs of its node.
+	 * thread may run on, but no more than the CPU quota of its cgroup (cpu.max of version 2,
+	 * rounded up) keeps busy. The workers are spread over the NUMA nodes in proportion to the
+	 * CPUs that the caller may use there, and each is bound to those CPUs of its node.
 	 */
 	unsigned int threads;
 };
@@ -90,6 +91,18 @@ VFB_API int vfb_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out
  * @return 0; -EBUSY: a space, memory, job or subscription made with it still exists.
  */
 VFB_API int vfb_ctx_destroy(struct vfb_ctx *ctx);
+
+/**
+ * Limits how fast all workers of the context together populate memory, so that the start of one
+ * guest does not take the memory bandwidth from others on the host. May be changed while work
+ * runs. Without a call of it there is no limit.
+ *
+ * @param ctx          the context
+ * @param bytes_per_s  bytes in a second, 1 MiB or more; UINT64_MAX: no limit
+ *
+ * @return 0; -EINVAL: less than 1 MiB a second.
+ */
+VFB_API int vfb_ctx_set_populate_rate(struct vfb_ctx *ctx, uint64_t bytes_per_s);
 
 /**
  * What went wrong in the last call of this thread that failed, and what can be done about it,

@@ -27,6 +27,10 @@ struct vfb_job_progress {
 	/** Bytes to be worked on, and done. A job that maps counts a byte when it is populated:
 	 *  mapping is a small part of the work. 0 for a job on devices. */
 	uint64_t bytes, bytes_done;
+	/** Bytes in a second since the first vfb_job_progress() of the job; 0: not known yet. */
+	uint64_t bytes_per_s;
+	/** How long the rest takes at that rate; UINT64_MAX: not known. */
+	uint64_t remaining_ns;
 };
 
 #define VFB_JOB_PROGRESS_INIT VFB_SIZED(struct vfb_job_progress)
@@ -56,8 +60,13 @@ VFB_API int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns);
  */
 VFB_API void vfb_job_cancel(struct vfb_job *job);
 
-/** Tells how far the job is. @return 0, or -E2BIG. */
-VFB_API int vfb_job_progress(const struct vfb_job *job, struct vfb_job_progress *progress);
+/**
+ * Tells how far the job is, and from the second call on how fast: no clock is read for jobs that
+ * nobody asks about.
+ *
+ * @return 0, or -E2BIG.
+ */
+VFB_API int vfb_job_progress(struct vfb_job *job, struct vfb_job_progress *progress);
 
 /**
  * Waits until the job has ended, and frees it. Its results are kept: what it mapped or opened

@@ -105,8 +105,13 @@ VFB_API int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts 
 
 /**
  * Populates memory: makes every page present, zeroed and on its node, by the workers of that
- * node in parallel (madvise(2) MADV_POPULATE_WRITE, Linux 5.14), in steps short enough that
- * other threads of the process do not wait long for the kernel's mmap_lock.
+ * node in parallel, no faster than vfb_ctx_set_populate_rate() allows.
+ *
+ * It is done by madvise(2) MADV_POPULATE_WRITE, which holds the kernel's mmap_lock all the while:
+ * so it goes in steps of 2 MiB, or one page of 1 GiB, and other threads of the process that
+ * map or unmap wait no longer than for one of them. Before Linux 5.14 each page is touched by an
+ * atomic futex(2) operation that changes nothing: that returns an error where a write from user
+ * space would raise SIGBUS, and loses no byte that another thread writes at the same time.
  *
  * What is populated already is skipped. After a failure the pages that were populated stay:
  * they go with the memory.
@@ -114,7 +119,7 @@ VFB_API int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts 
  * @param memory  the memory
  *
  * @return 0; -ENOMEM: the node, the pool or the cgroup has too few free pages; -EHWPOISON: a
- * page is damaged; -ENOTSUP: the kernel is older than 5.14.
+ * page is damaged.
  */
 VFB_API int vfb_memory_populate(struct vfb_memory *memory);
 

@@ -59,8 +59,6 @@ static void piece_populated(struct map_job *map, struct piece *piece)
 	bool map_now;
 
 	pthread_mutex_lock(&map->lock);
-	if (piece->state == PIECE_EMPTY)
-		atomic_fetch_add(&map->job.bytes_done, piece->bytes);
 	piece->state = PIECE_POPULATED;
 	map_now = map->gate_open && !map->serial;
 	if (!map->gate_open && !map->serial) {
@@ -104,9 +102,12 @@ static int populate_piece(struct piece *piece)
 	uint64_t offset = range->offset + piece->offset;
 
 	/* It may have waited for the gate. */
-	if (piece->state == PIECE_POPULATED ||
-	    vfb_memory_is_populated(range->memory, offset, piece->bytes))
+	if (piece->state == PIECE_POPULATED)
 		return 0;
+	if (vfb_memory_is_populated(range->memory, offset, piece->bytes)) {
+		atomic_fetch_add(&piece->owner->job.bytes_done, piece->bytes);
+		return 0;
+	}
 	return vfb_memory_populate_range(range->memory, offset, piece->bytes, piece->node,
 					 &piece->owner->job);
 }

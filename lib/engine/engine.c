@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/quota.h"
 #include "observe/error.h"
 #include "observe/span.h"
 
@@ -185,10 +186,21 @@ static int start_workers(struct vfb_engine *engine, unsigned int count)
 	return 0;
 }
 
+static unsigned int default_workers(const struct vfb_engine *engine)
+{
+	unsigned int cpus = 0, quota = vfb_quota_cpus(engine->sys);
+
+	for (unsigned int node = 0; node < engine->node_count; node++)
+		cpus += engine->nodes[node].cpu_count;
+	if (cpus > quota)
+		cpus = quota;
+	return cpus ? cpus : 1;
+}
+
 int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vfb_engine **out)
 {
 	int error, max_node = sys->max_node(sys);
-	unsigned int node_count, cpus = 0;
+	unsigned int node_count;
 	struct vfb_engine *engine;
 
 	*out = NULL;
@@ -210,10 +222,8 @@ int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vf
 		pool_init(&engine->nodes[node]);
 
 	error = find_cpus(engine);
-	for (unsigned int node = 0; node < node_count; node++)
-		cpus += engine->nodes[node].cpu_count;
 	if (!error)
-		error = start_workers(engine, threads ? threads : cpus ? cpus : 1);
+		error = start_workers(engine, threads ? threads : default_workers(engine));
 	if (error) {
 		vfb_engine_destroy(engine);
 		return error;

@@ -24,7 +24,8 @@ struct vfb_task {
  */
 struct vfb_engine;
 
-/* @threads: how many workers, 0 for one for each CPU of the caller's affinity. */
+/* @threads: how many workers, 0 for as many as affinity and cgroup quota of the caller keep busy.
+ */
 int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vfb_engine **out);
 
 /* Nothing may be queued or running. */

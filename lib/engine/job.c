@@ -171,7 +171,28 @@ void vfb_job_cancel(struct vfb_job *job)
 	pthread_mutex_unlock(&job->lock);
 }
 
-int vfb_job_progress(const struct vfb_job *job, struct vfb_job_progress *progress)
+/* How fast it has gone since the first look. */
+static void measure(struct vfb_job *job, struct vfb_job_progress *progress)
+{
+	uint64_t now = job->sys->now(job->sys), bytes, ns;
+
+	progress->remaining_ns = UINT64_MAX;
+	pthread_mutex_lock(&job->lock);
+	if (!job->first_look_ns) {
+		job->first_look_ns = now;
+		job->first_look_bytes = progress->bytes_done;
+	}
+	bytes = progress->bytes_done - job->first_look_bytes;
+	ns = now - job->first_look_ns;
+	pthread_mutex_unlock(&job->lock);
+	if (ns)
+		progress->bytes_per_s = (uint64_t)(1e9 * bytes / ns);
+	if (bytes)
+		progress->remaining_ns = (uint64_t)((double)ns / bytes *
+						    (progress->bytes - progress->bytes_done));
+}
+
+int vfb_job_progress(struct vfb_job *job, struct vfb_job_progress *progress)
 {
 	struct vfb_job_progress known = {
 		.entries = job->entries,
@@ -180,6 +201,7 @@ int vfb_job_progress(const struct vfb_job *job, struct vfb_job_progress *progres
 		.bytes_done = atomic_load(&job->bytes_done),
 	};
 
+	measure(job, &known);
 	return vfb_struct_write(progress, &known, sizeof(known));
 }
 

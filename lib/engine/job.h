@@ -36,6 +36,8 @@ struct vfb_job {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	unsigned int holds;
+	/* When progress was asked for first, 0 for never, and the bytes done then. */
+	uint64_t first_look_ns, first_look_bytes;
 	/* The result stands, a cancel comes too late. */
 	bool settled;
 	bool ended;

@@ -57,8 +57,8 @@ int vfb_memory_apply_policy(struct vfb_memory *memory);
 int vfb_memory_node(const struct vfb_memory *memory, uint64_t piece);
 
 /*
- * Populates a part, page aligned, in steps. Ends early, with -ECANCELED and no text, when @job is
- * stopped.
+ * Populates a part, page aligned, in steps, each of which is added to the job's bytes_done, and no
+ * faster than the context's pace. Ends early, with -ECANCELED and no text, when @job is stopped.
  */
 int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
 			      struct vfb_job *job);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
-#include "container_of.h"
 #include "memory/memory.h"
 #include "sys/uapi.h"
 
@@ -33,6 +31,44 @@ bool vfb_memory_is_populated(const struct vfb_memory *memory, uint64_t offset, u
 	return true;
 }
 
+/* The tightest limit of a cgroup. */
+struct tightest {
+	char path[256];
+	uint64_t bytes;
+};
+
+static void take_tighter(const char *path, uint64_t bytes, uint64_t period, void *arg)
+{
+	struct tightest *tightest = arg;
+
+	(void)period;
+	if (tightest->path[0] && bytes >= tightest->bytes)
+		return;
+	tightest->bytes = bytes;
+	snprintf(tightest->path, sizeof(tightest->path), "%s", path);
+}
+
+/* hugetlb pages that were promised can still be missing: on the node, or for the cgroup. */
+static int explain_hugetlb(const struct vfb_memory *memory, const char *where)
+{
+	const char *file = memory->page_bytes == GIB ? "hugetlb.1GB.max" : "hugetlb.2MB.max";
+	struct tightest limit = {.path = ""};
+
+	vfb_sys_cgroup(memory->ctx->sys, file, take_tighter, &limit);
+	if (limit.path[0])
+		return vfb_fail(-ENOMEM,
+				"out of free pages of %s%s while populating %s: %s allows %s "
+				"(raise it), or the pool is empty (raise nr_hugepages)",
+				vfb_size_text(memory->page_bytes).text, where,
+				vfb_size_text(memory->bytes).text, limit.path,
+				vfb_size_text(limit.bytes).text);
+	return vfb_fail(
+		-ENOMEM,
+		"out of free pages of %s%s while populating %s: raise nr_hugepages, or take "
+		"smaller pages",
+		vfb_size_text(memory->page_bytes).text, where, vfb_size_text(memory->bytes).text);
+}
+
 static int explain(const struct vfb_memory *memory, int error, int node)
 {
 	struct vfb_size_text pages = vfb_size_text(memory->page_bytes);
@@ -43,27 +79,57 @@ static int explain(const struct vfb_memory *memory, int error, int node)
 	switch (error) {
 	case -EFAULT: /* where a write would have raised SIGBUS: madvise(2) */
 	case -ENOMEM:
+		if (memory->page_bytes > 4 * KIB)
+			return explain_hugetlb(memory, where);
 		return vfb_fail(-ENOMEM,
-				"out of free pages of %s%s while populating %s: see %s, and the "
-				"limits of the cgroup",
-				pages.text, where, vfb_size_text(memory->bytes).text,
-				memory->page_bytes > 4 * KIB ? "nr_hugepages" : "/proc/meminfo");
+				"out of free pages of %s%s while populating %s: see /proc/meminfo, "
+				"and the limits of the cgroup",
+				pages.text, where, vfb_size_text(memory->bytes).text);
 	case -EHWPOISON:
 		return vfb_fail(error, "a page of %s%s has a memory error: see the kernel log",
 				pages.text, where);
-	case -EINVAL:
-		return vfb_fail(-ENOTSUP, "populating memory needs MADV_POPULATE_WRITE, which "
-					  "Linux has since 5.14");
 	default:
 		return vfb_fail_errno(error, "cannot populate pages of %s%s", pages.text, where);
 	}
+}
+
+/* Linux before 5.14 refuses the advice whatever the range is, even an empty one. */
+static bool kernel_can_populate(const struct vfb_memory *memory)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+
+	return sys->madvise(sys, memory->address, 0, MADV_POPULATE_WRITE) != -EINVAL;
+}
+
+/* Page by page, for kernels that cannot populate. */
+static int touch_pages(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t end = offset + bytes;
+	int error = 0;
+
+	for (; offset < end && !error; offset += memory->page_bytes)
+		error = sys->touch(sys, memory->address + offset);
+	return error;
+}
+
+static int populate_step(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int error;
+
+	do
+		error = sys->madvise(sys, memory->address + offset, bytes, MADV_POPULATE_WRITE);
+	while (error == -EINTR || error == -EAGAIN);
+	if (error == -EINVAL && !kernel_can_populate(memory))
+		error = touch_pages(memory, offset, bytes);
+	return error;
 }
 
 /* The steps of vfb_memory_populate_range(). */
 static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t end,
 			  struct vfb_job *job)
 {
-	const struct vfb_sys *sys = memory->ctx->sys;
 	uint64_t size = vfb_memory_granule(memory);
 
 	while (offset < end) {
@@ -71,23 +137,22 @@ static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t e
 		bool whole = offset == granule * size;
 		int error;
 
-		if (vfb_job_stopped(job))
-			return -ECANCELED;
 		if (next > memory->bytes)
 			next = memory->bytes;
 		whole = whole && next <= end;
 		if (next > end)
 			next = end;
 		if (!granule_is_populated(memory, granule)) {
-			error = sys->madvise(sys, memory->address + offset, next - offset,
-					     MADV_POPULATE_WRITE);
-			if (error == -EINTR || error == -EAGAIN)
-				continue;
+			vfb_pace_wait(&memory->ctx->pace, next - offset, job);
+			if (vfb_job_stopped(job))
+				return -ECANCELED;
+			error = populate_step(memory, offset, next - offset);
 			if (error)
 				return error;
 			if (whole)
 				mark_populated(memory, granule, next - offset);
 		}
+		atomic_fetch_add(&job->bytes_done, next - offset);
 		offset = next;
 	}
 	return 0;
@@ -127,145 +192,4 @@ uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset
 			piece = GIB;
 	}
 	return (piece + align - 1) / align * align;
-}
-
-struct populate_job;
-
-struct populate_task {
-	struct vfb_task task;
-	struct populate_job *owner;
-	struct vfb_memory *memory;
-	uint64_t offset, bytes;
-	int node;
-};
-
-struct populate_job {
-	struct vfb_job job;
-	struct vfb_memory **memories;
-	size_t memory_count;
-	struct populate_task *tasks;
-	size_t task_count;
-};
-
-static void run_populate(struct vfb_task *task)
-{
-	struct populate_task *populate = container_of(task, struct populate_task, task);
-	struct vfb_job *job = &populate->owner->job;
-	int error;
-
-	error = vfb_memory_populate_range(populate->memory, populate->offset, populate->bytes,
-					  populate->node, job);
-	if (!error)
-		atomic_fetch_add(&job->bytes_done, populate->bytes);
-	else if (error != -ECANCELED)
-		vfb_job_fail(job, error, true);
-	vfb_job_release(job);
-}
-
-static bool finish_populate(struct vfb_job *job)
-{
-	struct populate_job *populate = container_of(job, struct populate_job, job);
-
-	for (size_t i = 0; i < populate->memory_count; i++)
-		atomic_fetch_sub(&populate->memories[i]->users, 1);
-	vfb_job_settle(job);
-	atomic_store(&job->entries_done, job->entries);
-	return true;
-}
-
-static void free_populate(struct vfb_job *job)
-{
-	struct populate_job *populate = container_of(job, struct populate_job, job);
-
-	free(populate->memories);
-	free(populate->tasks);
-	free(populate);
-}
-
-static size_t count_pieces(const struct vfb_memory *memory)
-{
-	uint64_t piece = vfb_memory_piece_bytes(memory, 0, memory->bytes, 0);
-
-	return (memory->bytes + piece - 1) / piece;
-}
-
-static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
-{
-	uint64_t piece = vfb_memory_piece_bytes(memory, 0, memory->bytes, 0);
-
-	for (uint64_t offset = 0; offset < memory->bytes; offset += piece) {
-		uint64_t left = memory->bytes - offset;
-
-		populate->tasks[populate->task_count++] = (struct populate_task){
-			.task = {.run = run_populate, .span = populate->job.span.id},
-			.owner = populate,
-			.memory = memory,
-			.offset = offset,
-			.bytes = left < piece ? left : piece,
-			.node = vfb_memory_node(memory, offset / piece),
-		};
-	}
-	populate->job.bytes += memory->bytes;
-}
-
-int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
-			      struct vfb_job **out)
-{
-	struct vfb_ctx *ctx = count ? memories[0]->ctx : NULL;
-	struct populate_job *populate;
-	size_t pieces = 0;
-	int error;
-
-	*out = NULL;
-	if (!count)
-		return vfb_fail(-EINVAL, "no memory was given to populate");
-	for (size_t i = 0; i < count; i++) {
-		if (memories[i]->ctx != ctx)
-			return vfb_fail(-EINVAL, "memory %zu is of another context", i);
-		pieces += count_pieces(memories[i]);
-	}
-	populate = calloc(1, sizeof(*populate));
-	if (!populate)
-		return vfb_fail_memory();
-	populate->memories = calloc(count, sizeof(*populate->memories));
-	populate->tasks = calloc(pieces, sizeof(*populate->tasks));
-	populate->job.sys = ctx->sys;
-	populate->job.observer = &ctx->observer;
-	populate->job.operation = "populate";
-	populate->job.finish = finish_populate;
-	populate->job.free = free_populate;
-	populate->job.entries = count;
-	populate->job.cancellable = true;
-	error = populate->memories && populate->tasks ?
-			vfb_job_init(&populate->job, &ctx->objects) :
-			vfb_fail_memory();
-	if (error) {
-		free_populate(&populate->job);
-		return error;
-	}
-	populate->memory_count = count;
-	for (size_t i = 0; i < count; i++) {
-		populate->memories[i] = memories[i];
-		atomic_fetch_add(&memories[i]->users, 1);
-		add_pieces(populate, memories[i]);
-	}
-	/* Fewer than were counted when another job has populated it meanwhile. */
-	for (size_t i = 0; i < populate->task_count; i++) {
-		vfb_job_hold(&populate->job);
-		vfb_engine_submit(ctx->engine, &populate->tasks[i].task, populate->tasks[i].node);
-	}
-	*out = &populate->job;
-	vfb_job_release(&populate->job);
-	return 0;
-}
-
-int vfb_memory_populate(struct vfb_memory *memory)
-{
-	struct vfb_job *job;
-	int error = vfb_observe_check_wait();
-
-	if (!error)
-		error = vfb_memory_populate_start(&memory, 1, &job);
-
-	return error ? error : vfb_job_complete(job);
 }

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <numa.h>
 #include <numaif.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -126,6 +128,21 @@ static int linux_munmap(UNUSED const struct vfb_sys *sys, void *addr, size_t byt
 static int linux_madvise(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes, int advice)
 {
 	return madvise(addr, bytes, advice) ? -errno : 0;
+}
+
+/*
+ * An atomic OR with 0, done by the kernel. futex_wake_op() faults the page in for writing when it
+ * must (fault_in_user_writeable()), and returns EFAULT instead of raising a signal. Nobody waits
+ * for either futex, so nobody is woken.
+ */
+static int linux_touch(UNUSED const struct vfb_sys *sys, void *addr)
+{
+	uint32_t nobody = 0;
+	long woken;
+
+	woken = syscall(SYS_futex, &nobody, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1, addr,
+			FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_LT, 0));
+	return woken < 0 ? -errno : 0;
 }
 
 static int linux_memfd_create(UNUSED const struct vfb_sys *sys, const char *name,
@@ -309,6 +326,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.mmap = linux_mmap,
 	.munmap = linux_munmap,
 	.madvise = linux_madvise,
+	.touch = linux_touch,
 	.memfd_create = linux_memfd_create,
 	.ftruncate = linux_ftruncate,
 	.mbind = linux_mbind,

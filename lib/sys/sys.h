@@ -44,6 +44,11 @@ struct vfb_sys {
 		    int fd, off_t offset, void **out);
 	int (*munmap)(const struct vfb_sys *sys, void *addr, size_t bytes);
 	int (*madvise)(const struct vfb_sys *sys, void *addr, size_t bytes, int advice);
+	/*
+	 * Makes the page at @addr, aligned to 4 bytes, present as a write to it would, but leaves
+	 * what is in it: -EFAULT where a write would raise SIGBUS or SIGSEGV.
+	 */
+	int (*touch)(const struct vfb_sys *sys, void *addr);
 	int (*memfd_create)(const struct vfb_sys *sys, const char *name, unsigned int flags);
 	int (*ftruncate)(const struct vfb_sys *sys, int fd, off_t bytes);
 	/* mbind(2) without flags; @mode is MPOL_*; @nodes lists @count node numbers. */
@@ -94,5 +99,14 @@ extern const struct vfb_sys vfb_sys_linux;
  * Returns the length, -EFBIG when it does not fit.
  */
 ssize_t vfb_sys_read_file(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes);
+
+/*
+ * Calls @each with the limits in @file ("cpu.max") of the process's cgroup (version 2) and of those
+ * above it, the nearest first, but for those that say "max". @period: the file's second number, 0
+ * without one. Returns -ENOENT and the like where there are no cgroups.
+ */
+int vfb_sys_cgroup(const struct vfb_sys *sys, const char *file,
+		   void (*each)(const char *path, uint64_t limit, uint64_t period, void *arg),
+		   void *arg);
 
 #endif

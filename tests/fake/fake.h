@@ -50,6 +50,10 @@ struct fake_config {
 	bool old_close;
 	/* Linux before 5.14: MADV_POPULATE_WRITE gives EINVAL. */
 	bool no_populate;
+	/* cpu.max of the process's cgroup, "150000 100000" ("max 100000"). */
+	const char *cpu_max;
+	/* hugetlb.2MB.max of it in bytes (0, none). */
+	uint64_t hugetlb_limit_2m;
 	/* The kernel or CPU has no hugetlb pages of 2 MiB, of 1 GiB. */
 	bool no_2m, no_1g;
 	enum fake_thp thp;
@@ -284,6 +288,9 @@ void fake_iova(struct fake *fake, int space, uint64_t iova, uint64_t bytes, stru
 
 /* The node of a page, -ENOENT: not populated, -EFAULT: no such address. */
 int fake_page_node(struct fake *fake, const void *address);
+
+/* The page at @address has a memory error from now on. */
+void fake_poison(struct fake *fake, const void *address);
 
 /* Bytes populated in a range of addresses. */
 uint64_t fake_populated(struct fake *fake, const void *address, uint64_t bytes);

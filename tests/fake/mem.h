@@ -35,6 +35,7 @@ struct policy {
 
 /* Memory that can be mapped: anonymous, or the contents of a memfd. One byte for each page. */
 #define PAGE_RESERVED 0x80
+#define PAGE_POISONED 0x40
 struct object {
 	struct object *next;
 	unsigned int refs;
@@ -42,7 +43,7 @@ struct object {
 	uint64_t page_bytes;
 	/* Of the file, or of the anonymous mapping. */
 	uint64_t bytes;
-	/* 0: absent; node + 1; PAGE_RESERVED. NULL until needed. */
+	/* 0: absent; node + 1; PAGE_RESERVED; with either PAGE_POISONED. NULL until needed. */
 	uint8_t *pages;
 	uint64_t page_count;
 	struct policy *policies;
@@ -72,6 +73,9 @@ int fk_object_populate(struct fake *fake, struct object *object, uint64_t first,
 		       uint64_t *zeroed);
 uint64_t fk_object_populated(const struct object *object, uint64_t first, uint64_t end);
 int fk_object_page_node(const struct object *object, uint64_t offset);
+void fk_object_poison(struct object *object, uint64_t offset, uint64_t end);
+/* Bytes of the pages of a pool that are in use. */
+uint64_t fk_pool_used(const struct fake *fake, int pool);
 
 /* ---- vma.c, memory.c: address space ---- */
 

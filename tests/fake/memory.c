@@ -269,6 +269,19 @@ out:
 	return error;
 }
 
+static int op_touch(const struct vfb_sys *sys, void *addr)
+{
+	struct fake *fake = kernel_enter(sys);
+	uint64_t start = (uintptr_t)addr / PAGE_4K * PAGE_4K;
+	int error = fk_inject_slow(fake, "touch", NULL, EFAULT);
+
+	if (!error)
+		error = fk_memory_populate(fake, start, start + PAGE_4K);
+	kernel_leave(fake);
+	/* vm_fault_to_errno() without FOLL_HWPOISON; out of memory stays ENOMEM. */
+	return error == -EHWPOISON || error == -EINVAL ? -EFAULT : error;
+}
+
 static int do_mbind(struct fake *fake, uint64_t start, uint64_t end, int mode, uint32_t nodes)
 {
 	uint32_t existing = 0;
@@ -338,6 +351,7 @@ void fk_memory_table(struct vfb_sys *sys)
 	sys->mmap = op_mmap;
 	sys->munmap = op_munmap;
 	sys->madvise = op_madvise;
+	sys->touch = op_touch;
 	sys->mbind = op_mbind;
 	sys->page_nodes = op_page_nodes;
 }

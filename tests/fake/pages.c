@@ -4,7 +4,7 @@
 
 #include "model.h"
 
-#define PAGE_NODE 0x7f
+#define PAGE_NODE 0x0f
 
 static const uint64_t pool_page[] = {PAGE_4K, PAGE_2M, PAGE_1G};
 
@@ -106,7 +106,7 @@ void fk_object_free_range(struct fake *fake, struct object *object, uint64_t fir
 			fake->nodes[(page & PAGE_NODE) - 1].free[object->pool]++;
 			object->populated -= object->page_bytes;
 			object->pages[i] = 0;
-		} else if (page == PAGE_RESERVED && unreserve) {
+		} else if ((page & PAGE_RESERVED) && unreserve) {
 			fake->reserved[object->pool]--;
 			object->pages[i] = 0;
 		}
@@ -257,6 +257,10 @@ static int fault(struct fake *fake, struct object *object, uint64_t offset, stru
 	if (object->pool != POOL_BASE && !reserved &&
 	    fake->reserved[object->pool] >= pool_free(fake, object->pool))
 		return -EFAULT;
+	/* hugetlb_cgroup_charge_cgroup() */
+	if (object->pool == POOL_2M && fake->config.hugetlb_limit_2m &&
+	    fk_pool_used(fake, POOL_2M) + PAGE_2M > fake->config.hugetlb_limit_2m)
+		return -EFAULT;
 	if (by->thp && huge_block(object, at, by, &at)) {
 		bytes = PAGE_2M;
 		node = allocate(fake, object, at, bytes, by->cpu_node);
@@ -295,6 +299,8 @@ static int populate_pages(struct fake *fake, struct object *object, uint64_t fir
 			return -EFAULT;
 		if (next - offset > *budget)
 			return -ENOMEM;
+		if (object->pages[page] & PAGE_POISONED)
+			return -EHWPOISON;
 		if (!(object->pages[page] & PAGE_NODE)) {
 			error = fault(fake, object, offset, by);
 			if (error)
@@ -320,6 +326,22 @@ int fk_object_populate(struct fake *fake, struct object *object, uint64_t first,
 	error = populate_pages(fake, object, first, end, &by, budget);
 	*zeroed += by.zeroed;
 	return error;
+}
+
+void fk_object_poison(struct object *object, uint64_t offset, uint64_t end)
+{
+	need_pages(object, end);
+	object->pages[offset / object->page_bytes] |= PAGE_POISONED;
+}
+
+uint64_t fk_pool_used(const struct fake *fake, int pool)
+{
+	uint64_t bytes = 0;
+
+	for (const struct object *object = fake->objects; object; object = object->next)
+		if (object->pool == pool)
+			bytes += object->populated;
+	return bytes;
 }
 
 uint64_t fk_object_populated(const struct object *object, uint64_t first, uint64_t end)

@@ -145,6 +145,22 @@ static int meminfo(struct fake *fake, struct text *text)
 	return SYSFS_TEXT;
 }
 
+/* The process is in /vm.slice. */
+static int cgroup_path(struct fake *fake, const char *path, struct text *text)
+{
+	const struct fake_config *config = &fake->config;
+
+	if (!strcmp(path, "/vm.slice/cpu.max"))
+		fk_put(text, "%s\n", config->cpu_max ? config->cpu_max : "max 100000");
+	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.max") && config->hugetlb_limit_2m)
+		fk_put(text, "%" PRIu64 "\n", config->hugetlb_limit_2m);
+	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.max"))
+		fk_put(text, "max\n");
+	else
+		return SYSFS_NONE;
+	return SYSFS_TEXT;
+}
+
 static int module_path(struct fake *fake, const char *path, struct text *text)
 {
 	const char *rest = after(path, "vfio_iommu_type1");
@@ -196,6 +212,12 @@ int fk_sysfs_host(struct fake *fake, const char *path, struct text *text)
 		return module_path(fake, rest, text);
 	if ((rest = after(path, "/dev/")))
 		return dev_path(fake, rest, text);
+	if ((rest = after(path, "/sys/fs/cgroup")))
+		return cgroup_path(fake, rest, text);
+	if (!strcmp(path, "/proc/self/cgroup")) {
+		fk_put(text, "0::/vm.slice\n");
+		return SYSFS_TEXT;
+	}
 	if (!strcmp(path, "/proc/self/status"))
 		return status(fake, text);
 	if (!strcmp(path, "/proc/meminfo"))

@@ -180,6 +180,17 @@ int fk_memory_page_node(struct fake *fake, uint64_t address)
 	return fk_object_page_node(vma->object, vma->offset + (address - vma->start));
 }
 
+void fake_poison(struct fake *fake, const void *address)
+{
+	const struct vma *vma;
+
+	kernel_enter(&fake->sys);
+	vma = fk_vma_find(fake, (uintptr_t)address);
+	fk_object_poison(vma->object, vma->offset + ((uintptr_t)address - vma->start),
+			 vma->offset + (vma->end - vma->start));
+	kernel_leave(fake);
+}
+
 int fake_page_node(struct fake *fake, const void *address)
 {
 	int node;

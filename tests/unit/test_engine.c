@@ -126,6 +126,35 @@ static void test_nodes(void **state)
 	bench_close(&bench);
 }
 
+/* The quota of the cgroup lets fewer of them run. */
+static void test_quota(void **state)
+{
+	static const struct {
+		const char *cpu_max;
+		unsigned int workers;
+	} quotas[] = {
+		{"max 100000", 8},    {"800000 100000", 8},
+		{"900000 100000", 8}, {"300000 100000", 3},
+		{"250000 100000", 3}, {"10000 100000", 1},
+		{"0 100000", 1},      {"", 8},
+		{"nonsense", 8},
+	};
+	struct bench bench;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(quotas); i++) {
+		struct fake_config config = {.nodes = 2, .cpu_max = quotas[i].cpu_max};
+
+		bench_open(&bench, &config, 0);
+		assert_int_equal(vfb_engine_workers(bench.engine), quotas[i].workers);
+		bench_close(&bench);
+		/* Who asks for more gets more. */
+		bench_open(&bench, &config, 12);
+		assert_int_equal(vfb_engine_workers(bench.engine), 12);
+		bench_close(&bench);
+	}
+}
+
 /* The caller may use the last CPU of node 0 and the first three of node 1. */
 static void test_affinity(void **state)
 {
@@ -268,13 +297,10 @@ static void test_order(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_nodes),
-		cmocka_unit_test(test_affinity),
-		cmocka_unit_test(test_fewer_than_nodes),
-		cmocka_unit_test(test_proportion),
-		cmocka_unit_test(test_odd_nodes),
-		cmocka_unit_test(test_sleepers),
-		cmocka_unit_test(test_no_sleeper),
+		cmocka_unit_test(test_nodes),	   cmocka_unit_test(test_quota),
+		cmocka_unit_test(test_affinity),   cmocka_unit_test(test_fewer_than_nodes),
+		cmocka_unit_test(test_proportion), cmocka_unit_test(test_odd_nodes),
+		cmocka_unit_test(test_sleepers),   cmocka_unit_test(test_no_sleeper),
 		cmocka_unit_test(test_order),
 	};
 

@@ -209,6 +209,7 @@ static void test_no_thp(void **state)
 	host_close(&host);
 }
 
+/* Populated by touching its pages. */
 static void test_no_populate(void **state)
 {
 	struct vfb_range range = {.bytes = 64 * MIB, .iova = GIB};
@@ -219,10 +220,15 @@ static void test_no_populate(void **state)
 	host_start(&host, &(struct fake_config){.no_populate = true}, VFB_BACKEND_TYPE1, 1,
 		   &device);
 	range.memory = make_memory(&host, range.bytes, VFB_PAGE_4K);
-	assert_fails(vfb_memory_populate(range.memory), -ENOTSUP, "MADV_POPULATE_WRITE", "5.14");
-	assert_fails(vfb_space_map(host.space, &range, 1, NULL), -ENOTSUP, "5.14");
-	assert_int_equal(range.status, -ENOTSUP);
+	/* A page of which cannot be had, and another time. */
+	fake_fail_call(host.fake, "touch", 300, 0);
+	assert_fails(vfb_space_map(host.space, &range, 1, NULL), -ENOMEM, "out of free pages");
 	assert_int_equal(stats_of(&host).mappings, 0);
+	assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+	assert_int_equal(stats_of(&host).populate_calls, 0);
+	assert_int_equal(populated_of(range.memory), range.bytes);
+	assert_mapped(&host, &range);
+	assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
 	vfb_device_close(device);
 	assert_ok(vfb_memory_destroy(range.memory));
 	host_close(&host);
@@ -247,6 +253,38 @@ static void test_node_full(void **state)
 	assert_true(populated_of(memory) <= 64 * MIB);
 	assert_ok(vfb_memory_destroy(memory));
 	assert_int_equal(fake_free_memory(host.fake, 1), 64 * MIB);
+	host_close(&host);
+}
+
+/* The pool has the pages, but the cgroup may not use as many. */
+static void test_cgroup(void **state)
+{
+	struct vfb_memory *memory;
+	struct host host;
+
+	(void)state;
+	host_open(&host, &(struct fake_config){.pages_2m = {32}, .hugetlb_limit_2m = 16 * MIB});
+	memory = make_memory(&host, 32 * MIB, VFB_PAGE_2M);
+	assert_fails(vfb_memory_populate(memory), -ENOMEM, "2 MiB", "32 MiB",
+		     "/sys/fs/cgroup/vm.slice/hugetlb.2MB.max", "allows 16 MiB");
+	assert_true(populated_of(memory) <= 16 * MIB);
+	assert_ok(vfb_memory_destroy(memory));
+	assert_int_equal(fake_free_2m(host.fake, 0), 32);
+	host_close(&host);
+}
+
+static void test_poisoned_page(void **state)
+{
+	struct vfb_memory *memory;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	memory = make_memory(&host, 64 * MIB, VFB_PAGE_4K);
+	fake_poison(host.fake, address_of(memory) + 33 * MIB);
+	assert_fails(vfb_memory_populate(memory), -EHWPOISON, "4 KiB", "memory error");
+	assert_true(populated_of(memory) < 64 * MIB);
+	assert_ok(vfb_memory_destroy(memory));
 	host_close(&host);
 }
 
@@ -283,6 +321,8 @@ int main(void)
 		cmocka_unit_test(test_no_thp),
 		cmocka_unit_test(test_no_populate),
 		cmocka_unit_test(test_node_full),
+		cmocka_unit_test(test_cgroup),
+		cmocka_unit_test(test_poisoned_page),
 		cmocka_unit_test(test_damaged_page),
 	};
 

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/pace.h"
+
+#include "engine/job.h"
+
+/* A job that is cancelled, and a limit that is changed, are noticed so often. */
+#define LOOK_NS UINT64_C(20000000)
+/* How far behind its pace it may catch up: sleeping always takes a little longer. */
+#define BURST_NS UINT64_C(20000000)
+
+void vfb_pace_init(struct vfb_pace *pace, const struct vfb_sys *sys)
+{
+	pace->sys = sys;
+	pthread_mutex_init(&pace->lock, NULL);
+	pace->bytes_per_s = UINT64_MAX;
+	pace->next_ns = 0;
+}
+
+void vfb_pace_destroy(struct vfb_pace *pace)
+{
+	pthread_mutex_destroy(&pace->lock);
+}
+
+void vfb_pace_set(struct vfb_pace *pace, uint64_t bytes_per_s)
+{
+	pthread_mutex_lock(&pace->lock);
+	pace->bytes_per_s = bytes_per_s;
+	/* What was promised at the old pace holds nobody up. */
+	pace->next_ns = 0;
+	pthread_mutex_unlock(&pace->lock);
+}
+
+/* Takes a turn of @bytes: 0, or how long to wait before asking again. */
+static uint64_t take_turn(struct vfb_pace *pace, uint64_t bytes)
+{
+	uint64_t now, wait = 0;
+
+	pthread_mutex_lock(&pace->lock);
+	if (pace->bytes_per_s != UINT64_MAX) {
+		now = pace->sys->now(pace->sys);
+		if (pace->next_ns > now)
+			wait = pace->next_ns - now;
+		else if (now - pace->next_ns > BURST_NS)
+			pace->next_ns = now;
+		if (!wait)
+			pace->next_ns += (uint64_t)(1e9 * bytes / pace->bytes_per_s);
+	}
+	pthread_mutex_unlock(&pace->lock);
+	return wait;
+}
+
+void vfb_pace_wait(struct vfb_pace *pace, uint64_t bytes, struct vfb_job *job)
+{
+	uint64_t wait;
+
+	while (!vfb_job_stopped(job) && (wait = take_turn(pace, bytes)))
+		pace->sys->sleep(pace->sys, wait < LOOK_NS ? wait : LOOK_NS);
+}

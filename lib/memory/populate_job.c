@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "container_of.h"
+#include "memory/memory.h"
+
+struct populate_job;
+
+struct populate_task {
+	struct vfb_task task;
+	struct populate_job *owner;
+	struct vfb_memory *memory;
+	uint64_t offset, bytes;
+	int node;
+};
+
+struct populate_job {
+	struct vfb_job job;
+	struct vfb_memory **memories;
+	size_t memory_count;
+	struct populate_task *tasks;
+	size_t task_count;
+};
+
+static void run_populate(struct vfb_task *task)
+{
+	struct populate_task *populate = container_of(task, struct populate_task, task);
+	struct vfb_job *job = &populate->owner->job;
+	int error;
+
+	error = vfb_memory_populate_range(populate->memory, populate->offset, populate->bytes,
+					  populate->node, job);
+	if (error && error != -ECANCELED)
+		vfb_job_fail(job, error, true);
+	vfb_job_release(job);
+}
+
+static bool finish_populate(struct vfb_job *job)
+{
+	struct populate_job *populate = container_of(job, struct populate_job, job);
+
+	for (size_t i = 0; i < populate->memory_count; i++)
+		atomic_fetch_sub(&populate->memories[i]->users, 1);
+	vfb_job_settle(job);
+	atomic_store(&job->entries_done, job->entries);
+	return true;
+}
+
+static void free_populate(struct vfb_job *job)
+{
+	struct populate_job *populate = container_of(job, struct populate_job, job);
+
+	free(populate->memories);
+	free(populate->tasks);
+	free(populate);
+}
+
+static size_t count_pieces(const struct vfb_memory *memory)
+{
+	uint64_t piece = vfb_memory_piece_bytes(memory, 0, memory->bytes, 0);
+
+	return (memory->bytes + piece - 1) / piece;
+}
+
+static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
+{
+	uint64_t piece = vfb_memory_piece_bytes(memory, 0, memory->bytes, 0);
+
+	for (uint64_t offset = 0; offset < memory->bytes; offset += piece) {
+		uint64_t left = memory->bytes - offset;
+
+		populate->tasks[populate->task_count++] = (struct populate_task){
+			.task = {.run = run_populate, .span = populate->job.span.id},
+			.owner = populate,
+			.memory = memory,
+			.offset = offset,
+			.bytes = left < piece ? left : piece,
+			.node = vfb_memory_node(memory, offset / piece),
+		};
+	}
+	populate->job.bytes += memory->bytes;
+}
+
+int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
+			      struct vfb_job **out)
+{
+	struct vfb_ctx *ctx = count ? memories[0]->ctx : NULL;
+	struct populate_job *populate;
+	size_t pieces = 0;
+	int error;
+
+	*out = NULL;
+	if (!count)
+		return vfb_fail(-EINVAL, "no memory was given to populate");
+	for (size_t i = 0; i < count; i++) {
+		if (memories[i]->ctx != ctx)
+			return vfb_fail(-EINVAL, "memory %zu is of another context", i);
+		pieces += count_pieces(memories[i]);
+	}
+	populate = calloc(1, sizeof(*populate));
+	if (!populate)
+		return vfb_fail_memory();
+	populate->memories = calloc(count, sizeof(*populate->memories));
+	populate->tasks = calloc(pieces, sizeof(*populate->tasks));
+	populate->job.sys = ctx->sys;
+	populate->job.observer = &ctx->observer;
+	populate->job.operation = "populate";
+	populate->job.finish = finish_populate;
+	populate->job.free = free_populate;
+	populate->job.entries = count;
+	populate->job.cancellable = true;
+	error = populate->memories && populate->tasks ?
+			vfb_job_init(&populate->job, &ctx->objects) :
+			vfb_fail_memory();
+	if (error) {
+		free_populate(&populate->job);
+		return error;
+	}
+	populate->memory_count = count;
+	for (size_t i = 0; i < count; i++) {
+		populate->memories[i] = memories[i];
+		atomic_fetch_add(&memories[i]->users, 1);
+		add_pieces(populate, memories[i]);
+	}
+	/* Fewer than were counted when another job has populated it meanwhile. */
+	for (size_t i = 0; i < populate->task_count; i++) {
+		vfb_job_hold(&populate->job);
+		vfb_engine_submit(ctx->engine, &populate->tasks[i].task, populate->tasks[i].node);
+	}
+	*out = &populate->job;
+	vfb_job_release(&populate->job);
+	return 0;
+}
+
+int vfb_memory_populate(struct vfb_memory *memory)
+{
+	struct vfb_job *job;
+	int error = vfb_observe_check_wait();
+
+	if (!error)
+		error = vfb_memory_populate_start(&memory, 1, &job);
+
+	return error ? error : vfb_job_complete(job);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* The running kernel makes pages present, one after another, without a signal. */
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "host.h"
+
+#define HUGE_2M (21 << MFD_HUGE_SHIFT)
+
+static bool is_present(void *page)
+{
+	unsigned char present;
+
+	assert_int_equal(mincore(page, 4096, &present), 0);
+	return present & 1;
+}
+
+static char *map(size_t bytes, int prot, int flags, int fd)
+{
+	char *mapped = mmap(NULL, bytes, prot, flags, fd, 0);
+
+	assert_ptr_not_equal(mapped, MAP_FAILED);
+	return mapped;
+}
+
+static void test_anonymous(void **state)
+{
+	char *pages = map(16 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	(void)state;
+	assert_int_equal(vfb_sys_linux.touch(&vfb_sys_linux, pages + 4 * KIB), 0);
+	assert_false(is_present(pages));
+	assert_true(is_present(pages + 4 * KIB));
+	/* What is there stays. */
+	memset(pages, 'x', 16 * KIB);
+	assert_int_equal(vfb_sys_linux.touch(&vfb_sys_linux, pages + 8 * KIB), 0);
+	for (size_t i = 0; i < 16 * KIB; i++)
+		assert_int_equal(pages[i], 'x');
+	munmap(pages, 16 * KIB);
+}
+
+static void test_memfd(void **state)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+	char *pages;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 8 * KIB), 0);
+	assert_int_equal(pwrite(fd, "kept", 4, 0), 4);
+	pages = map(16 * KIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	assert_int_equal(vfb_sys_linux.touch(&vfb_sys_linux, pages), 0);
+	assert_int_equal(vfb_sys_linux.touch(&vfb_sys_linux, pages + 4 * KIB), 0);
+	assert_string_equal(pages, "kept");
+	/* Beyond the end of the file a write raises SIGBUS. */
+	assert_int_equal(vfb_sys_linux.touch(&vfb_sys_linux, pages + 8 * KIB), -EFAULT);
+	munmap(pages, 16 * KIB);
+	close(fd);
+}
+
+static void test_not_to_be_written(void **state)
+{
+	char *pages = map(8 * KIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	(void)state;
+	assert_int_equal(vfb_sys_linux.touch(&vfb_sys_linux, pages), -EFAULT);
+	munmap(pages, 8 * KIB);
+	assert_int_equal(vfb_sys_linux.touch(&vfb_sys_linux, pages), -EFAULT);
+}
+
+static uint64_t pool(const char *name)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-2048kB/%s", name);
+	if (vfb_sys_read_file(&vfb_sys_linux, path, text, sizeof(text)) < 0)
+		skip();
+	return strtoull(text, NULL, 10);
+}
+
+/* hugetlb pages that nobody has reserved, from whatever is left of the pool: all, and one more. */
+static void test_hugetlb(void **state)
+{
+	uint64_t bytes = (pool("nr_hugepages") + pool("nr_overcommit_hugepages") + 1) * 2 * MIB;
+	char *pages;
+	int error;
+
+	(void)state;
+	pages = map(bytes, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | HUGE_2M, -1);
+	for (uint64_t offset = 0; offset < bytes; offset += 2 * MIB) {
+		error = vfb_sys_linux.touch(&vfb_sys_linux, pages + offset);
+		if (error)
+			break;
+	}
+	assert_int_equal(error, -EFAULT);
+	munmap(pages, bytes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_anonymous),
+		cmocka_unit_test(test_memfd),
+		cmocka_unit_test(test_not_to_be_written),
+		cmocka_unit_test(test_hugetlb),
+	};
+
+	return cmocka_run_group_tests_name("touch", tests, NULL, NULL);
+}
