@@ -27,13 +27,20 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (error)
 		return error;
+	if (known.flags & ~VFB_CTX_SYSCALLS)
+		return vfb_fail(-EINVAL, "context flags 0x%x are unknown: 0x%x is", known.flags,
+				VFB_CTX_SYSCALLS);
 	ctx = calloc(1, sizeof(*ctx));
 	if (!ctx)
 		return vfb_fail_memory();
 	ctx->sys = sys;
 	vfb_observer_init(&ctx->observer, sys);
-	vfb_pace_init(&ctx->pace, sys);
-	error = vfb_engine_create(sys, known.threads, &ctx->engine);
+	if (known.flags & VFB_CTX_SYSCALLS) {
+		vfb_timed_sys_init(&ctx->timed, sys, &ctx->observer);
+		ctx->sys = &ctx->timed.sys;
+	}
+	vfb_pace_init(&ctx->pace, ctx->sys);
+	error = vfb_engine_create(ctx->sys, known.threads, &ctx->engine);
 	if (error) {
 		vfb_pace_destroy(&ctx->pace);
 		vfb_observer_destroy(&ctx->observer);

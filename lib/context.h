@@ -8,12 +8,15 @@
 #include "engine/engine.h"
 #include "memory/pace.h"
 #include "observe/span.h"
+#include "observe/syscalls.h"
 #include "sys/sys.h"
 
 /* What every object of a context uses. */
 struct vfb_ctx {
 	const struct vfb_sys *sys;
 	struct vfb_observer observer;
+	/* What sys is with VFB_CTX_SYSCALLS. */
+	struct vfb_timed_sys timed;
 	struct vfb_engine *engine;
 	struct vfb_pace pace;
 	/* Objects that exist: they must be gone before the context goes. */

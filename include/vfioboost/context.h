@@ -68,9 +68,18 @@ struct vfb_ctx_opts {
 	 * CPUs that the caller may use there, and each is bound to those CPUs of its node.
 	 */
 	unsigned int threads;
+	/** VFB_CTX_... */
+	uint32_t flags;
 };
 
 #define VFB_CTX_OPTS_INIT VFB_SIZED(struct vfb_ctx_opts)
+
+/**
+ * Lets subscribers see every system call that is made for the context, as events of
+ * VFB_PHASE_SYSCALL, as `strace -T` would. Reading clocks, and threads that wait for each other,
+ * are left out. Without the flag such events don't exist, and a system call costs nothing more.
+ */
+#define VFB_CTX_SYSCALLS (1u << 0)
 
 /**
  * Creates a context and starts its workers.
@@ -78,8 +87,8 @@ struct vfb_ctx_opts {
  * @param opts  settings, or NULL for the default ones
  * @param out   the context, to be given to vfb_ctx_destroy()
  *
- * @return 0; -EINVAL: more than 4096 threads; -EAGAIN: the system refused a thread (see
- * RLIMIT_NPROC and the pids cgroup); -ENOMEM; -E2BIG.
+ * @return 0; -EINVAL: more than 4096 threads, or an unknown flag; -EAGAIN: the system refused a
+ * thread (see RLIMIT_NPROC and the pids cgroup); -ENOMEM; -E2BIG.
  */
 VFB_API int vfb_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out);
 

@@ -49,12 +49,16 @@ enum vfb_phase {
 	VFB_PHASE_WAIT,
 	/** A whole job, from its start to its end. What is done for it has it as parent. */
 	VFB_PHASE_JOB,
+	/** A system call, in a context that was created with VFB_CTX_SYSCALLS. It is told where it
+	 *  happens, maybe with a lock of the library held: a callback for it may call nothing of
+	 *  the library but vfb_unsubscribe(). */
+	VFB_PHASE_SYSCALL,
 	/** A span of the caller's, see vfb_span_begin(). */
 	VFB_PHASE_USER,
 };
 
 /** How many phases this version knows: they count from 0. */
-#define VFB_PHASE_COUNT 16
+#define VFB_PHASE_COUNT 17
 
 /** The bit of a phase in a set of phases. */
 #define VFB_PHASE_BIT(phase) (UINT64_C(1) << (phase))

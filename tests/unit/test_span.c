@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "context.h"
 #include "host.h"
 
 #define SEC (1000 * MS)
@@ -147,7 +148,7 @@ static void test_filters(void **state)
 	filter = (struct vfb_filter)VFB_FILTER_INIT;
 	filter.phases = VFB_PHASE_BIT(VFB_PHASE_COUNT);
 	assert_fails(vfb_subscribe(host.ctx, &filter, note, &logs[0], &subscriptions[0]), -EINVAL,
-		     "0x10000", "phases");
+		     "0x20000", "phases");
 	filter.size = 0;
 	assert_fails(vfb_subscribe(host.ctx, &filter, note, &logs[0], &subscriptions[0]), -EINVAL,
 		     "size");
@@ -256,6 +257,66 @@ static void test_slow(void **state)
 	host_close(&host);
 }
 
+/* How often each system call was told, and whether it was a part of the step that makes it. */
+struct calls {
+	pthread_mutex_t lock;
+	unsigned int maps, madvises, opens;
+	uint64_t map_parents, map_ids, populated;
+};
+
+static void note_call(const struct vfb_event *event, void *data)
+{
+	struct calls *calls = data;
+
+	pthread_mutex_lock(&calls->lock);
+	if (event->phase == VFB_PHASE_MAP)
+		calls->map_ids += event->id;
+	else if (!strcmp(event->operation, "VFIO_IOMMU_MAP_DMA")) {
+		calls->maps++;
+		calls->map_parents += event->parent;
+	} else if (!strcmp(event->operation, "madvise")) {
+		calls->madvises++;
+		calls->populated += event->bytes;
+	} else if (!strcmp(event->operation, "openat")) {
+		calls->opens++;
+	}
+	pthread_mutex_unlock(&calls->lock);
+}
+
+static void test_syscalls(void **state)
+{
+	struct vfb_ctx_opts opts = {.size = sizeof(opts), .flags = VFB_CTX_SYSCALLS};
+	struct calls calls = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct vfb_range range = {.bytes = 64 * MIB, .iova = GIB};
+	struct host host = {.fake = fake_create(NULL)};
+	struct vfb_subscription *subscription;
+	struct vfb_device *device;
+
+	(void)state;
+	host.sys = fake_sys(host.fake);
+	add_devices(host.fake, 1);
+	opts.flags = 1u << 31;
+	assert_fails(vfb_ctx_create_with(host.sys, &opts, &host.ctx), -EINVAL, "0x80000000");
+	opts.flags = VFB_CTX_SYSCALLS;
+	assert_ok(vfb_ctx_create_with(host.sys, &opts, &host.ctx));
+	subscription = subscribe(&host,
+				 VFB_PHASE_BIT(VFB_PHASE_SYSCALL) | VFB_PHASE_BIT(VFB_PHASE_MAP),
+				 note_call, &calls);
+	host_space(&host, VFB_BACKEND_TYPE1);
+	range.memory = make_memory(&host, 64 * MIB, VFB_PAGE_4K);
+	assert_ok(vfb_device_open(host.space, addresses[0], &device));
+	assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+	assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
+	vfb_device_close(device);
+	vfb_unsubscribe(subscription);
+	assert_int_equal(calls.maps, stats_of(&host).map_calls);
+	assert_int_equal(calls.map_parents, calls.map_ids);
+	assert_true(calls.madvises > 0 && calls.opens > 0);
+	assert_true(calls.populated >= 64 * MIB);
+	assert_ok(vfb_memory_destroy(range.memory));
+	host_close(&host);
+}
+
 struct emitters {
 	struct host *host;
 	atomic_bool stop;
@@ -323,9 +384,10 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_nesting), cmocka_unit_test(test_user_spans),
-		cmocka_unit_test(test_filters), cmocka_unit_test(test_call_back),
-		cmocka_unit_test(test_slow),	cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_nesting),	 cmocka_unit_test(test_user_spans),
+		cmocka_unit_test(test_filters),	 cmocka_unit_test(test_call_back),
+		cmocka_unit_test(test_slow),	 cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_syscalls),
 	};
 
 	return cmocka_run_group_tests_name("span", tests, NULL, NULL);
