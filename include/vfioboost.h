@@ -9,5 +9,7 @@
 #include <vfioboost/memory.h>
 #include <vfioboost/pci.h>
 #include <vfioboost/space.h>
+#include <vfioboost/stats.h>
+#include <vfioboost/trace.h>
 
 #endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* The file of a trace: an array that always has its end, though more is written before that. */
+#include "observe/trace.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "observe/error.h"
+
+#define BUFFER_BYTES (64 << 10)
+/* No event is longer. */
+#define EVENT_BYTES 2048
+#define NAME_BYTES  128
+#define FLUSH_NS    UINT64_C(250000000)
+
+static const char end[] = "\n]\n";
+
+static int write_all(struct vfb_trace *trace, const char *data, size_t bytes)
+{
+	const struct vfb_sys *sys = trace->sys;
+	off_t offset = trace->offset;
+
+	while (bytes) {
+		ssize_t done = sys->pwrite(sys, trace->fd, data, bytes, offset);
+
+		if (done <= 0)
+			return done ? (int)done : -EIO;
+		data += done;
+		offset += done;
+		bytes -= done;
+	}
+	return 0;
+}
+
+/* Called with the lock held. The end of the array is overwritten by what comes next. */
+static void flush(struct vfb_trace *trace)
+{
+	trace->flushed_ns = trace->sys->now(trace->sys);
+	if (trace->error || !trace->used)
+		return;
+	memcpy(trace->buffer + trace->used, end, sizeof(end) - 1);
+	trace->error = write_all(trace, trace->buffer, trace->used + sizeof(end) - 1);
+	trace->offset += trace->used;
+	trace->used = 0;
+}
+
+static void append(struct vfb_trace *trace, const char *json, size_t length)
+{
+	bool first = !trace->offset && !trace->used;
+
+	if (trace->error)
+		return;
+	if (trace->used + 2 + length + sizeof(end) > BUFFER_BYTES)
+		flush(trace);
+	memcpy(trace->buffer + trace->used, first ? "[\n" : ",\n", 2);
+	memcpy(trace->buffer + trace->used + 2, json, length);
+	trace->used += 2 + length;
+	if (trace->sys->now(trace->sys) - trace->flushed_ns >= FLUSH_NS)
+		flush(trace);
+}
+
+void vfb_trace_add(struct vfb_trace *trace, const char *format, ...)
+{
+	char json[EVENT_BYTES];
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(json, sizeof(json), format, args);
+	va_end(args);
+	/* Names are cut short beforehand: everything else has a length that is known. */
+	if (length > 0 && (size_t)length < sizeof(json))
+		append(trace, json, length);
+}
+
+static int told(int error)
+{
+	if (!error)
+		return 0;
+	return vfb_fail_errno(error, "cannot write the trace%s",
+			      error == -ESPIPE ? ": it needs a file, not a pipe" : "");
+}
+
+int vfb_trace_create_with(const struct vfb_sys *sys, int fd, struct vfb_trace **out)
+{
+	struct vfb_trace *trace = calloc(1, sizeof(*trace));
+	int error;
+
+	*out = NULL;
+	if (trace)
+		trace->buffer = malloc(BUFFER_BYTES);
+	if (!trace || !trace->buffer) {
+		free(trace);
+		return vfb_fail_memory();
+	}
+	trace->sys = sys;
+	trace->fd = fd;
+	pthread_mutex_init(&trace->lock, NULL);
+	vfb_trace_add(trace,
+		      "{\"name\":\"vfioboost_trace\",\"ph\":\"M\",\"pid\":0,\"tid\":0,"
+		      "\"args\":{\"schema\":1,\"version\":\"%s\"}}",
+		      vfb_version());
+	error = vfb_trace_flush(trace);
+	if (error) {
+		vfb_trace_destroy(trace);
+		return error;
+	}
+	*out = trace;
+	return 0;
+}
+
+int vfb_trace_create(int fd, struct vfb_trace **out)
+{
+	return vfb_trace_create_with(&vfb_sys_linux, fd, out);
+}
+
+void vfb_trace_text(char *safe, size_t bytes, const char *text)
+{
+	size_t i;
+
+	for (i = 0; text[i] && i + 1 < bytes; i++) {
+		bool plain = text[i] >= ' ' && text[i] <= '~' && text[i] != '"' && text[i] != '\\';
+
+		safe[i] = plain ? text[i] : '_';
+	}
+	safe[i] = '\0';
+}
+
+static void name_groups(struct trace_source *source)
+{
+	static const char *const groups[] = {"threads", "devices", "nodes"};
+
+	for (unsigned int i = 0; i < 3; i++)
+		vfb_trace_add(source->trace,
+			      "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
+			      "\"args\":{\"name\":\"%s: %s\"}},\n"
+			      "{\"name\":\"process_sort_index\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
+			      "\"args\":{\"sort_index\":%u}}",
+			      source->pid + i, source->name, groups[i], source->pid + i,
+			      source->pid + i);
+}
+
+int vfb_trace_subscribe(struct vfb_trace *trace, struct vfb_ctx *ctx, const char *name,
+			const struct vfb_filter *filter, struct vfb_subscription **out)
+{
+	struct trace_source *source = calloc(1, sizeof(*source) + NAME_BYTES);
+
+	*out = NULL;
+	if (!source)
+		return vfb_fail_memory();
+	vfb_trace_text(source->name, NAME_BYTES, name);
+	source->trace = trace;
+	pthread_mutex_lock(&trace->lock);
+	source->pid = 3 * trace->source_count++ + 1;
+	source->next = trace->sources;
+	trace->sources = source;
+	name_groups(source);
+	pthread_mutex_unlock(&trace->lock);
+	return vfb_subscribe(ctx, filter, vfb_trace_event, source, out);
+}
+
+int vfb_trace_append(struct vfb_trace *trace, const char *json)
+{
+	size_t length = strlen(json);
+	int error;
+
+	if (length > BUFFER_BYTES / 2)
+		return vfb_fail(-EINVAL,
+				"a trace event of %zu bytes is longer than the limit of %d", length,
+				BUFFER_BYTES / 2);
+	pthread_mutex_lock(&trace->lock);
+	append(trace, json, length);
+	error = trace->error;
+	pthread_mutex_unlock(&trace->lock);
+	return told(error);
+}
+
+int vfb_trace_flush(struct vfb_trace *trace)
+{
+	int error;
+
+	pthread_mutex_lock(&trace->lock);
+	flush(trace);
+	error = trace->error;
+	pthread_mutex_unlock(&trace->lock);
+	return told(error);
+}
+
+int vfb_trace_destroy(struct vfb_trace *trace)
+{
+	struct trace_source *next;
+	int error;
+
+	if (!trace)
+		return 0;
+	flush(trace);
+	error = trace->error;
+	for (struct trace_source *source = trace->sources; source; source = next) {
+		next = source->next;
+		free(source->threads);
+		free(source->devices);
+		free(source);
+	}
+	pthread_mutex_destroy(&trace->lock);
+	free(trace->buffer);
+	free(trace);
+	return told(error);
+}
