@@ -35,7 +35,7 @@ static double time_of(const struct session *session, size_t i)
 
 struct session results_median(const struct session *sessions, size_t count)
 {
-	struct session result = sessions[0];
+	struct session result = sessions[count - 1];
 	double *values = calloc(count, sizeof(*values));
 
 	for (size_t i = 0; values && i < TIME_COUNT; i++) {
@@ -92,6 +92,12 @@ bool results_table(const struct results *results)
 		printf("\nboost starts in %.2f and stops in %.2f of the serial time.\n",
 		       results->modes[MODE_BOOST].start_s / results->modes[MODE_SERIAL].start_s,
 		       results->modes[MODE_BOOST].stop_s / results->modes[MODE_SERIAL].stop_s);
+	for (size_t c = 0; c < MODE_COUNT; c++) {
+		if (!results->has[columns[c]] || !results->modes[columns[c]].statistics)
+			continue;
+		printf("\n%s:\n", mode_names[columns[c]]);
+		watch_print_statistics(results->modes[columns[c]].statistics);
+	}
 	return output_flush();
 }
 
@@ -106,6 +112,8 @@ static struct json_object *mode_object(const struct session *session)
 	for (int node = 0; node < session->node_count; node++)
 		json_object_array_add(nodes, json_object_new_uint64(session->node_bytes[node]));
 	json_object_object_add(object, "populated_bytes_per_node", nodes);
+	if (session->statistics)
+		json_object_object_add(object, "stats", json_object_get(session->statistics));
 	return object;
 }
 

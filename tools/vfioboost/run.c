@@ -18,6 +18,7 @@ struct options {
 	size_t mode_count;
 	unsigned int repeat;
 	bool json;
+	struct watch watch;
 };
 
 static const char doc[] =
@@ -51,6 +52,10 @@ enum {
 	OPTION_NODE = 'n',
 	OPTION_MEMFD = 256,
 	OPTION_JSON,
+	OPTION_TRACE,
+	OPTION_EVENTS,
+	OPTION_STATS,
+	OPTION_SYSCALLS,
 };
 
 static const struct argp_option argp_options[] = {
@@ -64,6 +69,13 @@ static const struct argp_option argp_options[] = {
 	{"mode", OPTION_MODE, "MODE[,MODE]...", 0, "How to go about it (boost)", 0},
 	{"threads", OPTION_THREADS, "N", 0, "Workers (one for each CPU that may be used)", 0},
 	{"repeat", OPTION_REPEAT, "N", 0, "Run each mode N times and print medians (1)", 0},
+	{"trace", OPTION_TRACE, "FILE", 0,
+	 "Write what happens to FILE, for `vfioboost report` and ui.perfetto.dev", 0},
+	{"stats", OPTION_STATS, NULL, 0,
+	 "Count the steps of each mode's last run, by operation and decimal logarithm of size", 0},
+	{"syscalls", OPTION_SYSCALLS, NULL, 0, "Trace and count system calls, too", 0},
+	{"events", OPTION_EVENTS, "PHASE[,PHASE]...", 0, "Trace and count only these phases (all)",
+	 0},
 	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
 };
@@ -130,6 +142,19 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_REPEAT:
 		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
 		return 0;
+	case OPTION_TRACE:
+		options->watch.trace_path = arg;
+		return 0;
+	case OPTION_EVENTS:
+		if (vfb_phases_parse(arg, &options->watch.phases))
+			argp_error(state, "--events: %s", vfb_last_error());
+		return 0;
+	case OPTION_STATS:
+		options->watch.statistics = true;
+		return 0;
+	case OPTION_SYSCALLS:
+		options->watch.syscalls = true;
+		return 0;
 	case OPTION_JSON:
 		options->json = true;
 		return 0;
@@ -146,7 +171,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 /* Runs every mode, taking turns; the sessions of a mode stand one after another. */
-static int run_all(const struct options *options, struct session *sessions)
+static int run_all(struct options *options, struct session *sessions)
 {
 	int error = 0;
 
@@ -154,9 +179,28 @@ static int run_all(const struct options *options, struct session *sessions)
 		error = session_warm_up(&options->guest);
 	for (unsigned int round = 0; round < options->repeat && !error; round++)
 		for (size_t i = 0; i < options->mode_count && !error; i++)
-			error = session_run(&options->guest, options->modes[i],
+			error = session_run(&options->guest, options->modes[i], &options->watch,
 					    &sessions[i * options->repeat + round]);
 	return error;
+}
+
+static int run_watched(struct options *options, struct session *sessions)
+{
+	int error, other;
+
+	error = watch_open(&options->watch);
+	if (error)
+		return error;
+	error = run_all(options, sessions);
+	other = watch_close(&options->watch);
+	return error ? error : other;
+}
+
+static void free_sessions(struct session *sessions, size_t count)
+{
+	for (size_t i = 0; sessions && i < count; i++)
+		json_object_put(sessions[i].statistics);
+	free(sessions);
 }
 
 int command_run(int argc, char **argv)
@@ -174,8 +218,8 @@ int command_run(int argc, char **argv)
 		options.modes[options.mode_count++] = MODE_BOOST;
 	results.repeat = options.repeat;
 	sessions = calloc(options.mode_count * options.repeat, sizeof(*sessions));
-	if (!sessions || run_all(&options, sessions)) {
-		free(sessions);
+	if (!sessions || run_watched(&options, sessions)) {
+		free_sessions(sessions, options.mode_count * options.repeat);
 		return EXIT_FAILED;
 	}
 	for (size_t i = 0; i < options.mode_count; i++) {
@@ -183,8 +227,8 @@ int command_run(int argc, char **argv)
 		results.modes[options.modes[i]] = results_median(&sessions[i * options.repeat],
 								 options.repeat);
 	}
-	free(sessions);
 	written = options.json ? results_json(&results) : results_table(&results);
+	free_sessions(sessions, options.mode_count * options.repeat);
 	if (!written)
 		perror("vfioboost: cannot write the results");
 	return written ? EXIT_OK : EXIT_FAILED;

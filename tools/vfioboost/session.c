@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "arguments.h"
 #include "clock.h"
+#include "output.h"
 #include "phases.h"
 #include "progress.h"
 
@@ -70,21 +73,39 @@ static int create_memory(struct running *running, uint64_t bytes, uint64_t iova)
 	return 0;
 }
 
-/* Everything that takes no time to speak of. */
-static int create(struct running *running, enum mode mode, struct phases *phases)
+/* A context with its subscribers. */
+static int create_context(struct running *running, enum mode mode, struct phases *phases,
+			  struct watch *watch)
 {
-	const struct guest *guest = running->guest;
-	struct vfb_ctx_opts ctx_opts = VFB_CTX_OPTS_INIT;
-	struct vfb_space_opts space_opts = VFB_SPACE_OPTS_INIT;
-	uint64_t low = guest->bytes < LOW_BYTES ? guest->bytes : LOW_BYTES;
+	struct vfb_ctx_opts opts = VFB_CTX_OPTS_INIT;
+	uint64_t begin = clock_ns(), end;
 	int error;
 
-	ctx_opts.threads = mode == MODE_SERIAL ? 1 : guest->threads;
-	space_opts.backend = guest->backend;
-	error = failed(vfb_ctx_create(&ctx_opts, &running->ctx));
+	opts.threads = mode == MODE_SERIAL ? 1 : running->guest->threads;
+	if (watch && watch->syscalls)
+		opts.flags |= VFB_CTX_SYSCALLS;
+	error = failed(vfb_ctx_create(&opts, &running->ctx));
+	end = clock_ns();
 	if (!error && phases)
 		error = failed(vfb_subscribe(running->ctx, NULL, phases_note, phases,
 					     &running->subscription));
+	if (!error && watch)
+		error = watch_begin(watch, running->ctx, mode_names[mode]);
+	if (!error && watch)
+		watch_span(watch, VFB_PHASE_CREATE, "create context", begin, end);
+	return error;
+}
+
+/* Everything that takes no time to speak of. */
+static int create(struct running *running, enum mode mode, struct phases *phases,
+		  struct watch *watch)
+{
+	const struct guest *guest = running->guest;
+	struct vfb_space_opts space_opts = VFB_SPACE_OPTS_INIT;
+	uint64_t low = guest->bytes < LOW_BYTES ? guest->bytes : LOW_BYTES;
+	int error = create_context(running, mode, phases, watch);
+
+	space_opts.backend = guest->backend;
 	if (!error && guest->device_count)
 		error = failed(vfb_space_create(running->ctx, &space_opts, &running->space));
 	if (!error)
@@ -267,26 +288,65 @@ static int summarize(struct phases *phases, struct session *session)
 	return -ENOMEM;
 }
 
-int session_run(const struct guest *guest, enum mode mode, struct session *session)
+/* For who reads the trace. */
+static void note_session(struct watch *watch, const struct guest *guest, enum mode mode,
+			 const struct session *session)
+{
+	struct json_object *facts = output_object();
+
+	json_object_object_add(facts, "mode", json_object_new_string(mode_names[mode]));
+	json_object_object_add(facts, "memory_bytes", json_object_new_uint64(guest->bytes));
+	json_object_object_add(facts, "page_size",
+			       json_object_new_string(page_size_names[session->page_size]));
+	json_object_object_add(facts, "backend",
+			       json_object_new_string(guest->device_count ?
+							      backend_names[session->backend] :
+							      "none"));
+	json_object_object_add(facts, "devices", json_object_new_int(guest->device_count));
+	json_object_object_add(facts, "cpus", json_object_new_int(sysconf(_SC_NPROCESSORS_ONLN)));
+	json_object_object_add(facts, "start_s", json_object_new_double(session->start_s));
+	json_object_object_add(facts, "stop_s", json_object_new_double(session->stop_s));
+	watch_facts(watch, "vfioboost_session", facts);
+}
+
+/* Starts and stops, timed. */
+static int start_and_stop(struct running *running, enum mode mode, struct phases *phases,
+			  struct watch *watch, struct session *session)
+{
+	uint64_t begin = clock_ns(), end;
+	int error = create(running, mode, phases, watch);
+
+	if (!error)
+		error = start(running, mode);
+	end = clock_ns();
+	watch_span(watch, VFB_PHASE_USER, "start", begin, end);
+	session->start_s = (end - begin) * 1e-9;
+	if (!error)
+		error = describe(running, session);
+	if (error)
+		return error;
+	begin = clock_ns();
+	error = stop(running, mode);
+	end = clock_ns();
+	watch_span(watch, VFB_PHASE_USER, "stop", begin, end);
+	session->stop_s = (end - begin) * 1e-9;
+	return error;
+}
+
+int session_run(const struct guest *guest, enum mode mode, struct watch *watch,
+		struct session *session)
 {
 	struct running running = {.guest = guest};
 	struct phases phases;
-	double begin = clock_seconds();
 	int error;
 
 	*session = (struct session){0};
 	phases_init(&phases);
-	error = create(&running, mode, &phases);
+	error = start_and_stop(&running, mode, &phases, watch, session);
 	if (!error)
-		error = start(&running, mode);
-	session->start_s = clock_seconds() - begin;
-	if (!error)
-		error = describe(&running, session);
-	if (!error) {
-		begin = clock_seconds();
-		error = stop(&running, mode);
-		session->stop_s = clock_seconds() - begin;
-	}
+		note_session(watch, guest, mode, session);
+	session->statistics = watch_statistics(watch);
+	watch_end(watch);
 	destroy(&running);
 	if (!error)
 		error = summarize(&phases, session);
@@ -301,7 +361,7 @@ int session_warm_up(const struct guest *guest)
 	int error;
 
 	memory_only.device_count = 0;
-	error = create(&running, MODE_BOOST, NULL);
+	error = create(&running, MODE_BOOST, NULL, NULL);
 	if (!error)
 		error = populate(&running);
 	destroy(&running);

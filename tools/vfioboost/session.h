@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <vfioboost.h>
 
+#include "watch.h"
+
 /* How the parts of a start follow each other. */
 enum mode {
 	/* Everything at once. */
@@ -47,10 +49,13 @@ struct session {
 	enum vfb_page_size page_size;
 	uint64_t node_bytes[MAX_NODES];
 	int node_count;
+	/* What was counted, to be freed, or NULL. */
+	struct json_object *statistics;
 };
 
 /* Starts and stops the guest once. 0, or an error that has been printed. */
-int session_run(const struct guest *guest, enum mode mode, struct session *session);
+int session_run(const struct guest *guest, enum mode mode, struct watch *watch,
+		struct session *session);
 
 /*
  * Populates the guest's memory once and gives it back. A virtual machine's first touch of memory

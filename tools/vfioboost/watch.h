@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef WATCH_H
+#define WATCH_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <vfioboost.h>
+
+/* What a user wants to see of runs besides their results. */
+struct watch {
+	/* The trace's file, or NULL. */
+	const char *trace_path;
+	/* Which phases, for the trace and the statistics; 0 for all. */
+	uint64_t phases;
+	bool statistics, syscalls;
+
+	int fd;
+	struct vfb_trace *trace;
+	/* Contexts that were written to the trace. */
+	unsigned int contexts;
+	/* Of the context that runs. */
+	struct vfb_subscription *subscription;
+	struct vfb_stats *stats;
+};
+
+/* Begins what was asked for. All return 0, or an error that has been printed. */
+int watch_open(struct watch *watch);
+
+/* Watches a context that was just created; @name names its tracks. */
+int watch_begin(struct watch *watch, struct vfb_ctx *ctx, const char *name);
+
+/* Notes a span that the library could not see, in nanoseconds of CLOCK_MONOTONIC. */
+void watch_span(struct watch *watch, enum vfb_phase phase, const char *name, uint64_t begin,
+		uint64_t end);
+
+/* Notes facts under a name, for `vfioboost report`; takes the object. */
+void watch_facts(struct watch *watch, const char *name, struct json_object *facts);
+
+/* What was counted, an array, or NULL when nobody asked. */
+struct json_object *watch_statistics(struct watch *watch);
+
+/* Ends watching the context, before it is destroyed. */
+void watch_end(struct watch *watch);
+
+/* Ends the trace; when it could not be written, its file is removed. */
+int watch_close(struct watch *watch);
+
+/* Prints what watch_statistics() gave. */
+void watch_print_statistics(struct json_object *statistics);
+
+#endif
