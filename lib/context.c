@@ -40,8 +40,12 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 		ctx->sys = &ctx->timed.sys;
 	}
 	vfb_pace_init(&ctx->pace, ctx->sys);
-	error = vfb_engine_create(ctx->sys, known.threads, &ctx->engine);
+	error = vfb_deadlines_create(ctx->sys, &ctx->deadlines);
+	if (!error)
+		error = vfb_engine_create(ctx->sys, known.threads, &ctx->engine);
 	if (error) {
+		if (ctx->deadlines)
+			vfb_deadlines_destroy(ctx->deadlines);
 		vfb_pace_destroy(&ctx->pace);
 		vfb_observer_destroy(&ctx->observer);
 		free(ctx);
@@ -69,6 +73,7 @@ int vfb_ctx_destroy(struct vfb_ctx *ctx)
 				"exist: destroy them first",
 				objects);
 	vfb_engine_destroy(ctx->engine);
+	vfb_deadlines_destroy(ctx->deadlines);
 	vfb_pace_destroy(&ctx->pace);
 	vfb_observer_destroy(&ctx->observer);
 	free(ctx);
@@ -94,9 +99,9 @@ int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opt
 	error = vfb_struct_read(known, sizeof(*known), opts);
 	if (error)
 		return error;
-	if (known->flags & ~VFB_BATCH_BEST_EFFORT)
+	if (known->flags & ~(VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE))
 		return vfb_fail(-EINVAL, "batch flags 0x%x are unknown: 0x%x is", known->flags,
-				VFB_BATCH_BEST_EFFORT);
+				VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <vfioboost/context.h>
 
+#include "engine/deadline.h"
 #include "engine/engine.h"
 #include "memory/pace.h"
 #include "observe/span.h"
@@ -18,6 +19,7 @@ struct vfb_ctx {
 	/* What sys is with VFB_CTX_SYSCALLS. */
 	struct vfb_timed_sys timed;
 	struct vfb_engine *engine;
+	struct vfb_deadlines *deadlines;
 	struct vfb_pace pace;
 	/* Objects that exist: they must be gone before the context goes. */
 	atomic_uint objects;

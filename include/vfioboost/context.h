@@ -139,6 +139,12 @@ struct vfb_batch_opts {
 	unsigned int width;
 	/** VFB_BATCH_... */
 	uint32_t flags;
+	/**
+	 * How long the batch may take; 0: as long as it does. When the time is over, the job is
+	 * cancelled and ends with -ETIMEDOUT (see vfb_job_cancel() for what that means). Batches
+	 * that unmap or close cannot be cancelled and don't look at it.
+	 */
+	uint64_t timeout_ns;
 };
 
 #define VFB_BATCH_OPTS_INIT VFB_SIZED(struct vfb_batch_opts)
@@ -148,6 +154,14 @@ struct vfb_batch_opts {
  * what it had done is undone. The call fails either way, and each entry has its status.
  */
 #define VFB_BATCH_BEST_EFFORT (1u << 0)
+
+/**
+ * When mapping: ranges that follow each other in IOVA and in memory, with the same access and
+ * priority, become one mapping. That takes fewer calls and fewer of the kernel's mappings, but
+ * they can only be unmapped together. Without it that is done where the ranges would be more
+ * than the mappings that the kernel has left (type1: dma_entry_limit), and only there.
+ */
+#define VFB_BATCH_COALESCE (1u << 1)
 
 #ifdef __cplusplus
 }

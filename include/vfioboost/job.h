@@ -54,6 +54,31 @@ VFB_API int vfb_job_fd(const struct vfb_job *job);
 VFB_API int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns);
 
 /**
+ * Waits until the job is ready: everything is mapped but what is in the background
+ * (VFB_RANGE_BACKGROUND), and stays so: a failure, a timeout or a cancel from then on undoes
+ * only what is in the background. Without ranges in the background, and for jobs that don't map,
+ * this is vfb_job_wait().
+ *
+ * @return 0; the result of the job if it failed before it was ready; -ETIMEDOUT.
+ */
+VFB_API int vfb_job_wait_ready(struct vfb_job *job, uint64_t timeout_ns);
+
+/** As vfb_job_fd(), for when the job is ready. */
+VFB_API int vfb_job_ready_fd(const struct vfb_job *job);
+
+/**
+ * Waits until one range of a job that maps is mapped. It may be undone until the job is ready: if
+ * another entry fails, or the job is cancelled. For other jobs this is vfb_job_wait().
+ *
+ * @param entry       the number of the range in the batch
+ * @param timeout_ns  how long to wait; 0 only looks: which ranges are mapped can be asked so
+ *
+ * @return 0: it is mapped (or kept for the first device, see vfb_space_map()); its errno;
+ * -ETIMEDOUT: not yet; -EINVAL: there is no such entry.
+ */
+VFB_API int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns);
+
+/**
  * Asks the job to stop; it ends soon, and what it had done is undone as after a failure. Work
  * inside the kernel is finished first: a step of populating, a map, a device's reset. A job that
  * closes or unmaps cannot be cancelled, it ends as it would have.

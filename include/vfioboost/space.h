@@ -5,8 +5,7 @@
  *
  * A space is a VFIO container with a type1 IOMMU, or an I/O address space (IOAS) of iommufd.
  * The IOMMU domain behind it exists once a device is open in it; ranges that are to be mapped
- * before that are populated first, and mapped as soon as the devices that are being opened have
- * brought the domain.
+ * before that are populated first, and mapped as soon as a device has brought the domain.
  */
 #ifndef VFIOBOOST_SPACE_H
 #define VFIOBOOST_SPACE_H
@@ -73,7 +72,10 @@ struct vfb_range {
 	/** 0 or a negative errno, set when the job has ended: -ECANCELED for what was undone, or
 	 *  not begun, because another entry failed. */
 	int status;
-	uint64_t reserved[2];
+	/** Ranges with a higher priority are populated and mapped first; among equals, in order of
+	 *  IOVA. */
+	int priority;
+	uint32_t reserved[3];
 };
 
 /** Devices may read. */
@@ -82,6 +84,11 @@ struct vfb_range {
 #define VFB_RANGE_WRITE (1u << 1)
 /** The library chooses the IOVA, congruent to the address modulo the page size. */
 #define VFB_RANGE_ANY_IOVA (1u << 2)
+/**
+ * Nobody waits for it: it is populated and mapped when all ranges of the batch without this flag
+ * are mapped and the job is ready, see vfb_job_wait_ready().
+ */
+#define VFB_RANGE_BACKGROUND (1u << 3)
 
 /**
  * Creates an empty space.
@@ -109,15 +116,46 @@ VFB_API int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 VFB_API int vfb_space_iova_ranges(struct vfb_space *space, struct vfb_iova_range *ranges,
 				  size_t count);
 
+/** What mapping a batch takes. */
+struct vfb_map_plan {
+	size_t size;
+	/** All that is to be mapped, and what of it the library has not populated yet. */
+	uint64_t bytes, populate_bytes;
+	/** Map calls, each of which takes one of the kernel's mappings. */
+	uint64_t map_calls;
+	/** Mappings that the kernel still admits, as in struct vfb_space_info. */
+	uint64_t entries_left;
+	/** 1: neighbours become one mapping, see VFB_BATCH_COALESCE. */
+	uint32_t joined;
+	uint32_t reserved;
+};
+
+#define VFB_MAP_PLAN_INIT VFB_SIZED(struct vfb_map_plan)
+
+/**
+ * Tells what vfb_space_map() of a batch would take, and whether it would be refused, without
+ * doing any of it.
+ *
+ * @param ranges  as for vfb_space_map(); only status is written, of the range that is wrong
+ * @param plan    gets the plan
+ *
+ * @return 0, or what vfb_space_map() would return before it begins.
+ */
+VFB_API int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+			       const struct vfb_batch_opts *opts, struct vfb_map_plan *plan);
+
 /**
  * Populates and maps ranges, so that the devices of the space can reach them. Populating,
  * mapping and the opening of devices (vfb_devices_open_start()) overlap.
  *
  * All or nothing unless VFB_BATCH_BEST_EFFORT: when one entry fails, what the batch had mapped is
- * unmapped in reverse, and its IOVAs are free again.
+ * unmapped in reverse, and its IOVAs are free again. The whole batch is checked first: against
+ * itself, what is mapped, the valid IOVAs, the kernel's limit of mappings and RLIMIT_MEMLOCK
+ * (unless the process has CAP_IPC_LOCK); what is refused has not been populated.
  *
- * The ranges of a batch must not overlap, nor those that are mapped. type1 takes
- * RLIMIT_MEMLOCK into account for each space, unless the process has CAP_IPC_LOCK.
+ * When no device is open in the space, nor being opened, the ranges are populated and kept: they
+ * count as mapped, and the first device to be opened finds them mapped. Should it not be able to
+ * use their IOVAs, opening it fails. VFB_RANGE_ANY_IOVA chooses IOVAs from 4 GiB on then.
  *
  * @param space   the space
  * @param ranges  @p count ranges; iova and status are written
@@ -130,20 +168,24 @@ VFB_API int vfb_space_iova_ranges(struct vfb_space *space, struct vfb_iova_range
  * -EEXIST: an IOVA is mapped already, or overlaps another entry of the batch;
  * -ENOSPC: the kernel's limit of mappings is reached (dma_entry_limit), or no IOVAs are free;
  * -ENOMEM: RLIMIT_MEMLOCK is too small, or populating found too few pages;
- * -ENODEV: no device is open in the space or being opened;
+ * -ETIMEDOUT: it took longer than vfb_batch_opts.timeout_ns;
  * or what vfb_memory_populate() returns.
  */
 VFB_API int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 			  const struct vfb_batch_opts *opts);
 
-/** Starts vfb_space_map(). Entries that can be seen to be wrong make it fail at once. */
+/**
+ * Starts vfb_space_map(). Entries that can be seen to be wrong make it fail at once. Which ranges
+ * are mapped can be asked, and waited for, by vfb_job_wait_entry(); that all but those in the
+ * background are, by vfb_job_wait_ready().
+ */
 VFB_API int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 				const struct vfb_batch_opts *opts, struct vfb_job **out);
 
 /**
  * Unmaps ranges. Each must be one that was mapped, or several adjacent ones as a whole: the
- * kernel does not split a mapping. Only iova and bytes of an entry are looked at. The batch is
- * checked before anything is unmapped.
+ * kernel does not split a mapping. What was joined (VFB_BATCH_COALESCE) must be in one batch. Only
+ * iova and bytes of an entry are looked at. The batch is checked before anything is unmapped.
  *
  * Devices must not use the ranges any more: a DMA to them is refused by the IOMMU.
  *

@@ -220,6 +220,9 @@ static int prepare(struct open_job *open, size_t count, const struct vfb_batch_o
 	if (error)
 		open->requests[culprit].status = error;
 	else
+		error = vfb_job_set_timeout(&open->batch.job, open->space->ctx->deadlines,
+					    opts->timeout_ns);
+	if (!error)
 		error = vfb_device_batch_reserve(&open->batch);
 	if (error)
 		vfb_job_fini(&open->batch.job);

@@ -25,8 +25,10 @@ struct vfb_mapping {
 	/* The kernel has it, in so many mappings. */
 	bool backed;
 	unsigned int entries;
-	/* At multiples of this from its beginning it may be unmapped apart. */
-	uint64_t piece;
+	/* Where the kernel's mappings end: so far from its beginning, and then every so often. */
+	uint64_t head, piece;
+	/* The last of the kernel's mappings goes on into the mapping that follows. */
+	bool joined;
 };
 
 /* The mappings of a space, in order of IOVA. The space's lock guards it. */

@@ -5,91 +5,177 @@
 
 #include "container_of.h"
 #include "dma/pipeline.h"
-#include "dma/plan.h"
 #include "memory/memory.h"
 
-/* Unmaps what of an entry is mapped, the last run first. */
-static int unmap_entry(struct map_job *map, struct entry *entry)
+/* What the index says of an entry. Called with the space's lock held. */
+static void set_mapping(struct map_job *map, struct entry *entry, enum vfb_mapping_state state,
+			bool backed)
 {
-	size_t last = entry->piece_count;
+	struct vfb_mapping *mapping = vfb_index_find(&map->space->index, entry->range->iova);
+	const struct part *parts = &map->parts[entry->first_part];
+
+	mapping->state = state;
+	mapping->backed = backed;
+	mapping->joined = entry->joined;
+	mapping->entries = 0;
+	for (size_t i = 0; i < entry->part_count; i++)
+		mapping->entries += parts[i].begins;
+	mapping->head = mapping->piece = mapping->bytes;
+	/* What was undone in part can only be unmapped as a whole. */
+	if (map->serial || entry->range->status)
+		return;
+	mapping->head = parts->bytes;
+	mapping->piece = entry->run->piece_bytes;
+}
+
+/* Unmaps what is mapped of parts, the last first. */
+static int unmap_parts(struct map_job *map, size_t first_part, size_t end)
+{
 	int error = 0;
 
-	while (last && !error) {
-		size_t first = --last;
+	while (end > first_part && !error) {
+		const struct part *last = &map->parts[--end], *first = last;
+		unsigned int calls = last->begins;
+		uint64_t iova, past;
 
-		if (entry->pieces[first].state != PIECE_MAPPED)
+		if (!last->mapped)
 			continue;
-		while (first && entry->pieces[first - 1].state == PIECE_MAPPED)
-			first--;
-		error = vfb_space_unmap_one(map->space,
-					    entry->range->iova + entry->pieces[first].offset,
-					    entry->pieces[last].offset + entry->pieces[last].bytes -
-						    entry->pieces[first].offset,
-					    entry->calls);
-		last = first;
+		while (end > first_part && map->parts[end - 1].mapped) {
+			first = &map->parts[--end];
+			calls += first->begins;
+		}
+		iova = first->entry->range->iova + first->offset;
+		past = last->entry->range->iova + last->offset + last->bytes;
+		error = vfb_space_unmap_one(map->space, iova, past - iova, calls);
 	}
 	return error;
 }
 
-/* What the index says of an entry that is decided; @backed: the kernel has it, or some of it. */
-static void set_mapping(struct map_job *map, struct entry *entry, enum vfb_mapping_state state,
-			bool backed)
+/*
+ * Undoes entries that share mappings of the kernel, or one: they failed, or go because another
+ * one did.
+ */
+static void undo_entries(struct map_job *map, size_t first, size_t end)
+{
+	const struct entry *last = &map->entries[end - 1];
+	int error = unmap_parts(map, map->entries[first].first_part,
+				last->first_part + last->part_count);
+
+	pthread_mutex_lock(&map->space->lock);
+	for (size_t i = first; i < end; i++) {
+		struct entry *entry = &map->entries[i];
+
+		entry->range->status = entry->error ? entry->error : -ECANCELED;
+		vfb_pipeline_set_status(map, entry, entry->range->status);
+		/* What the kernel would not unmap keeps its IOVAs, so that nobody else gets them.
+		 */
+		if (entry->placed)
+			set_mapping(map, entry, error ? VFB_MAPPING_DONE : VFB_MAPPING_GONE, error);
+		if (!error)
+			atomic_fetch_sub(&entry->range->memory->users, 1);
+	}
+	pthread_mutex_unlock(&map->space->lock);
+}
+
+/* Decides what becomes of the entries up to @end: they stay, or are undone in reverse. */
+static void decide_entries(struct map_job *map, size_t end, bool undo_all)
+{
+	size_t first = end;
+
+	while (first > map->undecided) {
+		size_t past = first--;
+
+		while (first > map->undecided && map->entries[first - 1].joined)
+			first--;
+		if (undo_all || map->entries[past - 1].error)
+			undo_entries(map, first, past);
+	}
+	pthread_mutex_lock(&map->space->lock);
+	for (size_t i = map->undecided; i < end; i++) {
+		struct entry *entry = &map->entries[i];
+
+		if (undo_all || entry->error)
+			continue;
+		entry->range->status = 0;
+		vfb_pipeline_set_status(map, entry, 0);
+		if (map->gate == GATE_OPEN)
+			set_mapping(map, entry, VFB_MAPPING_DONE, true);
+	}
+	vfb_index_compact(&map->space->index);
+	pthread_mutex_unlock(&map->space->lock);
+	map->undecided = end;
+}
+
+static bool in_background(const struct map_job *map, size_t wave)
+{
+	return wave < map->wave_count && map->waves[wave].background;
+}
+
+/*
+ * Decides whether the entries up to @end stay. @late: they were to be kept, since there was no
+ * device, but one has come meanwhile, and they are being mapped after all. Otherwise what is kept
+ * is in the index, in the same moment, for the next device to find.
+ */
+static bool settle(struct map_job *map, size_t end, bool last, bool *late)
 {
 	struct vfb_space *space = map->space;
-	struct vfb_mapping *mapping;
+	bool keep = true;
 
 	pthread_mutex_lock(&space->lock);
-	mapping = vfb_index_find(&space->index, entry->range->iova);
-	mapping->state = state;
-	mapping->backed = backed;
-	mapping->entries = entry->calls;
-	/* What was undone in part can only be unmapped as a whole. */
-	mapping->piece = map->serial || entry->range->status ? mapping->bytes : entry->piece_bytes;
+	*late = map->gate == GATE_KEEP && space->domain && !vfb_job_stopped(&map->job) &&
+		!vfb_pipeline_open_late(map);
+	if (!*late)
+		keep = vfb_job_decide(&map->job, last);
+	for (size_t i = map->undecided; i < end && keep && map->gate == GATE_KEEP; i++)
+		if (!map->entries[i].error)
+			set_mapping(map, &map->entries[i], VFB_MAPPING_DONE, false);
 	pthread_mutex_unlock(&space->lock);
-}
-
-/* An entry failed, or goes because another one did. */
-static void undo_entry(struct map_job *map, struct entry *entry)
-{
-	int error = unmap_entry(map, entry);
-
-	entry->range->status = entry->error ? entry->error : -ECANCELED;
-	/* What the kernel would not unmap keeps its IOVAs, so that nobody else gets them. */
-	if (entry->placed)
-		set_mapping(map, entry, error ? VFB_MAPPING_DONE : VFB_MAPPING_GONE, error);
-	if (!error && entry->range->memory)
-		atomic_fetch_sub(&entry->range->memory->users, 1);
-}
-
-static void keep_entry(struct map_job *map, struct entry *entry)
-{
-	entry->range->status = 0;
-	set_mapping(map, entry, VFB_MAPPING_DONE, true);
+	return keep;
 }
 
 static bool finish_map(struct vfb_job *job)
 {
 	struct map_job *map = container_of(job, struct map_job, job);
 	struct vfb_span span;
-	bool undo_all;
+	bool last, keep, late;
+	size_t end;
 
-	if (!vfb_pipeline_is_done(map))
+	if (vfb_pipeline_map_wave(map))
 		return false;
-	undo_all = vfb_job_settle(job) && vfb_job_stopped(job);
-
-	vfb_observe_begin(&span, job->observer, VFB_PHASE_PUBLISH);
-	for (size_t i = map->count; i-- > 0;) {
-		if (undo_all || map->entries[i].error)
-			undo_entry(map, &map->entries[i]);
-		else
-			keep_entry(map, &map->entries[i]);
+	/* The first wave in the background begins when all others are decided. */
+	if (!vfb_job_stopped(job) && map->wave + 1 < map->wave_count &&
+	    in_background(map, map->wave) == in_background(map, map->wave + 1)) {
+		vfb_pipeline_next_wave(map);
+		return false;
 	}
-	pthread_mutex_lock(&map->space->lock);
-	vfb_index_compact(&map->space->index);
-	pthread_mutex_unlock(&map->space->lock);
+	last = map->wave + 1 >= map->wave_count;
+	end = last ? map->count : vfb_wave_entry_end(map, map->wave);
+	keep = settle(map, end, last, &late);
+	if (late) {
+		vfb_pipeline_map_late(map);
+		return false;
+	}
+	vfb_observe_begin(&span, job->observer, VFB_PHASE_PUBLISH);
+	decide_entries(map, keep ? end : map->count, !keep);
 	vfb_observe_end(&span, .operation = "map", .bytes = job->bytes, .node = VFB_ANY_NODE);
+	if (keep && !last) {
+		vfb_job_announce_ready(job);
+		vfb_pipeline_next_wave(map);
+		return false;
+	}
 	vfb_space_job_end(map->space);
 	return true;
+}
+
+static int entry_status(struct vfb_job *job, size_t entry)
+{
+	struct map_job *map = container_of(job, struct map_job, job);
+	int status;
+
+	pthread_mutex_lock(&map->lock);
+	status = map->statuses[entry];
+	pthread_mutex_unlock(&map->lock);
+	return status;
 }
 
 static void free_map(struct vfb_job *job)
@@ -97,13 +183,13 @@ static void free_map(struct vfb_job *job)
 	struct map_job *map = container_of(job, struct map_job, job);
 
 	pthread_mutex_destroy(&map->lock);
-	free(map->entries);
-	free(map->pieces);
+	vfb_pipeline_free_cut(map);
+	free(map->statuses);
 	free(map);
 }
 
-static int allocate_job(struct vfb_space *space, size_t count, const struct vfb_batch_opts *opts,
-			struct map_job **out)
+static int allocate_job(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+			const struct vfb_batch_opts *opts, struct map_job **out)
 {
 	struct map_job *map = calloc(1, sizeof(*map));
 	int error;
@@ -117,14 +203,16 @@ static int allocate_job(struct vfb_space *space, size_t count, const struct vfb_
 	map->job.free = free_map;
 	map->job.entries = count;
 	map->job.cancellable = true;
+	map->job.entry_status = entry_status;
 	map->space = space;
-	map->count = count;
+	map->ranges = ranges;
 	map->width = opts->width ? opts->width : UINT_MAX;
 	map->best_effort = opts->flags & VFB_BATCH_BEST_EFFORT;
+	map->joined = opts->flags & VFB_BATCH_COALESCE;
 	map->serial = !space->iommu->ops->parallel;
 	pthread_mutex_init(&map->lock, NULL);
-	map->entries = calloc(count + 1, sizeof(*map->entries));
-	error = map->entries ? vfb_job_init(&map->job, &space->ctx->objects) : vfb_fail_memory();
+	map->statuses = calloc(count + 1, sizeof(*map->statuses));
+	error = map->statuses ? vfb_job_init(&map->job, &space->ctx->objects) : vfb_fail_memory();
 	if (error) {
 		free_map(&map->job);
 		return error;
@@ -133,114 +221,58 @@ static int allocate_job(struct vfb_space *space, size_t count, const struct vfb_
 	return 0;
 }
 
-/* Checks the entries by themselves, and takes the IOVAs of those that bring theirs. */
-static int check_entries(struct map_job *map, struct vfb_range *ranges, bool *skip)
+static void note_failure(void *arg, int error)
 {
-	size_t culprit;
+	struct map_job *map = arg;
+
+	vfb_job_fail(&map->job, error, false);
+}
+
+/* With the space's lock held: plans the batch and takes its IOVAs, last. */
+static int plan(struct map_job *map, unsigned int width, bool *skip)
+{
+	struct vfb_space *space = map->space;
 	int error;
 
-	for (size_t i = 0; i < map->count; i++) {
-		map->entries[i].range = &ranges[i];
-		error = vfb_plan_check(map->space, &ranges[i], i);
-		if (error && !map->best_effort) {
-			ranges[i].status = error;
-			return error;
-		}
-		if (error)
-			vfb_job_fail(&map->job, error, false);
-		map->entries[i].error = error;
-		skip[i] = error;
-	}
-	while ((error = vfb_plan_take_fixed(map->space, ranges, map->count, skip, &culprit))) {
-		if (error != -EEXIST || !map->best_effort) {
-			ranges[culprit].status = error;
-			return error;
-		}
-		vfb_job_fail(&map->job, error, false);
-		map->entries[culprit].error = error;
-		skip[culprit] = true;
-	}
-	for (size_t i = 0; i < map->count; i++)
-		map->entries[i].placed = !skip[i] && !(ranges[i].flags & VFB_RANGE_ANY_IOVA);
-	return 0;
-}
-
-static void add_piece(struct map_job *map, struct entry *entry, struct piece *piece,
-		      uint64_t offset)
-{
-	uint64_t left = entry->range->bytes - offset;
-
-	*piece = (struct piece){
-		.task = {.run = vfb_pipeline_run_piece, .span = map->job.span.id},
-		.owner = map,
-		.entry = entry,
-		.offset = offset,
-		.bytes = left < entry->piece_bytes ? left : entry->piece_bytes,
-		.node = vfb_memory_node(entry->range->memory, offset / entry->piece_bytes),
-	};
-}
-
-/* Cuts the entries into pieces. */
-static int make_pieces(struct map_job *map, unsigned int width)
-{
-	size_t count = 0;
-	struct piece **link = &map->todo;
-
-	for (size_t i = 0; i < map->count; i++) {
-		struct entry *entry = &map->entries[i];
-
-		if (entry->error)
-			continue;
-		entry->piece_bytes = vfb_memory_piece_bytes(entry->range->memory,
-							    entry->range->offset,
-							    entry->range->bytes, width);
-		entry->piece_count = (entry->range->bytes + entry->piece_bytes - 1) /
-				     entry->piece_bytes;
-		count += entry->piece_count;
-		map->job.bytes += entry->range->bytes;
-	}
-	map->pieces = calloc(count + 1, sizeof(*map->pieces));
-	if (!map->pieces)
-		return vfb_fail_memory();
-	count = 0;
-	for (size_t i = 0; i < map->count; i++) {
-		struct entry *entry = &map->entries[i];
-
-		entry->pieces = &map->pieces[count];
-		for (size_t n = 0; n < entry->piece_count; n++) {
-			struct piece *piece = &map->pieces[count++];
-
-			add_piece(map, entry, piece, n * entry->piece_bytes);
-			*link = piece;
-			link = &piece->next;
-		}
-	}
-	return 0;
+	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip,
+			      map->best_effort ? note_failure : NULL, map);
+	if (!error && !map->best_effort)
+		error = vfb_plan_check_memlock(&map->plan, space);
+	if (!error)
+		error = vfb_pipeline_cut(map, width);
+	if (!error && map->wave_count && map->waves[map->wave_count - 1].background)
+		error = vfb_job_has_background(&map->job);
+	if (!error)
+		error = vfb_plan_take(&map->plan, space);
+	return error;
 }
 
 /* Everything before the first piece is submitted; on failure nothing has happened. */
-static int prepare(struct map_job *map, struct vfb_range *ranges, unsigned int width)
+static int prepare(struct map_job *map, unsigned int width)
 {
 	struct vfb_space *space = map->space;
-	bool *skip = calloc(map->count + 1, sizeof(*skip));
+	bool *skip = calloc(map->job.entries + 1, sizeof(*skip));
 	int error;
 
 	if (!skip)
 		return vfb_fail_memory();
-	for (size_t i = 0; i < map->count; i++)
-		ranges[i].status = -ECANCELED;
-	error = check_entries(map, ranges, skip);
+	for (size_t i = 0; i < map->job.entries; i++)
+		map->ranges[i].status = -ECANCELED;
+	pthread_mutex_lock(&space->lock);
+	error = plan(map, width, skip);
+	if (!error)
+		space->jobs++;
+	pthread_mutex_unlock(&space->lock);
 	free(skip);
 	if (error)
 		return error;
-	error = make_pieces(map, width);
-	pthread_mutex_lock(&space->lock);
-	for (size_t i = 0; i < map->count && error; i++)
-		if (map->entries[i].placed)
-			vfb_index_find(&space->index, ranges[i].iova)->state = VFB_MAPPING_GONE;
-	vfb_index_compact(&space->index);
-	pthread_mutex_unlock(&space->lock);
-	return error;
+	for (size_t i = 0; i < map->job.entries; i++)
+		map->statuses[i] = map->ranges[i].status;
+	for (size_t i = 0; i < map->count; i++) {
+		atomic_fetch_add(&map->entries[i].range->memory->users, 1);
+		vfb_pipeline_set_status(map, &map->entries[i], -EINPROGRESS);
+	}
+	return 0;
 }
 
 int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
@@ -253,19 +285,17 @@ int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_
 	*out = NULL;
 	error = vfb_batch_opts_read(&known, opts);
 	if (!error)
-		error = allocate_job(space, count, &known, &map);
+		error = allocate_job(space, ranges, count, &known, &map);
 	if (error)
 		return error;
-	error = prepare(map, ranges, known.width);
+	error = vfb_job_set_timeout(&map->job, space->ctx->deadlines, known.timeout_ns);
+	if (!error)
+		error = prepare(map, known.width);
 	if (error) {
 		vfb_job_fini(&map->job);
 		free_map(&map->job);
 		return error;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (ranges[i].memory)
-			atomic_fetch_add(&ranges[i].memory->users, 1);
-	vfb_space_job_begin(space);
 	*out = &map->job;
 	vfb_pipeline_start(map);
 	return 0;

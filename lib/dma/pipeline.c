@@ -5,15 +5,32 @@
 #include <inttypes.h>
 
 #include "container_of.h"
-#include "dma/plan.h"
+#include "dma/range.h"
 #include "memory/memory.h"
 
-/* An entry fails; with it the job, unless the others are to go on. */
-static void fail_entry(struct map_job *map, struct entry *entry, int error)
+void vfb_pipeline_set_status(struct map_job *map, const struct entry *entry, int status)
 {
 	pthread_mutex_lock(&map->lock);
-	if (!entry->error)
-		entry->error = error;
+	map->statuses[entry->range - map->ranges] = status;
+	pthread_mutex_unlock(&map->lock);
+}
+
+/*
+ * An entry fails; with it the job, unless the others are to go on. What becomes one mapping fails
+ * as one.
+ */
+static void fail_entry(struct map_job *map, struct entry *entry, int error)
+{
+	struct entry *first = entry, *end = entry + 1;
+
+	if (map->joined) {
+		first = &map->entries[entry->run->first_entry];
+		end = first + entry->run->entry_count;
+	}
+	pthread_mutex_lock(&map->lock);
+	for (struct entry *failed = first; failed < end; failed++)
+		if (!failed->error)
+			map->statuses[failed->range - map->ranges] = failed->error = error;
 	pthread_mutex_unlock(&map->lock);
 	vfb_job_fail(&map->job, error, !map->best_effort);
 }
@@ -28,29 +45,60 @@ static bool is_dead(struct map_job *map, struct entry *entry)
 	return failed || vfb_job_stopped(&map->job);
 }
 
-static void map_pieces(struct map_job *map, struct entry *entry, size_t first, size_t count)
+/* Maps parts that follow each other by one call. */
+static void map_parts(struct map_job *map, size_t first, size_t count)
 {
-	struct vfb_range *range = entry->range;
-	uint64_t offset = entry->pieces[first].offset, bytes = 0;
+	struct part *parts = &map->parts[first];
+	struct vfb_range *range = parts->entry->range;
+	uint64_t bytes = 0;
 	int error;
 
-	for (size_t i = first; i < first + count; i++)
-		bytes += entry->pieces[i].bytes;
-	error = vfb_space_map_one(map->space, range->iova + offset,
-				  range->memory->address + range->offset + offset, bytes,
-				  range->memory->page_bytes, range->flags);
+	for (size_t i = 0; i < count; i++)
+		bytes += parts[i].bytes;
+	error = vfb_space_map_one(map->space, range->memory, range->offset + parts->offset, bytes,
+				  range->iova + parts->offset, range->flags);
 	if (error) {
-		fail_entry(map, entry, error);
+		fail_entry(map, parts->entry, error);
 		return;
 	}
 	pthread_mutex_lock(&map->lock);
-	for (size_t i = first; i < first + count; i++)
-		entry->pieces[i].state = PIECE_MAPPED;
-	entry->calls++;
-	entry->mapped += count;
-	if (entry->mapped == entry->piece_count)
+	parts->begins = true;
+	for (size_t i = 0; i < count; i++) {
+		struct entry *entry = parts[i].entry;
+
+		parts[i].mapped = true;
+		if (i + 1 < count && parts[i + 1].entry != entry)
+			entry->joined = true;
+		if (++entry->mapped_parts < entry->part_count)
+			continue;
+		map->statuses[entry->range - map->ranges] = 0;
 		atomic_fetch_add(&map->job.entries_done, 1);
+	}
 	pthread_mutex_unlock(&map->lock);
+	vfb_job_announce(&map->job);
+}
+
+/* Maps parts one after another, or those that may be joined by one call. */
+static void map_each(struct map_job *map, size_t first, size_t end)
+{
+	while (first < end) {
+		struct entry *entry = map->parts[first].entry;
+		size_t next = first + 1;
+
+		if (map->joined)
+			next = end;
+		else
+			while (next < end && map->parts[next].entry == entry)
+				next++;
+		if (!map->parts[first].mapped && !is_dead(map, entry))
+			map_parts(map, first, next - first);
+		first = next;
+	}
+}
+
+static void map_piece(struct map_job *map, struct piece *piece)
+{
+	map_each(map, piece->first_part, piece->first_part + piece->part_count);
 }
 
 /* A piece is populated: maps it, or leaves it to whoever opens the gate. */
@@ -59,15 +107,25 @@ static void piece_populated(struct map_job *map, struct piece *piece)
 	bool map_now;
 
 	pthread_mutex_lock(&map->lock);
-	piece->state = PIECE_POPULATED;
-	map_now = map->gate_open && !map->serial;
-	if (!map->gate_open && !map->serial) {
+	piece->populated = true;
+	map_now = map->gate == GATE_OPEN && !map->serial;
+	if (map->gate == GATE_CLOSED && !map->serial) {
 		piece->next = map->waiting;
 		map->waiting = piece;
 	}
 	pthread_mutex_unlock(&map->lock);
 	if (map_now)
-		map_pieces(map, piece->entry, piece - piece->entry->pieces, 1);
+		map_piece(map, piece);
+}
+
+/* In the background no more are queued than run, so that other jobs get their turn. */
+static unsigned int width_of(const struct map_job *map)
+{
+	unsigned int workers = vfb_engine_workers(map->space->ctx->engine);
+
+	if (map->waves[map->wave].background && workers < map->width)
+		return workers;
+	return map->width;
 }
 
 static struct piece *take_piece(struct map_job *map)
@@ -75,9 +133,11 @@ static struct piece *take_piece(struct map_job *map)
 	struct piece *piece = NULL;
 
 	pthread_mutex_lock(&map->lock);
-	if (map->todo && map->on_their_way < map->width) {
+	if (map->todo && map->on_their_way < width_of(map)) {
 		piece = map->todo;
 		map->todo = piece->next;
+		if (!map->todo)
+			map->todo_end = &map->todo;
 		map->on_their_way++;
 	}
 	pthread_mutex_unlock(&map->lock);
@@ -96,20 +156,35 @@ static void submit_pieces(struct map_job *map)
 	}
 }
 
+/* The entries of a piece: all dead? */
+static bool is_dead_piece(struct map_job *map, const struct piece *piece)
+{
+	for (size_t i = 0; i < piece->part_count; i++)
+		if (!is_dead(map, map->parts[piece->first_part + i].entry))
+			return false;
+	return true;
+}
+
 static int populate_piece(struct piece *piece)
 {
-	struct vfb_range *range = piece->entry->range;
-	uint64_t offset = range->offset + piece->offset;
+	struct run *run = piece->run;
+	uint64_t offset = run->offset + piece->offset;
 
 	/* It may have waited for the gate. */
-	if (piece->state == PIECE_POPULATED)
+	if (piece->populated)
 		return 0;
-	if (vfb_memory_is_populated(range->memory, offset, piece->bytes)) {
+	if (vfb_memory_is_populated(run->memory, offset, piece->bytes)) {
 		atomic_fetch_add(&piece->owner->job.bytes_done, piece->bytes);
 		return 0;
 	}
-	return vfb_memory_populate_range(range->memory, offset, piece->bytes, piece->node,
+	return vfb_memory_populate_range(run->memory, offset, piece->bytes, piece->node,
 					 &piece->owner->job);
+}
+
+static void fail_piece(struct map_job *map, struct piece *piece, int error)
+{
+	for (size_t i = 0; i < piece->part_count; i++)
+		fail_entry(map, map->parts[piece->first_part + i].entry, error);
 }
 
 void vfb_pipeline_run_piece(struct vfb_task *task)
@@ -118,12 +193,12 @@ void vfb_pipeline_run_piece(struct vfb_task *task)
 	struct map_job *map = piece->owner;
 	int error;
 
-	if (!is_dead(map, piece->entry)) {
+	if (!is_dead_piece(map, piece)) {
 		error = populate_piece(piece);
 		if (!error)
 			piece_populated(map, piece);
 		else if (error != -ECANCELED)
-			fail_entry(map, piece->entry, error);
+			fail_piece(map, piece, error);
 	}
 	pthread_mutex_lock(&map->lock);
 	map->on_their_way--;
@@ -132,107 +207,169 @@ void vfb_pipeline_run_piece(struct vfb_task *task)
 	vfb_job_release(&map->job);
 }
 
+/* Checks an entry against the domain, and finds an IOVA for it if it has none. */
 static int place_entry(struct map_job *map, struct entry *entry)
 {
-	struct vfb_space *space = map->space;
-	int error;
+	size_t number = entry->range - map->ranges;
+	int error = vfb_range_check_domain(map->space, entry->range, number);
 
-	if (entry->error)
-		return 0;
-	pthread_mutex_lock(&space->lock);
-	if (space->domain)
-		error = vfb_plan_place(space, entry->range, entry - map->entries);
-	else
-		error = vfb_fail(-ENODEV, "no device is open in the space: memory is mapped for "
-					  "devices, open them first or at the same time");
-	pthread_mutex_unlock(&space->lock);
+	if (!error && !entry->placed)
+		error = vfb_range_take_gap(map->space, entry->range, number);
 	if (!error)
 		entry->placed = true;
-	else
-		fail_entry(map, entry, error);
 	return error;
 }
 
-/* Every range needs at least one of the mappings that the kernel has left. */
-static int check_entries_left(struct map_job *map)
+/* Places all entries that are not decided; an error ends the job. */
+static int place_entries(struct map_job *map)
 {
-	uint64_t left;
+	struct vfb_space *space = map->space;
+	int error = 0;
 
-	pthread_mutex_lock(&map->space->lock);
-	left = map->space->entries_left;
-	pthread_mutex_unlock(&map->space->lock);
-	if (map->count <= left)
-		return 0;
-	return vfb_job_fail(&map->job,
-			    vfb_fail(-ENOSPC,
-				     "%zu ranges are more than the %" PRIu64 " mappings that the "
-				     "kernel has left: map fewer, larger ranges, or raise "
-				     "dma_entry_limit of vfio_iommu_type1",
-				     map->count, left),
-			    true);
+	if (space->domain && map->serial) {
+		error = vfb_plan_check_entries(&map->plan, space, &map->joined);
+		if (error && !map->best_effort)
+			return vfb_job_fail(&map->job, error, true);
+	}
+	for (size_t i = map->undecided; i < map->count; i++) {
+		struct entry *entry = &map->entries[i];
+
+		if (entry->error)
+			continue;
+		error = place_entry(map, entry);
+		if (!error)
+			continue;
+		entry->error = error;
+		vfb_pipeline_set_status(map, entry, error);
+		vfb_job_fail(&map->job, error, !map->best_effort);
+		if (!map->best_effort)
+			return error;
+	}
+	return 0;
 }
 
-static void lift_gate(struct map_job *map)
+/* Lets maps begin, or keeps them. */
+static void lift_gate(struct map_job *map, enum gate gate)
 {
 	pthread_mutex_lock(&map->lock);
-	map->gate_open = true;
-	while (map->waiting) {
+	map->gate = gate;
+	while (gate == GATE_OPEN && map->waiting) {
 		struct piece *piece = map->waiting;
 
 		map->waiting = piece->next;
 		piece->next = map->todo;
 		map->todo = piece;
+		if (!piece->next)
+			map->todo_end = &piece->next;
 	}
 	pthread_mutex_unlock(&map->lock);
 	submit_pieces(map);
 }
 
-/* It is decided whether there is a domain: places the entries, and lets maps begin. */
+/* It is decided whether there is a domain. */
 static void domain_decided(struct vfb_domain_waiter *waiter)
 {
 	struct map_job *map = container_of(waiter, struct map_job, waiter);
+	struct vfb_space *space = map->space;
+	enum gate gate;
+	int error;
+
+	pthread_mutex_lock(&space->lock);
+	gate = space->domain ? GATE_OPEN : GATE_KEEP;
 	/* What is cancelled was not wrong, too: nothing is begun any more. */
-	int error = vfb_job_stopped(&map->job) ? -ECANCELED : check_entries_left(map);
+	error = vfb_job_stopped(&map->job) ? -ECANCELED : place_entries(map);
+	pthread_mutex_unlock(&space->lock);
+	if (!error)
+		lift_gate(map, gate);
+	vfb_job_release(&map->job);
+}
 
-	for (size_t i = 0; i < map->count && !error; i++) {
-		error = place_entry(map, &map->entries[i]);
-		if (map->best_effort)
-			error = 0;
+int vfb_pipeline_open_late(struct map_job *map)
+{
+	int error = place_entries(map);
+
+	if (!error)
+		map->gate = GATE_OPEN;
+	return error;
+}
+
+static void queue_pieces(struct map_job *map, const struct wave *wave)
+{
+	const struct run *run = &map->runs[wave->first_run];
+
+	pthread_mutex_lock(&map->lock);
+	for (size_t i = 0; i < wave->run_count; i++, run++)
+		for (size_t n = 0; n < run->piece_count; n++) {
+			struct piece *piece = &map->pieces[run->first_piece + n];
+
+			piece->next = NULL;
+			*map->todo_end = piece;
+			map->todo_end = &piece->next;
+		}
+	pthread_mutex_unlock(&map->lock);
+}
+
+void vfb_pipeline_map_late(struct map_job *map)
+{
+	if (map->serial) {
+		map->wave_mapped = false;
+		vfb_pipeline_map_wave(map);
+		return;
 	}
-	if (!vfb_job_stopped(&map->job))
-		lift_gate(map);
+	map->waiting = NULL;
+	for (size_t i = 0; i <= map->wave; i++)
+		if (vfb_wave_entry_end(map, i) > map->undecided)
+			queue_pieces(map, &map->waves[i]);
+	submit_pieces(map);
+}
+
+/* The serial form: every range of the waves that are populated and not decided, by one call. */
+static void run_map_wave(struct vfb_task *task)
+{
+	struct map_job *map = container_of(task, struct map_job, map_wave);
+	const struct wave *wave = &map->waves[map->wave];
+
+	for (size_t i = 0; i < wave->first_run + wave->run_count; i++) {
+		const struct run *run = &map->runs[i];
+
+		if (run->first_entry >= map->undecided)
+			map_each(map, run->first_part, run->first_part + run->part_count);
+	}
 	vfb_job_release(&map->job);
 }
 
-static void run_map_ranges(struct vfb_task *task)
+bool vfb_pipeline_map_wave(struct map_job *map)
 {
-	struct map_job *map = container_of(task, struct map_job, map_ranges);
-
-	for (size_t i = 0; i < map->count; i++)
-		if (!is_dead(map, &map->entries[i]))
-			map_pieces(map, &map->entries[i], 0, map->entries[i].piece_count);
-	vfb_job_release(&map->job);
-}
-
-bool vfb_pipeline_is_done(struct map_job *map)
-{
-	if (!map->serial || map->ranges_submitted || vfb_job_stopped(&map->job))
-		return true;
-	map->ranges_submitted = true;
+	if (!map->serial || map->wave_mapped || map->gate != GATE_OPEN ||
+	    vfb_job_stopped(&map->job))
+		return false;
+	map->wave_mapped = true;
 	vfb_job_hold(&map->job);
-	vfb_engine_submit(map->space->ctx->engine, &map->map_ranges, VFB_ANY_NODE);
-	return false;
+	vfb_engine_submit(map->space->ctx->engine, &map->map_wave, VFB_ANY_NODE);
+	return true;
+}
+
+void vfb_pipeline_next_wave(struct map_job *map)
+{
+	map->wave++;
+	map->wave_mapped = false;
+	queue_pieces(map, &map->waves[map->wave]);
+	submit_pieces(map);
 }
 
 void vfb_pipeline_start(struct map_job *map)
 {
+	map->todo_end = &map->todo;
 	map->waiter.decided = domain_decided;
-	map->map_ranges.run = run_map_ranges;
-	map->map_ranges.span = map->job.span.id;
+	map->map_wave.run = run_map_wave;
+	map->map_wave.span = map->job.span.id;
+	if (map->wave_count)
+		queue_pieces(map, &map->waves[0]);
 	/* The gate holds the job, too. */
 	vfb_job_hold(&map->job);
 	if (vfb_space_domain_decided(map->space, &map->waiter))
 		domain_decided(&map->waiter);
-	submit_pieces(map);
+	if (!vfb_job_stopped(&map->job))
+		submit_pieces(map);
 	vfb_job_release(&map->job);
 }

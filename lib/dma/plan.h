@@ -4,25 +4,49 @@
 
 #include "dma/space.h"
 
-/*
- * What can be said about ranges before anything is done. Each is told with the number of the
- * entry.
- */
+/* Neighbours: they follow each other in IOVA and in memory, and differ in nothing else. */
+struct vfb_plan_run {
+	/* The first of them in the order of the plan, and how many. */
+	size_t first, count;
+	uint64_t bytes;
+};
 
-/* One entry by itself: size, alignment, bounds, flags. */
-int vfb_plan_check(const struct vfb_space *space, const struct vfb_range *range, size_t entry);
+/* In which order the ranges of a batch are gone about. */
+struct vfb_plan {
+	/* Those not in the background first, then by priority, then by IOVA. */
+	struct vfb_range **order;
+	size_t count;
+	struct vfb_plan_run *runs;
+	size_t run_count;
+};
 
 /*
- * Takes the IOVAs of the entries that have fixed ones, whose @skip is false. -EEXIST when one
- * overlaps another, or what is mapped; then none is taken and @culprit is its number. -ENOMEM.
+ * Checks every range by itself and against the others and what is mapped, and puts them in order.
+ * Called with the space's lock held.
+ *
+ * @plan    to be freed by vfb_plan_free(), whatever is returned
+ * @skip    gets true for each that is wrong, whose status is set, too
+ * @failed  is called for each of those; NULL: the first one is the result
  */
-int vfb_plan_take_fixed(struct vfb_space *space, const struct vfb_range *ranges, size_t count,
-			const bool *skip, size_t *culprit);
+int vfb_plan_make(struct vfb_plan *plan, const struct vfb_space *space, struct vfb_range *ranges,
+		  size_t count, bool *skip, void (*failed)(void *arg, int error), void *arg);
+void vfb_plan_free(struct vfb_plan *plan);
+
+/* Takes the IOVAs of the ranges that have fixed ones. -ENOMEM, told. With the lock still held. */
+int vfb_plan_take(const struct vfb_plan *plan, struct vfb_space *space);
 
 /*
- * With the domain there: checks the fixed IOVA of an entry against what the domain admits, or
- * finds and takes one for it. Called with the space's lock held.
+ * Refuses what RLIMIT_MEMLOCK would not let the kernel pin, before anything is populated. The
+ * kernel may still refuse what passes: other processes count, too. The range with which the limit
+ * is passed gets the status.
  */
-int vfb_plan_place(struct vfb_space *space, struct vfb_range *range, size_t entry);
+int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *space);
+
+/*
+ * Decides whether neighbours have to be joined so that the mappings that the kernel has left are
+ * enough; -ENOSPC, told, when they aren't even then. Called with the space's lock held.
+ */
+int vfb_plan_check_entries(const struct vfb_plan *plan, const struct vfb_space *space,
+			   bool *joined);
 
 #endif

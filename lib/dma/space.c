@@ -152,68 +152,36 @@ static int read_domain(struct vfb_space *space)
 }
 
 /*
- * Takes the first mapping from @iova on that went with the last domain: while it is marked as
- * begun nobody else touches it.
+ * Maps what the kernel does not have, and announces the domain in the moment in which nothing is
+ * left: jobs keep ranges for it until then.
  */
-static bool take_lost_mapping(struct vfb_space *space, uint64_t iova, struct vfb_mapping *taken)
+static int announce_domain(struct vfb_space *space, unsigned int attached)
 {
-	bool found = false;
+	bool done = false;
+	int error;
 
-	pthread_mutex_lock(&space->lock);
-	for (size_t i = vfb_index_position(&space->index, iova); i < space->index.count; i++) {
-		struct vfb_mapping *mapping = &space->index.mappings[i];
-
-		if (mapping->state != VFB_MAPPING_DONE || mapping->backed)
-			continue;
-		mapping->state = VFB_MAPPING_BEGUN;
-		*taken = *mapping;
-		found = true;
-		break;
-	}
-	pthread_mutex_unlock(&space->lock);
-	return found;
-}
-
-static void put_mapping(struct vfb_space *space, const struct vfb_mapping *taken, bool backed)
-{
-	struct vfb_mapping *mapping;
-
-	pthread_mutex_lock(&space->lock);
-	mapping = vfb_index_find(&space->index, taken->iova);
-	mapping->state = VFB_MAPPING_DONE;
-	mapping->backed = backed;
-	mapping->piece = mapping->bytes;
-	mapping->entries = 1;
-	pthread_mutex_unlock(&space->lock);
-}
-
-/* Maps again what went with the last domain. */
-static int restore_mappings(struct vfb_space *space)
-{
-	struct vfb_mapping mapping;
-	uint64_t iova = 0;
-	int error = 0;
-
-	while (!error && take_lost_mapping(space, iova, &mapping)) {
-		error = vfb_space_map_one(space, mapping.iova,
-					  mapping.memory->address + mapping.offset, mapping.bytes,
-					  mapping.memory->page_bytes, mapping.flags);
-		put_mapping(space, &mapping, !error);
-		iova = mapping.iova;
-	}
+	do {
+		error = vfb_space_restore(space);
+		pthread_mutex_lock(&space->lock);
+		if (!error && !vfb_space_has_lost(space)) {
+			space->devices += attached;
+			space->domain = true;
+			done = true;
+		}
+		pthread_mutex_unlock(&space->lock);
+	} while (!error && !done);
 	return error;
 }
 
-static int renew_domain(struct vfb_space *space)
+static int renew_domain(struct vfb_space *space, unsigned int attached)
 {
 	struct vfb_span span;
 	int error;
 
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DOMAIN);
 	error = read_domain(space);
-	/* Nothing is lost unless the domain was: then these devices have brought a new one. */
 	if (!error)
-		error = restore_mappings(space);
+		error = announce_domain(space, attached);
 	vfb_observe_end(&span, .operation = space->iommu->ops->name, .result = error,
 			.node = VFB_ANY_NODE);
 	return error;
@@ -225,13 +193,9 @@ int vfb_space_opening_end(struct vfb_space *space, unsigned int attached)
 	int error = 0;
 
 	if (attached)
-		error = renew_domain(space);
+		error = renew_domain(space, attached);
 
 	pthread_mutex_lock(&space->lock);
-	if (!error) {
-		space->devices += attached;
-		space->domain = space->devices > 0;
-	}
 	space->opening--;
 	if (space->domain || !space->opening) {
 		waiters = space->waiters;
@@ -383,10 +347,11 @@ static void count_entries(struct vfb_space *space, int64_t change)
 	pthread_mutex_unlock(&space->lock);
 }
 
-int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uint64_t bytes,
-		      uint64_t page_bytes, uint32_t flags)
+int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
+		      uint64_t bytes, uint64_t iova, uint32_t flags)
 {
 	struct vfb_span span;
+	void *address = memory->address + offset;
 	int error;
 
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_MAP);
@@ -395,7 +360,7 @@ int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uin
 	error = space->iommu->ops->map(space->iommu, iova, address, bytes, flags);
 	vfb_observe_end(&span, .operation = space->iommu->ops->map_call, .result = error,
 			.address = (uintptr_t)address, .bytes = bytes, .iova = iova,
-			.page_bytes = page_bytes, .node = VFB_ANY_NODE);
+			.page_bytes = memory->page_bytes, .node = VFB_ANY_NODE);
 	if (!error)
 		count_entries(space, -1);
 	return error;

@@ -62,13 +62,22 @@ void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *de
 
 /* For jobs: true when it is decided already, else @waiter is called once. */
 bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter);
+
+/*
+ * Maps what is in the index and the kernel does not have, now that there is a domain which is not
+ * announced yet: all of it, or nothing. May sleep for long.
+ */
+int vfb_space_restore(struct vfb_space *space);
+/* Whether there is something of that kind. Called with the space's lock held. */
+bool vfb_space_has_lost(const struct vfb_space *space);
+
 void vfb_space_job_begin(struct vfb_space *space);
 void vfb_space_job_end(struct vfb_space *space);
 
 /* One map call; one unmap call, of as many mappings of the kernel as @entries. With their events.
  */
-int vfb_space_map_one(struct vfb_space *space, uint64_t iova, void *address, uint64_t bytes,
-		      uint64_t page_bytes, uint32_t flags);
+int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
+		      uint64_t bytes, uint64_t iova, uint32_t flags);
 int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,
 			unsigned int entries);
 

@@ -18,12 +18,13 @@ struct unmapping {
 	atomic_int error;
 };
 
-/* A part of it that is unmapped by one call. */
+/* What is unmapped by one call: a part of a mapping, or several mappings that are joined. */
 struct part {
 	struct vfb_task task;
 	struct unmap_job *owner;
-	struct unmapping *unmapping;
-	uint64_t offset, bytes;
+	struct unmapping *first;
+	size_t count;
+	uint64_t iova, bytes;
 	unsigned int entries;
 };
 
@@ -42,14 +43,12 @@ struct unmap_job {
 
 static void run_part(struct unmap_job *unmap, struct part *part)
 {
-	const struct vfb_mapping *mapping = &part->unmapping->mapping;
-	int error;
+	int error = vfb_space_unmap_one(unmap->space, part->iova, part->bytes, part->entries);
 
-	error = vfb_space_unmap_one(unmap->space, mapping->iova + part->offset, part->bytes,
-				    part->entries);
 	/* A call before this one that failed half-way may have unmapped it. */
 	if (error && error != -ENOENT) {
-		atomic_store(&part->unmapping->error, error);
+		for (size_t i = 0; i < part->count; i++)
+			atomic_store(&part->first[i].error, error);
 		vfb_job_fail(&unmap->job, error, false);
 	}
 	atomic_fetch_add(&unmap->job.bytes_done, part->bytes);
@@ -154,9 +153,46 @@ static int claim_entry(struct unmap_job *unmap, size_t entry)
 	}
 }
 
+static int by_iova(const void *a, const void *b)
+{
+	const struct unmapping *left = a, *right = b;
+
+	return (left->mapping.iova > right->mapping.iova) -
+	       (left->mapping.iova < right->mapping.iova);
+}
+
+static int torn(const struct unmapping *unmapping, const struct vfb_mapping *other)
+{
+	return vfb_fail(-EINVAL,
+			"entry %zu: what is mapped at IOVA 0x%" PRIx64 " was joined with its "
+			"neighbour at IOVA 0x%" PRIx64 " to one mapping (VFB_BATCH_COALESCE, or "
+			"too few mappings were left): unmap both together",
+			unmapping->entry, unmapping->mapping.iova, other->iova);
+}
+
+/* What is joined must go together. Called with the space's lock held, unmappings in order. */
+static int check_joined(struct unmap_job *unmap, size_t *culprit)
+{
+	const struct vfb_index *index = &unmap->space->index;
+
+	for (size_t i = 0; i < unmap->unmapping_count; i++) {
+		const struct unmapping *unmapping = &unmap->unmappings[i];
+		size_t position = vfb_index_position(index, unmapping->mapping.iova);
+		const struct vfb_mapping *mapping = &index->mappings[position];
+
+		*culprit = unmapping->entry;
+		if (mapping->joined && mapping[1].state != VFB_MAPPING_ENDING)
+			return torn(unmapping, &mapping[1]);
+		if (position && mapping[-1].joined && mapping[-1].state != VFB_MAPPING_ENDING)
+			return torn(unmapping, &mapping[-1]);
+	}
+	return 0;
+}
+
 static int claim_entries(struct unmap_job *unmap)
 {
 	struct vfb_space *space = unmap->space;
+	size_t culprit = 0;
 	int error = 0;
 
 	pthread_mutex_lock(&space->lock);
@@ -167,9 +203,15 @@ static int claim_entries(struct unmap_job *unmap)
 		unmap->ranges[i].status = -ECANCELED;
 	for (size_t i = 0; i < unmap->count && !error; i++) {
 		error = claim_entry(unmap, i);
-		if (error)
-			unmap->ranges[i].status = error;
+		culprit = i;
 	}
+	if (!error) {
+		qsort(unmap->unmappings, unmap->unmapping_count, sizeof(*unmap->unmappings),
+		      by_iova);
+		error = check_joined(unmap, &culprit);
+	}
+	if (error && unmap->count)
+		unmap->ranges[culprit].status = error;
 	pthread_mutex_unlock(&space->lock);
 	return error;
 }
@@ -183,48 +225,71 @@ static void release_entries(struct unmap_job *unmap)
 	pthread_mutex_unlock(&unmap->space->lock);
 }
 
-/* What one call unmaps: a mapping of the kernel where they go in parallel, else all of them. */
-static uint64_t part_bytes(const struct unmap_job *unmap, const struct vfb_mapping *mapping,
-			   unsigned int width)
+static void add_part(struct unmap_job *unmap, size_t first, size_t count, uint64_t iova,
+		     uint64_t bytes, unsigned int entries)
 {
-	if (width == 1 || !unmap->space->iommu->ops->parallel)
-		return mapping->bytes;
-	return mapping->piece;
+	if (unmap->parts)
+		unmap->parts[unmap->part_count] = (struct part){
+			.task.run = run_parts,
+			.owner = unmap,
+			.first = &unmap->unmappings[first],
+			.count = count,
+			.iova = iova,
+			.bytes = bytes,
+			.entries = entries,
+		};
+	unmap->part_count++;
+}
+
+/* A mapping by itself: cut as the kernel has it where unmaps go in parallel. */
+static void add_single(struct unmap_job *unmap, size_t position, bool whole)
+{
+	const struct vfb_mapping *mapping = &unmap->unmappings[position].mapping;
+	uint64_t bytes = whole ? mapping->bytes : mapping->head;
+
+	for (uint64_t offset = 0; offset < mapping->bytes; offset += bytes) {
+		if (offset)
+			bytes = mapping->piece;
+		if (bytes > mapping->bytes - offset)
+			bytes = mapping->bytes - offset;
+		add_part(unmap, position, 1, mapping->iova + offset, bytes,
+			 bytes == mapping->bytes ? mapping->entries : 1);
+	}
+}
+
+/* Counts the parts, or fills them in. */
+static void add_parts(struct unmap_job *unmap, bool whole)
+{
+	size_t next;
+
+	unmap->part_count = 0;
+	for (size_t i = 0; i < unmap->unmapping_count; i = next) {
+		const struct vfb_mapping *first = &unmap->unmappings[i].mapping;
+		unsigned int entries = first->entries;
+		uint64_t bytes = first->bytes;
+
+		for (next = i + 1; unmap->unmappings[next - 1].mapping.joined; next++) {
+			bytes += unmap->unmappings[next].mapping.bytes;
+			entries += unmap->unmappings[next].mapping.entries;
+		}
+		if (!first->backed)
+			continue;
+		if (next == i + 1)
+			add_single(unmap, i, whole);
+		else
+			add_part(unmap, i, next - i, first->iova, bytes, entries);
+	}
 }
 
 static int make_parts(struct unmap_job *unmap, unsigned int width)
 {
-	size_t count = 0;
+	bool whole = width == 1 || !unmap->space->iommu->ops->parallel;
 
-	for (size_t i = 0; i < unmap->unmapping_count; i++) {
-		const struct vfb_mapping *mapping = &unmap->unmappings[i].mapping;
-		uint64_t bytes = part_bytes(unmap, mapping, width);
-
-		if (mapping->backed)
-			count += (mapping->bytes + bytes - 1) / bytes;
-	}
-	unmap->parts = calloc(count + 1, sizeof(*unmap->parts));
+	add_parts(unmap, whole);
+	unmap->parts = calloc(unmap->part_count + 1, sizeof(*unmap->parts));
 	if (!unmap->parts)
 		return vfb_fail_memory();
-	for (size_t i = 0; i < unmap->unmapping_count; i++) {
-		struct unmapping *unmapping = &unmap->unmappings[i];
-		const struct vfb_mapping *mapping = &unmapping->mapping;
-		uint64_t bytes = part_bytes(unmap, mapping, width);
-
-		for (uint64_t offset = 0; mapping->backed && offset < mapping->bytes;
-		     offset += bytes) {
-			uint64_t left = mapping->bytes - offset;
-
-			unmap->parts[unmap->part_count++] = (struct part){
-				.task.run = run_parts,
-				.owner = unmap,
-				.unmapping = unmapping,
-				.offset = offset,
-				.bytes = left < bytes ? left : bytes,
-				.entries = bytes == mapping->bytes ? mapping->entries : 1,
-			};
-		}
-	}
+	add_parts(unmap, whole);
 	return 0;
 }
 

@@ -2,8 +2,10 @@
 #include "engine/job.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
+#include "container_of.h"
 #include "options.h"
 
 int vfb_job_init(struct vfb_job *job, atomic_uint *objects)
@@ -11,6 +13,7 @@ int vfb_job_init(struct vfb_job *job, atomic_uint *objects)
 	job->event_fd = job->sys->eventfd(job->sys);
 	if (job->event_fd < 0)
 		return vfb_fail_errno(job->event_fd, "cannot make an eventfd");
+	job->ready_fd = job->event_fd;
 	job->objects = objects;
 	atomic_fetch_add(objects, 1);
 	pthread_mutex_init(&job->lock, NULL);
@@ -22,10 +25,23 @@ int vfb_job_init(struct vfb_job *job, atomic_uint *objects)
 
 void vfb_job_fini(struct vfb_job *job)
 {
+	vfb_deadline_forget(&job->deadline);
 	job->sys->close(job->sys, job->event_fd);
+	if (job->ready_fd != job->event_fd)
+		job->sys->close(job->sys, job->ready_fd);
 	pthread_cond_destroy(&job->changed);
 	pthread_mutex_destroy(&job->lock);
 	atomic_fetch_sub(job->objects, 1);
+}
+
+int vfb_job_has_background(struct vfb_job *job)
+{
+	int fd = job->sys->eventfd(job->sys);
+
+	if (fd < 0)
+		return vfb_fail_errno(fd, "cannot make an eventfd");
+	job->ready_fd = fd;
+	return 0;
 }
 
 void vfb_job_hold(struct vfb_job *job)
@@ -65,6 +81,9 @@ void vfb_job_release(struct vfb_job *job)
 			job->holds--;
 		if (ended) {
 			job->ended = true;
+			if (!job->ready && job->ready_fd != job->event_fd)
+				job->sys->eventfd_signal(job->sys, job->ready_fd);
+			job->ready = true;
 			job->sys->eventfd_signal(job->sys, job->event_fd);
 			job->sys->cond_broadcast(job->sys, &job->changed);
 		}
@@ -96,9 +115,45 @@ int vfb_job_settle(struct vfb_job *job)
 	return result;
 }
 
+bool vfb_job_decide(struct vfb_job *job, bool last)
+{
+	bool keep;
+
+	pthread_mutex_lock(&job->lock);
+	keep = !vfb_job_stopped(job);
+	if (last || !keep)
+		job->settled = true;
+	pthread_mutex_unlock(&job->lock);
+	return keep;
+}
+
+void vfb_job_announce_ready(struct vfb_job *job)
+{
+	pthread_mutex_lock(&job->lock);
+	job->ready = true;
+	job->was_ready = job->result == 0;
+	job->sys->eventfd_signal(job->sys, job->ready_fd);
+	job->sys->cond_broadcast(job->sys, &job->changed);
+	pthread_mutex_unlock(&job->lock);
+}
+
+void vfb_job_announce(struct vfb_job *job)
+{
+	if (!atomic_load(&job->watchers))
+		return;
+	pthread_mutex_lock(&job->lock);
+	job->sys->cond_broadcast(job->sys, &job->changed);
+	pthread_mutex_unlock(&job->lock);
+}
+
 int vfb_job_fd(const struct vfb_job *job)
 {
 	return job->event_fd;
+}
+
+int vfb_job_ready_fd(const struct vfb_job *job)
+{
+	return job->ready_fd;
 }
 
 static uint64_t deadline_after(struct vfb_job *job, uint64_t timeout_ns)
@@ -111,64 +166,159 @@ static uint64_t deadline_after(struct vfb_job *job, uint64_t timeout_ns)
 	return timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
 }
 
-static bool has_ended(struct vfb_job *job)
+/* What is waited for; called with the lock held. */
+typedef bool (*done_fn)(struct vfb_job *job, size_t entry);
+
+static bool look(struct vfb_job *job, done_fn done, size_t entry)
 {
-	bool ended;
+	bool is_done;
 
 	pthread_mutex_lock(&job->lock);
-	ended = job->ended;
+	is_done = job->ended || done(job, entry);
 	pthread_mutex_unlock(&job->lock);
-	return ended;
+	return is_done;
 }
 
-static bool wait_for_end(struct vfb_job *job, uint64_t timeout_ns)
+static bool sleep_until(struct vfb_job *job, done_fn done, size_t entry, uint64_t timeout_ns)
 {
 	uint64_t deadline = deadline_after(job, timeout_ns);
 	struct vfb_span span;
 	int timeout = 0;
-	bool ended;
+	bool is_done;
 
 	vfb_observe_begin(&span, job->observer, VFB_PHASE_WAIT);
 	pthread_mutex_lock(&job->lock);
-	while (!job->ended && timeout != -ETIMEDOUT)
+	while (!(is_done = job->ended || done(job, entry)) && timeout != -ETIMEDOUT)
 		timeout = job->sys->cond_wait(job->sys, &job->changed, &job->lock, deadline);
-	ended = job->ended;
 	pthread_mutex_unlock(&job->lock);
-	vfb_observe_end(&span, .operation = job->operation, .result = ended ? 0 : -ETIMEDOUT,
+	vfb_observe_end(&span, .operation = job->operation, .result = is_done ? 0 : -ETIMEDOUT,
 			.node = -1);
-	return ended;
+	return is_done;
+}
+
+/* 0; -ETIMEDOUT; or -EDEADLK, told, where nobody may wait. */
+static int wait_until(struct vfb_job *job, done_fn done, size_t entry, uint64_t timeout_ns)
+{
+	int error;
+
+	if (look(job, done, entry))
+		return 0;
+	error = timeout_ns ? vfb_observe_check_wait() : -ETIMEDOUT;
+	if (error)
+		return error;
+	return sleep_until(job, done, entry, timeout_ns) ? 0 : -ETIMEDOUT;
+}
+
+static bool has_ended(struct vfb_job *job, size_t entry)
+{
+	(void)entry;
+	return job->ended;
+}
+
+static bool is_ready(struct vfb_job *job, size_t entry)
+{
+	(void)entry;
+	return job->ready;
+}
+
+static bool entry_is_decided(struct vfb_job *job, size_t entry)
+{
+	return job->entry_status && job->entry_status(job, entry) != -EINPROGRESS;
+}
+
+/* The result so far, with its text. */
+static int tell_result(struct vfb_job *job)
+{
+	int result;
+
+	pthread_mutex_lock(&job->lock);
+	result = job->result;
+	if (result)
+		vfb_error_restore(job->error);
+	pthread_mutex_unlock(&job->lock);
+	return result;
 }
 
 int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns)
 {
-	int error;
+	int error = wait_until(job, has_ended, 0, timeout_ns);
 
-	if (!has_ended(job)) {
-		if (!timeout_ns)
-			return vfb_fail(-ETIMEDOUT, "the job has not ended yet");
-		error = vfb_observe_check_wait();
-		if (error)
-			return error;
-		if (!wait_for_end(job, timeout_ns))
-			return vfb_fail(-ETIMEDOUT, "the job has not ended yet");
+	if (error == -ETIMEDOUT)
+		return vfb_fail(error, "the job has not ended yet");
+	return error ? error : tell_result(job);
+}
+
+int vfb_job_wait_ready(struct vfb_job *job, uint64_t timeout_ns)
+{
+	int error = wait_until(job, is_ready, 0, timeout_ns);
+
+	if (error == -ETIMEDOUT)
+		return vfb_fail(error, "the job is not ready yet");
+	if (error)
+		return error;
+	/* What fails in the background later does not change that it was. */
+	if (job->was_ready)
+		return 0;
+	return tell_result(job);
+}
+
+int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns)
+{
+	int error, status, result;
+
+	if (entry >= job->entries)
+		return vfb_fail(-EINVAL, "there is no entry %zu, the job has %" PRIu64, entry,
+				job->entries);
+	atomic_fetch_add(&job->watchers, 1);
+	error = wait_until(job, entry_is_decided, entry, timeout_ns);
+	atomic_fetch_sub(&job->watchers, 1);
+	if (error == -ETIMEDOUT)
+		return vfb_fail(error, "entry %zu is not done yet", entry);
+	if (error)
+		return error;
+	if (!job->entry_status)
+		return tell_result(job);
+	status = job->entry_status(job, entry);
+	if (!status)
+		return 0;
+	/* Another entry's failure may be the reason. */
+	result = tell_result(job);
+	return result ? status : vfb_fail_errno(status, "entry %zu failed", entry);
+}
+
+/* Ends it with a result, unless that stands already. */
+static void stop(struct vfb_job *job, int result, const char *text)
+{
+	pthread_mutex_lock(&job->lock);
+	/* A failure that stopped nothing leaves work to be cancelled. */
+	if (!job->settled && !vfb_job_stopped(job)) {
+		job->result = result;
+		snprintf(job->error, sizeof(job->error), "%s", text);
+		atomic_store(&job->stopped, true);
 	}
-	if (job->result)
-		vfb_error_restore(job->error);
-	return job->result;
+	pthread_mutex_unlock(&job->lock);
 }
 
 void vfb_job_cancel(struct vfb_job *job)
 {
-	if (!job->cancellable)
-		return;
-	pthread_mutex_lock(&job->lock);
-	/* A failure that stopped nothing leaves work to be cancelled. */
-	if (!job->settled && !vfb_job_stopped(job)) {
-		job->result = -ECANCELED;
-		snprintf(job->error, sizeof(job->error), "the job was cancelled");
-		atomic_store(&job->stopped, true);
-	}
-	pthread_mutex_unlock(&job->lock);
+	if (job->cancellable)
+		stop(job, -ECANCELED, "the job was cancelled");
+}
+
+static void expire(struct vfb_deadline *deadline)
+{
+	struct vfb_job *job = container_of(deadline, struct vfb_job, deadline);
+
+	stop(job, -ETIMEDOUT,
+	     "the batch took longer than its timeout_ns and was undone: allow more, or ask for "
+	     "less");
+}
+
+int vfb_job_set_timeout(struct vfb_job *job, struct vfb_deadlines *deadlines, uint64_t timeout_ns)
+{
+	if (!timeout_ns || !job->cancellable)
+		return 0;
+	return vfb_deadline_set(deadlines, &job->deadline, timeout_ns, expire);
 }
 
 /* How fast it has gone since the first look. */

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <vfioboost/job.h>
 
+#include "engine/deadline.h"
 #include "observe/error.h"
 #include "observe/span.h"
 #include "sys/sys.h"
@@ -26,12 +27,19 @@ struct vfb_job {
 	bool (*finish)(struct vfb_job *job);
 	/* Frees what the job is part of, after it has ended. */
 	void (*free)(struct vfb_job *job);
+	/* What has become of an entry, -EINPROGRESS when nothing yet. NULL where that is told for
+	 * all of the job only. */
+	int (*entry_status)(struct vfb_job *job, size_t entry);
 	uint64_t entries, bytes;
 	atomic_uint_fast64_t entries_done, bytes_done;
 	/* Set by the first failure and by a cancel: what has not begun is not to begin. */
 	atomic_bool stopped;
 	bool cancellable;
-	int event_fd;
+	/* Readable at the end; and when the job is ready, the same unless that comes before. */
+	int event_fd, ready_fd;
+	struct vfb_deadline deadline;
+	/* Threads that wait for an entry. */
+	atomic_uint watchers;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -40,6 +48,8 @@ struct vfb_job {
 	uint64_t first_look_ns, first_look_bytes;
 	/* The result stands, a cancel comes too late. */
 	bool settled;
+	/* Only what is in the background is left; and all else had succeeded by then. */
+	bool ready, was_ready;
 	bool ended;
 	int result;
 	char error[VFB_ERROR_BYTES];
@@ -50,6 +60,9 @@ int vfb_job_init(struct vfb_job *job, atomic_uint *objects);
 
 /* Undoes vfb_job_init() of a job that nobody has seen. */
 void vfb_job_fini(struct vfb_job *job);
+
+/* The job will be ready before it ends, and needs a file descriptor for that. */
+int vfb_job_has_background(struct vfb_job *job);
 
 void vfb_job_hold(struct vfb_job *job);
 void vfb_job_release(struct vfb_job *job);
@@ -65,6 +78,24 @@ int vfb_job_fail(struct vfb_job *job, int error, bool stop);
  * between keeping and undoing.
  */
 int vfb_job_settle(struct vfb_job *job);
+
+/*
+ * Decides that what is done stays; false when the job was stopped before. @last: nothing else is
+ * to be done; a cancel comes too late then.
+ */
+bool vfb_job_decide(struct vfb_job *job, bool last);
+
+/* What is not in the background is done and decided. */
+void vfb_job_announce_ready(struct vfb_job *job);
+
+/* The status of an entry may have changed. */
+void vfb_job_announce(struct vfb_job *job);
+
+/*
+ * Cancels the job after @timeout_ns, unless that is 0: its result is -ETIMEDOUT then. To be called
+ * before anybody knows the job.
+ */
+int vfb_job_set_timeout(struct vfb_job *job, struct vfb_deadlines *deadlines, uint64_t timeout_ns);
 
 static inline bool vfb_job_stopped(struct vfb_job *job)
 {

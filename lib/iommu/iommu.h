@@ -36,6 +36,8 @@ struct vfb_iommu_ops {
 	bool attach_makes_domain;
 	/* Mappings go with the domain, when its last device goes. */
 	bool mappings_need_domain;
+	/* The line of /proc/PID/status that tells what RLIMIT_MEMLOCK is compared with. */
+	const char *locked_key;
 
 	/* Makes an empty address space. */
 	int (*create)(const struct vfb_sys *sys, struct vfb_iommu **out);

@@ -223,6 +223,8 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.unmap_call = "IOMMU_IOAS_UNMAP",
 	.backend = VFB_BACKEND_IOMMUFD,
 	.parallel = true,
+	/* mm->pinned_vm, of what is charged to the user: iopt_pages_update_pinned(). */
+	.locked_key = "VmPin:",
 	.create = iommufd_create,
 	.destroy = iommufd_destroy,
 	.attach = iommufd_attach,

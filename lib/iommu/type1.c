@@ -327,6 +327,8 @@ const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.backend = VFB_BACKEND_TYPE1,
 	.attach_makes_domain = true,
 	.mappings_need_domain = true,
+	/* mm->locked_vm: vfio_lock_acct(). */
+	.locked_key = "VmLck:",
 	.create = type1_create,
 	.destroy = type1_destroy,
 	.attach = type1_attach,

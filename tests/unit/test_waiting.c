@@ -28,20 +28,94 @@ static void finish(struct host *host, struct vfb_device *device, const struct vf
 	host_close(host);
 }
 
+/* Without a device ranges are populated and kept; the first device finds them mapped. */
 static void test_no_device(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
+		struct vfb_range ranges[2];
+		struct vfb_device *device;
+		struct host host;
+
+		ranges[0] = prepare(&host, NULL, backends[i], 64 * MIB);
+		ranges[1] = ranges[0];
+		ranges[1].flags = VFB_RANGE_ANY_IOVA;
+		assert_ok(vfb_space_map(host.space, ranges, 2, NULL));
+		assert_int_equal(ranges[0].status, 0);
+		assert_int_equal(info_of(host.space).mappings, 2);
+		assert_int_equal(stats_of(&host).map_calls, 0);
+		assert_int_equal(populated_of(ranges[0].memory), 64 * MIB);
+		assert_true(ranges[1].iova >= 4 * GIB);
+		assert_fails(vfb_space_map(host.space, ranges, 1, NULL), -EEXIST, "is mapped");
+		assert_fails(vfb_memory_destroy(ranges[0].memory), -EBUSY, "2 ranges");
+		assert_ok(vfb_device_open(host.space, addresses[0], &device));
+		assert_mapped(&host, &ranges[0]);
+		assert_mapped(&host, &ranges[1]);
+		assert_ok(vfb_space_unmap(host.space, ranges, 1, NULL));
+		/* Nothing to map needs nothing. */
+		assert_ok(vfb_space_map(host.space, ranges, 0, NULL));
+		finish(&host, device, ranges);
+	}
+}
+
+/* What is kept can be unmapped again before a device comes. */
+static void test_kept_and_unmapped(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct vfb_device *device;
 		struct host host;
 		struct vfb_range range = prepare(&host, NULL, backends[i], 64 * MIB);
 
-		assert_fails(vfb_space_map(host.space, &range, 1, NULL), -ENODEV, "no device");
-		assert_int_equal(range.status, -ENODEV);
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
 		assert_int_equal(info_of(host.space).mappings, 0);
+		assert_ok(vfb_device_open(host.space, addresses[0], &device));
 		assert_int_equal(stats_of(&host).map_calls, 0);
-		/* Nothing to map needs nothing. */
-		assert_ok(vfb_space_map(host.space, &range, 0, NULL));
-		finish(&host, NULL, &range);
+		finish(&host, device, &range);
+	}
+}
+
+/* A range that is kept where the devices cannot reach: the device fails, the range stays. */
+static void test_kept_outside(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct vfb_device *device;
+		struct host host;
+		struct vfb_range range = prepare(&host, NULL, backends[i], 64 * MIB);
+
+		range.iova = 0xfee00000;
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		assert_fails(vfb_device_open(host.space, addresses[0], &device), -EADDRINUSE,
+			     "0xfee00000", "open devices first");
+		assert_int_equal(info_of(host.space).mappings, 1);
+		assert_int_equal(info_of(host.space).devices, 0);
+		assert_int_equal(stats_of(&host).mappings, 0);
+		assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
+		assert_ok(vfb_device_open(host.space, addresses[0], &device));
+		finish(&host, device, &range);
+	}
+}
+
+/* The device comes while a range that is to be kept is still being populated. */
+static void test_device_comes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct vfb_device *device;
+		struct vfb_job *map;
+		struct host host;
+		struct vfb_range range = prepare(&host, NULL, backends[i], 8 * GIB);
+
+		range.iova = 4 * GIB;
+		assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &map));
+		assert_ok(vfb_device_open(host.space, addresses[0], &device));
+		assert_int_equal(vfb_job_wait(map, 0), -ETIMEDOUT);
+		assert_ok(vfb_job_wait(map, UINT64_MAX));
+		vfb_job_destroy(map);
+		assert_mapped(&host, &range);
+		finish(&host, device, &range);
 	}
 }
 
@@ -71,7 +145,8 @@ static void test_waits(void **state)
 	}
 }
 
-/* @call fails, so that no device opens; the map, at a fixed and at any IOVA, must not hang. */
+/* @call fails, so that no device opens; the map, at a fixed and at any IOVA, does not hang: the
+ * ranges are kept for the next one. */
 static void opening_fails(enum vfb_backend backend, const char *call, uint64_t after)
 {
 	struct vfb_device_request request = {.address = addresses[0]};
@@ -88,17 +163,16 @@ static void opening_fails(enum vfb_backend backend, const char *call, uint64_t a
 	fake_fail_delay(host.fake, after);
 	assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &open));
 	assert_ok(vfb_space_map_start(host.space, ranges, 2, NULL, &map));
-	assert_fails(vfb_job_wait(map, UINT64_MAX), -ENODEV, "no device");
-	assert_true(ranges[0].status && ranges[1].status);
+	assert_ok(vfb_job_wait(map, UINT64_MAX));
 	assert_fails(vfb_job_wait(open, UINT64_MAX), -EIO, "cannot");
 	assert_int_equal(request.status, -EIO);
 	assert_null(request.device);
-	assert_int_equal(info_of(host.space).mappings, 0);
+	assert_int_equal(info_of(host.space).mappings, 2);
+	assert_int_equal(stats_of(&host).mappings, 0);
 	vfb_job_destroy(map);
 	vfb_job_destroy(open);
 	/* It can be tried again. */
 	assert_ok(vfb_device_open(host.space, addresses[0], &request.device));
-	assert_ok(vfb_space_map(host.space, ranges, 2, NULL));
 	assert_mapped(&host, &ranges[0]);
 	assert_mapped(&host, &ranges[1]);
 	finish(&host, request.device, &ranges[0]);
@@ -219,10 +293,11 @@ static void test_entry_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_device),     cmocka_unit_test(test_waits),
-		cmocka_unit_test(test_opening_fails), cmocka_unit_test(test_device_fails_late),
-		cmocka_unit_test(test_second_batch),  cmocka_unit_test(test_destroy_early),
-		cmocka_unit_test(test_entry_limit),
+		cmocka_unit_test(test_no_device),	  cmocka_unit_test(test_waits),
+		cmocka_unit_test(test_kept_outside),	  cmocka_unit_test(test_kept_and_unmapped),
+		cmocka_unit_test(test_device_comes),	  cmocka_unit_test(test_opening_fails),
+		cmocka_unit_test(test_device_fails_late), cmocka_unit_test(test_second_batch),
+		cmocka_unit_test(test_destroy_early),	  cmocka_unit_test(test_entry_limit),
 	};
 
 	return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);

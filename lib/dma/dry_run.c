@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* What mapping a batch would take, without doing any of it. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dma/pipeline.h"
+#include "dma/range.h"
+#include "memory/memory.h"
+#include "options.h"
+
+static uint64_t populate_bytes(const struct map_job *map)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < map->run_count; i++) {
+		const struct run *run = &map->runs[i];
+
+		for (size_t n = 0; n < run->piece_count; n++) {
+			const struct piece *piece = &map->pieces[run->first_piece + n];
+
+			if (!vfb_memory_is_populated(run->memory, run->offset + piece->offset,
+						     piece->bytes))
+				bytes += piece->bytes;
+		}
+	}
+	return bytes;
+}
+
+/* Each is a mapping of the kernel. */
+static uint64_t count_calls(const struct map_job *map)
+{
+	uint64_t calls = 0;
+
+	if (map->serial)
+		return map->joined ? map->run_count : map->count;
+	for (size_t i = 0; i < map->run_count; i++)
+		calls += map->joined ? map->runs[i].piece_count : map->runs[i].part_count;
+	return calls;
+}
+
+static int plan(struct map_job *map, const struct vfb_batch_opts *opts, bool *skip)
+{
+	struct vfb_space *space = map->space;
+	int error;
+
+	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip, NULL, NULL);
+	for (size_t i = 0; i < map->plan.count && !error; i++) {
+		struct vfb_range *range = map->plan.order[i];
+
+		error = vfb_range_check_domain(space, range, range - map->ranges);
+		if (error)
+			range->status = error;
+	}
+	if (!error)
+		error = vfb_plan_check_memlock(&map->plan, space);
+	if (!error && map->serial)
+		error = vfb_plan_check_entries(&map->plan, space, &map->joined);
+	return error ? error : vfb_pipeline_cut(map, opts->width);
+}
+
+static struct vfb_map_plan describe(const struct map_job *map)
+{
+	return (struct vfb_map_plan){
+		.bytes = map->job.bytes,
+		.populate_bytes = populate_bytes(map),
+		.map_calls = count_calls(map),
+		.joined = map->joined,
+	};
+}
+
+int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+		       const struct vfb_batch_opts *opts, struct vfb_map_plan *out)
+{
+	struct map_job map = {.space = space, .ranges = ranges, .job.entries = count};
+	bool *skip = calloc(count + 1, sizeof(*skip));
+	struct vfb_batch_opts known;
+	struct vfb_map_plan result;
+	int error;
+
+	error = skip ? vfb_batch_opts_read(&known, opts) : vfb_fail_memory();
+	if (error) {
+		free(skip);
+		return error;
+	}
+	map.serial = !space->iommu->ops->parallel;
+	map.joined = known.flags & VFB_BATCH_COALESCE;
+	for (size_t i = 0; i < count; i++)
+		ranges[i].status = 0;
+	pthread_mutex_lock(&space->lock);
+	error = plan(&map, &known, skip);
+	result = describe(&map);
+	result.entries_left = space->entries_left;
+	pthread_mutex_unlock(&space->lock);
+	vfb_pipeline_free_cut(&map);
+	free(skip);
+	return error ? error : vfb_struct_write(out, &result, sizeof(result));
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernel would refuse after much work: said before any is done. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dma/plan.h"
+#include "memory/memory.h"
+#include "observe/error.h"
+
+/* The bit of CAP_IPC_LOCK in CapEff. */
+#define CAP_IPC_LOCK_BIT 14
+
+/* The number behind @key in the text of /proc/self/status; false when it is not there. */
+static bool find_number(const char *text, const char *key, int base, uint64_t *number)
+{
+	const char *found = strstr(text, key);
+
+	if (!found)
+		return false;
+	*number = strtoull(found + strlen(key), NULL, base);
+	return true;
+}
+
+/* What the process has locked for devices, if anything bounds it. */
+static bool is_bounded(const struct vfb_space *space, uint64_t *locked)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+	uint64_t capabilities, kib;
+	char text[8192];
+
+	if (vfb_sys_read_file(sys, "/proc/self/status", text, sizeof(text)) < 0 ||
+	    !find_number(text, "CapEff:", 16, &capabilities) ||
+	    !find_number(text, space->iommu->ops->locked_key, 10, &kib))
+		return false;
+	*locked = kib * KIB;
+	return !(capabilities >> CAP_IPC_LOCK_BIT & 1);
+}
+
+int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *space)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+	uint64_t limit, locked, bytes = 0;
+	struct vfb_range *first = NULL;
+
+	if (!space->iommu->ops->locked_key || sys->memlock_limit(sys, &limit) ||
+	    limit == UINT64_MAX || !is_bounded(space, &locked))
+		return 0;
+	/* What the kernel counts are pages. */
+	limit -= limit % (4 * KIB);
+	for (size_t i = 0; i < plan->count; i++) {
+		bytes += plan->order[i]->bytes;
+		if (!first && (locked > limit || bytes > limit - locked))
+			first = plan->order[i];
+	}
+	if (!first)
+		return 0;
+	first->status = -ENOMEM;
+	return vfb_fail(-ENOMEM,
+			"mapping %s beside the %s that are locked already needs RLIMIT_MEMLOCK of "
+			"%s at least, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or grant "
+			"CAP_IPC_LOCK",
+			vfb_size_text(bytes).text, vfb_size_text(locked).text,
+			vfb_size_text(bytes + locked).text, vfb_size_text(limit).text);
+}
+
+int vfb_plan_check_entries(const struct vfb_plan *plan, const struct vfb_space *space, bool *joined)
+{
+	uint64_t left = space->entries_left;
+
+	if (!*joined && plan->count <= left)
+		return 0;
+	*joined = true;
+	if (plan->run_count <= left)
+		return 0;
+	return vfb_fail(-ENOSPC,
+			"%zu ranges are %zu mappings when neighbours are joined, more than the "
+			"%" PRIu64 " mappings that the kernel has left: map fewer, larger ranges, "
+			"or raise dma_entry_limit of vfio_iommu_type1",
+			plan->count, plan->run_count, left);
+}

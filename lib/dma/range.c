@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "dma/range.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "memory/memory.h"
+#include "observe/error.h"
+
+#define KNOWN_FLAGS (VFB_RANGE_READ | VFB_RANGE_WRITE | VFB_RANGE_ANY_IOVA | VFB_RANGE_BACKGROUND)
+
+struct vfb_range_name vfb_range_name(const struct vfb_range *range, size_t entry)
+{
+	struct vfb_range_name name;
+
+	if (vfb_range_has_iova(range))
+		snprintf(name.text, sizeof(name.text), "entry %zu (IOVA 0x%" PRIx64 ", %s)", entry,
+			 range->iova, vfb_size_text(range->bytes).text);
+	else
+		snprintf(name.text, sizeof(name.text), "entry %zu (any IOVA, %s)", entry,
+			 vfb_size_text(range->bytes).text);
+	return name;
+}
+
+int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range, size_t entry)
+{
+	const struct vfb_memory *memory = range->memory;
+	uint64_t iova = vfb_range_has_iova(range) ? range->iova : 0;
+	struct vfb_range_name name = vfb_range_name(range, entry);
+
+	if (range->flags & ~KNOWN_FLAGS || range->reserved[0] || range->reserved[1] ||
+	    range->reserved[2])
+		return vfb_fail(-EINVAL,
+				"%s has flags 0x%x or reserved fields set that this "
+				"version does not know",
+				name.text, range->flags);
+	if (!memory)
+		return vfb_fail(-EINVAL, "%s has no memory", name.text);
+	if (memory->ctx != space->ctx)
+		return vfb_fail(-EINVAL, "%s has memory of another context", name.text);
+	if (!range->bytes)
+		return vfb_fail(-EINVAL, "%s is empty: at least one page is needed", name.text);
+	if (range->offset > memory->bytes || range->bytes > memory->bytes - range->offset)
+		return vfb_fail(-EINVAL,
+				"%s ends beyond its memory: offset 0x%" PRIx64
+				", the memory has %s",
+				name.text, range->offset, vfb_size_text(memory->bytes).text);
+	if ((iova | range->offset | range->bytes) & (4 * KIB - 1))
+		return vfb_fail(-EINVAL,
+				"%s at offset 0x%" PRIx64 " is not aligned to pages of "
+				"4 KiB",
+				name.text, range->offset);
+	if (iova + (range->bytes - 1) < iova)
+		return vfb_fail(-EINVAL, "%s ends beyond 64 bits", name.text);
+	return 0;
+}
+
+bool vfb_iova_is_valid(const struct vfb_space *space, uint64_t first, uint64_t last)
+{
+	for (size_t i = 0; i < space->range_count; i++)
+		if (first >= space->ranges[i].first && last <= space->ranges[i].last)
+			return true;
+	return false;
+}
+
+static int outside(const struct vfb_space *space, const struct vfb_range *range, size_t entry)
+{
+	char valid[160] = "";
+	size_t length = 0;
+
+	for (size_t i = 0; i < space->range_count && length < sizeof(valid) - 48; i++)
+		length += snprintf(valid + length, sizeof(valid) - length,
+				   " 0x%" PRIx64 "-0x%" PRIx64, space->ranges[i].first,
+				   space->ranges[i].last);
+	return vfb_fail(-EINVAL, "%s is outside of the IOVAs that the devices can use:%s",
+			vfb_range_name(range, entry).text, valid);
+}
+
+int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range *range,
+			   size_t entry)
+{
+	bool has_iova = vfb_range_has_iova(range);
+
+	if (!space->domain)
+		return 0;
+	if ((range->offset | range->bytes | (has_iova ? range->iova : 0)) & (space->alignment - 1))
+		return vfb_fail(-EINVAL, "%s is not aligned to the IOMMU's pages of %s",
+				vfb_range_name(range, entry).text,
+				vfb_size_text(space->alignment).text);
+	if (has_iova && !vfb_iova_is_valid(space, range->iova, range->iova + (range->bytes - 1)))
+		return outside(space, range, entry);
+	return 0;
+}
+
+/* The largest page that the IOMMU could use for the range: its IOVA should fit that. */
+static uint64_t best_alignment(const struct vfb_range *range)
+{
+	if (range->memory->page_bytes == GIB && range->bytes >= GIB)
+		return GIB;
+	if (range->bytes >= 2 * MIB)
+		return 2 * MIB;
+	return 4 * KIB;
+}
+
+int vfb_range_take_gap(struct vfb_space *space, struct vfb_range *range, size_t entry)
+{
+	/*
+	 * What devices can use before there is one: above the windows for interrupts of x86
+	 * (0xfee00000) and Arm (0x8000000), within what the smallest IOMMUs translate.
+	 */
+	static const struct vfb_iova_range assumed = {4 * GIB, (UINT64_C(1) << 39) - 1};
+	const struct vfb_iova_range *ranges = space->domain ? space->ranges : &assumed;
+	size_t range_count = space->domain ? space->range_count : 1;
+	uint64_t smallest = space->domain ? space->alignment : 4 * KIB;
+	uint64_t alignments[] = {best_alignment(range), smallest};
+	uintptr_t address = (uintptr_t)range->memory->address + range->offset;
+	struct vfb_mapping mapping;
+	size_t clash;
+
+	for (size_t i = 0; i < 2; i++) {
+		if (alignments[i] < smallest ||
+		    !vfb_index_find_gap(&space->index, ranges, range_count, range->bytes, address,
+					alignments[i], &range->iova))
+			continue;
+		mapping = vfb_range_mapping(range);
+		return vfb_index_add(&space->index, &mapping, 1, &clash) ? vfb_fail_memory() : 0;
+	}
+	return vfb_fail(-ENOSPC, "%s: no free IOVAs are left for it",
+			vfb_range_name(range, entry).text);
+}
+
+struct vfb_mapping vfb_range_mapping(const struct vfb_range *range)
+{
+	return (struct vfb_mapping){
+		.iova = range->iova,
+		.bytes = range->bytes,
+		.memory = range->memory,
+		.offset = range->offset,
+		.flags = range->flags,
+		.state = VFB_MAPPING_BEGUN,
+	};
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_RANGE_H
+#define VFB_RANGE_H
+
+#include "dma/space.h"
+
+/* What can be said about one range of a batch. Errors are told with the number of the entry. */
+
+/* "entry 3 (IOVA 0x1000, 8 KiB)", the beginning of every text. */
+struct vfb_range_name {
+	char text[96];
+};
+
+struct vfb_range_name vfb_range_name(const struct vfb_range *range, size_t entry);
+
+static inline bool vfb_range_has_iova(const struct vfb_range *range)
+{
+	return !(range->flags & VFB_RANGE_ANY_IOVA);
+}
+
+/* By itself: size, alignment, bounds, flags. */
+int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range, size_t entry);
+
+/*
+ * Against the domain: alignment, and whether a fixed IOVA is valid. Nothing is checked without a
+ * domain. Called with the space's lock held.
+ */
+int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range *range,
+			   size_t entry);
+
+/* Whether the domain admits IOVAs, both ends included. Called with the space's lock held. */
+bool vfb_iova_is_valid(const struct vfb_space *space, uint64_t first, uint64_t last);
+
+/* Finds and takes an IOVA for a range that has none. Called with the space's lock held. */
+int vfb_range_take_gap(struct vfb_space *space, struct vfb_range *range, size_t entry);
+
+/* The mapping of a range whose IOVA is known, begun. */
+struct vfb_mapping vfb_range_mapping(const struct vfb_range *range);
+
+#endif

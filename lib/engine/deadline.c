@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/deadline.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "observe/error.h"
+
+struct vfb_deadlines {
+	const struct vfb_sys *sys;
+	/* Held while one is called, so that forgetting waits for that. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* In no order: there are few. */
+	struct vfb_deadline *first;
+	bool started, stopping;
+	pthread_t thread;
+};
+
+int vfb_deadlines_create(const struct vfb_sys *sys, struct vfb_deadlines **out)
+{
+	struct vfb_deadlines *deadlines = calloc(1, sizeof(*deadlines));
+
+	if (!deadlines)
+		return vfb_fail_memory();
+	deadlines->sys = sys;
+	pthread_mutex_init(&deadlines->lock, NULL);
+	pthread_cond_init(&deadlines->changed, NULL);
+	*out = deadlines;
+	return 0;
+}
+
+void vfb_deadlines_destroy(struct vfb_deadlines *deadlines)
+{
+	const struct vfb_sys *sys = deadlines->sys;
+
+	pthread_mutex_lock(&deadlines->lock);
+	deadlines->stopping = true;
+	sys->cond_broadcast(sys, &deadlines->changed);
+	pthread_mutex_unlock(&deadlines->lock);
+	if (deadlines->started)
+		sys->thread_join(sys, deadlines->thread);
+	pthread_cond_destroy(&deadlines->changed);
+	pthread_mutex_destroy(&deadlines->lock);
+	free(deadlines);
+}
+
+static void remove_deadline(struct vfb_deadlines *deadlines, struct vfb_deadline *deadline)
+{
+	struct vfb_deadline **link = &deadlines->first;
+
+	while (*link && *link != deadline)
+		link = &(*link)->next;
+	if (*link)
+		*link = deadline->next;
+}
+
+static struct vfb_deadline *find_next(struct vfb_deadlines *deadlines)
+{
+	struct vfb_deadline *next = deadlines->first;
+
+	for (struct vfb_deadline *other = next; other; other = other->next)
+		if (other->at_ns < next->at_ns)
+			next = other;
+	return next;
+}
+
+static void *run(void *arg)
+{
+	struct vfb_deadlines *deadlines = arg;
+	const struct vfb_sys *sys = deadlines->sys;
+	struct vfb_deadline *next;
+
+	pthread_mutex_lock(&deadlines->lock);
+	while (!deadlines->stopping) {
+		next = find_next(deadlines);
+		if (next && sys->now(sys) >= next->at_ns) {
+			remove_deadline(deadlines, next);
+			next->expire(next);
+			continue;
+		}
+		sys->cond_wait(sys, &deadlines->changed, &deadlines->lock,
+			       next ? next->at_ns : UINT64_MAX);
+	}
+	pthread_mutex_unlock(&deadlines->lock);
+	return NULL;
+}
+
+int vfb_deadline_set(struct vfb_deadlines *deadlines, struct vfb_deadline *deadline,
+		     uint64_t timeout_ns, void (*expire)(struct vfb_deadline *deadline))
+{
+	const struct vfb_sys *sys = deadlines->sys;
+	uint64_t now = sys->now(sys);
+	int error = 0;
+
+	pthread_mutex_lock(&deadlines->lock);
+	if (!deadlines->started)
+		error = sys->thread_create(sys, "vfb-deadline", NULL, run, deadlines,
+					   &deadlines->thread);
+	if (!error) {
+		deadlines->started = true;
+		deadline->set = deadlines;
+		deadline->expire = expire;
+		deadline->at_ns = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
+		deadline->next = deadlines->first;
+		deadlines->first = deadline;
+		sys->cond_broadcast(sys, &deadlines->changed);
+	}
+	pthread_mutex_unlock(&deadlines->lock);
+	if (error)
+		return vfb_fail_errno(error, "cannot start a thread for a batch's timeout "
+					     "(RLIMIT_NPROC and the pids cgroup limit threads)");
+	return 0;
+}
+
+void vfb_deadline_forget(struct vfb_deadline *deadline)
+{
+	struct vfb_deadlines *deadlines = deadline->set;
+
+	if (!deadlines)
+		return;
+	pthread_mutex_lock(&deadlines->lock);
+	remove_deadline(deadlines, deadline);
+	pthread_mutex_unlock(&deadlines->lock);
+	deadline->set = NULL;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_DEADLINE_H
+#define VFB_DEADLINE_H
+
+#include "sys/sys.h"
+
+/* A thread that calls what has a deadline when that has come; it starts with the first. */
+struct vfb_deadlines;
+
+/* Part of what has the deadline; zero until one is set. */
+struct vfb_deadline {
+	struct vfb_deadlines *set;
+	struct vfb_deadline *next;
+	uint64_t at_ns;
+	void (*expire)(struct vfb_deadline *deadline);
+};
+
+int vfb_deadlines_create(const struct vfb_sys *sys, struct vfb_deadlines **out);
+/* No deadline is set any more. */
+void vfb_deadlines_destroy(struct vfb_deadlines *deadlines);
+
+/* Calls @expire once, @timeout_ns from now. On failure, told, nothing is set. */
+int vfb_deadline_set(struct vfb_deadlines *deadlines, struct vfb_deadline *deadline,
+		     uint64_t timeout_ns, void (*expire)(struct vfb_deadline *deadline));
+
+/* Afterwards it is not called, nor being called; nor had it to be set. */
+void vfb_deadline_forget(struct vfb_deadline *deadline);
+
+#endif
