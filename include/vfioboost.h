@@ -5,9 +5,11 @@
 #include <vfioboost/context.h>
 #include <vfioboost/device.h>
 #include <vfioboost/event.h>
+#include <vfioboost/irq.h>
 #include <vfioboost/job.h>
 #include <vfioboost/memory.h>
 #include <vfioboost/pci.h>
+#include <vfioboost/region.h>
 #include <vfioboost/space.h>
 #include <vfioboost/stats.h>
 #include <vfioboost/trace.h>

@@ -202,10 +202,12 @@ class Ports:
         self.count = 0
 
     def options(self, bus, slot, i):
-        """The i-th port of a bus, from the slot on."""
+        """The i-th port of a bus, from the slot on. At more than 5 GT/s a reset of
+        the bus waits for a link to come up, which those of QEMU don't."""
         self.count += 1
         return ["-device", f"pcie-root-port,id=port{self.count},chassis={self.count},bus={bus},"
-                f"addr={slot + i // 8:#x}.{i % 8},multifunction=on,io-reserve=0,hotplug=off"]
+                f"addr={slot + i // 8:#x}.{i % 8},multifunction=on,io-reserve=0,hotplug=off,"
+                "x-speed=5"]
 
 
 def nvme_options(args, name, run):

@@ -48,24 +48,6 @@ struct vfb_device_info {
 
 #define VFB_DEVICE_INFO_INIT VFB_SIZED(struct vfb_device_info)
 
-/** A part of a device: BARs 0 to 5, the ROM (6), configuration space (7), VGA (8). */
-struct vfb_region_info {
-	size_t size;
-	/** 0: the device does not have it. */
-	uint64_t bytes;
-	/** VFB_REGION_... */
-	uint32_t flags;
-};
-
-#define VFB_REGION_INFO_INIT VFB_SIZED(struct vfb_region_info)
-
-#define VFB_REGION_CONFIG 7
-
-#define VFB_REGION_READ	 (1u << 0)
-#define VFB_REGION_WRITE (1u << 1)
-/** It can be mapped with vfb_region_map(). */
-#define VFB_REGION_MMAP (1u << 2)
-
 /**
  * Opens devices in a space: reset by the kernel, and able to reach what is mapped in the space.
  *
@@ -123,41 +105,55 @@ VFB_API void vfb_device_close(struct vfb_device *device);
 /** Tells what the device is. @return 0, or -E2BIG. */
 VFB_API int vfb_device_info(const struct vfb_device *device, struct vfb_device_info *info);
 
-/**
- * Tells size and abilities of a region (VFIO_DEVICE_GET_REGION_INFO).
- *
- * @param index  0 up to vfb_device_info.regions
- * @return 0; -EINVAL: the device has no such region; -E2BIG.
- */
-VFB_API int vfb_region_info(const struct vfb_device *device, unsigned int index,
-			    struct vfb_region_info *info);
+/** How a device is reset. */
+enum vfb_reset_method {
+	/** The cheapest that cleans the device: with one bus reset when all that are on the bus are
+	 *  to be reset, else each function by itself; and with a bus reset what has no other. */
+	VFB_RESET_AUTO,
+	/** The function by itself (VFIO_DEVICE_RESET). */
+	VFB_RESET_FUNCTION,
+	/** The bus or slot, with all devices on it (VFIO_DEVICE_PCI_HOT_RESET). */
+	VFB_RESET_BUS,
+};
+
+/** A device to reset, an entry of a batch. Zero what is not set. */
+struct vfb_device_reset {
+	struct vfb_device *device;
+	/** How; the way that was taken is written here. Entries on one bus should agree. */
+	enum vfb_reset_method method;
+	/** 0 or a negative errno, set when the job has ended. */
+	int status;
+	uint64_t reserved[2];
+};
 
 /**
- * Reads from a region through the kernel. Registers wider than a byte are accessed as one when
- * offset and length are multiples of their width (1, 2, 4 bytes; 8 on some kernels).
+ * Resets devices that stay open: as after opening, their mapped regions, interrupts and the
+ * memory mapped for them stay. Devices that do not share a bus are reset at the same time. One
+ * that fails does not keep the others from being reset.
  *
- * @return 0: all @p bytes were read; -EINVAL: no such region; -ERANGE: beyond its end; -ENOTSUP:
- * it cannot be read; or the kernel's errno.
- */
-VFB_API int vfb_region_read(const struct vfb_device *device, unsigned int index, uint64_t offset,
-			    void *buffer, size_t bytes);
-
-/** Writes to a region; as vfb_region_read(). */
-VFB_API int vfb_region_write(const struct vfb_device *device, unsigned int index, uint64_t offset,
-			     const void *buffer, size_t bytes);
-
-/**
- * Maps a whole region into the process. It is unmapped by vfb_region_unmap(), or when the device
- * is closed.
+ * A bus reset takes all devices of the bus, see vfb_pci_reset_set(): it is refused unless all of
+ * them are open in the same space and entries of the batch, so that none is reset unawares.
  *
- * @param out  its address
- * @return 0; -EINVAL: no such region; -ENOTSUP: it cannot be mapped; -EEXIST: it is mapped
- * already; or the kernel's errno.
+ * @param resets  @p count devices of one context; method and status are written
+ * @param count   how many; 0 is allowed
+ * @param opts    settings, or NULL; VFB_BATCH_BEST_EFFORT is meant either way
+ *
+ * @return 0, or the negative errno of the entry that failed first:
+ * -EINVAL: no device, one twice, different contexts, or an unknown method;
+ * -ENOTSUP: the device cannot be reset in this way;
+ * -EPERM: the bus reset would hit a device that is not in the batch (the text names it);
+ * -EAGAIN, -EBUSY: others kept the device locked for 5 s;
+ * or the kernel's errno.
  */
-VFB_API int vfb_region_map(struct vfb_device *device, unsigned int index, void **out);
+VFB_API int vfb_devices_reset(struct vfb_device_reset *resets, size_t count,
+			      const struct vfb_batch_opts *opts);
 
-/** Unmaps a region. @return 0; -ENOENT: it is not mapped. */
-VFB_API int vfb_region_unmap(struct vfb_device *device, unsigned int index);
+/** Starts vfb_devices_reset(). */
+VFB_API int vfb_devices_reset_start(struct vfb_device_reset *resets, size_t count,
+				    const struct vfb_batch_opts *opts, struct vfb_job **out);
+
+/** Resets one device; as vfb_devices_reset(). */
+VFB_API int vfb_device_reset(struct vfb_device *device);
 
 #ifdef __cplusplus
 }

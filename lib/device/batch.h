@@ -14,6 +14,9 @@ struct vfb_device_item {
 	int error;
 	/* It is attached to its space, and counts there. */
 	bool attached, counted;
+	/* For an explicit reset. */
+	enum vfb_reset_method method;
+	bool done;
 	/* Whatever shares its reset and comes after it in the batch. */
 	struct vfb_device_item *next_in_chain;
 };

@@ -11,12 +11,9 @@
 #include "options.h"
 #include "sys/uapi.h"
 
-/*
- * The kernel gives EAGAIN when it could not take the device's lock to reset it; who holds it is
- * soon done, within a reset's time.
- */
-#define OPEN_TRIES    100
-#define OPEN_RETRY_NS UINT64_C(10000000)
+/* Conventional PCI devices take 1.1 s to reset, and others may be waiting for the lock too. */
+#define RETRY_NS     UINT64_C(10000000)
+#define RETRY_END_NS UINT64_C(5000000000)
 
 bool vfb_device_share_reset(const struct vfb_pci *a, const struct vfb_pci *b)
 {
@@ -26,18 +23,31 @@ bool vfb_device_share_reset(const struct vfb_pci *a, const struct vfb_pci *b)
 	return !strncmp(a->address, b->address, strlen(a->address) - 1);
 }
 
+int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, void *arg)
+{
+	int error;
+
+	for (uint64_t waited = 0;; waited += RETRY_NS) {
+		error = sys->ioctl(sys, fd, request, arg);
+		if ((error != -EAGAIN && error != -EBUSY) || waited >= RETRY_END_NS)
+			return error;
+		sys->sleep(sys, RETRY_NS);
+	}
+}
+
+/* vfio_pci_core_enable() tries to take the device's lock, as vfb_device_retry() says. */
 static int open_fd(struct vfb_space *space, const struct vfb_pci *pci)
 {
 	struct vfb_iommu_device identity = vfb_device_identity(pci);
 	const struct vfb_sys *sys = space->ctx->sys;
-	int fd = -EAGAIN;
+	int fd;
 
-	for (int try = 0; try < OPEN_TRIES && fd == -EAGAIN; try++) {
-		if (try)
-			sys->sleep(sys, OPEN_RETRY_NS);
+	for (uint64_t waited = 0;; waited += RETRY_NS) {
 		fd = space->iommu->ops->open_device(space->iommu, &identity);
+		if (fd != -EAGAIN || waited >= RETRY_END_NS)
+			return fd;
+		sys->sleep(sys, RETRY_NS);
 	}
-	return fd;
 }
 
 static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci)
@@ -65,6 +75,7 @@ static int describe(struct vfb_device *device)
 				      device->pci.address);
 	device->regions = info.num_regions;
 	device->irqs = info.num_irqs;
+	device->resets = info.flags & VFIO_DEVICE_FLAGS_RESET;
 	device->mappings = calloc(info.num_regions + 1, sizeof(*device->mappings));
 	return device->mappings ? 0 : vfb_fail_memory();
 }
@@ -101,10 +112,8 @@ void vfb_device_close_one(struct vfb_device *device)
 	struct vfb_span span;
 
 	vfb_observe_begin(&span, &device->space->ctx->observer, VFB_PHASE_CLOSE);
-	/* A mapped region would keep the device open. */
-	for (unsigned int i = 0; device->mappings && i < device->regions; i++)
-		if (device->mappings[i].address)
-			sys->munmap(sys, device->mappings[i].address, device->mappings[i].bytes);
+	vfb_region_unmap_all(device);
+	vfb_irq_disable_all(device);
 	sys->close(sys, device->fd);
 	vfb_observe_end(&span, .operation = "close", .device = device->pci.address,
 			.node = device->pci.numa_node);

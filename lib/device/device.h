@@ -3,14 +3,25 @@
 #define VFB_DEVICE_H
 
 #include <vfioboost/device.h>
+#include <vfioboost/irq.h>
+#include <vfioboost/region.h>
 
 #include "device/pci.h"
 #include "dma/space.h"
+#include "sys/uapi.h"
+
+#define VFB_IRQ_COUNT (VFB_IRQ_REQUEST + 1)
 
 /* A region that is mapped into the process. */
 struct vfb_region_mapping {
-	void *address;
+	/* Somebody is mapping it, and will set the address. */
+	bool begun;
+	char *address;
 	size_t bytes;
+	/* The addresses are the caller's. */
+	bool placed;
+	/* 0 when it was not measured. */
+	uint64_t page_bytes;
 };
 
 struct vfb_device {
@@ -18,8 +29,13 @@ struct vfb_device {
 	struct vfb_pci pci;
 	int fd;
 	unsigned int regions, irqs;
-	/* One for each region; address NULL where it is not mapped. The lock guards them. */
+	/* It can be reset by itself. */
+	bool resets;
+	/* Guards what follows. */
 	pthread_mutex_t lock;
+	/* Enabled up to here. */
+	unsigned int irq_vectors[VFB_IRQ_COUNT];
+	/* One for each region; address NULL where it is not mapped. */
 	struct vfb_region_mapping *mappings;
 };
 
@@ -35,6 +51,20 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci,
 
 /* Unmaps its regions, closes it, with its event, and frees it. It stays attached. */
 void vfb_device_close_one(struct vfb_device *device);
+
+/*
+ * An ioctl that resets the device: the kernel gives EAGAIN, or EBUSY, when it could not take the
+ * device's lock. Who holds that is soon done, within a reset's time.
+ */
+int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, void *arg);
+
+/* Before closing; what fails is left to closing. */
+void vfb_irq_disable_all(struct vfb_device *device);
+void vfb_region_unmap_all(struct vfb_device *device);
+
+/* VFIO_DEVICE_GET_REGION_INFO, with its chain of capabilities, to be freed. */
+int vfb_region_read_info(const struct vfb_device *device, unsigned int index,
+			 struct vfio_region_info **out);
 
 /*
  * Devices that must not be reset at the same time: below one bridge, or functions of one device

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/mman.h>
+#include <stdlib.h>
 
 #include "device/device.h"
 #include "observe/error.h"
@@ -17,7 +18,6 @@ static int read_region(const struct vfb_device *device, unsigned int index,
 	if (index >= device->regions)
 		return vfb_fail(-EINVAL, "device %s has no region %u, the last one is %u",
 				device->pci.address, index, device->regions - 1);
-	*region = (struct vfio_region_info){.argsz = sizeof(*region), .index = index};
 	error = sys->ioctl(sys, device->fd, VFIO_DEVICE_GET_REGION_INFO, region);
 	if (error)
 		return vfb_fail_errno(error, "cannot read what region %u of device %s is", index,
@@ -25,11 +25,34 @@ static int read_region(const struct vfb_device *device, unsigned int index,
 	return 0;
 }
 
-int vfb_region_info(const struct vfb_device *device, unsigned int index,
-		    struct vfb_region_info *info)
+int vfb_region_read_info(const struct vfb_device *device, unsigned int index,
+			 struct vfio_region_info **out)
 {
+	struct vfio_region_info *info = NULL;
+	uint32_t bytes = sizeof(*info);
+	int error;
+
+	do {
+		free(info);
+		info = calloc(1, bytes);
+		if (!info)
+			return vfb_fail_memory();
+		info->argsz = bytes;
+		info->index = index;
+		error = read_region(device, index, info);
+		/* The kernel says how much room the capabilities want. */
+	} while (!error && info->argsz > bytes && (bytes = info->argsz));
+	if (error)
+		free(info);
+	else
+		*out = info;
+	return error;
+}
+
+int vfb_region_info(struct vfb_device *device, unsigned int index, struct vfb_region_info *info)
+{
+	struct vfio_region_info region = {.argsz = sizeof(region), .index = index};
 	struct vfb_region_info known = {0};
-	struct vfio_region_info region;
 	int error;
 
 	error = read_region(device, index, &region);
@@ -42,6 +65,9 @@ int vfb_region_info(const struct vfb_device *device, unsigned int index,
 		known.flags |= VFB_REGION_WRITE;
 	if (region.flags & VFIO_REGION_INFO_FLAG_MMAP)
 		known.flags |= VFB_REGION_MMAP;
+	pthread_mutex_lock(&device->lock);
+	known.page_bytes = device->mappings[index].page_bytes;
+	pthread_mutex_unlock(&device->lock);
 	return vfb_struct_write(info, &known, sizeof(known));
 }
 
@@ -49,8 +75,10 @@ int vfb_region_info(const struct vfb_device *device, unsigned int index,
 static int check_access(const struct vfb_device *device, unsigned int index, uint64_t offset,
 			size_t bytes, uint32_t flag, struct vfio_region_info *region)
 {
-	int error = read_region(device, index, region);
+	int error;
 
+	*region = (struct vfio_region_info){.argsz = sizeof(*region), .index = index};
+	error = read_region(device, index, region);
 	if (error)
 		return error;
 	if (offset > region->size || bytes > region->size - offset)
@@ -62,9 +90,7 @@ static int check_access(const struct vfb_device *device, unsigned int index, uin
 	if (!(region->flags & flag))
 		return vfb_fail(-ENOTSUP, "region %u of device %s cannot be %s", index,
 				device->pci.address,
-				flag == VFIO_REGION_INFO_FLAG_READ  ? "read" :
-				flag == VFIO_REGION_INFO_FLAG_WRITE ? "written" :
-								      "mapped");
+				flag == VFIO_REGION_INFO_FLAG_READ ? "read" : "written");
 	return 0;
 }
 
@@ -107,61 +133,43 @@ int vfb_region_write(const struct vfb_device *device, unsigned int index, uint64
 	return done == (ssize_t)bytes ? 0 : transfer_failed(device, index, offset, done);
 }
 
-/* Called with the device's lock held. */
-static int map_region(struct vfb_device *device, unsigned int index,
-		      const struct vfio_region_info *region)
+static int check_register(const struct vfb_device *device, unsigned int index, uint64_t offset,
+			  unsigned int width)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
-	struct vfb_region_mapping *mapping = &device->mappings[index];
-	int prot = (region->flags & VFIO_REGION_INFO_FLAG_READ ? PROT_READ : 0) |
-		   (region->flags & VFIO_REGION_INFO_FLAG_WRITE ? PROT_WRITE : 0);
-	void *address;
-	int error;
-
-	if (mapping->address)
-		return vfb_fail(-EEXIST, "region %u of device %s is mapped already", index,
-				device->pci.address);
-	error = sys->mmap(sys, NULL, region->size, prot, MAP_SHARED, device->fd, region->offset,
-			  &address);
-	if (error)
-		return vfb_fail_errno(error, "cannot map region %u of device %s", index,
-				      device->pci.address);
-	mapping->address = address;
-	mapping->bytes = region->size;
+	if (width != 1 && width != 2 && width != 4 && width != 8)
+		return vfb_fail(-EINVAL, "a register has 1, 2, 4 or 8 bytes, not %u", width);
+	if (offset % width)
+		return vfb_fail(-EINVAL,
+				"offset 0x%" PRIx64 " in region %u of device %s is not a multiple "
+				"of the register's %u bytes: use vfb_region_read() for what is no "
+				"register",
+				offset, index, device->pci.address, width);
 	return 0;
 }
 
-int vfb_region_map(struct vfb_device *device, unsigned int index, void **out)
+int vfb_region_load(const struct vfb_device *device, unsigned int index, uint64_t offset,
+		    unsigned int width, uint64_t *value)
 {
-	struct vfio_region_info region;
+	uint64_t raw = 0;
 	int error;
 
-	*out = NULL;
-	error = check_access(device, index, 0, 0, VFIO_REGION_INFO_FLAG_MMAP, &region);
-	if (error)
-		return error;
-	pthread_mutex_lock(&device->lock);
-	error = map_region(device, index, &region);
+	error = check_register(device, index, offset, width);
 	if (!error)
-		*out = device->mappings[index].address;
-	pthread_mutex_unlock(&device->lock);
+		error = vfb_region_read(device, index, offset, &raw, width);
+	if (!error)
+		*value = le64toh(raw);
 	return error;
 }
 
-int vfb_region_unmap(struct vfb_device *device, unsigned int index)
+int vfb_region_store(const struct vfb_device *device, unsigned int index, uint64_t offset,
+		     unsigned int width, uint64_t value)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
-	struct vfb_region_mapping mapping = {0};
+	uint64_t raw = htole64(value);
+	int error;
 
-	pthread_mutex_lock(&device->lock);
-	if (index < device->regions) {
-		mapping = device->mappings[index];
-		device->mappings[index].address = NULL;
-	}
-	pthread_mutex_unlock(&device->lock);
-	if (!mapping.address)
-		return vfb_fail(-ENOENT, "region %u of device %s is not mapped", index,
-				device->pci.address);
-	sys->munmap(sys, mapping.address, mapping.bytes);
-	return 0;
+	error = check_register(device, index, offset, width);
+	if (!error && width < 8 && value >> (8 * width))
+		error = vfb_fail(-ERANGE, "value 0x%" PRIx64 " has more than %u bytes", value,
+				 width);
+	return error ? error : vfb_region_write(device, index, offset, &raw, width);
 }

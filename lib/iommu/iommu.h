@@ -51,6 +51,10 @@ struct vfb_iommu_ops {
 	 * take a lock, try again. Several at once are allowed. */
 	int (*open_device)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
 
+	/* The file of an attached group, with which a reset of its bus is claimed; NULL where the
+	 * devices themselves show whose they are. */
+	int (*group_fd)(struct vfb_iommu *iommu, int group);
+
 	/*
 	 * With a domain: the valid IOVA ranges, in order, to be freed by the caller; the
 	 * alignment of IOVA, address and size in bytes; how many mappings the kernel admits yet,

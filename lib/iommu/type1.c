@@ -15,7 +15,7 @@
 #include "container_of.h"
 #include "iommu/iommu.h"
 #include "observe/error.h"
-#include "sys/uapi.h"
+#include "sys/capability.h"
 
 struct group {
 	struct group *next;
@@ -205,6 +205,11 @@ static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_dev
 	return fd;
 }
 
+static int type1_group_fd(struct vfb_iommu *iommu, int group)
+{
+	return find_group(container_of(iommu, struct type1, iommu), group)->fd;
+}
+
 /* What VFIO_IOMMU_GET_INFO tells, with its chain of capabilities; to be freed. */
 static int read_info(struct type1 *type1, struct vfio_iommu_type1_info **out)
 {
@@ -233,17 +238,8 @@ static int read_info(struct type1 *type1, struct vfio_iommu_type1_info **out)
 
 static const void *find_capability(const struct vfio_iommu_type1_info *info, uint16_t id)
 {
-	uint32_t offset = info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0;
-
-	while (offset && offset + sizeof(struct vfio_info_cap_header) <= info->argsz) {
-		const struct vfio_info_cap_header *header = (const void *)((const char *)info +
-									   offset);
-
-		if (header->id == id)
-			return header;
-		offset = header->next;
-	}
-	return NULL;
+	return vfb_capability_find(info, info->argsz,
+				   info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0, id);
 }
 
 static int copy_ranges(const struct vfio_iommu_type1_info_cap_iova_range *capability,
@@ -334,6 +330,7 @@ const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.attach = type1_attach,
 	.detach = type1_detach,
 	.open_device = type1_open_device,
+	.group_fd = type1_group_fd,
 	.describe = type1_describe,
 	.map = type1_map,
 	.unmap = type1_unmap,

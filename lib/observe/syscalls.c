@@ -99,11 +99,12 @@ HAND_ON(int, cond_wait, (SYS, pthread_cond_t *cond, pthread_mutex_t *mutex, uint
 HAND_ON_VOID(cond_broadcast, (SYS, pthread_cond_t *cond), cond)
 HAND_ON(int, current_cpu, (SYS))
 HAND_ON(int, current_thread, (SYS))
+HAND_ON(uint64_t, minor_faults, (SYS))
 TIMED(int, eventfd, (SYS), "eventfd2", 0)
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be timed or handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 30 * sizeof(void (*)(void)), "all calls are known");
+_Static_assert(sizeof(struct vfb_sys) == 31 * sizeof(void (*)(void)), "all calls are known");
 
 void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner,
 			struct vfb_observer *observer)
@@ -139,6 +140,7 @@ void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner
 		.cond_broadcast = handed_cond_broadcast,
 		.current_cpu = handed_current_cpu,
 		.current_thread = handed_current_thread,
+		.minor_faults = handed_minor_faults,
 		.eventfd = timed_eventfd,
 		.eventfd_signal = handed_eventfd_signal,
 	};

@@ -25,9 +25,14 @@ const char *vfb_ioctl_name(unsigned long request)
 		return "VFIO_DEVICE_GET_INFO";
 	case VFIO_DEVICE_GET_REGION_INFO:
 		return "VFIO_DEVICE_GET_REGION_INFO";
+	case VFIO_DEVICE_GET_IRQ_INFO:
+		return "VFIO_DEVICE_GET_IRQ_INFO";
+	case VFIO_DEVICE_SET_IRQS:
+		return "VFIO_DEVICE_SET_IRQS";
 	case VFIO_DEVICE_RESET:
 		return "VFIO_DEVICE_RESET";
-	/* VFIO gives these numbers to devices, too; the library uses those of the container. */
+	/* VFIO gives these numbers to devices, too: VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, which is
+	 * rare, and VFIO_DEVICE_PCI_HOT_RESET have the names of those of the container here. */
 	case VFIO_IOMMU_GET_INFO:
 		return "VFIO_IOMMU_GET_INFO";
 	case VFIO_IOMMU_MAP_DMA:

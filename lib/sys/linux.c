@@ -301,6 +301,13 @@ static int linux_current_thread(UNUSED const struct vfb_sys *sys)
 	return gettid();
 }
 
+static uint64_t linux_minor_faults(UNUSED const struct vfb_sys *sys)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_minflt;
+}
+
 static int linux_eventfd(UNUSED const struct vfb_sys *sys)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -343,6 +350,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.cond_broadcast = linux_cond_broadcast,
 	.current_cpu = linux_current_cpu,
 	.current_thread = linux_current_thread,
+	.minor_faults = linux_minor_faults,
 	.eventfd = linux_eventfd,
 	.eventfd_signal = linux_eventfd_signal,
 };

@@ -86,6 +86,8 @@ struct vfb_sys {
 	/* The CPU this thread runs on, and its thread id. */
 	int (*current_cpu)(const struct vfb_sys *sys);
 	int (*current_thread)(const struct vfb_sys *sys);
+	/* Minor page faults of this thread so far. */
+	uint64_t (*minor_faults)(const struct vfb_sys *sys);
 	/* An eventfd(2), counter 0, non-blocking, close-on-exec; and adding 1 to it. */
 	int (*eventfd)(const struct vfb_sys *sys);
 	void (*eventfd_signal)(const struct vfb_sys *sys, int fd);

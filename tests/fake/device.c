@@ -60,6 +60,7 @@ static void disable(struct fake *fake, struct device *device)
 {
 	struct shared_lock *bridge = fake->config.old_close ? NULL : device->bridge_lock;
 
+	fk_irq_disable_all(device);
 	if (device->config.no_reset)
 		return;
 	if (bridge && !fk_vlock_try(&bridge->lock)) {
@@ -280,21 +281,6 @@ static int get_info(const struct device *device, void *arg)
 	return 0;
 }
 
-static int get_irq_info(void *arg)
-{
-	struct vfio_irq_info info;
-
-	memcpy(&info, arg, sizeof(info));
-	if (info.argsz < sizeof(info) || info.index >= VFIO_PCI_NUM_IRQS)
-		return -EINVAL;
-	info.flags = VFIO_IRQ_INFO_EVENTFD;
-	info.count = info.index == VFIO_PCI_MSI_IRQ_INDEX ? 0 : 1;
-	if (info.index == VFIO_PCI_MSIX_IRQ_INDEX)
-		info.count = 64;
-	memcpy(arg, &info, sizeof(info));
-	return 0;
-}
-
 static int reset_ioctl(struct fake *fake, struct device *device)
 {
 	if (device->config.no_reset)
@@ -319,7 +305,13 @@ int fk_device_ioctl(struct fake *fake, struct devfile *df, unsigned long request
 	case VFIO_DEVICE_GET_REGION_INFO:
 		return fk_region_info(df->device, arg);
 	case VFIO_DEVICE_GET_IRQ_INFO:
-		return get_irq_info(arg);
+		return fk_irq_info(df->device, arg);
+	case VFIO_DEVICE_SET_IRQS:
+		return fk_irq_set(df->device, arg);
+	case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
+		return fk_hot_reset_info(fake, df, arg);
+	case VFIO_DEVICE_PCI_HOT_RESET:
+		return fk_hot_reset(fake, df, arg);
 	case VFIO_DEVICE_RESET:
 		return reset_ioctl(fake, df->device);
 	default:

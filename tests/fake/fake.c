@@ -124,6 +124,7 @@ static void free_devices(struct fake *fake)
 		for (int i = 0; i < 6; i++)
 			if (device->bar_fds[i] >= 0)
 				close(device->bar_fds[i]);
+		fk_irq_disable_all(device);
 		fake->devices = device->next;
 		free(device);
 	}
@@ -225,6 +226,8 @@ static void device_defaults(struct fake_device *config)
 		config->device_id = 0x0010;
 	if (!config->class_code)
 		config->class_code = 0x010802;
+	if (!config->msix_vectors)
+		config->msix_vectors = 64;
 	for (int i = 0; i < 6; i++)
 		any |= config->bars[i].bytes != 0;
 	if (!any)

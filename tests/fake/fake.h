@@ -144,6 +144,13 @@ struct fake_device {
 	/* If none is set: BAR 0 of 16 KiB. */
 	struct fake_bar bars[6];
 	uint64_t rom_bytes;
+	/* Vectors of MSI-X (64); none can be added to those that are enabled. */
+	unsigned int msix_vectors;
+	bool fixed_msix;
+	/* VFIO lets only the first and the last page of each BAR be mapped. */
+	bool sparse_bars;
+	/* The bus that it is on cannot be reset. */
+	bool no_bus_reset;
 	/* IOVAs it cannot use besides the MSI window, both ends included; none if last is 0. */
 	uint64_t reserved_first, reserved_last;
 	/* Contents of the sysfs file ("flr bus", "flr" on the root bus). */
@@ -206,6 +213,10 @@ unsigned int fake_calls(struct fake *fake);
 
 uint64_t fake_now(struct fake *fake);
 
+/* So many page faults are told of the calling thread from now on, one number after another, each
+ * that is asked for: {0, 1, 1} is a fault between the first two. */
+void fake_page_faults(struct fake *fake, const uint64_t *faults, size_t count);
+
 /* Makes the calling thread known until fake_thread_end(). */
 void fake_thread_begin(struct fake *fake, const char *name);
 void fake_thread_end(struct fake *fake);
@@ -246,6 +257,8 @@ struct fake_stats {
 	uint64_t max_populate_bytes;
 	/* Bytes zeroed so far by populating; and by MAP, since they were not populated. */
 	uint64_t populated_bytes, populated_by_map_bytes;
+	/* Resets of a whole bus (VFIO_DEVICE_PCI_HOT_RESET). */
+	unsigned int bus_resets;
 	/* Device resets done, skipped by closing, and the most going on at once. */
 	unsigned int resets, skipped_resets, max_resets_at_once;
 	/* Now: open fds, address mappings, threads of the table. */
@@ -265,6 +278,9 @@ struct fake_device_stats {
 };
 
 void fake_device_stats(struct fake *fake, const char *address, struct fake_device_stats *stats);
+
+/* 4 bytes of a BAR, whoever has the device. */
+uint32_t fake_register(struct fake *fake, const char *address, unsigned int bar, uint64_t offset);
 
 struct fake_iova {
 	/* All of the range is mapped, by so many map calls. */

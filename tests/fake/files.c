@@ -315,7 +315,10 @@ static const struct {
 	{VFIO_DEVICE_GET_INFO, "VFIO_DEVICE_GET_INFO", EIO},
 	{VFIO_DEVICE_GET_REGION_INFO, "VFIO_DEVICE_GET_REGION_INFO", EIO},
 	{VFIO_DEVICE_GET_IRQ_INFO, "VFIO_DEVICE_GET_IRQ_INFO", EIO},
-	{VFIO_DEVICE_RESET, "VFIO_DEVICE_RESET", EAGAIN},
+	{VFIO_DEVICE_SET_IRQS, "VFIO_DEVICE_SET_IRQS", ENOSPC},
+	{VFIO_DEVICE_RESET, "VFIO_DEVICE_RESET", ENOTTY},
+	{VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", ENOMEM},
+	{VFIO_DEVICE_PCI_HOT_RESET, "VFIO_DEVICE_PCI_HOT_RESET", ENOTTY},
 	{VFIO_IOMMU_GET_INFO, "VFIO_IOMMU_GET_INFO", ENOMEM},
 	{VFIO_IOMMU_MAP_DMA, "VFIO_IOMMU_MAP_DMA", ENOMEM},
 	{VFIO_IOMMU_UNMAP_DMA, "VFIO_IOMMU_UNMAP_DMA", EINVAL},
@@ -328,14 +331,20 @@ static const struct {
 	{VFB_IOMMU_IOAS_UNMAP, "IOMMU_IOAS_UNMAP", EBUSY},
 };
 
+/* On a device the numbers of a container's requests mean something else. */
+static bool is_of_kind(const struct file *file, const char *name)
+{
+	const char *others = file->kind == FILE_DEVICE ? "VFIO_IOMMU" : "VFIO_DEVICE";
+
+	return strncmp(name, others, strlen(others));
+}
+
 static int inject_ioctl(struct fake *fake, const struct file *file, unsigned long request)
 {
 	char number[32];
 
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-		/* On a device the numbers of a container's requests mean something else. */
-		if (requests[i].request != request ||
-		    (file->kind == FILE_DEVICE && !strncmp(requests[i].name, "VFIO_IOMMU", 10)))
+		if (requests[i].request != request || !is_of_kind(file, requests[i].name))
 			continue;
 		return fk_inject_slow(fake, requests[i].name, NULL, requests[i].usual);
 	}

@@ -124,6 +124,9 @@ struct fake {
 	struct thread *threads;
 
 	struct injection injection;
+	/* What fake_page_faults() was told. */
+	uint64_t faults[8];
+	size_t fault_count;
 	char misuses[2048];
 	unsigned int misuse_count;
 

@@ -50,6 +50,27 @@ static int bar_fd(struct device *device, unsigned int index)
 	return device->bar_fds[index];
 }
 
+/* The first and the last page of a BAR. */
+static void put_sparse(struct vfio_region_info *info, void *arg)
+{
+	struct {
+		struct vfio_region_info_cap_sparse_mmap capability;
+		struct vfio_region_sparse_mmap_area areas[2];
+	} sparse = {
+		.capability = {.header = {.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1},
+			       .nr_areas = 2},
+		.areas = {{0, PAGE_4K}, {info->size - PAGE_4K, PAGE_4K}},
+	};
+	size_t bytes = sizeof(*info) + sizeof(sparse);
+
+	info->flags |= VFIO_REGION_INFO_FLAG_CAPS;
+	if (info->argsz >= bytes) {
+		info->cap_offset = sizeof(*info);
+		memcpy((char *)arg + sizeof(*info), &sparse, sizeof(sparse));
+	}
+	info->argsz = bytes;
+}
+
 int fk_region_info(struct device *device, void *arg)
 {
 	struct vfio_region_info info;
@@ -77,6 +98,8 @@ int fk_region_info(struct device *device, void *arg)
 		else if (!bar->no_mmap && bar->bytes >= PAGE_4K)
 			info.flags |= VFIO_REGION_INFO_FLAG_MMAP;
 	}
+	if (device->config.sparse_bars && info.flags & VFIO_REGION_INFO_FLAG_MMAP)
+		put_sparse(&info, arg);
 	memcpy(arg, &info, sizeof(info));
 	return 0;
 }
@@ -148,4 +171,16 @@ int fk_region_map(struct device *device, uint64_t offset, uint64_t bytes, int fl
 		return -EINVAL;
 	*fd = bar_fd(device, index);
 	return 0;
+}
+
+uint32_t fake_register(struct fake *fake, const char *address, unsigned int bar, uint64_t offset)
+{
+	uint32_t value = 0;
+
+	pthread_mutex_lock(&fake->lock);
+	if (pread(bar_fd(fk_device_find(fake, address), bar), &value, sizeof(value), offset) !=
+	    sizeof(value))
+		abort();
+	pthread_mutex_unlock(&fake->lock);
+	return value;
 }

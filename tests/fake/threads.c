@@ -354,6 +354,27 @@ static int op_current_thread(const struct vfb_sys *sys)
 	return gettid();
 }
 
+void fake_page_faults(struct fake *fake, const uint64_t *faults, size_t count)
+{
+	pthread_mutex_lock(&fake->lock);
+	memcpy(fake->faults, faults, count * sizeof(*faults));
+	fake->fault_count = count;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+static uint64_t op_minor_faults(const struct vfb_sys *sys)
+{
+	struct fake *fake = kernel_enter(sys);
+	uint64_t faults = fake->faults[0];
+
+	if (fake->fault_count) {
+		fake->fault_count--;
+		memmove(fake->faults, fake->faults + 1, fake->fault_count * sizeof(faults));
+	}
+	kernel_leave(fake);
+	return faults;
+}
+
 static int op_get_affinity(const struct vfb_sys *sys, cpu_set_t *cpus)
 {
 	struct fake *fake = kernel_enter(sys);
@@ -398,6 +419,7 @@ void fk_threads_table(struct vfb_sys *sys)
 	sys->cond_broadcast = op_cond_broadcast;
 	sys->current_cpu = op_current_cpu;
 	sys->current_thread = op_current_thread;
+	sys->minor_faults = op_minor_faults;
 	sys->get_affinity = op_get_affinity;
 	sys->eventfd = op_eventfd;
 	sys->eventfd_signal = op_eventfd_signal;

@@ -98,6 +98,17 @@ struct shared_lock {
 	struct vlock lock;
 };
 
+#define FAKE_VECTORS 128
+
+struct irqs {
+	/* Vectors, up to the last that was enabled. */
+	unsigned int enabled[5];
+	int fds[5][FAKE_VECTORS];
+	bool pending[5][FAKE_VECTORS];
+	/* INTx. */
+	bool masked;
+};
+
 struct device {
 	struct device *next;
 	char address[16], driver[32], bridge[16], physfn[16], reset_method[64];
@@ -111,6 +122,7 @@ struct device {
 	struct fake_device_stats stats;
 	uint8_t space[4096];
 	int bar_fds[6];
+	struct irqs irqs;
 	/* Bound to iommufd, attached to an IOAS. */
 	struct iommufd *iommufd;
 	unsigned int object_id;
@@ -132,8 +144,13 @@ int fk_device_open_by_group(struct fake *fake, struct file *group_file, const ch
 int fk_device_open_node(struct fake *fake, unsigned int index, const char *path);
 void fk_device_release(struct fake *fake, struct devfile *df);
 int fk_device_ioctl(struct fake *fake, struct devfile *df, unsigned long request, void *arg);
+int fk_hot_reset_info(struct fake *fake, struct devfile *df, void *arg);
+int fk_hot_reset(struct fake *fake, struct devfile *df, void *arg);
 size_t fk_device_reserved(struct fake *fake, const struct device *device, struct range out[2]);
 void fk_region_reset(struct device *device);
+int fk_irq_info(struct device *device, void *arg);
+int fk_irq_set(struct device *device, void *arg);
+void fk_irq_disable_all(struct device *device);
 int fk_region_info(struct device *device, void *arg);
 ssize_t fk_region_rw(struct device *device, void *buf, size_t bytes, off_t offset, bool write);
 /* The real fd and offset behind a mapping of a BAR, -EINVAL. */

@@ -71,11 +71,12 @@ HAND_ON(int, cond_wait, (SYS, pthread_cond_t *cond, pthread_mutex_t *mutex, uint
 HAND_ON_VOID(cond_broadcast, (SYS, pthread_cond_t *cond), cond)
 COUNT(int, current_cpu)
 COUNT(int, current_thread)
+HAND_ON(uint64_t, minor_faults, (SYS))
 HAND_ON(int, eventfd, (SYS))
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 30 * sizeof(void (*)(void)), "all calls are handed on");
+_Static_assert(sizeof(struct vfb_sys) == 31 * sizeof(void (*)(void)), "all calls are handed on");
 
 void counted_init(struct counted *counted, const struct vfb_sys *inner)
 {
@@ -111,6 +112,7 @@ void counted_init(struct counted *counted, const struct vfb_sys *inner)
 				.cond_broadcast = count_cond_broadcast,
 				.current_cpu = count_current_cpu,
 				.current_thread = count_current_thread,
+				.minor_faults = count_minor_faults,
 				.eventfd = count_eventfd,
 				.eventfd_signal = count_eventfd_signal,
 			},

@@ -214,6 +214,23 @@ static int start_overlapped(struct guest *guest)
 	return open_error ? open_error : error;
 }
 
+/* Interrupts, and a reset of all. */
+static int use_more(struct guest *guest)
+{
+	static const int none[4] = {-1, -1, -1, -1};
+	struct vfb_device_reset resets[3] = {0};
+	int error;
+
+	for (size_t i = 0; i < 3; i++) {
+		error = told(vfb_irq_enable(guest->devices[i], VFB_IRQ_MSIX, 0, none, 4));
+		if (error)
+			return error;
+		resets[i].device = guest->devices[i];
+	}
+	error = told(vfb_devices_reset(resets, 3, &guest->batch));
+	return error ? error : told(vfb_irq_disable(guest->devices[0], VFB_IRQ_MSIX));
+}
+
 static int use(struct guest *guest)
 {
 	uint64_t bytes[2];
@@ -234,11 +251,12 @@ static int use(struct guest *guest)
 			error = told(vfb_region_write(guest->devices[i], VFB_REGION_CONFIG, 64,
 						      &vendor, 2));
 		if (!error)
-			error = told(vfb_region_map(guest->devices[i], 0, &bar));
+			error = told(vfb_region_map(guest->devices[i], 0, NULL, &bar));
 		if (error)
 			return error;
 	}
-	return told(vfb_region_unmap(guest->devices[0], 0));
+	error = told(vfb_region_unmap(guest->devices[0], 0));
+	return error ? error : use_more(guest);
 }
 
 static int stop_in_turn(struct guest *guest)

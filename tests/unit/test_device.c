@@ -138,7 +138,7 @@ static void test_access_fails(void **state)
 	fake_fail_call(host.fake, "VFIO_DEVICE_GET_REGION_INFO", 1, ENODEV);
 	assert_fails(vfb_region_info(device, 0, &info), -ENODEV, NAME);
 	fake_fail_call(host.fake, "mmap", 1, ENOMEM);
-	assert_fails(vfb_region_map(device, 0, &(void *){NULL}), -ENOMEM, NAME);
+	assert_fails(vfb_region_map(device, 0, NULL, &(void *){NULL}), -ENOMEM, NAME);
 	/* Memory decoding is switched off. */
 	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, 4, &off, 2));
 	assert_fails(vfb_region_read(device, 0, 0, &value, 4), -EIO, NAME, "region 0");
@@ -155,24 +155,25 @@ static void test_map(void **state)
 	(void)state;
 	assert_fails(vfb_region_unmap(device, 0), -ENOENT, NAME, "region 0");
 	assert_fails(vfb_region_unmap(device, 77), -ENOENT, "region 77");
-	assert_fails(vfb_region_map(device, 2, &address), -ENOTSUP, NAME, "region 2", "mapped");
+	assert_fails(vfb_region_map(device, 2, NULL, &address), -ENOTSUP, NAME, "region 2",
+		     "mapped");
 	assert_null(address);
 	address = (void *)1;
-	assert_fails(vfb_region_map(device, 9, &address), -EINVAL, "region 9");
+	assert_fails(vfb_region_map(device, 9, NULL, &address), -EINVAL, "region 9");
 	assert_null(address);
-	assert_fails(vfb_region_map(device, 1, &address), -ENOTSUP, "region 1");
+	assert_fails(vfb_region_map(device, 1, NULL, &address), -ENOTSUP, "region 1");
 
-	assert_ok(vfb_region_map(device, 0, &address));
+	assert_ok(vfb_region_map(device, 0, NULL, &address));
 	*(volatile uint32_t *)((char *)address + 8) = 0xcafe;
 	assert_ok(vfb_region_read(device, 0, 8, &value, 4));
 	assert_int_equal(value, 0xcafe);
 	again = (void *)1;
-	assert_fails(vfb_region_map(device, 0, &again), -EEXIST, NAME, "already");
+	assert_fails(vfb_region_map(device, 0, NULL, &again), -EEXIST, NAME, "already");
 	assert_null(again);
 	assert_ok(vfb_region_unmap(device, 0));
 	assert_fails(vfb_region_unmap(device, 0), -ENOENT, NAME);
 	/* What is mapped goes when the device is closed, else it would stay open. */
-	assert_ok(vfb_region_map(device, 0, &address));
+	assert_ok(vfb_region_map(device, 0, NULL, &address));
 	close_device(&host, device);
 }
 

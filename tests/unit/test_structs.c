@@ -130,6 +130,20 @@ static int region_info(struct guest *guest, void *given)
 	return vfb_region_info(guest->device, 0, given);
 }
 
+static int irq_info(struct guest *guest, void *given)
+{
+	return vfb_irq_info(guest->device, VFB_IRQ_MSIX, given);
+}
+
+static int region_map_opts(struct guest *guest, void *given)
+{
+	void *address = (void *)1;
+	int error = vfb_region_map(guest->device, 0, given, &address);
+
+	assert_true(!error == !!address);
+	return error ? error : vfb_region_unmap(guest->device, 0);
+}
+
 static int pci_info(struct guest *guest, void *given)
 {
 	return vfb_pci_info(guest->host.ctx, addresses[0], given);
@@ -162,6 +176,8 @@ static const struct {
 	{"space_info", space_info, sizeof(struct vfb_space_info)},
 	{"device_info", device_info, sizeof(struct vfb_device_info)},
 	{"region_info", region_info, sizeof(struct vfb_region_info)},
+	{"irq_info", irq_info, sizeof(struct vfb_irq_info)},
+	{"region_map_opts", region_map_opts, sizeof(struct vfb_region_map_opts)},
 	{"pci_info", pci_info, sizeof(struct vfb_pci_info)},
 	{"job_progress", job_progress, sizeof(struct vfb_job_progress)},
 };

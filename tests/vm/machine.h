@@ -29,12 +29,23 @@ struct limits {
 	} user;
 };
 
+/* Devices that have something in common. */
+struct family {
+	char devices[8][16];
+	size_t count;
+};
+
 struct machine {
 	/* "fake, as Linux 7.3", or what uname(2) tells. */
 	char name[64];
 	/* NVMe controllers of QEMU, each below its own bridge; those of node 0 first. */
 	char devices[MACHINE_DEVICES][16];
 	size_t device_count;
+	/* NVMe controllers below one bridge; functions of one device; devices whose BAR 2 is plain
+	 * memory. */
+	struct family bridged, functions, bars;
+	/* Large BARs are mapped with huge pages. */
+	bool has_huge_bars;
 	/* A device that is bound to another driver. */
 	char foreign[16];
 	unsigned int nodes;
@@ -92,5 +103,11 @@ uint64_t machine_pinned(void);
 /* Pages of 2 MiB that are free in the pool of a node. */
 uint64_t machine_free_2m(unsigned int node);
 bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node);
+
+/*
+ * A register of 4 bytes in BAR 0 of a device that nobody has open: read behind the back of VFIO,
+ * which would reset it.
+ */
+uint32_t machine_register(const char *address, uint64_t offset);
 
 #endif

@@ -25,6 +25,13 @@
 static const struct machine *described;
 static struct fake *fake;
 
+static void describe_family(struct family *family, const char *format, size_t count)
+{
+	family->count = count;
+	for (size_t i = 0; i < count; i++)
+		snprintf(family->devices[i], sizeof(family->devices[i]), format, (unsigned int)i);
+}
+
 bool machine_describe(struct machine *machine, int argc, char **argv)
 {
 	bool stock = argc && !strcmp(argv[0], "stock");
@@ -36,11 +43,28 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 		snprintf(machine->devices[i], sizeof(machine->devices[i]), "0000:%02x:00.0",
 			 i / DEVICES_PER_NODE * 0x20 + i % DEVICES_PER_NODE + 1);
 	machine->device_count = NODES * DEVICES_PER_NODE;
+	describe_family(&machine->bridged, "0000:51:%02x.0", 4);
+	describe_family(&machine->functions, "0000:52:00.%u", 4);
+	describe_family(&machine->bars, "0000:53:%02x.0", 2);
 	strcpy(machine->foreign, FOREIGN);
 	machine->nodes = NODES;
 	if (stock)
 		strcpy(machine->no_iommufd, "the fake kernel is told to have none");
 	return true;
+}
+
+static void add_family(const struct family *family, unsigned int group, const char *bridge,
+		       const struct fake_device *config)
+{
+	for (size_t i = 0; i < family->count; i++) {
+		struct fake_device device = *config;
+
+		device.address = family->devices[i];
+		device.group = group;
+		device.bridge = bridge;
+		device.driver = "vfio-pci";
+		fake_add_device(fake, &device);
+	}
 }
 
 static void add_devices(void)
@@ -61,6 +85,10 @@ static void add_devices(void)
 					      .reset_method = "flr bus",
 				      });
 	}
+	add_family(&described->bridged, 101, "0000:50:00.0", &(struct fake_device){0});
+	add_family(&described->functions, 102, "0000:00:11.0", &(struct fake_device){0});
+	add_family(&described->bars, 103, "0000:00:12.0",
+		   &(struct fake_device){.bars = {{.bytes = 256}, {0}, {.bytes = 64 * FAKE_MIB}}});
 	fake_add_device(fake, &(struct fake_device){
 				      .address = described->foreign,
 				      .group = FOREIGN_GROUP,
@@ -69,6 +97,11 @@ static void add_devices(void)
 				      .vendor_id = 0x1af4,
 				      .device_id = 0x1009,
 			      });
+}
+
+uint32_t machine_register(const char *address, uint64_t offset)
+{
+	return fake_register(fake, address, 0, offset);
 }
 
 /* The one that the scenario tries. */

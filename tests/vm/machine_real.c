@@ -70,18 +70,25 @@ static bool file_says(const char *path, const char *part)
 
 /* ---- What the machine is ---- */
 
-static void list_devices(struct machine *machine)
+/* The addresses that scripts/vm has put into a variable; how many. */
+static size_t list_devices(const char *variable, char (*devices)[16], size_t room)
 {
-	const char *listed = getenv("VFIO_DEVICES");
+	const char *listed = getenv(variable);
 	char *copy = strdup(listed ? listed : ""), *rest = copy, *address;
+	size_t count = 0;
 
 	if (!copy)
 		die("strdup");
-	while ((address = strsep(&rest, " ")) && machine->device_count < MACHINE_DEVICES)
+	while ((address = strsep(&rest, " ")) && count < room)
 		if (*address)
-			snprintf(machine->devices[machine->device_count++],
-				 sizeof(machine->devices[0]), "%s", address);
+			snprintf(devices[count++], sizeof(devices[0]), "%s", address);
 	free(copy);
+	return count;
+}
+
+static void list_family(const char *variable, struct family *family)
+{
+	family->count = list_devices(variable, family->devices, 8);
 }
 
 /* A PCI device with an IOMMU group and a driver that is not vfio-pci. */
@@ -125,7 +132,7 @@ static void require(bool there, const char *what, bool *all)
 		return;
 	fprintf(stderr,
 		"the scenarios need %s; run them by: scripts/vm --nodes 2 --devices 4 "
-		"--hugepages 2m:64 -- %s\n",
+		"--bridged 4 --functions 4 --bar 64M --hugepages 2m:128 -- %s\n",
 		what, program_invocation_name);
 	*all = false;
 }
@@ -139,11 +146,15 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	(void)argv;
 	uname(&name);
 	snprintf(machine->name, sizeof(machine->name), "Linux %.50s", name.release);
-	list_devices(machine);
+	machine->device_count = list_devices("VFIO_DEVICES", machine->devices, MACHINE_DEVICES);
+	list_family("VFIO_BRIDGED", &machine->bridged);
+	list_family("VFIO_FUNCTIONS", &machine->functions);
+	list_family("VFIO_BARS", &machine->bars);
 	find_foreign(machine);
 	machine->nodes = count_nodes();
 	machine->attach_takes_time = true;
 	machine->has_registers = true;
+	machine->has_huge_bars = true;
 	machine->shmem_thp = !file_says("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
 					"[never]");
 	if (access("/dev/iommu", F_OK) || access("/dev/vfio/devices", F_OK))
@@ -151,6 +162,9 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 			 "there is no /dev/iommu or no /dev/vfio/devices");
 	require(!geteuid(), "root", &all);
 	require(machine->device_count >= 4, "four devices in $VFIO_DEVICES", &all);
+	require(machine->bridged.count >= 2, "two devices in $VFIO_BRIDGED", &all);
+	require(machine->functions.count >= 2, "two devices in $VFIO_FUNCTIONS", &all);
+	require(machine->bars.count >= 1, "a device in $VFIO_BARS", &all);
 	require(machine->foreign[0], "a PCI device that is not bound to vfio-pci", &all);
 	require(machine->nodes >= 2, "two NUMA nodes", &all);
 	for (unsigned int node = 0; node < machine->nodes; node++)
@@ -416,4 +430,42 @@ bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node)
 
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/cpu%u", node, cpu);
 	return !access(path, F_OK);
+}
+
+/* Memory decoding is as the last driver left it. */
+static void enable_memory(const char *address)
+{
+	char path[128];
+	uint16_t command;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", address);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || pread(fd, &command, 2, 4) != 2)
+		die(path);
+	command |= 2;
+	if (pwrite(fd, &command, 2, 4) != 2)
+		die(path);
+	close(fd);
+}
+
+uint32_t machine_register(const char *address, uint64_t offset)
+{
+	volatile const char *bar;
+	char path[128];
+	uint32_t value;
+	int fd;
+
+	enable_memory(address);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0", address);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		die(path);
+	bar = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	if (bar == MAP_FAILED)
+		die("mmap");
+	value = *(volatile const uint32_t *)(bar + offset);
+	munmap((void *)bar, 4096);
+	close(fd);
+	return value;
 }

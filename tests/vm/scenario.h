@@ -39,6 +39,7 @@ struct scenario {
 extern const struct scenario start_scenarios[];
 extern const struct scenario device_scenarios[];
 extern const struct scenario region_scenarios[];
+extern const struct scenario reset_scenarios[];
 extern const struct scenario dma_scenarios[];
 extern const struct scenario iova_scenarios[];
 extern const struct scenario batch_scenarios[];

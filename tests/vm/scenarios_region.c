@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Configuration space and BARs of a device. */
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include "scenario.h"
 
 /* QEMU's NVMe controller: vendor and device. */
@@ -89,7 +94,7 @@ static void bar(struct fixture *f)
 	assert_ok(vfb_region_info(device, 0, &info));
 	assert_int_equal(info.bytes, 16 * KIB);
 	assert_int_equal(info.flags, VFB_REGION_READ | VFB_REGION_WRITE | VFB_REGION_MMAP);
-	assert_ok(vfb_region_map(device, 0, &mapped));
+	assert_ok(vfb_region_map(device, 0, NULL, &mapped));
 	bar0 = mapped;
 	assert_ok(vfb_region_read(device, 0, NVME_VERSION, &version, 4));
 	assert_int_equal(version, *(volatile uint32_t *)(bar0 + NVME_VERSION));
@@ -109,13 +114,13 @@ static void bar(struct fixture *f)
 	assert_ok(vfb_region_read(device, 0, NVME_AQA, &read, 4));
 	assert_int_equal(read, 0x00030003);
 
-	assert_error(vfb_region_map(device, 0, &again), -EEXIST);
+	assert_error(vfb_region_map(device, 0, NULL, &again), -EEXIST);
 	assert_null(again);
 	assert_ok(vfb_region_unmap(device, 0));
 	assert_error(vfb_region_unmap(device, 0), -ENOENT);
 	assert_says("is not mapped");
 	/* Closing unmaps it, and so the device can be opened again. */
-	assert_ok(vfb_region_map(device, 0, &mapped));
+	assert_ok(vfb_region_map(device, 0, NULL, &mapped));
 	vfb_device_close(device);
 	assert_ok(vfb_device_open(space, f->machine->devices[0], &device));
 	end_space(space, device);
@@ -135,7 +140,7 @@ static void bounds(struct fixture *f)
 		assert_error(vfb_region_info(device, absent[i], &info), -EINVAL);
 		assert_error(vfb_region_read(device, absent[i], 0, &value, 4), -EINVAL);
 		assert_error(vfb_region_write(device, absent[i], 0, &value, 4), -EINVAL);
-		assert_error(vfb_region_map(device, absent[i], &mapped), -EINVAL);
+		assert_error(vfb_region_map(device, absent[i], NULL, &mapped), -EINVAL);
 		assert_null(mapped);
 		assert_error(vfb_region_unmap(device, absent[i]), -ENOENT);
 	}
@@ -152,11 +157,167 @@ static void bounds(struct fixture *f)
 		assert_int_equal(info.bytes, 0);
 		assert_int_equal(info.flags, 0);
 		assert_error(vfb_region_read(device, i, 0, &value, 4), -ERANGE);
-		assert_error(vfb_region_map(device, i, &mapped), -ENOTSUP);
+		assert_error(vfb_region_map(device, i, NULL, &mapped), -ENOTSUP);
 		assert_null(mapped);
 	}
-	assert_error(vfb_region_map(device, VFB_REGION_CONFIG, &mapped), -ENOTSUP);
+	assert_error(vfb_region_map(device, VFB_REGION_CONFIG, NULL, &mapped), -ENOTSUP);
 	assert_says("cannot be mapped");
+	end_space(space, device);
+}
+
+static unsigned int signals(int fd)
+{
+	eventfd_t value = 0;
+
+	return eventfd_read(fd, &value) ? 0 : value;
+}
+
+static void interrupts(struct fixture *f)
+{
+	struct vfb_irq_info info = VFB_IRQ_INFO_INIT;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+	int fds[8], wrong[2];
+
+	for (size_t i = 0; i < COUNT(fds); i++)
+		fds[i] = i == 5 ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	assert_ok(vfb_irq_info(device, VFB_IRQ_MSIX, &info));
+	assert_true(info.vectors >= 64);
+	assert_false(info.flags & VFB_IRQ_MASKABLE);
+	assert_ok(vfb_irq_info(device, VFB_IRQ_MSI, &info));
+	assert_int_equal(info.vectors, 0);
+	assert_ok(vfb_irq_info(device, VFB_IRQ_ERROR, &info));
+	assert_int_equal(info.vectors, 1);
+	assert_ok(vfb_irq_info(device, VFB_IRQ_INTX, &info));
+	assert_int_equal(info.vectors, 1);
+	assert_int_equal(info.flags, VFB_IRQ_MASKABLE | VFB_IRQ_AUTOMASKED);
+
+	/* Many at once, one of them without an eventfd. */
+	assert_ok(vfb_irq_enable(device, VFB_IRQ_MSIX, 0, fds, COUNT(fds)));
+	assert_ok(vfb_irq_trigger(device, VFB_IRQ_MSIX, 0, COUNT(fds)));
+	assert_ok(vfb_irq_trigger(device, VFB_IRQ_MSIX, 7, 1));
+	for (size_t i = 0; i < COUNT(fds); i++)
+		assert_int_equal(signals(fds[i]), i == 5 ? 0 : i == 7 ? 2 : 1);
+	assert_error(vfb_irq_mask(device, VFB_IRQ_MSIX, 0, 1), -ENOTSUP);
+	assert_returns(vfb_irq_enable(device, VFB_IRQ_INTX, 0, fds, 1), -EBUSY);
+	assert_ok(vfb_irq_enable(device, VFB_IRQ_REQUEST, 0, fds, 1));
+	assert_ok(vfb_irq_trigger(device, VFB_IRQ_REQUEST, 0, 1));
+	assert_int_equal(signals(fds[0]), 1);
+	assert_ok(vfb_irq_disable(device, VFB_IRQ_MSIX));
+	assert_error(vfb_irq_trigger(device, VFB_IRQ_MSIX, 0, 1), -EINVAL);
+
+	/* INTx while it is masked. */
+	assert_ok(vfb_irq_enable(device, VFB_IRQ_INTX, 0, fds, 1));
+	assert_ok(vfb_irq_mask(device, VFB_IRQ_INTX, 0, 1));
+	assert_ok(vfb_irq_unmask(device, VFB_IRQ_INTX, 0, 1));
+	assert_ok(vfb_irq_disable(device, VFB_IRQ_INTX));
+
+	/* What is no eventfd; nothing stays enabled. */
+	wrong[0] = fds[1];
+	wrong[1] = 0;
+	assert_error(vfb_irq_enable(device, VFB_IRQ_MSIX, 0, wrong, 2), -EINVAL);
+	wrong[1] = 1000000;
+	assert_error(vfb_irq_enable(device, VFB_IRQ_MSIX, 0, wrong, 2), -EBADF);
+	assert_error(vfb_irq_trigger(device, VFB_IRQ_MSIX, 0, 1), -EINVAL);
+	assert_error(vfb_irq_enable(device, VFB_IRQ_MSIX, 100, fds, 1), -ERANGE);
+	/* Closing disables what is enabled. */
+	assert_ok(vfb_irq_enable(device, VFB_IRQ_MSIX, 0, fds, COUNT(fds)));
+	end_space(space, device);
+	for (size_t i = 0; i < COUNT(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+static uint64_t minor_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_minflt;
+}
+
+/* Touches all of it; how many faults that costs. */
+static uint64_t touch(const void *address, uint64_t bytes)
+{
+	const volatile char *byte = address;
+	uint64_t before = minor_faults();
+
+	for (uint64_t at = 0; at < bytes; at += 4 * KIB)
+		(void)byte[at];
+	return minor_faults() - before;
+}
+
+/* At addresses where huge pages are not possible. */
+static void small_pages(struct vfb_device *device)
+{
+	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	char *reserved;
+	void *mapped;
+
+	assert_ok(vfb_region_info(device, 2, &info));
+	reserved = mmap(NULL, info.bytes + 4 * MIB, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_true(reserved != MAP_FAILED);
+	opts.address = reserved - (uintptr_t)reserved % (2 * MIB) + 2 * MIB + 4 * KIB;
+	opts.flags = VFB_REGION_MEASURE;
+	assert_ok(vfb_region_map(device, 2, &opts, &mapped));
+	assert_ptr_equal(mapped, opts.address);
+	assert_ok(vfb_region_info(device, 2, &info));
+	assert_int_equal(info.page_bytes, 4 * KIB);
+	assert_ok(vfb_region_unmap(device, 2));
+	opts.flags = 0;
+	assert_ok(vfb_region_map(device, 2, &opts, &mapped));
+	assert_int_equal(touch(mapped, info.bytes), info.bytes / (4 * KIB));
+	assert_ok(vfb_region_unmap(device, 2));
+	munmap(reserved, info.bytes + 4 * MIB);
+}
+
+static void large_bar(struct fixture *f)
+{
+	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	struct vfb_space *space = make_space(f);
+	struct vfb_device *device;
+	uint64_t faults;
+	void *mapped;
+
+	assert_ok(vfb_device_open(space, f->machine->bars.devices[0], &device));
+	assert_ok(vfb_region_info(device, 2, &info));
+	assert_true(info.bytes >= 64 * MIB);
+	assert_ok(vfb_region_map(device, 2, NULL, &mapped));
+	faults = touch(mapped, info.bytes);
+	if (f->machine->has_huge_bars)
+		assert_int_equal(faults, info.bytes / (info.bytes >= GIB ? GIB : 2 * MIB));
+	assert_ok(vfb_region_unmap(device, 2));
+
+	opts.flags = VFB_REGION_MEASURE;
+	assert_ok(vfb_region_map(device, 2, &opts, &mapped));
+	assert_ok(vfb_region_info(device, 2, &info));
+	if (f->machine->has_huge_bars)
+		assert_int_equal(info.page_bytes, info.bytes >= GIB ? GIB : 2 * MIB);
+	assert_ok(vfb_region_unmap(device, 2));
+
+	/* Addresses that the fake kernel would miss. */
+	if (f->machine->has_huge_bars)
+		small_pages(device);
+	end_space(space, device);
+}
+
+static void without_msix(struct fixture *f)
+{
+	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+	void *mapped;
+
+	opts.flags = VFB_REGION_WITHOUT_MSIX;
+	assert_ok(vfb_region_map(device, 0, &opts, &mapped));
+	/* QEMU's NVMe has its registers at the beginning, the table in the third page. */
+	(void)*(volatile char *)mapped;
+	if (f->machine->has_registers)
+		assert_int_equal(madvise((char *)mapped + 8 * KIB, 4 * KIB, MADV_POPULATE_READ),
+				 -1);
 	end_space(space, device);
 }
 
@@ -164,5 +325,8 @@ const struct scenario region_scenarios[] = {
 	{.name = "configuration space", .run = configuration},
 	{.name = "a BAR, read and mapped", .run = bar},
 	{.name = "bounds of regions", .run = bounds},
+	{.name = "interrupts", .run = interrupts},
+	{.name = "a large BAR and its pages", .run = large_bar},
+	{.name = "a BAR without its MSI-X table", .run = without_msix},
 	{0},
 };

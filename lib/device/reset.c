@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Resetting devices that stay open. Each function of N on a bus takes a wait of 100 ms and more,
+ * a reset of the bus takes one for all of them; so when a whole bus is to be reset, it is.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "container_of.h"
+#include "device/batch.h"
+#include "observe/error.h"
+#include "sys/uapi.h"
+
+struct reset_job {
+	struct vfb_device_batch batch;
+	struct vfb_device_reset *resets;
+};
+
+/* What a bus reset would hit, to be freed. */
+static int read_affected(const struct vfb_device *device, struct vfio_pci_hot_reset_info **out)
+{
+	const struct vfb_sys *sys = device->space->ctx->sys;
+	struct vfio_pci_hot_reset_info *info = NULL;
+	uint32_t room = 0;
+	int error;
+
+	/* Asked with room for none, then with room for all. */
+	do {
+		size_t bytes = sizeof(*info) + room * sizeof(info->devices[0]);
+
+		free(info);
+		info = calloc(1, bytes);
+		if (!info)
+			return vfb_fail_memory();
+		info->argsz = bytes;
+		error = sys->ioctl(sys, device->fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info);
+		room = info->count;
+	} while (error == -ENOSPC);
+	if (!error) {
+		*out = info;
+		return 0;
+	}
+	free(info);
+	if (error == -ENODEV)
+		return vfb_fail(-ENOTSUP,
+				"the bus of device %s cannot be reset (it is the root bus, or its "
+				"bridge does not reset)",
+				device->pci.address);
+	return vfb_fail_errno(error, "cannot read what a reset of the bus of device %s hits",
+			      device->pci.address);
+}
+
+static struct vfb_device_item *find_item(struct vfb_device_item *chain, const char *address)
+{
+	while (chain && strcmp(chain->pci.address, address))
+		chain = chain->next_in_chain;
+	return chain;
+}
+
+/* All that a reset of the bus hits is in the chain, and in the space of its first. */
+static int check_affected(const struct vfio_pci_hot_reset_info *info, struct vfb_device_item *first)
+{
+	for (uint32_t i = 0; i < info->count; i++) {
+		const struct vfio_pci_dependent_device *hit = &info->devices[i];
+		char address[32];
+		struct vfb_device_item *item;
+
+		snprintf(address, sizeof(address), "%04x:%02x:%02x.%x", hit->segment, hit->bus,
+			 hit->devfn >> 3, hit->devfn & 7);
+		item = find_item(first, address);
+		if (!item || item->space != first->space)
+			return vfb_fail(-EPERM,
+					"resetting the bus of device %s resets device %s too: "
+					"open it in the same space and reset both in one batch",
+					first->pci.address, address);
+	}
+	return 0;
+}
+
+/* The groups of what is hit, which show whose they are; none where devices show that. */
+static uint32_t collect_groups(const struct vfb_space *space, struct vfb_device_item *chain,
+			       int32_t *fds)
+{
+	uint32_t count = 0;
+
+	for (; chain && space->iommu->ops->group_fd; chain = chain->next_in_chain) {
+		int fd = space->iommu->ops->group_fd(space->iommu, chain->pci.group);
+		uint32_t i = 0;
+
+		while (i < count && fds[i] != fd)
+			i++;
+		if (i == count)
+			fds[count++] = fd;
+	}
+	return count;
+}
+
+static int reset_bus(struct vfb_device_item *first, uint32_t affected)
+{
+	struct vfb_device *device = first->device;
+	const struct vfb_sys *sys = device->space->ctx->sys;
+	struct vfio_pci_hot_reset *reset;
+	size_t length = 0;
+	int error;
+
+	for (struct vfb_device_item *item = first; item; item = item->next_in_chain)
+		length++;
+	reset = calloc(1, sizeof(*reset) + length * sizeof(reset->group_fds[0]));
+	if (!reset)
+		return vfb_fail_memory();
+	reset->count = collect_groups(device->space, first, reset->group_fds);
+	reset->argsz = sizeof(*reset) + reset->count * sizeof(reset->group_fds[0]);
+	error = vfb_device_retry(sys, device->fd, VFIO_DEVICE_PCI_HOT_RESET, reset);
+	free(reset);
+	if (error)
+		return vfb_fail_errno(error, "cannot reset the bus of device %s, with %u devices",
+				      device->pci.address, affected);
+	return 0;
+}
+
+static int reset_function(const struct vfb_device *device)
+{
+	const struct vfb_sys *sys = device->space->ctx->sys;
+	int error;
+
+	if (!device->resets)
+		return vfb_fail(-ENOTSUP,
+				"device %s cannot be reset by itself (see its reset_method in "
+				"sysfs)",
+				device->pci.address);
+	error = vfb_device_retry(sys, device->fd, VFIO_DEVICE_RESET, NULL);
+	if (error)
+		return vfb_fail_errno(error, "cannot reset device %s", device->pci.address);
+	return 0;
+}
+
+/* @must: by itself too, where a reset of the function would be as fast. */
+static int try_bus(struct vfb_device_item *first, bool must)
+{
+	struct vfio_pci_hot_reset_info *info = NULL;
+	int error;
+
+	error = read_affected(first->device, &info);
+	if (!error)
+		error = check_affected(info, first);
+	if (!error)
+		error = must || info->count > 1 ? reset_bus(first, info->count) : -ENOTSUP;
+	free(info);
+	return error;
+}
+
+static bool must_be_bus(const struct vfb_device_item *item)
+{
+	return item->method == VFB_RESET_BUS ||
+	       (item->method == VFB_RESET_AUTO && !item->device->resets);
+}
+
+static void report(struct reset_job *job, struct vfb_device_item *item,
+		   enum vfb_reset_method method, int error)
+{
+	struct vfb_device_reset *reset = &job->resets[item - job->batch.items];
+
+	item->done = true;
+	reset->status = error;
+	reset->method = method;
+	atomic_fetch_add(&job->batch.job.entries_done, 1);
+	if (error)
+		vfb_job_fail(&job->batch.job, error, false);
+}
+
+/* Resets what is left of a chain at once; or leaves those that need not be, to be reset alone. */
+static void reset_chain(struct reset_job *job, struct vfb_device_item *first)
+{
+	bool must = false;
+	int error;
+
+	for (struct vfb_device_item *item = first; item; item = item->next_in_chain)
+		must = must || must_be_bus(item);
+	error = must || first->next_in_chain ? try_bus(first, must) : -ENOTSUP;
+	for (struct vfb_device_item *item = first; item; item = item->next_in_chain)
+		if (!error || must_be_bus(item))
+			report(job, item, VFB_RESET_BUS, error);
+		else
+			item->method = VFB_RESET_FUNCTION;
+}
+
+static void reset_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
+{
+	struct reset_job *job = container_of(batch, struct reset_job, batch);
+	const struct vfb_device_reset *reset = &job->resets[item - batch->items];
+	struct vfb_span span;
+
+	if (item->done)
+		return;
+	vfb_observe_begin(&span, batch->job.observer, VFB_PHASE_RESET);
+	if (item->method != VFB_RESET_FUNCTION)
+		reset_chain(job, item);
+	if (!item->done)
+		report(job, item, VFB_RESET_FUNCTION, reset_function(item->device));
+	vfb_observe_end(&span,
+			.operation = reset->method == VFB_RESET_BUS ? "VFIO_DEVICE_PCI_HOT_RESET" :
+								      "VFIO_DEVICE_RESET",
+			.result = reset->status, .device = item->pci.address,
+			.node = item->pci.numa_node);
+}
+
+static bool finish_reset(struct vfb_job *job)
+{
+	vfb_device_batch_release(container_of(job, struct vfb_device_batch, job));
+	return true;
+}
+
+static void free_reset(struct vfb_job *job)
+{
+	struct reset_job *reset = container_of(job, struct reset_job, batch.job);
+
+	vfb_device_batch_free(&reset->batch);
+	free(reset);
+}
+
+static int check_entries(const struct vfb_device_reset *resets, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!resets[i].device)
+			return vfb_fail(-EINVAL, "entry %zu has no device to reset", i);
+		if ((unsigned int)resets[i].method > VFB_RESET_BUS)
+			return vfb_fail(-EINVAL, "entry %zu: reset method %d is unknown", i,
+					(int)resets[i].method);
+		if (resets[i].device->space->ctx != resets[0].device->space->ctx)
+			return vfb_fail(-EINVAL, "entry %zu is of another context than entry 0", i);
+		for (size_t other = 0; other < i; other++)
+			if (resets[other].device == resets[i].device)
+				return vfb_fail(-EINVAL,
+						"device %s is there twice, as entries %zu and %zu",
+						resets[i].device->pci.address, other, i);
+	}
+	return 0;
+}
+
+static int prepare(struct reset_job *job, size_t count, unsigned int width)
+{
+	struct vfb_device_batch *batch = &job->batch;
+	int error;
+
+	batch->job.operation = "reset";
+	batch->job.finish = finish_reset;
+	batch->job.free = free_reset;
+	error = vfb_device_batch_init(batch, job->resets[0].device->space->ctx, count, width);
+	if (error)
+		return error;
+	error = vfb_device_batch_reserve(batch);
+	if (error) {
+		vfb_job_fini(&batch->job);
+		return error;
+	}
+	for (size_t i = 0; i < count; i++) {
+		batch->items[i] = (struct vfb_device_item){
+			.pci = job->resets[i].device->pci,
+			.space = job->resets[i].device->space,
+			.device = job->resets[i].device,
+			.method = job->resets[i].method,
+		};
+		job->resets[i].status = -ECANCELED;
+	}
+	return 0;
+}
+
+int vfb_devices_reset_start(struct vfb_device_reset *resets, size_t count,
+			    const struct vfb_batch_opts *opts, struct vfb_job **out)
+{
+	struct vfb_batch_opts known;
+	struct reset_job *job;
+	int error;
+
+	*out = NULL;
+	error = vfb_batch_opts_read(&known, opts);
+	if (!error && !count)
+		error = vfb_fail(-EINVAL, "no devices were given to reset");
+	if (!error)
+		error = check_entries(resets, count);
+	if (error)
+		return error;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return vfb_fail_memory();
+	job->resets = resets;
+	error = prepare(job, count, known.width);
+	if (error) {
+		free_reset(&job->batch.job);
+		return error;
+	}
+	vfb_device_batch_chain(&job->batch);
+	*out = &job->batch.job;
+	vfb_device_batch_run(&job->batch, reset_item);
+	vfb_job_release(&job->batch.job);
+	return 0;
+}
+
+int vfb_devices_reset(struct vfb_device_reset *resets, size_t count,
+		      const struct vfb_batch_opts *opts)
+{
+	struct vfb_job *job;
+	int error;
+
+	if (!count)
+		return 0;
+	error = vfb_observe_check_wait();
+	if (!error)
+		error = vfb_devices_reset_start(resets, count, opts, &job);
+	return error ? error : vfb_job_complete(job);
+}
+
+int vfb_device_reset(struct vfb_device *device)
+{
+	struct vfb_device_reset reset = {.device = device};
+
+	return vfb_devices_reset(&reset, 1, NULL);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* What resets devices: explicit resets, and closing, below bridges of their own and one bridge. */
+#include <stdlib.h>
+
+#include "scenario.h"
+
+/* Interrupt mask set of an NVMe controller: a reset clears it. */
+#define NVME_INTMS 0x0c
+#define MARK	   0x00070007
+
+static void open_family(struct fixture *f, struct vfb_space *space, const struct family *family,
+			struct vfb_device **devices)
+{
+	struct vfb_device_request requests[8] = {0};
+
+	(void)f;
+	for (size_t i = 0; i < family->count; i++)
+		requests[i].address = family->devices[i];
+	assert_ok(vfb_devices_open(space, requests, family->count, NULL));
+	for (size_t i = 0; i < family->count; i++)
+		devices[i] = requests[i].device;
+}
+
+static void mark(struct vfb_device *device)
+{
+	uint64_t value = 0;
+
+	assert_ok(vfb_region_store(device, 0, NVME_INTMS, 4, MARK));
+	assert_ok(vfb_region_load(device, 0, NVME_INTMS, 4, &value));
+	assert_int_equal(value, MARK);
+}
+
+static bool is_marked(struct vfb_device *device)
+{
+	uint64_t value = 1;
+
+	assert_ok(vfb_region_load(device, 0, NVME_INTMS, 4, &value));
+	return value;
+}
+
+static void one(struct fixture *f)
+{
+	struct vfb_device_reset reset = {0};
+	struct vfb_space *space = make_space_with_device(f, &reset.device);
+
+	mark(reset.device);
+	assert_ok(vfb_device_reset(reset.device));
+	assert_false(is_marked(reset.device));
+	/* The bus, which it has for itself. */
+	mark(reset.device);
+	reset.method = VFB_RESET_BUS;
+	assert_ok(vfb_devices_reset(&reset, 1, NULL));
+	assert_false(is_marked(reset.device));
+	end_space(space, reset.device);
+}
+
+static void many(struct fixture *f)
+{
+	struct vfb_device_reset resets[4] = {0};
+	struct vfb_space *space = make_space(f);
+	struct vfb_device *devices[4];
+
+	open_devices(f, space, devices, 4);
+	for (size_t i = 0; i < 4; i++) {
+		mark(devices[i]);
+		resets[i].device = devices[i];
+	}
+	assert_ok(vfb_devices_reset(resets, 4, NULL));
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(resets[i].status, 0);
+		assert_int_equal(resets[i].method, VFB_RESET_FUNCTION);
+		assert_false(is_marked(devices[i]));
+	}
+	assert_ok(vfb_devices_close(devices, 4, NULL));
+	end_space(space, NULL);
+}
+
+/* Devices that share a bus: all of them with one reset, some of them one by one. */
+static void reset_family(struct fixture *f, const struct family *family)
+{
+	struct vfb_device_reset resets[8] = {0};
+	struct vfb_space *space = make_space(f);
+	struct vfb_device *devices[8];
+	size_t count = family->count;
+
+	open_family(f, space, family, devices);
+	for (size_t i = 0; i < count; i++) {
+		mark(devices[i]);
+		resets[i].device = devices[i];
+	}
+	assert_ok(vfb_devices_reset(resets, count, NULL));
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(resets[i].method, VFB_RESET_BUS);
+		assert_false(is_marked(devices[i]));
+		mark(devices[i]);
+		resets[i].method = VFB_RESET_AUTO;
+	}
+	assert_ok(vfb_devices_reset(resets, count - 1, NULL));
+	for (size_t i = 0; i < count; i++)
+		assert_true(is_marked(devices[i]) == (i == count - 1));
+	assert_int_equal(resets[0].method, VFB_RESET_FUNCTION);
+	resets[0].method = VFB_RESET_BUS;
+	assert_error(vfb_devices_reset(resets, 1, NULL), -EPERM);
+	assert_says(family->devices[1]);
+	assert_ok(vfb_devices_close(devices, count, NULL));
+	end_space(space, NULL);
+}
+
+static void reset_bridged(struct fixture *f)
+{
+	reset_family(f, &f->machine->bridged);
+}
+
+static void reset_functions(struct fixture *f)
+{
+	reset_family(f, &f->machine->functions);
+}
+
+/* Closing them together resets every one. Opening would reset them, so look without that. */
+static void close_family(struct fixture *f, const struct family *family)
+{
+	struct vfb_space *space = make_space(f);
+	struct vfb_device *devices[8];
+
+	open_family(f, space, family, devices);
+	for (size_t i = 0; i < family->count; i++)
+		mark(devices[i]);
+	assert_ok(vfb_devices_close(devices, family->count, NULL));
+	for (size_t i = 0; i < family->count; i++)
+		assert_int_equal(machine_register(family->devices[i], NVME_INTMS), 0);
+	end_space(space, NULL);
+}
+
+static void close_bridged(struct fixture *f)
+{
+	close_family(f, &f->machine->bridged);
+}
+
+static void close_functions(struct fixture *f)
+{
+	close_family(f, &f->machine->functions);
+}
+
+const struct scenario reset_scenarios[] = {
+	{.name = "a reset clears registers", .run = one},
+	{.name = "four devices are reset", .run = many},
+	{.name = "devices below one bridge are reset", .run = reset_bridged},
+	{.name = "functions of one device are reset", .run = reset_functions},
+	{.name = "closing resets all below a bridge", .run = close_bridged},
+	{.name = "closing resets all functions of a device", .run = close_functions},
+	{0},
+};
