@@ -21,8 +21,9 @@ struct vfb_memory;
 
 /** The pages that memory is made of. */
 enum vfb_page_size {
-	/** The largest that the size is a multiple of and the host can give now:
-	 *  1g, then 2m, then thp, then 4k. */
+	/** The largest that the size is a multiple of and the host can give now: 1g, then mixed
+	 *  for anonymous memory, then 2m, then thp, then 4k. What kept it from larger ones is in
+	 *  vfb_memory_info.fallback. */
 	VFB_PAGE_AUTO,
 	/** Base pages only. */
 	VFB_PAGE_4K,
@@ -33,6 +34,9 @@ enum vfb_page_size {
 	VFB_PAGE_2M,
 	/** hugetlb pages of 1 GiB. */
 	VFB_PAGE_1G,
+	/** hugetlb pages of 1 GiB for as much of the size as they divide, of 2 MiB for the rest;
+	 *  anonymous memory only, since a memfd has pages of one size. */
+	VFB_PAGE_MIXED,
 };
 
 /** What backs memory. */
@@ -51,9 +55,20 @@ enum vfb_numa_policy {
 	VFB_NUMA_BIND,
 	/** Page after page over the given nodes. */
 	VFB_NUMA_INTERLEAVE,
-	/** On the one given node, elsewhere when it is full. */
+	/** On the given nodes, elsewhere when they are full. Several need Linux 5.15. */
 	VFB_NUMA_PREFERRED,
+	/** One part after another, each bound to its node, as the nodes of a guest are: the first
+	 *  node_bytes[0] bytes on nodes[0], and so on. */
+	VFB_NUMA_SPLIT,
 };
+
+/**
+ * When the pool has too few free hugepages, make it larger, on the nodes of the policy where it
+ * names any, and give back what was added when the memory is destroyed. Memory is compacted first.
+ * It needs root, and can take seconds; what the kernel finds no room for is given back at once.
+ * A process that is killed does not give back.
+ */
+#define VFB_MEMORY_GROW_POOL (1u << 0)
 
 struct vfb_memory_opts {
 	size_t size;
@@ -65,6 +80,11 @@ struct vfb_memory_opts {
 	/** The nodes that the policy speaks of; NULL and 0 for VFB_NUMA_DEFAULT. */
 	const unsigned int *nodes;
 	size_t node_count;
+	/** With VFB_NUMA_SPLIT how much is on each of the nodes: multiples of the page size, which
+	 *  add up to bytes. NULL otherwise. */
+	const uint64_t *node_bytes;
+	/** VFB_MEMORY_... */
+	uint32_t flags;
 };
 
 #define VFB_MEMORY_OPTS_INIT VFB_SIZED(struct vfb_memory_opts)
@@ -78,10 +98,13 @@ struct vfb_memory_info {
 	int fd;
 	/** What it is made of; never VFB_PAGE_AUTO. */
 	enum vfb_page_size page_size;
-	/** The size of such a page; for thp that of a base page. */
+	/** The size of such a page; for thp that of a base page, for mixed that of the smaller. */
 	uint64_t page_bytes;
 	/** How much the library has populated. */
 	uint64_t populated_bytes;
+	/** Of VFB_PAGE_AUTO: a line for each larger page size that it was not to be, with the
+	 *  reason; "" without one. Valid as long as the memory. */
+	const char *fallback;
 };
 
 #define VFB_MEMORY_INFO_INIT VFB_SIZED(struct vfb_memory_info)
@@ -95,10 +118,11 @@ struct vfb_memory_info {
  * @param opts  size, pages and placement
  * @param out   the memory, to be given to vfb_memory_destroy()
  *
- * @return 0; -EINVAL: a size of 0 or not a multiple of the page size, nodes missing or not of
- * this machine, an unknown value; -ENOMEM: too few hugepages in the pool (the text tells how
- * many there are and how to get more), or no address space; -ENOTSUP: the kernel has no such
- * page size, or transparent huge pages are switched off; -E2BIG.
+ * @return 0; -EINVAL: a size of 0 or not a multiple of the page size, nodes missing, not of
+ * this machine or without memory, an unknown value; -ENOMEM: too few hugepages in the pool (the
+ * text tells how many there are and how to get more), or no address space; -ENOTSUP: the kernel
+ * has no such page size or policy, or transparent huge pages are switched off; -EACCES: the pool
+ * cannot be made larger without root; -E2BIG.
  */
 VFB_API int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 			      struct vfb_memory **out);
@@ -145,6 +169,68 @@ VFB_API int vfb_memory_info(const struct vfb_memory *memory, struct vfb_memory_i
  * more than @p count; -ENOMEM.
  */
 VFB_API int vfb_memory_nodes(const struct vfb_memory *memory, uint64_t *bytes, size_t count);
+
+/** Where pages are that are present, against what was asked for. */
+struct vfb_placement {
+	size_t size;
+	/** Bytes that are present. */
+	uint64_t bytes;
+	/** Those that are on other nodes than the policy names, since there was no room: of
+	 *  VFB_NUMA_DEFAULT none. */
+	uint64_t misplaced_bytes;
+	/** Where in the memory the first of them is; meaningless when there is none. */
+	uint64_t first_misplaced;
+};
+
+#define VFB_PLACEMENT_INIT VFB_SIZED(struct vfb_placement)
+
+/**
+ * Checks that the pages are where the policy wants them (move_pages(2)), to be called once they
+ * are populated. It looks at every page: that takes the kernel about 0.1 us each.
+ *
+ * @return 0; -ENOMEM; -E2BIG.
+ */
+VFB_API int vfb_memory_placement(const struct vfb_memory *memory, struct vfb_placement *placement);
+
+/**
+ * Tells how much is mapped by huge pages: hugetlb, or what of VFB_PAGE_THP the kernel found huge
+ * pages for (/proc/self/smaps, which needs no privilege).
+ *
+ * @param bytes  gets the bytes in huge pages of 2 MiB or more
+ * @return 0; or the errno of reading smaps.
+ */
+VFB_API int vfb_memory_huge(const struct vfb_memory *memory, uint64_t *bytes);
+
+#define VFB_RUNS_BY_TWO 40
+#define VFB_RUNS_BY_TEN 12
+
+/**
+ * How contiguous memory is physically. The kernel maps it for a device run by run: the time that
+ * takes grows with their number, and an IOMMU's large pages need long ones.
+ */
+struct vfb_contiguity {
+	size_t size;
+	/** Bytes that are present, the runs that they form, and the longest one's bytes. */
+	uint64_t bytes, runs, longest_bytes;
+	/** How many runs are of 2^i to 2^(i+1) - 1 base pages of 4 KiB. */
+	uint64_t by_two[VFB_RUNS_BY_TWO];
+	/** How many runs are of 10^i to 10^(i+1) - 1 base pages. */
+	uint64_t by_ten[VFB_RUNS_BY_TEN];
+};
+
+#define VFB_CONTIGUITY_INIT VFB_SIZED(struct vfb_contiguity)
+
+/**
+ * Looks how contiguous a part of memory is (/proc/self/pagemap). Populate it first.
+ *
+ * @param offset, bytes  the part, multiples of 4 KiB
+ *
+ * @return 0; -EPERM: physical addresses are shown to CAP_SYS_ADMIN only, vfb_memory_huge() tells
+ * something to everybody; -EINVAL: not a part of the memory; -E2BIG; or the errno of reading
+ * pagemap.
+ */
+VFB_API int vfb_memory_contiguity(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
+				  struct vfb_contiguity *contiguity);
 
 /**
  * Gives the memory back to the system.

@@ -120,7 +120,7 @@ static void add_pieces(struct map_job *map, struct run *run)
 			.run = run,
 			.offset = offset,
 			.bytes = end - offset,
-			.node = vfb_memory_node(run->memory, i),
+			.node = vfb_memory_node(run->memory, run->offset + offset, i),
 			.first_part = part,
 		};
 		while (at < end)

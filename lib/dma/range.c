@@ -96,7 +96,7 @@ int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range
 /* The largest page that the IOMMU could use for the range: its IOVA should fit that. */
 static uint64_t best_alignment(const struct vfb_range *range)
 {
-	if (range->memory->page_bytes == GIB && range->bytes >= GIB)
+	if ((range->memory->page_bytes == GIB || range->memory->bulk_bytes) && range->bytes >= GIB)
 		return GIB;
 	if (range->bytes >= 2 * MIB)
 		return 2 * MIB;

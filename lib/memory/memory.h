@@ -7,6 +7,7 @@
 
 #include "context.h"
 #include "engine/job.h"
+#include "memory/pool.h"
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
@@ -19,8 +20,17 @@ struct vfb_memory {
 	int fd;
 	enum vfb_page_size page_size;
 	uint64_t page_bytes;
+	/* The part at the beginning that has pages of 1 GiB though page_bytes says 2 MiB. */
+	uint64_t bulk_bytes;
+	/* Why it has no larger pages; NULL without a reason. */
+	char *fallback;
+	bool grow_pool;
+	struct vfb_pool_loan *loans;
+	size_t loan_count;
 	enum vfb_numa_policy policy;
 	unsigned int *nodes;
+	/* With VFB_NUMA_SPLIT the part of each node, else NULL. */
+	uint64_t *node_bytes;
 	size_t node_count;
 	/* What munmap() is to be given: more than the memory where that had to be aligned. */
 	void *reservation;
@@ -42,11 +52,18 @@ static inline uint64_t vfb_memory_granule(const struct vfb_memory *memory)
 uint64_t vfb_page_bytes(enum vfb_page_size page_size);
 
 /*
- * 0 when @bytes of such pages can be had now; -ENOTSUP or -ENOMEM, told, when they can't.
- * @nodes: where they must come from, none for anywhere.
+ * Sees to it that all of the memory can have such pages now, enlarging pools if that is wanted:
+ * -EINVAL, -ENOTSUP or -ENOMEM, told, when it can't.
  */
-int vfb_page_size_check(const struct vfb_sys *sys, const struct vfb_memory *memory,
-			enum vfb_memory_kind kind, enum vfb_page_size page_size);
+int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
+			  enum vfb_page_size page_size);
+
+/* Adds this thread's last error to the memory's fallback, as the reason against a page size. */
+int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size);
+
+/* Maps the memory, of the page size that is set; and gives back whatever there is of that. */
+int vfb_backing_make(struct vfb_memory *memory, enum vfb_memory_kind kind);
+void vfb_backing_release(struct vfb_memory *memory);
 
 /* Checks and copies policy and nodes from @opts. */
 int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opts *opts);
@@ -54,7 +71,9 @@ int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opt
 int vfb_memory_apply_policy(struct vfb_memory *memory);
 /* The node whose workers should populate what is at @offset, VFB_ANY_NODE if it's all the same.
  * @piece: the number of the piece, to spread pieces over several nodes. */
-int vfb_memory_node(const struct vfb_memory *memory, uint64_t piece);
+int vfb_memory_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece);
+/* Whether the policy admits that the page at @offset is on @node. */
+bool vfb_memory_belongs(const struct vfb_memory *memory, uint64_t offset, unsigned int node);
 
 /*
  * Populates a part, page aligned, in steps, each of which is added to the job's bytes_done, and no

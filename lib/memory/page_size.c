@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@ uint64_t vfb_page_bytes(enum vfb_page_size page_size)
 {
 	switch (page_size) {
 	case VFB_PAGE_2M:
+	case VFB_PAGE_MIXED:
 		return 2 * MIB;
 	case VFB_PAGE_1G:
 		return GIB;
@@ -19,70 +19,11 @@ uint64_t vfb_page_bytes(enum vfb_page_size page_size)
 	}
 }
 
-/* A number from a pool's folder in sysfs; 0 where the kernel does not have it. */
-static uint64_t read_count(const struct vfb_sys *sys, const char *folder, uint64_t page_bytes,
-			   const char *name)
+static const char *name_of(enum vfb_page_size page_size)
 {
-	char path[128], text[32];
+	static const char *const names[] = {"auto", "4k", "thp", "2m", "1g", "mixed"};
 
-	snprintf(path, sizeof(path), "%s/hugepages-%" PRIu64 "kB/%s", folder, page_bytes / KIB,
-		 name);
-	if (vfb_sys_read_file(sys, path, text, sizeof(text)) < 0)
-		return 0;
-	return strtoull(text, NULL, 10);
-}
-
-static int too_few(uint64_t needed, uint64_t available, uint64_t page_bytes, uint64_t bytes,
-		   const char *where, const char *file)
-{
-	return vfb_fail(-ENOMEM,
-			"%s need %" PRIu64 " hugepages of %s, %" PRIu64 " are free%s: raise %s or "
-			"take smaller pages",
-			vfb_size_text(bytes).text, needed, vfb_size_text(page_bytes).text,
-			available, where, file);
-}
-
-/* Bound memory takes pages of its nodes only; mmap() looks at the sum of all nodes. */
-static int check_bound_pool(const struct vfb_sys *sys, const struct vfb_memory *memory,
-			    uint64_t page_bytes, uint64_t needed)
-{
-	char folder[64], file[128];
-	uint64_t available = 0;
-
-	for (size_t i = 0; i < memory->node_count; i++) {
-		snprintf(folder, sizeof(folder), "/sys/devices/system/node/node%u/hugepages",
-			 memory->nodes[i]);
-		available += read_count(sys, folder, page_bytes, "free_hugepages");
-	}
-	if (available >= needed)
-		return 0;
-	snprintf(file, sizeof(file), "%s/hugepages-%" PRIu64 "kB/nr_hugepages", folder,
-		 page_bytes / KIB);
-	return too_few(needed, available, page_bytes, memory->bytes, " on its nodes", file);
-}
-
-static int check_pool(const struct vfb_sys *sys, const struct vfb_memory *memory,
-		      uint64_t page_bytes)
-{
-	static const char folder[] = "/sys/kernel/mm/hugepages";
-	uint64_t needed = memory->bytes / page_bytes, available, reserved;
-	char path[128], text[32];
-
-	snprintf(path, sizeof(path), "%s/hugepages-%" PRIu64 "kB/nr_hugepages", folder,
-		 page_bytes / KIB);
-	if (vfb_sys_read_file(sys, path, text, sizeof(text)) < 0)
-		return vfb_fail(-ENOTSUP,
-				"the kernel has no hugepages of %s (%s): CPU, kernel "
-				"configuration and default_hugepagesz decide",
-				vfb_size_text(page_bytes).text, path);
-	available = read_count(sys, folder, page_bytes, "free_hugepages");
-	reserved = read_count(sys, folder, page_bytes, "resv_hugepages");
-	available -= reserved < available ? reserved : available;
-	if (available < needed)
-		return too_few(needed, available, page_bytes, memory->bytes, "", path);
-	if (memory->policy == VFB_NUMA_BIND)
-		return check_bound_pool(sys, memory, page_bytes, needed);
-	return 0;
+	return names[page_size];
 }
 
 static int check_thp(const struct vfb_sys *sys, enum vfb_memory_kind kind)
@@ -100,15 +41,83 @@ static int check_thp(const struct vfb_sys *sys, enum vfb_memory_kind kind)
 	return 0;
 }
 
-int vfb_page_size_check(const struct vfb_sys *sys, const struct vfb_memory *memory,
-			enum vfb_memory_kind kind, enum vfb_page_size page_size)
+/* A page lies on one node: where one part ends a page must end. */
+static int check_parts(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t end)
+{
+	uint64_t offset = 0;
+
+	for (size_t i = 0; i < memory->node_count && memory->node_bytes; i++) {
+		offset += memory->node_bytes[i];
+		if (offset <= end && offset % page_bytes)
+			return vfb_fail(-EINVAL,
+					"the part of %s on node %u does not end with a page of %s",
+					vfb_size_text(memory->node_bytes[i]).text, memory->nodes[i],
+					vfb_size_text(page_bytes).text);
+	}
+	return 0;
+}
+
+static int check_mixed(const struct vfb_memory *memory, enum vfb_memory_kind kind)
+{
+	if (kind == VFB_MEMORY_MEMFD)
+		return vfb_fail(-ENOTSUP, "a memfd has pages of one size: make two memories of 1g "
+					  "and of 2m pages");
+	if (memory->bytes < GIB)
+		return vfb_fail(-EINVAL, "a size of %s is too small to be mixed: take 2m pages",
+				vfb_size_text(memory->bytes).text);
+	return check_parts(memory, GIB, memory->bytes / GIB * GIB);
+}
+
+/* hugetlb pages of one size, which the pool may have to grow for. */
+static int find_pages(struct vfb_memory *memory, uint64_t page_bytes, uint64_t bytes)
+{
+	int error = vfb_pool_check(memory, page_bytes, bytes / page_bytes);
+
+	if (error == -ENOMEM && memory->grow_pool)
+		error = vfb_pool_grow(memory, page_bytes, bytes / page_bytes);
+	return error;
+}
+
+static int find_mixed(struct vfb_memory *memory)
+{
+	uint64_t rest = memory->bytes % GIB;
+	int error = find_pages(memory, GIB, memory->bytes - rest);
+
+	return error || !rest ? error : find_pages(memory, 2 * MIB, rest);
+}
+
+int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
+			  enum vfb_page_size page_size)
 {
 	uint64_t page_bytes = vfb_page_bytes(page_size);
+	int error = 0;
 
 	if (memory->bytes % page_bytes)
 		return vfb_fail(-EINVAL, "a size of %s is not a multiple of the page size, %s",
 				vfb_size_text(memory->bytes).text, vfb_size_text(page_bytes).text);
-	if (page_bytes > 4 * KIB)
-		return check_pool(sys, memory, page_bytes);
-	return page_size == VFB_PAGE_THP ? check_thp(sys, kind) : 0;
+	if (page_size == VFB_PAGE_THP)
+		return check_thp(memory->ctx->sys, kind);
+	if (page_size == VFB_PAGE_4K)
+		return 0;
+	if (page_size == VFB_PAGE_MIXED)
+		error = check_mixed(memory, kind);
+	if (!error)
+		error = check_parts(memory, page_bytes, memory->bytes);
+	if (error)
+		return error;
+	return page_size == VFB_PAGE_MIXED ? find_mixed(memory) :
+					     find_pages(memory, page_bytes, memory->bytes);
+}
+
+int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size)
+{
+	const char *before = memory->fallback ? memory->fallback : "";
+	char *text;
+
+	if (asprintf(&text, "%s%s%s: %s", before, *before ? "\n" : "", name_of(page_size),
+		     vfb_last_error()) < 0)
+		return vfb_fail_memory();
+	free(memory->fallback);
+	memory->fallback = text;
+	return 0;
 }

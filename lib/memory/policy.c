@@ -6,12 +6,76 @@
 
 #include "memory/memory.h"
 
-int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opts *opts)
+/* Linux 5.15 */
+#ifndef MPOL_PREFERRED_MANY
+#define MPOL_PREFERRED_MANY 5
+#endif
+
+#define NODES "/sys/devices/system/node"
+
+/* Whether a list such as "0-3,7" has a number in it. */
+static bool list_has(const char *list, unsigned int number)
 {
-	const struct vfb_sys *sys = memory->ctx->sys;
+	char *end;
+
+	while (*list) {
+		unsigned long first = strtoul(list, &end, 10), last = first;
+
+		if (end == list)
+			return false;
+		if (*end == '-')
+			last = strtoul(end + 1, &end, 10);
+		if (number >= first && number <= last)
+			return true;
+		list = *end == ',' ? end + 1 : end;
+	}
+	return false;
+}
+
+static int check_node(const struct vfb_sys *sys, unsigned int node)
+{
+	char online[256], with_memory[256];
 	cpu_set_t cpus;
 
-	if (opts->policy > VFB_NUMA_PREFERRED)
+	if (vfb_sys_read_file(sys, NODES "/online", online, sizeof(online)) <= 0)
+		online[0] = '\0';
+	if (node > (unsigned int)sys->max_node(sys))
+		return vfb_fail(-EINVAL, "there is no NUMA node %u, the highest is %d", node,
+				sys->max_node(sys));
+	if (sys->node_cpus(sys, node, &cpus))
+		return vfb_fail(-EINVAL, "NUMA node %u is offline, online are %s", node, online);
+	if (vfb_sys_read_file(sys, NODES "/has_memory", with_memory, sizeof(with_memory)) > 0 &&
+	    !list_has(with_memory, node))
+		return vfb_fail(-EINVAL, "NUMA node %u has no memory, nodes %s have", node,
+				with_memory);
+	return 0;
+}
+
+/* The sizes of VFB_NUMA_SPLIT. */
+static int check_parts(const struct vfb_memory_opts *opts)
+{
+	uint64_t sum = 0;
+
+	if (!opts->node_bytes)
+		return vfb_fail(-EINVAL, "splitting memory over nodes needs node_bytes, the size "
+					 "of each part");
+	for (size_t i = 0; i < opts->node_count; i++) {
+		if (!opts->node_bytes[i] || opts->node_bytes[i] % (4 * KIB))
+			return vfb_fail(-EINVAL,
+					"the part of %s on node %u is not a multiple of the page "
+					"size, or empty",
+					vfb_size_text(opts->node_bytes[i]).text, opts->nodes[i]);
+		sum += opts->node_bytes[i] > opts->bytes ? opts->bytes + 1 : opts->node_bytes[i];
+	}
+	if (sum != opts->bytes)
+		return vfb_fail(-EINVAL, "the parts on the nodes do not add up to the size, %s",
+				vfb_size_text(opts->bytes).text);
+	return 0;
+}
+
+static int check_policy(const struct vfb_memory_opts *opts)
+{
+	if (opts->policy > VFB_NUMA_SPLIT)
 		return vfb_fail(-EINVAL, "NUMA policy %d is unknown", (int)opts->policy);
 	if ((opts->policy == VFB_NUMA_DEFAULT) != (opts->node_count == 0))
 		return vfb_fail(
@@ -19,21 +83,56 @@ int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opt
 			opts->node_count ?
 				"nodes were given, but no NUMA policy that says how to use them" :
 				"the NUMA policy needs nodes, none was given");
-	if (opts->policy == VFB_NUMA_PREFERRED && opts->node_count > 1)
-		return vfb_fail(-EINVAL, "the preferred policy takes one node, %zu were given",
-				opts->node_count);
-	for (size_t i = 0; i < opts->node_count; i++)
-		if (sys->node_cpus(sys, opts->nodes[i], &cpus))
-			return vfb_fail(-EINVAL, "there is no NUMA node %u, the highest is %d",
-					opts->nodes[i], sys->max_node(sys));
+	if (opts->policy == VFB_NUMA_SPLIT)
+		return check_parts(opts);
+	if (opts->node_bytes)
+		return vfb_fail(-EINVAL, "node_bytes is for VFB_NUMA_SPLIT only");
+	return 0;
+}
+
+static void *copy_array(const void *array, size_t count, size_t bytes)
+{
+	void *copy = calloc(count, bytes);
+
+	return copy ? memcpy(copy, array, count * bytes) : NULL;
+}
+
+int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opts *opts)
+{
+	int error = check_policy(opts);
+
+	for (size_t i = 0; i < opts->node_count && !error; i++)
+		error = check_node(memory->ctx->sys, opts->nodes[i]);
+	if (error)
+		return error;
 	memory->policy = opts->policy;
 	if (!opts->node_count)
 		return 0;
-	memory->nodes = calloc(opts->node_count, sizeof(*opts->nodes));
+	memory->nodes = copy_array(opts->nodes, opts->node_count, sizeof(*opts->nodes));
 	if (!memory->nodes)
 		return vfb_fail_memory();
-	memcpy(memory->nodes, opts->nodes, opts->node_count * sizeof(*opts->nodes));
 	memory->node_count = opts->node_count;
+	if (!opts->node_bytes)
+		return 0;
+	memory->node_bytes = copy_array(opts->node_bytes, opts->node_count,
+					sizeof(*opts->node_bytes));
+	return memory->node_bytes ? 0 : vfb_fail_memory();
+}
+
+static int bind(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int mode,
+		const unsigned int *nodes, size_t count)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int error = sys->mbind(sys, memory->address + offset, bytes, mode, nodes, count);
+
+	if (error == -EINVAL && mode == MPOL_PREFERRED_MANY)
+		return vfb_fail(-ENOTSUP, "preferring several NUMA nodes needs Linux 5.15: prefer "
+					  "one, or bind or interleave");
+	if (error)
+		return vfb_fail_errno(error,
+				      "cannot set the NUMA policy of %s (a node without "
+				      "memory, or outside of the process's cpuset?)",
+				      vfb_size_text(bytes).text);
 	return 0;
 }
 
@@ -44,58 +143,59 @@ int vfb_memory_apply_policy(struct vfb_memory *memory)
 		[VFB_NUMA_INTERLEAVE] = MPOL_INTERLEAVE,
 		[VFB_NUMA_PREFERRED] = MPOL_PREFERRED,
 	};
-	const struct vfb_sys *sys = memory->ctx->sys;
-	int error;
+	uint64_t offset = 0;
+	int error = 0;
 
-	if (memory->policy == VFB_NUMA_DEFAULT)
+	switch (memory->policy) {
+	case VFB_NUMA_DEFAULT:
 		return 0;
-	error = sys->mbind(sys, memory->address, memory->bytes, modes[memory->policy],
-			   memory->nodes, memory->node_count);
-	if (error)
-		return vfb_fail_errno(error,
-				      "cannot set the NUMA policy of %s (a node without "
-				      "memory, or outside of the process's cpuset?)",
-				      vfb_size_text(memory->bytes).text);
-	return 0;
+	case VFB_NUMA_SPLIT:
+		for (size_t i = 0; i < memory->node_count && !error; i++) {
+			error = bind(memory, offset, memory->node_bytes[i], MPOL_BIND,
+				     &memory->nodes[i], 1);
+			offset += memory->node_bytes[i];
+		}
+		return error;
+	default:
+		return bind(memory, 0, memory->bytes,
+			    memory->policy == VFB_NUMA_PREFERRED && memory->node_count > 1 ?
+				    MPOL_PREFERRED_MANY :
+				    modes[memory->policy],
+			    memory->nodes, memory->node_count);
+	}
 }
 
-int vfb_memory_node(const struct vfb_memory *memory, uint64_t piece)
+/* Where VFB_NUMA_SPLIT wants what is at @offset. */
+static unsigned int part_node(const struct vfb_memory *memory, uint64_t offset)
+{
+	size_t i = 0;
+
+	while (i + 1 < memory->node_count && offset >= memory->node_bytes[i])
+		offset -= memory->node_bytes[i++];
+	return memory->nodes[i];
+}
+
+int vfb_memory_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece)
 {
 	switch (memory->policy) {
 	case VFB_NUMA_BIND:
 	case VFB_NUMA_PREFERRED:
 		return memory->nodes[piece % memory->node_count];
+	case VFB_NUMA_SPLIT:
+		return part_node(memory, offset);
 	default:
 		return VFB_ANY_NODE;
 	}
 }
 
-#define QUERY_PAGES 1024
-
-int vfb_memory_nodes(const struct vfb_memory *memory, uint64_t *bytes, size_t count)
+bool vfb_memory_belongs(const struct vfb_memory *memory, uint64_t offset, unsigned int node)
 {
-	const struct vfb_sys *sys = memory->ctx->sys;
-	uint64_t pages = memory->bytes / memory->page_bytes;
-	void *page[QUERY_PAGES];
-	int node[QUERY_PAGES];
-	int error, max_node;
-
-	for (size_t i = 0; i < count; i++)
-		bytes[i] = 0;
-	for (uint64_t first = 0; first < pages; first += QUERY_PAGES) {
-		size_t n = pages - first < QUERY_PAGES ? pages - first : QUERY_PAGES;
-
-		for (size_t i = 0; i < n; i++)
-			page[i] = memory->address + (first + i) * memory->page_bytes;
-		error = sys->page_nodes(sys, page, n, node);
-		if (error)
-			return vfb_fail_errno(error, "cannot read the nodes of pages (move_pages)");
-		for (size_t i = 0; i < n; i++)
-			if (node[i] >= 0 && (size_t)node[i] < count)
-				bytes[node[i]] += memory->page_bytes;
-	}
-	max_node = sys->max_node(sys);
-	if (max_node < 0)
-		return vfb_fail_errno(max_node, "cannot read which NUMA nodes there are");
-	return max_node + 1;
+	if (memory->policy == VFB_NUMA_DEFAULT)
+		return true;
+	if (memory->policy == VFB_NUMA_SPLIT)
+		return part_node(memory, offset) == node;
+	for (size_t i = 0; i < memory->node_count; i++)
+		if (memory->nodes[i] == node)
+			return true;
+	return false;
 }

@@ -74,7 +74,7 @@ static int explain(const struct vfb_memory *memory, int error, int node)
 	struct vfb_size_text pages = vfb_size_text(memory->page_bytes);
 	char where[32] = "";
 
-	if (memory->policy == VFB_NUMA_BIND)
+	if (memory->policy == VFB_NUMA_BIND || memory->policy == VFB_NUMA_SPLIT)
 		snprintf(where, sizeof(where), " on node %d", node);
 	switch (error) {
 	case -EFAULT: /* where a write would have raised SIGBUS: madvise(2) */
@@ -175,7 +175,7 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
 				unsigned int width)
 {
-	uint64_t align = vfb_memory_granule(memory), piece;
+	uint64_t align = memory->bulk_bytes ? GIB : vfb_memory_granule(memory), piece;
 	/*
 	 * Populating: the last to finish is late by a sixteenth on average. What only has to be
 	 * mapped is done so soon that more calls cost more than they even out (measured).

@@ -76,7 +76,7 @@ static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
 			.memory = memory,
 			.offset = offset,
 			.bytes = left < piece ? left : piece,
-			.node = vfb_memory_node(memory, offset / piece),
+			.node = vfb_memory_node(memory, offset, offset / piece),
 		};
 	}
 	populate->job.bytes += memory->bytes;

@@ -68,6 +68,8 @@ static void build_nodes(struct fake *fake)
 		node->free[POOL_2M] = config->no_2m ? 0 : config->pages_2m[n];
 		node->free[POOL_1G] = config->no_1g ? 0 : config->pages_1g[n];
 		memcpy(node->total, node->free, sizeof(node->total));
+		node->blocks[POOL_2M] = config->blocks_2m[n] ? config->blocks_2m[n] : NEVER;
+		node->blocks[POOL_1G] = config->blocks_1g[n] ? config->blocks_1g[n] : NEVER;
 		if (config->cpuless_nodes & (1u << n))
 			continue;
 		for (unsigned int i = 0; i < config->cpus_per_node; i++)

@@ -69,6 +69,13 @@ struct fake_config {
 	/* Pages in the hugetlb pool of each node (0). */
 	uint64_t pages_2m[FAKE_NODES], pages_1g[FAKE_NODES];
 
+	/* Pages that each pool can grow by (as its free memory has room for). */
+	uint64_t blocks_2m[FAKE_NODES], blocks_1g[FAKE_NODES];
+	/* Physical pages come in runs of so many (all of a mapping). */
+	uint64_t run_pages;
+	/* Without CAP_SYS_ADMIN: nobody is told where pages are. */
+	bool no_sys_admin;
+
 	/* RLIMIT_MEMLOCK in bytes (UINT64_MAX, none). */
 	uint64_t memlock;
 	bool cap_ipc_lock;
@@ -165,6 +172,8 @@ void fake_add_device(struct fake *fake, const struct fake_device *device);
 
 /* From now on opening @path gives -@error; 0 allows it again. */
 void fake_deny(struct fake *fake, const char *path, int error);
+/* As fake_deny(), of opening it to write. */
+void fake_deny_writing(struct fake *fake, const char *path, int error);
 
 /* ---- Failures ---- */
 
@@ -257,6 +266,8 @@ struct fake_stats {
 	uint64_t max_populate_bytes;
 	/* Bytes zeroed so far by populating; and by MAP, since they were not populated. */
 	uint64_t populated_bytes, populated_by_map_bytes;
+	/* Times that memory was compacted. */
+	unsigned int compactions;
 	/* Resets of a whole bus (VFIO_DEVICE_PCI_HOT_RESET). */
 	unsigned int bus_resets;
 	/* Device resets done, skipped by closing, and the most going on at once. */

@@ -81,6 +81,7 @@ void fk_file_put(struct fake *fake, struct file *file)
 		fk_object_put(fake, file->object);
 		break;
 	case FILE_EVENTFD:
+	case FILE_PAGEMAP:
 		break;
 	}
 	free(file);
@@ -104,29 +105,43 @@ void fk_file_close(struct fake *fake, int fd)
 
 /* ---- Opening ---- */
 
-static int denied(struct fake *fake, const char *path)
+static int denied(struct fake *fake, const char *path, int flags)
 {
+	bool writing = (flags & O_ACCMODE) != O_RDONLY;
+
 	for (unsigned int i = fake->denied_count; i-- > 0;)
-		if (!strcmp(fake->denied[i].path, path))
+		if (!strcmp(fake->denied[i].path, path) &&
+		    (writing || !fake->denied[i].only_writing))
 			return -fake->denied[i].error;
 	return 0;
 }
 
-void fake_deny(struct fake *fake, const char *path, int error)
+static void deny(struct fake *fake, const char *path, int error, bool only_writing)
 {
-	struct deny *deny = NULL;
+	struct deny *entry = NULL;
 
 	pthread_mutex_lock(&fake->lock);
 	for (unsigned int i = 0; i < fake->denied_count; i++)
 		if (!strcmp(fake->denied[i].path, path))
-			deny = &fake->denied[i];
-	if (!deny && fake->denied_count < ARRAY_SIZE(fake->denied))
-		deny = &fake->denied[fake->denied_count++];
-	if (!deny)
+			entry = &fake->denied[i];
+	if (!entry && fake->denied_count < ARRAY_SIZE(fake->denied))
+		entry = &fake->denied[fake->denied_count++];
+	if (!entry)
 		abort();
-	snprintf(deny->path, sizeof(deny->path), "%s", path);
-	deny->error = error;
+	snprintf(entry->path, sizeof(entry->path), "%s", path);
+	entry->error = error;
+	entry->only_writing = only_writing;
 	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_deny(struct fake *fake, const char *path, int error)
+{
+	deny(fake, path, error, false);
+}
+
+void fake_deny_writing(struct fake *fake, const char *path, int error)
+{
+	deny(fake, path, error, true);
 }
 
 static int open_container(struct fake *fake, const char *path)
@@ -184,8 +199,10 @@ static int open_text(struct fake *fake, const char *path, int flags)
 
 	if (kind == SYSFS_NONE || kind == SYSFS_LINK)
 		return -ENOENT;
-	if ((flags & O_ACCMODE) != O_RDONLY)
-		return kind == SYSFS_DIR ? -EISDIR : -EACCES;
+	if (kind == SYSFS_DIR && (flags & O_ACCMODE) != O_RDONLY)
+		return -EISDIR;
+	if ((flags & O_ACCMODE) != O_RDONLY && !fk_sysfs_writable(fake, path))
+		return -EACCES;
 	copy = fk_xstrdup(kind == SYSFS_DIR ? "" : text);
 	fd = fk_file_new(fake, FILE_TEXT, path, copy, NULL);
 	if (fd < 0)
@@ -195,7 +212,7 @@ static int open_text(struct fake *fake, const char *path, int flags)
 
 static int open_path(struct fake *fake, const char *path, int flags)
 {
-	int error = denied(fake, path);
+	int error = denied(fake, path, flags);
 	unsigned int number;
 	int end = 0;
 
@@ -209,6 +226,8 @@ static int open_path(struct fake *fake, const char *path, int flags)
 		return fk_device_open_node(fake, number, path);
 	if (sscanf(path, "/dev/vfio/%u%n", &number, &end) == 1 && !path[end])
 		return open_group(fake, number);
+	if (!strcmp(path, "/proc/self/pagemap"))
+		return fk_file_new(fake, FILE_PAGEMAP, path, NULL, NULL);
 	return open_text(fake, path, flags);
 }
 
@@ -247,13 +266,17 @@ static ssize_t read_text(const struct file *file, void *buf, size_t bytes, off_t
 	return bytes;
 }
 
-static ssize_t rw(struct file *file, void *buf, size_t bytes, off_t offset, bool write)
+static ssize_t rw(struct fake *fake, struct file *file, void *buf, size_t bytes, off_t offset,
+		  bool write)
 {
 	ssize_t done;
 
 	switch (file->kind) {
 	case FILE_TEXT:
-		return write ? -EBADF : read_text(file, buf, bytes, offset);
+		return write ? fk_sysfs_write(fake, file->path, buf, bytes) :
+			       read_text(file, buf, bytes, offset);
+	case FILE_PAGEMAP:
+		return write ? -EBADF : fk_pagemap_read(fake, buf, bytes, offset);
 	case FILE_DEVICE:
 		if (!file->devfile->access)
 			return -EINVAL;
@@ -280,7 +303,7 @@ static ssize_t op_rw(const struct vfb_sys *sys, int fd, void *buf, size_t bytes,
 	} else {
 		done = fk_inject(fake, write ? "pwrite" : "pread", file->path, EIO);
 		if (!done)
-			done = rw(file, buf, bytes, offset, write);
+			done = rw(fake, file, buf, bytes, offset, write);
 		fk_file_put(fake, file);
 	}
 	kernel_leave(fake);

@@ -25,6 +25,8 @@ struct node {
 	/* Pages free; in the pools, those reserved included. */
 	uint64_t free[3];
 	uint64_t total[3];
+	/* Pages that the pools can still grow by. */
+	uint64_t blocks[3];
 };
 
 struct policy {
@@ -36,6 +38,8 @@ struct policy {
 /* Memory that can be mapped: anonymous, or the contents of a memfd. One byte for each page. */
 #define PAGE_RESERVED 0x80
 #define PAGE_POISONED 0x40
+/* Part of a transparent huge page. */
+#define PAGE_HUGE 0x20
 struct object {
 	struct object *next;
 	unsigned int refs;
@@ -72,6 +76,8 @@ int fk_object_populate(struct fake *fake, struct object *object, uint64_t first,
 		       bool thp, uint64_t thp_first, uint64_t thp_end, uint64_t *budget,
 		       uint64_t *zeroed);
 uint64_t fk_object_populated(const struct object *object, uint64_t first, uint64_t end);
+/* Entries of /proc/self/pagemap. */
+ssize_t fk_pagemap_read(struct fake *fake, uint64_t *entries, size_t bytes, off_t offset);
 int fk_object_page_node(const struct object *object, uint64_t offset);
 void fk_object_poison(struct object *object, uint64_t offset, uint64_t end);
 /* Bytes of the pages of a pool that are in use. */

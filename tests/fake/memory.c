@@ -282,12 +282,18 @@ static int op_touch(const struct vfb_sys *sys, void *addr)
 	return error == -EHWPOISON || error == -EINVAL ? -EFAULT : error;
 }
 
+/* mpol_set_nodemask() leaves only those. */
+static bool has_memory(const struct node *node)
+{
+	return node->exists && node->total[POOL_BASE];
+}
+
 static int do_mbind(struct fake *fake, uint64_t start, uint64_t end, int mode, uint32_t nodes)
 {
 	uint32_t existing = 0;
 
 	for (int n = 0; n < FAKE_NODES; n++)
-		existing |= (uint32_t)fake->nodes[n].exists << n;
+		existing |= (uint32_t)has_memory(&fake->nodes[n]) << n;
 	if (start % PAGE_4K || mode < MPOL_DEFAULT || mode > 6)
 		return -EINVAL;
 	if (mode == MPOL_DEFAULT ?

@@ -56,6 +56,7 @@ __attribute__((format(printf, 2, 3))) void fk_misuse(struct fake *fake, const ch
 
 enum kind {
 	FILE_TEXT,
+	FILE_PAGEMAP,
 	FILE_CONTAINER,
 	FILE_GROUP,
 	FILE_DEVICE,
@@ -100,6 +101,9 @@ enum {
 	SYSFS_DIR
 };
 /* What is at @path, and its text, target, or names separated by newlines. */
+/* What can be written to, and writing it. */
+bool fk_sysfs_writable(struct fake *fake, const char *path);
+ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, size_t bytes);
 int fk_sysfs_get(struct fake *fake, const char *path, char *out, size_t bytes);
 /* The real path, -ENOENT. */
 int fk_sysfs_realpath(struct fake *fake, const char *path, char *out, size_t bytes);
@@ -109,6 +113,7 @@ int fk_sysfs_realpath(struct fake *fake, const char *path, char *out, size_t byt
 struct deny {
 	char path[128];
 	int error;
+	bool only_writing;
 };
 
 struct fake {

@@ -276,7 +276,9 @@ static int fault(struct fake *fake, struct object *object, uint64_t offset, stru
 		return object->pool == POOL_BASE ? -ENOMEM : -EFAULT;
 	if (reserved)
 		fake->reserved[object->pool]--;
-	memset(object->pages + at / object->page_bytes, node + 1, bytes / object->page_bytes);
+	memset(object->pages + at / object->page_bytes,
+	       bytes > object->page_bytes ? PAGE_HUGE | (node + 1) : node + 1,
+	       bytes / object->page_bytes);
 	object->populated += bytes;
 	by->zeroed += bytes;
 	by->zeroed_by[node] += bytes;

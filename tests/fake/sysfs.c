@@ -45,7 +45,9 @@ static int canonical(struct fake *fake, const char *path, struct text *text)
 {
 	int kind = fk_sysfs_pci(fake, path, text);
 
-	return kind == SYSFS_NONE ? fk_sysfs_host(fake, path, text) : kind;
+	if (kind == SYSFS_NONE)
+		kind = fk_sysfs_host(fake, path, text);
+	return kind == SYSFS_NONE ? fk_sysfs_memory(fake, path, text) : kind;
 }
 
 /* The target of a relative link that lies at @path, into @path. */

@@ -88,12 +88,14 @@ static int node_path(struct fake *fake, const char *path, struct text *text)
 				fk_put(text, "node%d\n", n);
 		return SYSFS_DIR;
 	}
-	if (!strcmp(path, "/online") || !strcmp(path, "/possible")) {
+	if (!strcmp(path, "/online") || !strcmp(path, "/possible") ||
+	    !strcmp(path, "/has_memory")) {
+		bool memory = !strcmp(path, "/has_memory");
 		cpu_set_t nodes;
 
 		CPU_ZERO(&nodes);
 		for (int n = 0; n < FAKE_NODES; n++)
-			if (fake->nodes[n].exists)
+			if (fake->nodes[n].exists && (!memory || fake->nodes[n].total[POOL_BASE]))
 				CPU_SET(n, &nodes);
 		fk_put_cpus(text, &nodes);
 		return SYSFS_TEXT;

@@ -25,7 +25,7 @@ static void test_kinds(void **state)
 		{VFB_PAGE_2M, VFB_PAGE_2M, 6 * MIB, 2 * MIB, 2 * MIB},
 		{VFB_PAGE_1G, VFB_PAGE_1G, 2 * GIB, GIB, GIB},
 		{VFB_PAGE_AUTO, VFB_PAGE_1G, 3 * GIB, GIB, GIB},
-		{VFB_PAGE_AUTO, VFB_PAGE_2M, GIB + 2 * MIB, 2 * MIB, 2 * MIB},
+		{VFB_PAGE_AUTO, VFB_PAGE_2M, 6 * MIB, 2 * MIB, 2 * MIB},
 	};
 	struct fake_config config = {.pages_2m = {1024}, .pages_1g = {4}};
 	struct host host;

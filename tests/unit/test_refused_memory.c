@@ -89,16 +89,20 @@ static void test_nodes(void **state)
 	assert_no_kind(&host, opts, -EINVAL, "needs nodes");
 	opts.nodes = absent;
 	opts.node_count = 2;
-	assert_no_kind(&host, opts, -EINVAL, "no NUMA node 2", "highest is 3");
+	assert_no_kind(&host, opts, -EINVAL, "NUMA node 2 is offline", "online are 0-1,3");
 	opts.nodes = far;
 	opts.node_count = 1;
 	assert_no_kind(&host, opts, -EINVAL, "no NUMA node 4000000000");
 	opts.nodes = nodes;
 	opts.node_count = 2;
-	opts.policy = VFB_NUMA_PREFERRED;
-	assert_no_kind(&host, opts, -EINVAL, "one node", "2 were given");
 	opts.policy = VFB_NUMA_DEFAULT;
 	assert_no_kind(&host, opts, -EINVAL, "no NUMA policy");
+	host_close(&host);
+	/* Memory was taken out of node 1, or never put in. */
+	host_open(&host, &(struct fake_config){.nodes = 2, .memory = {GIB, 1}});
+	opts.policy = VFB_NUMA_INTERLEAVE;
+	opts.nodes = (unsigned int[]){0, 1};
+	assert_no_kind(&host, opts, -EINVAL, "node 1 has no memory", "nodes 0 have");
 	host_close(&host);
 }
 

@@ -20,6 +20,9 @@ struct limits {
 	unsigned int entries;
 	/* RLIMIT_MEMLOCK in bytes, without CAP_IPC_LOCK. */
 	uint64_t memlock;
+	/* hugetlb.2MB.max in bytes, and cpu.max, of the cgroup that it runs in. */
+	uint64_t hugetlb_2m;
+	const char *cpu_max;
 	/* A user without any privilege, who may open these nodes besides /dev/vfio/vfio. */
 	enum {
 		USER_ROOT,
@@ -102,6 +105,12 @@ void machine_node_path(const char *address, char *path, size_t bytes);
 uint64_t machine_pinned(void);
 /* Pages of 2 MiB that are free in the pool of a node. */
 uint64_t machine_free_2m(unsigned int node);
+/* All pages of that pool. */
+uint64_t machine_pool_2m(unsigned int node);
+/* Threads of the process but the one that asks. */
+unsigned int machine_workers(void);
+/* The page at @address gets a memory error. */
+void machine_poison(void *address);
 bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node);
 
 /*

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -114,6 +115,19 @@ static void deny_device(void)
 	fake_deny(fake, "/dev/vfio/devices/vfio0", EACCES);
 }
 
+/* Only root may write to them. */
+static void deny_pools(void)
+{
+	char path[128];
+
+	for (unsigned int node = 0; node < NODES; node++) {
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/node/node%u/hugepages/hugepages-2048kB/nr_hugepages",
+			 node);
+		fake_deny_writing(fake, path, EACCES);
+	}
+}
+
 void machine_before(const struct limits *limits)
 {
 	(void)limits;
@@ -135,12 +149,17 @@ void machine_begin(const struct limits *limits)
 		.memlock = limits->memlock ? limits->memlock : 8 * FAKE_MIB,
 		.cap_ipc_lock = !limits->memlock && limits->user == USER_ROOT,
 		.dma_entry_limit = limits->entries,
+		.hugetlb_limit_2m = limits->hugetlb_2m,
+		.cpu_max = limits->cpu_max,
+		.no_sys_admin = limits->user != USER_ROOT,
 	};
 
 	fake = fake_create(&config);
 	add_devices();
 	if (limits->user == USER_MAY_NOTHING || limits->user == USER_MAY_IOMMUFD)
 		deny_device();
+	if (limits->user != USER_ROOT)
+		deny_pools();
 	if (limits->user == USER_MAY_NOTHING)
 		fake_deny(fake, "/dev/iommu", EACCES);
 }
@@ -219,6 +238,30 @@ uint64_t machine_pinned(void)
 uint64_t machine_free_2m(unsigned int node)
 {
 	return fake_free_2m(fake, node);
+}
+
+uint64_t machine_pool_2m(unsigned int node)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%u/hugepages/hugepages-2048kB/nr_hugepages", node);
+	if (vfb_sys_read_file(fake_sys(fake), path, text, sizeof(text)) < 0)
+		return 0;
+	return strtoull(text, NULL, 10);
+}
+
+unsigned int machine_workers(void)
+{
+	struct fake_stats stats;
+
+	fake_stats(fake, &stats);
+	return stats.threads;
+}
+
+void machine_poison(void *address)
+{
+	fake_poison(fake, address);
 }
 
 bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node)

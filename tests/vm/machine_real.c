@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@
 
 #define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
 #define NOBODY	    65534
+#define CGROUPS	    "/sys/fs/cgroup"
+#define CGROUP	    CGROUPS "/vfioboost"
 
 /* What the scenario should find at its end as it was at its beginning. */
 struct state {
@@ -196,6 +199,34 @@ static void change_nodes(const char *folder, mode_t mode)
 		closedir(dir);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		die(path);
+	close(fd);
+}
+
+static bool has_cgroup(const struct limits *limits)
+{
+	return limits->hugetlb_2m || limits->cpu_max;
+}
+
+static void make_cgroup(const struct limits *limits)
+{
+	char bytes[32];
+
+	write_file(CGROUPS "/cgroup.subtree_control", "+cpu +hugetlb");
+	if (mkdir(CGROUP, 0755))
+		die(CGROUP);
+	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)limits->hugetlb_2m);
+	if (limits->hugetlb_2m)
+		write_file(CGROUP "/hugetlb.2MB.max", bytes);
+	if (limits->cpu_max)
+		write_file(CGROUP "/cpu.max", limits->cpu_max);
+}
+
 void machine_before(const struct limits *limits)
 {
 	mode_t devices = limits->user == USER_MAY_ALL ? 0666 : 0600;
@@ -205,6 +236,8 @@ void machine_before(const struct limits *limits)
 	change_nodes("/dev/vfio/devices", devices);
 	if (chmod("/dev/iommu", iommufd) && errno != ENOENT)
 		die("/dev/iommu");
+	if (has_cgroup(limits))
+		make_cgroup(limits);
 	if (!limits->entries)
 		return;
 	entry_limit = read_number(ENTRY_LIMIT, NULL);
@@ -216,6 +249,8 @@ void machine_after(void)
 	if (entry_limit)
 		write_entry_limit(entry_limit);
 	entry_limit = 0;
+	if (rmdir(CGROUP) && errno != ENOENT)
+		die(CGROUP);
 }
 
 /* Without CAP_IPC_LOCK, root is bound by RLIMIT_MEMLOCK like everybody else. */
@@ -283,6 +318,8 @@ void machine_begin(const struct limits *limits)
 {
 	struct rlimit memlock = {.rlim_cur = limits->memlock, .rlim_max = limits->memlock};
 
+	if (has_cgroup(limits))
+		write_file(CGROUP "/cgroup.procs", "0");
 	if (limits->memlock && setrlimit(RLIMIT_MEMLOCK, &memlock))
 		die("setrlimit");
 	if (limits->memlock)
@@ -422,6 +459,38 @@ uint64_t machine_free_2m(unsigned int node)
 	snprintf(path, sizeof(path),
 		 "/sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", node);
 	return read_number(path, NULL);
+}
+
+uint64_t machine_pool_2m(unsigned int node)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%u/hugepages/hugepages-2048kB/nr_hugepages", node);
+	return read_number(path, NULL);
+}
+
+/* A directory has two entries more: . and .. */
+unsigned int machine_workers(void)
+{
+	return count_entries("/proc/self/task") - 3;
+}
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+/* Whoever injects an error gets a SIGBUS for it, as if it had touched the page. */
+void machine_poison(void *address)
+{
+	struct sigaction ignored = {.sa_handler = ignore}, before_it;
+
+	*(volatile char *)address = 1;
+	sigaction(SIGBUS, &ignored, &before_it);
+	if (madvise(address, 4096, MADV_HWPOISON))
+		die("MADV_HWPOISON");
+	sigaction(SIGBUS, &before_it, NULL);
 }
 
 bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node)

@@ -13,9 +13,9 @@
 #include "scenario.h"
 
 static const struct scenario *const subjects[] = {
-	start_scenarios, device_scenarios, region_scenarios, reset_scenarios,
-	dma_scenarios,	 iova_scenarios,   batch_scenarios,  memory_scenarios,
-	event_scenarios, limit_scenarios,  type1_scenarios,  iommufd_scenarios,
+	start_scenarios, device_scenarios, region_scenarios,  reset_scenarios,	   dma_scenarios,
+	iova_scenarios,	 batch_scenarios,  memory_scenarios,  placement_scenarios, event_scenarios,
+	limit_scenarios, type1_scenarios,  iommufd_scenarios,
 };
 
 static struct machine machine;
@@ -113,7 +113,7 @@ static size_t add_backend(struct trial *trials, size_t count, enum vfb_backend b
 
 int main(int argc, char **argv)
 {
-	static struct trial trials[256];
+	static struct trial trials[512];
 	static struct CMUnitTest tests[COUNT(trials)];
 	size_t count = 0;
 	double begin = seconds();

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-const char *const page_size_names[] = {"auto", "4k", "thp", "2m", "1g", NULL};
+const char *const page_size_names[] = {"auto", "4k", "thp", "2m", "1g", "mixed", NULL};
 const char *const backend_names[] = {"auto", "type1", "iommufd", NULL};
 
 int argument_choice(struct argp_state *state, const char *option, const char *text,

@@ -21,7 +21,7 @@
 #define MAX_REPEAT  1000
 #define MAX_THREADS 4096
 #define MAX_COUNTS  16
-#define PAGE_SIZES  (VFB_PAGE_1G + 1)
+#define PAGE_SIZES  (VFB_PAGE_MIXED + 1)
 
 struct options {
 	uint64_t bytes;
@@ -67,8 +67,8 @@ enum {
 
 static const struct argp_option argp_options[] = {
 	{"memory", 'm', "SIZE", 0, "How much memory (1G)", 0},
-	{"page-size", 'p', "SIZE[,SIZE]...", 0, "4k, thp, 2m, 1g (all that the host can give now)",
-	 0},
+	{"page-size", 'p', "SIZE[,SIZE]...", 0,
+	 "4k, thp, 2m, 1g, mixed (all that the host can give now)", 0},
 	{"memfd", OPTION_MEMFD, NULL, 0, "Memory that can be shared, instead of anonymous", 0},
 	{"threads", 't', "N[,N]...", 0, "Numbers of workers (1, and one for each CPU)", 0},
 	{"repeat", 'r', "N", 0, "Runs of each line (5)", 0},

@@ -60,7 +60,8 @@ enum {
 
 static const struct argp_option argp_options[] = {
 	{"memory", OPTION_MEMORY, "SIZE", 0, "How much memory the guest has (required)", 0},
-	{"page-size", OPTION_PAGE_SIZE, "auto|4k|thp|2m|1g", 0, "What it is made of (auto)", 0},
+	{"page-size", OPTION_PAGE_SIZE, "auto|4k|thp|2m|1g|mixed", 0, "What it is made of (auto)",
+	 0},
 	{"memfd", OPTION_MEMFD, NULL, 0, "Memory that can be shared, instead of anonymous", 0},
 	{"numa-node", OPTION_NODE, "N", 0, "Bind the memory to this node; may be repeated", 0},
 	{"device", OPTION_DEVICE, "BDF", 0,

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "memory/memory.h"
+
+#ifndef MFD_HUGE_SHIFT
+#define MFD_HUGE_SHIFT 26
+#endif
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+
+/* log2 of the page size where mmap() and memfd_create() want it, 0 for base pages. */
+static unsigned int hugetlb_bits(uint64_t page_bytes)
+{
+	return page_bytes > 4 * KIB ? (unsigned int)__builtin_ctzll(page_bytes) << MAP_HUGE_SHIFT :
+				      0;
+}
+
+static int make_memfd(struct vfb_memory *memory)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	unsigned int huge = hugetlb_bits(memory->page_bytes);
+	int fd, error;
+
+	fd = sys->memfd_create(sys, "vfioboost", huge ? MFD_HUGETLB | huge : 0);
+	if (fd < 0)
+		return vfb_fail_errno(fd, "cannot create a memfd of pages of %s",
+				      vfb_size_text(memory->page_bytes).text);
+	error = sys->ftruncate(sys, fd, memory->bytes);
+	if (error) {
+		sys->close(sys, fd);
+		return vfb_fail_errno(error, "cannot make a memfd %s large",
+				      vfb_size_text(memory->bytes).text);
+	}
+	return fd;
+}
+
+/*
+ * The kernel aligns hugetlb mappings; others are laid into a reservation large enough to align
+ * them, so that they can have transparent huge pages, and large IOMMU pages, from end to end, or
+ * pages of two sizes one after the other.
+ */
+static int reserve_addresses(struct vfb_memory *memory)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t align = memory->bulk_bytes ? GIB : 2 * MIB;
+	int error;
+
+	if (memory->page_bytes > 4 * KIB && !memory->bulk_bytes) {
+		memory->address = NULL;
+		return 0;
+	}
+	memory->reservation_bytes = memory->bytes + align;
+	error = sys->mmap(sys, NULL, memory->reservation_bytes, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &memory->reservation);
+	if (error)
+		return vfb_fail_errno(error, "cannot reserve %s of addresses",
+				      vfb_size_text(memory->reservation_bytes).text);
+	memory->address = (char *)(((uintptr_t)memory->reservation + align - 1) & ~(align - 1));
+	return 0;
+}
+
+/* Pages of one size, at @address if that is not NULL. */
+static int map_pages(struct vfb_memory *memory, void *address, uint64_t bytes, uint64_t page_bytes,
+		     void **out)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	unsigned int huge = hugetlb_bits(page_bytes);
+	int flags = memory->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	int error;
+
+	if (address)
+		flags |= MAP_FIXED;
+	/* Only what the pool promises is sure to be there. */
+	if (!huge)
+		flags |= MAP_NORESERVE;
+	if (huge && memory->fd < 0)
+		flags |= MAP_HUGETLB | huge;
+	error = sys->mmap(sys, address, bytes, PROT_READ | PROT_WRITE, flags, memory->fd, 0, out);
+	if (error)
+		return vfb_fail_errno(error, "cannot map %s of memory in pages of %s",
+				      vfb_size_text(bytes).text, vfb_size_text(page_bytes).text);
+	return 0;
+}
+
+static int map_all(struct vfb_memory *memory)
+{
+	uint64_t bulk = memory->bulk_bytes, rest = memory->bytes - bulk;
+	void *mapped;
+	int error = 0;
+
+	if (bulk)
+		error = map_pages(memory, memory->address, bulk, GIB, &mapped);
+	if (!error && rest)
+		error = map_pages(memory, memory->address ? memory->address + bulk : NULL, rest,
+				  memory->page_bytes, &mapped);
+	if (error || memory->reservation)
+		return error;
+	memory->address = mapped;
+	memory->reservation = mapped;
+	memory->reservation_bytes = memory->bytes;
+	return 0;
+}
+
+/* Huge pages or none must be known before the first page is populated. */
+static int advise(struct vfb_memory *memory)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int error;
+
+	if (memory->page_size == VFB_PAGE_THP) {
+		error = sys->madvise(sys, memory->address, memory->bytes, MADV_HUGEPAGE);
+		if (error)
+			return vfb_fail_errno(error, "cannot ask for transparent huge pages");
+	}
+	if (memory->page_size == VFB_PAGE_4K)
+		/* Refused by kernels without huge pages, where there is nothing to refuse. */
+		sys->madvise(sys, memory->address, memory->bytes, MADV_NOHUGEPAGE);
+	return 0;
+}
+
+void vfb_backing_release(struct vfb_memory *memory)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+
+	if (memory->reservation)
+		sys->munmap(sys, memory->reservation, memory->reservation_bytes);
+	memory->reservation = NULL;
+	if (memory->fd >= 0)
+		sys->close(sys, memory->fd);
+	memory->fd = -1;
+}
+
+int vfb_backing_make(struct vfb_memory *memory, enum vfb_memory_kind kind)
+{
+	int error = 0;
+
+	if (kind == VFB_MEMORY_MEMFD) {
+		memory->fd = make_memfd(memory);
+		error = memory->fd < 0 ? memory->fd : 0;
+	}
+	if (!error)
+		error = reserve_addresses(memory);
+	if (!error)
+		error = map_all(memory);
+	return error ? error : advise(memory);
+}

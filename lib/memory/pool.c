@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory/memory.h"
+
+#define ANYWHERE (-1)
+
+struct path {
+	char text[128];
+};
+
+/* A file of a pool: of one node's, or of that of the whole machine. */
+static struct path pool_path(int node, uint64_t page_bytes, const char *file)
+{
+	struct path path;
+
+	if (node == ANYWHERE)
+		snprintf(path.text, sizeof(path.text),
+			 "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/%s", page_bytes / KIB,
+			 file);
+	else
+		snprintf(path.text, sizeof(path.text),
+			 "/sys/devices/system/node/node%d/hugepages/hugepages-%" PRIu64 "kB/%s",
+			 node, page_bytes / KIB, file);
+	return path;
+}
+
+static int read_count(const struct vfb_sys *sys, int node, uint64_t page_bytes, const char *file,
+		      uint64_t *count)
+{
+	char text[32];
+	ssize_t length;
+
+	length = vfb_sys_read_file(sys, pool_path(node, page_bytes, file).text, text, sizeof(text));
+	*count = length > 0 ? strtoull(text, NULL, 10) : 0;
+	return length < 0 ? length : 0;
+}
+
+/* Pages that are free; on the whole machine those that are promised to somebody are not. */
+static uint64_t count_free(const struct vfb_sys *sys, int node, uint64_t page_bytes)
+{
+	uint64_t pages, reserved = 0;
+
+	read_count(sys, node, page_bytes, "free_hugepages", &pages);
+	if (node == ANYWHERE)
+		read_count(sys, node, page_bytes, "resv_hugepages", &reserved);
+	return pages > reserved ? pages - reserved : 0;
+}
+
+static int too_few(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t needed,
+		   uint64_t available, int node)
+{
+	bool bound = node != ANYWHERE;
+
+	return vfb_fail(-ENOMEM,
+			"%s need %" PRIu64 " hugepages of %s, %" PRIu64 " are free%s: raise %s or "
+			"take smaller pages",
+			vfb_size_text(memory->bytes).text, needed, vfb_size_text(page_bytes).text,
+			available, bound ? " on its nodes" : "",
+			pool_path(node, page_bytes, "nr_hugepages").text);
+}
+
+/* mmap() looks at the sum of all nodes; memory bound to several takes pages of any of them. */
+static int check_bound(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t available = 0;
+
+	for (size_t i = 0; i < memory->node_count; i++)
+		available += count_free(sys, memory->nodes[i], page_bytes);
+	if (available >= pages)
+		return 0;
+	return too_few(memory, page_bytes, pages, available, memory->nodes[memory->node_count - 1]);
+}
+
+static int check_split(const struct vfb_memory *memory, uint64_t page_bytes)
+{
+	for (size_t i = 0; i < memory->node_count; i++) {
+		uint64_t needed = memory->node_bytes[i] / page_bytes;
+		uint64_t available = count_free(memory->ctx->sys, memory->nodes[i], page_bytes);
+
+		if (available < needed)
+			return too_few(memory, page_bytes, needed, available, memory->nodes[i]);
+	}
+	return 0;
+}
+
+static int check_nodes(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+{
+	if (memory->policy == VFB_NUMA_BIND)
+		return check_bound(memory, page_bytes, pages);
+	if (memory->policy == VFB_NUMA_SPLIT)
+		return check_split(memory, page_bytes);
+	return 0;
+}
+
+int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t available, total;
+
+	if (read_count(sys, ANYWHERE, page_bytes, "nr_hugepages", &total))
+		return vfb_fail(-ENOTSUP,
+				"the kernel has no hugepages of %s (%s): CPU, kernel "
+				"configuration and default_hugepagesz decide",
+				vfb_size_text(page_bytes).text,
+				pool_path(ANYWHERE, page_bytes, "nr_hugepages").text);
+	available = count_free(sys, ANYWHERE, page_bytes);
+	if (available < pages)
+		return too_few(memory, page_bytes, pages, available, ANYWHERE);
+	return check_nodes(memory, page_bytes, pages);
+}
+
+/* ---- Growing ---- */
+
+static int write_text(const struct vfb_sys *sys, const char *path, const char *text)
+{
+	int fd = sys->open(sys, path, O_WRONLY);
+	ssize_t length;
+
+	if (fd < 0)
+		return fd;
+	length = sys->pwrite(sys, fd, text, strlen(text), 0);
+	sys->close(sys, fd);
+	return length < 0 ? length : 0;
+}
+
+static int write_count(const struct vfb_sys *sys, int node, uint64_t page_bytes, uint64_t count)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu64, count);
+	return write_text(sys, pool_path(node, page_bytes, "nr_hugepages").text, text);
+}
+
+/* Free memory into few large pieces; kernels without CONFIG_COMPACTION cannot. */
+static void compact(const struct vfb_sys *sys, int node)
+{
+	char path[64] = "/proc/sys/vm/compact_memory";
+
+	if (node != ANYWHERE)
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/compact", node);
+	write_text(sys, path, "1");
+}
+
+static int add_loan(struct vfb_memory *memory, int node, uint64_t page_bytes, uint64_t pages)
+{
+	size_t bytes = (memory->loan_count + 1) * sizeof(*memory->loans);
+	struct vfb_pool_loan *loans = realloc(memory->loans, bytes);
+
+	if (!loans)
+		return vfb_fail_memory();
+	loans[memory->loan_count++] = (struct vfb_pool_loan){node, page_bytes, pages};
+	memory->loans = loans;
+	return 0;
+}
+
+/* Adds up to @pages, as many as the kernel finds room for; *@got of them. */
+static int borrow(struct vfb_memory *memory, int node, uint64_t page_bytes, uint64_t pages,
+		  uint64_t *got)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t before, after;
+	int error;
+
+	*got = 0;
+	if (!pages)
+		return 0;
+	error = read_count(sys, node, page_bytes, "nr_hugepages", &before);
+	if (error)
+		return vfb_fail_errno(error, "cannot read %s",
+				      pool_path(node, page_bytes, "nr_hugepages").text);
+	/* First, since the loan must be known before there is something to give back. */
+	error = add_loan(memory, node, page_bytes, 0);
+	if (error)
+		return error;
+	compact(sys, node);
+	error = write_count(sys, node, page_bytes, before + pages);
+	if (error)
+		return vfb_fail_errno(
+			error,
+			"cannot make the pool of hugepages of %s larger (%s), which is for root",
+			vfb_size_text(page_bytes).text,
+			pool_path(node, page_bytes, "nr_hugepages").text);
+	error = read_count(sys, node, page_bytes, "nr_hugepages", &after);
+	/* Not known: as many as were asked for, since giving back too many takes only free ones. */
+	*got = error ? pages : after > before ? after - before : 0;
+	memory->loans[memory->loan_count - 1].pages = *got;
+	return 0;
+}
+
+/* How many pages the memory should find on its @i-th node. */
+static uint64_t share_of(const struct vfb_memory *memory, size_t i, uint64_t page_bytes,
+			 uint64_t pages)
+{
+	if (memory->policy == VFB_NUMA_SPLIT)
+		return memory->node_bytes[i] / page_bytes;
+	return pages * (i + 1) / memory->node_count - pages * i / memory->node_count;
+}
+
+static int borrow_on_nodes(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int error = 0;
+
+	for (size_t i = 0; i < memory->node_count && !error; i++) {
+		uint64_t needed = share_of(memory, i, page_bytes, pages), got;
+		uint64_t available = count_free(sys, memory->nodes[i], page_bytes);
+
+		if (available < needed)
+			error = borrow(memory, memory->nodes[i], page_bytes, needed - available,
+				       &got);
+	}
+	return error;
+}
+
+/* What the whole machine still lacks, since others have pages of the nodes promised to them. */
+static int borrow_anywhere(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+{
+	uint64_t available = count_free(memory->ctx->sys, ANYWHERE, page_bytes), got;
+
+	return available < pages ? borrow(memory, ANYWHERE, page_bytes, pages - available, &got) :
+				   0;
+}
+
+static int too_little(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t added)
+{
+	return vfb_fail(-ENOMEM,
+			"the pool of hugepages of %s could be made larger by %" PRIu64
+			" only, which is too little for %s: memory is used or fragmented "
+			"(/proc/buddyinfo), take smaller pages",
+			vfb_size_text(page_bytes).text, added, vfb_size_text(memory->bytes).text);
+}
+
+int vfb_pool_grow(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+{
+	size_t loans = memory->loan_count;
+	uint64_t added = 0;
+	bool enough = true;
+	int error;
+
+	error = borrow_on_nodes(memory, page_bytes, pages);
+	if (!error)
+		enough = !check_nodes(memory, page_bytes, pages);
+	if (!error && enough)
+		error = borrow_anywhere(memory, page_bytes, pages);
+	for (size_t i = loans; i < memory->loan_count; i++)
+		added += memory->loans[i].pages;
+	if (!error && (!enough || vfb_pool_check(memory, page_bytes, pages)))
+		error = too_little(memory, page_bytes, added);
+	if (error)
+		vfb_pool_shrink(memory);
+	return error;
+}
+
+void vfb_pool_shrink(struct vfb_memory *memory)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t count;
+
+	for (size_t i = 0; i < memory->loan_count; i++) {
+		const struct vfb_pool_loan *loan = &memory->loans[i];
+
+		if (loan->pages &&
+		    !read_count(sys, loan->node, loan->page_bytes, "nr_hugepages", &count))
+			write_count(sys, loan->node, loan->page_bytes,
+				    count > loan->pages ? count - loan->pages : 0);
+	}
+	free(memory->loans);
+	memory->loans = NULL;
+	memory->loan_count = 0;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* What proc tells of memory, page by page; and pools of hugepages that grow and shrink. */
+#include <inttypes.h>
+
+#include "sysfs.h"
+
+/* ---- /proc/self/smaps, pagemap ---- */
+
+static uint64_t huge_bytes(const struct vma *vma)
+{
+	const struct object *object = vma->object;
+	uint64_t end = vma->offset + (vma->end - vma->start), bytes = 0;
+
+	if (!object || !object->pages)
+		return 0;
+	for (uint64_t at = vma->offset; at < end; at += object->page_bytes)
+		if (at / object->page_bytes < object->page_count &&
+		    object->pages[at / object->page_bytes] & PAGE_HUGE)
+			bytes += object->page_bytes;
+	return bytes;
+}
+
+static int smaps(struct fake *fake, struct text *text)
+{
+	for (size_t i = 0; i < fake->mm.count; i++) {
+		const struct vma *vma = &fake->mm.vmas[i];
+		bool hugetlb = vma->object && vma->object->pool != POOL_BASE;
+		uint64_t huge = hugetlb ? fk_object_populated(vma->object, vma->offset,
+							      vma->offset + vma->end - vma->start) :
+					  huge_bytes(vma);
+
+		fk_put(text, "%" PRIx64 "-%" PRIx64 " rw-p 00000000 00:00 0\n", vma->start,
+		       vma->end);
+		fk_put(text, "Size: %8" PRIu64 " kB\n", (vma->end - vma->start) / 1024);
+		fk_put(text, "AnonHugePages: %8" PRIu64 " kB\n", hugetlb ? 0 : huge / 1024);
+		fk_put(text, "Private_Hugetlb: %7" PRIu64 " kB\n", hugetlb ? huge / 1024 : 0);
+	}
+	return SYSFS_TEXT;
+}
+
+/* One after another as in the address space, with a gap after each run. */
+ssize_t fk_pagemap_read(struct fake *fake, uint64_t *entries, size_t bytes, off_t offset)
+{
+	uint64_t run = fake->config.run_pages;
+
+	if (offset % sizeof(*entries) || bytes % sizeof(*entries))
+		return -EINVAL;
+	for (size_t i = 0; i < bytes / sizeof(*entries); i++) {
+		uint64_t page = offset / sizeof(*entries) + i;
+		uint64_t frame = run ? page + page / run : page;
+
+		entries[i] = 0;
+		if (fk_memory_page_node(fake, page * PAGE_4K) >= 0)
+			entries[i] = UINT64_C(1) << 63 | (fake->config.no_sys_admin ? 0 : frame);
+	}
+	return bytes;
+}
+
+/* ---- Pools ---- */
+
+static uint64_t room(const struct node *node, int pool)
+{
+	uint64_t pages = node->free[POOL_BASE] / (pool == POOL_2M ? 512 : 512 * 512);
+
+	return min_u64(pages, node->blocks[pool]);
+}
+
+/* Takes a page of base memory for the pool, or gives one back. False: there is none. */
+static bool grow(struct node *node, int pool)
+{
+	if (!room(node, pool))
+		return false;
+	node->free[POOL_BASE] -= pool == POOL_2M ? 512 : 512 * 512;
+	node->blocks[pool]--;
+	node->free[pool]++;
+	node->total[pool]++;
+	return true;
+}
+
+static bool shrink(struct fake *fake, struct node *node, int pool)
+{
+	uint64_t free = 0;
+
+	for (int n = 0; n < FAKE_NODES; n++)
+		free += fake->nodes[n].free[pool];
+	if (!node->free[pool] || free <= fake->reserved[pool])
+		return false;
+	node->free[POOL_BASE] += pool == POOL_2M ? 512 : 512 * 512;
+	node->blocks[pool]++;
+	node->free[pool]--;
+	node->total[pool]--;
+	return true;
+}
+
+/* set_max_huge_pages(): as far as it goes, node after node in turn. */
+static void set_pool(struct fake *fake, int node, int pool, uint64_t wanted)
+{
+	for (bool changed = true; changed;) {
+		changed = false;
+		for (int n = 0; n < FAKE_NODES; n++) {
+			uint64_t total = 0;
+
+			for (int i = 0; i < FAKE_NODES; i++)
+				if (node < 0 || node == i)
+					total += fake->nodes[i].total[pool];
+			if (node >= 0 && node != n)
+				continue;
+			if (total < wanted)
+				changed = grow(&fake->nodes[n], pool) || changed;
+			else if (total > wanted)
+				changed = shrink(fake, &fake->nodes[n], pool) || changed;
+		}
+	}
+}
+
+/* Node and pool of a file nr_hugepages. */
+static bool find_pool(struct fake *fake, const char *path, int *node, int *pool)
+{
+	unsigned int kilobytes;
+	int end = 0;
+
+	*node = -1;
+	sscanf(path, "/sys/devices/system/node/node%d", node);
+	path = strstr(path, "/hugepages-");
+	if (!path || *node >= FAKE_NODES ||
+	    sscanf(path, "/hugepages-%ukB/nr_hugepages%n", &kilobytes, &end) != 1 || path[end])
+		return false;
+	*pool = kilobytes == 2048 ? POOL_2M : POOL_1G;
+	return *pool == POOL_2M ? !fake->config.no_2m : !fake->config.no_1g;
+}
+
+static bool is_compact(const char *path)
+{
+	unsigned int node;
+	int end = 0;
+
+	return !strcmp(path, "/proc/sys/vm/compact_memory") ||
+	       (sscanf(path, "/sys/devices/system/node/node%u/compact%n", &node, &end) == 1 && end);
+}
+
+bool fk_sysfs_writable(struct fake *fake, const char *path)
+{
+	int node, pool;
+
+	return is_compact(path) || find_pool(fake, path, &node, &pool);
+}
+
+ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, size_t bytes)
+{
+	int node, pool;
+
+	if (is_compact(path))
+		fake->stats.compactions++;
+	else if (find_pool(fake, path, &node, &pool))
+		set_pool(fake, node, pool, strtoull(text, NULL, 10));
+	return bytes;
+}
+
+static int buddyinfo(struct fake *fake, struct text *text)
+{
+	for (int n = 0; n < FAKE_NODES; n++) {
+		const struct node *node = &fake->nodes[n];
+		uint64_t blocks = room(node, POOL_2M);
+
+		if (!node->exists)
+			continue;
+		fk_put(text,
+		       "Node %d, zone   Normal %" PRIu64 " 0 0 0 0 0 0 0 0 %" PRIu64 " %" PRIu64
+		       "\n",
+		       n, node->free[POOL_BASE] - blocks * 512, blocks % 2, blocks / 2);
+	}
+	return SYSFS_TEXT;
+}
+
+int fk_sysfs_memory(struct fake *fake, const char *path, struct text *text)
+{
+	if (!strcmp(path, "/proc/self/smaps"))
+		return smaps(fake, text);
+	if (!strcmp(path, "/proc/buddyinfo"))
+		return buddyinfo(fake, text);
+	if (is_compact(path))
+		return SYSFS_TEXT;
+	return SYSFS_NONE;
+}

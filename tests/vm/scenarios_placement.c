@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* Where memory lies, what keeps it from being there, and pools that grow for it. */
+#include "scenario.h"
+
+#define BYTES (16 * MIB)
+
+static const unsigned int nodes[] = {0, 1};
+
+static struct vfb_memory *create(struct fixture *f, const struct vfb_memory_opts *opts)
+{
+	struct vfb_memory *memory;
+
+	assert_ok(vfb_memory_create(f->ctx, opts, &memory));
+	return memory;
+}
+
+static struct vfb_memory_opts placed(uint64_t bytes, enum vfb_page_size page_size,
+				     enum vfb_numa_policy policy)
+{
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+
+	opts.bytes = bytes;
+	opts.page_size = page_size;
+	opts.policy = policy;
+	opts.nodes = nodes;
+	opts.node_count = 2;
+	return opts;
+}
+
+static void assert_nodes(struct vfb_memory *memory, uint64_t node0, uint64_t node1)
+{
+	struct vfb_placement placement = VFB_PLACEMENT_INIT;
+	uint64_t bytes[2];
+
+	assert_int_equal(vfb_memory_nodes(memory, bytes, 2), 2);
+	assert_int_equal(bytes[0], node0);
+	assert_int_equal(bytes[1], node1);
+	assert_ok(vfb_memory_placement(memory, &placement));
+	assert_int_equal(placement.bytes, node0 + node1);
+	assert_int_equal(placement.misplaced_bytes, 0);
+}
+
+static void split(struct fixture *f)
+{
+	static const enum vfb_page_size sizes[] = {VFB_PAGE_4K, VFB_PAGE_THP, VFB_PAGE_2M};
+	static const uint64_t parts[] = {BYTES / 4, 3 * BYTES / 4};
+
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct vfb_memory_opts opts = placed(BYTES, sizes[i], VFB_NUMA_SPLIT);
+		struct vfb_memory *memory;
+
+		opts.node_bytes = parts;
+		memory = create(f, &opts);
+		assert_ok(vfb_memory_populate(memory));
+		assert_nodes(memory, parts[0], parts[1]);
+		assert_ok(vfb_memory_destroy(memory));
+	}
+}
+
+static void prefer_both(struct fixture *f)
+{
+	struct vfb_memory_opts opts = placed(BYTES, VFB_PAGE_4K, VFB_NUMA_PREFERRED);
+	struct vfb_placement placement = VFB_PLACEMENT_INIT;
+	struct vfb_memory *memory = create(f, &opts);
+
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_placement(memory, &placement));
+	assert_int_equal(placement.bytes, BYTES);
+	assert_int_equal(placement.misplaced_bytes, 0);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+/* By 8 pages, on the node that is asked for, and back again. */
+static void grow(struct fixture *f)
+{
+	uint64_t free = machine_free_2m(1), pool[] = {machine_pool_2m(0), machine_pool_2m(1)};
+	struct vfb_memory_opts opts = placed((free + 8) * 2 * MIB, VFB_PAGE_2M, VFB_NUMA_BIND);
+	struct vfb_memory *memory;
+
+	opts.nodes = &nodes[1];
+	opts.node_count = 1;
+	assert_error(vfb_memory_create(f->ctx, &opts, &memory), -ENOMEM);
+	opts.flags = VFB_MEMORY_GROW_POOL;
+	memory = create(f, &opts);
+	assert_int_equal(machine_pool_2m(0), pool[0]);
+	assert_int_equal(machine_pool_2m(1), pool[1] + 8);
+	assert_ok(vfb_memory_populate(memory));
+	assert_nodes(memory, 0, opts.bytes);
+	assert_ok(vfb_memory_destroy(memory));
+	assert_int_equal(machine_pool_2m(1), pool[1]);
+	/* More than there is memory: nothing of it stays. */
+	opts.bytes = UINT64_C(1) << 40;
+	assert_error(vfb_memory_create(f->ctx, &opts, &memory), -ENOMEM);
+	assert_says("could be made larger by");
+	assert_int_equal(machine_pool_2m(0), pool[0]);
+	assert_int_equal(machine_pool_2m(1), pool[1]);
+}
+
+static void grow_without_root(struct fixture *f)
+{
+	struct vfb_memory_opts opts = placed(UINT64_C(1) << 40, VFB_PAGE_2M, VFB_NUMA_BIND);
+	struct vfb_memory *memory;
+
+	opts.flags = VFB_MEMORY_GROW_POOL;
+	assert_error(vfb_memory_create(f->ctx, &opts, &memory), -EACCES);
+	assert_says("root");
+}
+
+static void cgroup_of_hugepages(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_2M);
+
+	assert_error(vfb_memory_populate(memory), -ENOMEM);
+	assert_says("hugetlb.2MB.max allows 8 MiB");
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+static void cgroup_of_cpus(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_4K);
+
+	assert_int_equal(machine_workers(), 1);
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+static void poisoned(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_4K);
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+
+	assert_ok(vfb_memory_info(memory, &info));
+	machine_poison((char *)info.address + 5 * MIB);
+	assert_error(vfb_memory_populate(memory), -EHWPOISON);
+	assert_says("4 KiB has a memory error");
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+/* Anybody may know whether pages are huge. */
+static void huge(struct fixture *f)
+{
+	struct vfb_contiguity contiguity = VFB_CONTIGUITY_INIT;
+	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_2M);
+	uint64_t bytes;
+
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_huge(memory, &bytes));
+	assert_int_equal(bytes, BYTES);
+	assert_error(vfb_memory_contiguity(memory, 0, BYTES, &contiguity), -EPERM);
+	assert_ok(vfb_memory_destroy(memory));
+	memory = make_memory(f, BYTES, VFB_PAGE_4K);
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_huge(memory, &bytes));
+	assert_int_equal(bytes, 0);
+	assert_ok(vfb_memory_destroy(memory));
+	memory = make_memory(f, BYTES, VFB_PAGE_THP);
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_huge(memory, &bytes));
+	/* As many as the kernel finds. */
+	assert_int_equal(bytes % (2 * MIB), 0);
+	assert_in_range(bytes, 2 * MIB, BYTES);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+static void contiguous(struct fixture *f)
+{
+	struct vfb_contiguity contiguity = VFB_CONTIGUITY_INIT;
+	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_2M);
+	uint64_t runs = 0;
+
+	assert_ok(vfb_memory_contiguity(memory, 0, BYTES, &contiguity));
+	assert_int_equal(contiguity.bytes, 0);
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_contiguity(memory, 0, BYTES, &contiguity));
+	assert_int_equal(contiguity.bytes, BYTES);
+	assert_in_range(contiguity.runs, 1, BYTES / (2 * MIB));
+	assert_in_range(contiguity.longest_bytes, 2 * MIB, BYTES);
+	for (size_t i = 0; i < VFB_RUNS_BY_TWO; i++)
+		runs += contiguity.by_two[i];
+	assert_int_equal(runs, contiguity.runs);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+const struct scenario placement_scenarios[] = {
+	{.name = "memory split over nodes as a guest's", .run = split},
+	{.name = "memory that prefers two nodes", .run = prefer_both},
+	{.name = "a pool that grows for a memory", .run = grow},
+	{.name = "a pool that only root may change",
+	 .run = grow_without_root,
+	 .limits.user = USER_MAY_NOTHING},
+	{.name = "a cgroup's limit on hugepages",
+	 .run = cgroup_of_hugepages,
+	 .limits.hugetlb_2m = 8 * MIB},
+	{.name = "a cgroup's quota of CPU time",
+	 .run = cgroup_of_cpus,
+	 .limits.cpu_max = "50000 100000"},
+	{.name = "a page with a memory error", .run = poisoned},
+	{.name = "pages that are huge", .run = huge, .limits.user = USER_MAY_NOTHING},
+	{.name = "pages that are contiguous", .run = contiguous},
+	{0},
+};
