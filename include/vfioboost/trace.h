@@ -32,7 +32,8 @@ struct vfb_trace;
  *             vfb_trace_destroy()
  * @param out  the trace
  *
- * @return 0; -ENOMEM; -ESPIPE: a pipe cannot be written to in such a way; what pwrite(2) gives.
+ * @return 0; -EAGAIN: the system refused a thread; -ENOMEM; -ESPIPE: a pipe cannot be written to in
+ * such a way; what pwrite(2) gives.
  */
 VFB_API int vfb_trace_create(int fd, struct vfb_trace **out);
 
@@ -62,7 +63,8 @@ VFB_API int vfb_trace_subscribe(struct vfb_trace *trace, struct vfb_ctx *ctx, co
 VFB_API int vfb_trace_append(struct vfb_trace *trace, const char *json);
 
 /**
- * Writes what is buffered. It is done by itself four times a second while there are events.
+ * Waits until everything told so far is written. A thread of the trace does that by itself four
+ * times a second.
  *
  * @return 0, or the error that the trace ended with: nothing is written after one.
  */

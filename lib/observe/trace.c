@@ -35,31 +35,77 @@ static int write_all(struct vfb_trace *trace, const char *data, size_t bytes)
 	return 0;
 }
 
-/* Called with the lock held. The end of the array is overwritten by what comes next. */
+/*
+ * Writes what is buffered. Called with the lock held, by one thread at a time; drops it meanwhile.
+ * The end of the array is overwritten by what comes next.
+ */
+static void write_buffer(struct vfb_trace *trace)
+{
+	char *full = trace->buffer;
+	size_t used = trace->used;
+	int error;
+
+	trace->flush = false;
+	if (trace->error || !used)
+		return;
+	trace->buffer = trace->spare;
+	trace->spare = full;
+	trace->used = 0;
+	trace->writing = true;
+	pthread_mutex_unlock(&trace->lock);
+	memcpy(full + used, end, sizeof(end) - 1);
+	error = write_all(trace, full, used + sizeof(end) - 1);
+	pthread_mutex_lock(&trace->lock);
+	trace->writing = false;
+	if (!trace->error)
+		trace->error = error;
+	trace->offset += used;
+}
+
+static void *run_writer(void *arg)
+{
+	struct vfb_trace *trace = arg;
+	const struct vfb_sys *sys = trace->sys;
+
+	pthread_mutex_lock(&trace->lock);
+	while (!trace->stopping || trace->used) {
+		uint64_t next = sys->now(sys) + FLUSH_NS;
+		int timeout = 0;
+
+		while (!trace->stopping && !trace->flush && !timeout)
+			timeout = sys->cond_wait(sys, &trace->changed, &trace->lock, next);
+		write_buffer(trace);
+		if (trace->error)
+			trace->used = 0;
+		sys->cond_broadcast(sys, &trace->changed);
+	}
+	pthread_mutex_unlock(&trace->lock);
+	return NULL;
+}
+
+/* Called with the lock held: waits until everything that was added has been written. */
 static void flush(struct vfb_trace *trace)
 {
-	trace->flushed_ns = trace->sys->now(trace->sys);
-	if (trace->error || !trace->used)
-		return;
-	memcpy(trace->buffer + trace->used, end, sizeof(end) - 1);
-	trace->error = write_all(trace, trace->buffer, trace->used + sizeof(end) - 1);
-	trace->offset += trace->used;
-	trace->used = 0;
+	const struct vfb_sys *sys = trace->sys;
+
+	while ((trace->used || trace->writing) && !trace->error) {
+		trace->flush = true;
+		sys->cond_broadcast(sys, &trace->changed);
+		sys->cond_wait(sys, &trace->changed, &trace->lock, UINT64_MAX);
+	}
 }
 
 static void append(struct vfb_trace *trace, const char *json, size_t length)
 {
-	bool first = !trace->offset && !trace->used;
-
-	if (trace->error)
-		return;
+	/* The disk is slower than the events come: now it does hold them up. */
 	if (trace->used + 2 + length + sizeof(end) > BUFFER_BYTES)
 		flush(trace);
-	memcpy(trace->buffer + trace->used, first ? "[\n" : ",\n", 2);
+	if (trace->error)
+		return;
+	memcpy(trace->buffer + trace->used, trace->begun ? ",\n" : "[\n", 2);
 	memcpy(trace->buffer + trace->used + 2, json, length);
 	trace->used += 2 + length;
-	if (trace->sys->now(trace->sys) - trace->flushed_ns >= FLUSH_NS)
-		flush(trace);
+	trace->begun = true;
 }
 
 void vfb_trace_add(struct vfb_trace *trace, const char *format, ...)
@@ -84,25 +130,54 @@ static int told(int error)
 			      error == -ESPIPE ? ": it needs a file, not a pipe" : "");
 }
 
+static void free_trace(struct vfb_trace *trace)
+{
+	struct trace_source *next;
+
+	for (struct trace_source *source = trace->sources; source; source = next) {
+		next = source->next;
+		free(source->threads);
+		free(source->devices);
+		free(source);
+	}
+	pthread_cond_destroy(&trace->changed);
+	pthread_mutex_destroy(&trace->lock);
+	free(trace->buffer);
+	free(trace->spare);
+	free(trace);
+}
+
 int vfb_trace_create_with(const struct vfb_sys *sys, int fd, struct vfb_trace **out)
 {
 	struct vfb_trace *trace = calloc(1, sizeof(*trace));
 	int error;
 
 	*out = NULL;
-	if (trace)
-		trace->buffer = malloc(BUFFER_BYTES);
-	if (!trace || !trace->buffer) {
-		free(trace);
+	if (!trace)
 		return vfb_fail_memory();
-	}
+	pthread_mutex_init(&trace->lock, NULL);
+	pthread_cond_init(&trace->changed, NULL);
 	trace->sys = sys;
 	trace->fd = fd;
-	pthread_mutex_init(&trace->lock, NULL);
+	trace->buffer = malloc(BUFFER_BYTES);
+	trace->spare = malloc(BUFFER_BYTES);
+	error = trace->buffer && trace->spare ? 0 : vfb_fail_memory();
+	if (!error) {
+		error = sys->thread_create(sys, "vfb-trace", NULL, run_writer, trace,
+					   &trace->writer);
+		if (error)
+			vfb_fail_errno(error, "cannot start a thread to write the trace");
+	}
+	if (error) {
+		free_trace(trace);
+		return error;
+	}
+	pthread_mutex_lock(&trace->lock);
 	vfb_trace_add(trace,
 		      "{\"name\":\"vfioboost_trace\",\"ph\":\"M\",\"pid\":0,\"tid\":0,"
 		      "\"args\":{\"schema\":1,\"version\":\"%s\"}}",
 		      vfb_version());
+	pthread_mutex_unlock(&trace->lock);
 	error = vfb_trace_flush(trace);
 	if (error) {
 		vfb_trace_destroy(trace);
@@ -191,21 +266,16 @@ int vfb_trace_flush(struct vfb_trace *trace)
 
 int vfb_trace_destroy(struct vfb_trace *trace)
 {
-	struct trace_source *next;
 	int error;
 
 	if (!trace)
 		return 0;
-	flush(trace);
+	pthread_mutex_lock(&trace->lock);
+	trace->stopping = true;
+	trace->sys->cond_broadcast(trace->sys, &trace->changed);
+	pthread_mutex_unlock(&trace->lock);
+	trace->sys->thread_join(trace->sys, trace->writer);
 	error = trace->error;
-	for (struct trace_source *source = trace->sources; source; source = next) {
-		next = source->next;
-		free(source->threads);
-		free(source->devices);
-		free(source);
-	}
-	pthread_mutex_destroy(&trace->lock);
-	free(trace->buffer);
-	free(trace);
+	free_trace(trace);
 	return told(error);
 }

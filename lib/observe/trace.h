@@ -3,6 +3,7 @@
 #define VFB_TRACE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <vfioboost/trace.h>
 
@@ -30,11 +31,16 @@ struct vfb_trace {
 	pthread_mutex_t lock;
 	struct trace_source *sources;
 	unsigned int source_count;
+	/* Fills up while the other one is written, by a thread: a slow disk holds up no work. */
+	char *buffer, *spare;
+	size_t used;
+	pthread_t writer;
+	pthread_cond_t changed;
+	bool writing, flush, stopping;
 	/* What comes next in the file is at @offset; it is followed by the end of the array. */
 	off_t offset;
-	char *buffer;
-	size_t used;
-	uint64_t flushed_ns;
+	/* Something was added already. */
+	bool begun;
 	/* Nothing is written any more. */
 	int error;
 };
