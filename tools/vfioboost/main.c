@@ -7,6 +7,7 @@
 #include "command.h"
 
 static const struct command commands[] = {
+	{"report", command_report, "draw what run --trace has written, as a page or a picture"},
 	{"run", command_run, "start and stop what a guest would, and show where the time goes"},
 	{"bench", command_bench, "measure one part at a time"},
 };

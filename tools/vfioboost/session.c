@@ -91,8 +91,10 @@ static int create_context(struct running *running, enum mode mode, struct phases
 					     &running->subscription));
 	if (!error && watch)
 		error = watch_begin(watch, running->ctx, mode_names[mode]);
-	if (!error && watch)
+	if (!error && watch) {
 		watch_span(watch, VFB_PHASE_CREATE, "create context", begin, end);
+		watch_span(watch, VFB_PHASE_CREATE, "subscribe", end, clock_ns());
+	}
 	return error;
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int failed(int error)
@@ -14,6 +15,16 @@ static int failed(int error)
 	if (error)
 		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
 	return error;
+}
+
+/* A trace that could not be written leaves nothing behind, but what is no file stays. */
+static void drop_file(struct watch *watch)
+{
+	struct stat info;
+
+	if (!fstat(watch->fd, &info) && S_ISREG(info.st_mode))
+		unlink(watch->trace_path);
+	close(watch->fd);
 }
 
 int watch_open(struct watch *watch)
@@ -29,10 +40,8 @@ int watch_open(struct watch *watch)
 		return -1;
 	}
 	error = failed(vfb_trace_create(watch->fd, &watch->trace));
-	if (error) {
-		close(watch->fd);
-		unlink(watch->trace_path);
-	}
+	if (error)
+		drop_file(watch);
 	return error;
 }
 
@@ -174,9 +183,10 @@ int watch_close(struct watch *watch)
 	if (!watch->trace)
 		return 0;
 	error = failed(vfb_trace_destroy(watch->trace));
-	close(watch->fd);
 	if (error)
-		unlink(watch->trace_path);
+		drop_file(watch);
+	else
+		close(watch->fd);
 	return error;
 }
 

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "picture.h"
+
+#include <string.h>
+
+/* Pixels. */
+#define WIDTH	   960
+#define LEFT	   150
+#define RIGHT	   20
+#define ROW	   16
+#define BAR	   14
+#define MAX_TRACKS 64
+
+/* As in report.css; others are grey. */
+static const struct {
+	const char *phase, *color;
+} phases[] = {
+	{"open", "#2f9e6e"},  {"populate", "#3b7dd8"}, {"map", "#e8871e"},     {"unmap", "#c2558f"},
+	{"close", "#7a5cc9"}, {"reset", "#b5443b"},    {"destroy", "#8a6d3b"},
+};
+
+#define PHASES (sizeof(phases) / sizeof(phases[0]))
+
+static const char *color_of(const char *phase)
+{
+	for (size_t i = 0; i < PHASES; i++)
+		if (!strcmp(phases[i].phase, phase))
+			return phases[i].color;
+	return "#8f98a3";
+}
+
+static void write_text(FILE *file, double x, double y, const char *anchor, const char *text)
+{
+	fprintf(file, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
+	for (; *text; text++) {
+		if (*text == '<')
+			fputs("&lt;", file);
+		else if (*text == '&')
+			fputs("&amp;", file);
+		else
+			fputc(*text, file);
+	}
+	fputs("</text>\n", file);
+}
+
+static double longest(const struct recording *recording)
+{
+	double most = 0;
+
+	for (size_t i = 0; i < recording->run_count; i++)
+		if (recording->runs[i].end - recording->runs[i].begin > most)
+			most = recording->runs[i].end - recording->runs[i].begin;
+	return most > 0 ? most : 1;
+}
+
+static void write_span(FILE *file, const struct run *run, const struct span *span, double y,
+		       double scale)
+{
+	double x = LEFT + (span->begin - run->begin) * scale;
+	double width = (span->end - span->begin) * scale;
+
+	fprintf(file,
+		"<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%d\" fill=\"%s\">"
+		"<title>%s %.3f ms</title></rect>\n",
+		x, y, width > 0.3 ? width : 0.3, BAR, color_of(span->phase), span->phase,
+		(span->end - span->begin) * 1e-3);
+}
+
+/* Which rows a run has: those of its tracks that show work. Returns how many. */
+static size_t choose_rows(const struct run *run, size_t rows[MAX_TRACKS])
+{
+	size_t count = 0;
+
+	for (size_t track = 0; track < run->track_count && count < MAX_TRACKS; track++) {
+		for (size_t i = 0; i < run->span_count; i++) {
+			if (run->spans[i].track != track || !span_is_work(&run->spans[i]))
+				continue;
+			rows[count++] = track;
+			break;
+		}
+	}
+	return count;
+}
+
+static double write_run(FILE *file, const struct run *run, double y, double scale)
+{
+	size_t rows[MAX_TRACKS], count = choose_rows(run, rows);
+	char text[128];
+
+	snprintf(text, sizeof(text), "%s: %.3f s", run->name, (run->end - run->begin) * 1e-6);
+	fputs("<g font-weight=\"bold\">", file);
+	write_text(file, 10, y + BAR, "start", text);
+	fputs("</g>\n", file);
+	y += ROW + 4;
+	for (size_t row = 0; row < count; row++) {
+		write_text(file, LEFT - 8, y + BAR - 3, "end", run->tracks[rows[row]].name);
+		fprintf(file,
+			"<rect x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\" fill=\"#eef1f5\"/>\n",
+			LEFT, y, WIDTH - LEFT - RIGHT, BAR);
+		for (size_t i = 0; i < run->span_count; i++)
+			if (run->spans[i].track == rows[row] && span_is_work(&run->spans[i]))
+				write_span(file, run, &run->spans[i], y, scale);
+		y += ROW;
+	}
+	return y + 12;
+}
+
+static double write_axis(FILE *file, double y, double most, double scale)
+{
+	char text[32];
+
+	for (int i = 0; i <= 5; i++) {
+		double x = LEFT + most * scale * i / 5;
+
+		fprintf(file,
+			"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" "
+			"stroke=\"#667\"/>\n",
+			x, y, x, y + 5);
+		snprintf(text, sizeof(text), "%.3g s", most * i / 5 * 1e-6);
+		write_text(file, x, y + 18, "middle", text);
+	}
+	return y + 34;
+}
+
+static void write_legend(FILE *file, double y)
+{
+	for (size_t i = 0; i < PHASES; i++) {
+		double x = LEFT + 100.0 * i;
+
+		fprintf(file,
+			"<rect x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"12\" fill=\"%s\"/>\n", x,
+			y, phases[i].color);
+		write_text(file, x + 17, y + 10, "start", phases[i].phase);
+	}
+}
+
+static double height_of(const struct recording *recording)
+{
+	size_t rows[MAX_TRACKS];
+	double height = 80;
+
+	for (size_t i = 0; i < recording->run_count; i++)
+		height += ROW + 16 + ROW * choose_rows(&recording->runs[i], rows);
+	return height;
+}
+
+void picture_write(FILE *file, const struct recording *recording)
+{
+	double height = height_of(recording), most = longest(recording), y = 14;
+	double scale = (WIDTH - LEFT - RIGHT) / most;
+
+	fprintf(file,
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%.0f\" "
+		"viewBox=\"0 0 %d %.0f\" font-family=\"sans-serif\" font-size=\"11\" "
+		"fill=\"#1d2530\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
+		WIDTH, height, WIDTH, height);
+	for (size_t i = 0; i < recording->run_count; i++)
+		y = write_run(file, &recording->runs[i], y, scale);
+	y = write_axis(file, y, most, scale);
+	write_legend(file, y);
+	fputs("</svg>\n", file);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "remarks.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "critical.h"
+
+/* Below this share of a start a part is not worth a remark. */
+#define WORTH 0.15
+/* What may stay unexplained. */
+#define DARK 0.03
+
+static void remark(struct json_object *remarks, const struct run *run, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void remark(struct json_object *remarks, const struct run *run, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+	int used = snprintf(text, sizeof(text), "%s: ", run->name);
+
+	va_start(args, format);
+	vsnprintf(text + used, sizeof(text) - used, format, args);
+	va_end(args);
+	json_object_array_add(remarks, json_object_new_string(text));
+}
+
+/* Microseconds as a person reads them. */
+static const char *time_text(char buffer[32], double us)
+{
+	if (us >= 1e6)
+		snprintf(buffer, 32, "%.2f s", us * 1e-6);
+	else if (us >= 1e3)
+		snprintf(buffer, 32, "%.1f ms", us * 1e-3);
+	else
+		snprintf(buffer, 32, "%.0f us", us);
+	return buffer;
+}
+
+/* How the spans of a phase lie in time. */
+struct extent {
+	size_t count, threads;
+	/* Of all of them, and during which any was going on. */
+	double sum, any;
+	uint64_t bytes;
+	/* The size of the pages of the first one. */
+	uint64_t page_bytes;
+};
+
+static int by_begin(const void *a, const void *b)
+{
+	const struct span *left = *(const struct span *const *)a;
+	const struct span *right = *(const struct span *const *)b;
+
+	return (left->begin > right->begin) - (left->begin < right->begin);
+}
+
+static bool is_new_thread(const struct span **spans, size_t position)
+{
+	for (size_t i = 0; i < position; i++)
+		if (spans[i]->thread == spans[position]->thread)
+			return false;
+	return true;
+}
+
+static struct extent extent_of(const struct run *run, const char *phase)
+{
+	const struct span **spans = calloc(run->span_count + 1, sizeof(*spans));
+	struct extent extent = {0};
+	double end = 0;
+
+	for (size_t i = 0; spans && i < run->span_count; i++)
+		if (!strcmp(run->spans[i].phase, phase))
+			spans[extent.count++] = &run->spans[i];
+	if (!extent.count) {
+		free(spans);
+		return extent;
+	}
+	qsort(spans, extent.count, sizeof(*spans), by_begin);
+	extent.page_bytes = spans[0]->page_bytes;
+	for (size_t i = 0; i < extent.count; i++) {
+		double begin = spans[i]->begin > end ? spans[i]->begin : end;
+
+		extent.sum += spans[i]->end - spans[i]->begin;
+		extent.bytes += spans[i]->bytes;
+		extent.threads += is_new_thread(spans, i);
+		if (spans[i]->end > begin) {
+			extent.any += spans[i]->end - begin;
+			end = spans[i]->end;
+		}
+	}
+	free(spans);
+	return extent;
+}
+
+static void remark_memory(struct json_object *remarks, const struct run *run, double whole,
+			  const struct critical_path *path)
+{
+	struct extent populate = extent_of(run, "populate");
+	double share = critical_in(path, "populate") / whole;
+	struct json_object *cpus = NULL;
+	char text[32];
+
+	if (share < WORTH)
+		return;
+	if (run->facts)
+		json_object_object_get_ex(run->facts, "cpus", &cpus);
+	if (populate.threads == 1 && json_object_get_int(cpus) > 1)
+		remark(remarks, run,
+		       "one thread populates the memory, which takes %.0f %% of the start; this "
+		       "machine has %d CPUs",
+		       100 * share, json_object_get_int(cpus));
+	if (populate.page_bytes == 4096)
+		remark(remarks, run,
+		       "memory is made of 4 KiB pages: each of %ju is faulted in, pinned and "
+		       "mapped by itself; huge pages (--page-size 2m or 1g, or thp) spare that",
+		       (uintmax_t)(populate.bytes / 4096));
+	else
+		remark(remarks, run,
+		       "zeroing memory is %.0f %% of the start (%s); %zu thread(s) do it, "
+		       "at %.2f GiB/s: more CPUs, or memory that is populated before it is "
+		       "needed, would make it shorter",
+		       100 * share, time_text(text, critical_in(path, "populate")),
+		       populate.threads, populate.bytes / 1073741824.0 / populate.any * 1e6);
+}
+
+static void remark_devices(struct json_object *remarks, const struct run *run, double whole,
+			   const char *phase, const char *what)
+{
+	struct extent devices = extent_of(run, phase);
+	char each[32], all[32];
+
+	if (devices.count < 2 || devices.any / whole < WORTH || devices.sum > 1.1 * devices.any)
+		return;
+	remark(remarks, run,
+	       "%zu devices are %s one after another, %s each, %s in all: each waits for its "
+	       "reset, which can be done at once where they are below different bridges",
+	       devices.count, what, time_text(each, devices.sum / devices.count),
+	       time_text(all, devices.any));
+}
+
+static void remark_map(struct json_object *remarks, const struct run *run, double whole,
+		       const struct critical_path *path)
+{
+	struct extent map = extent_of(run, "map");
+	double share = critical_in(path, "map") / whole;
+	char text[32];
+
+	if (share >= WORTH)
+		remark(remarks, run,
+		       "the IOMMU's map calls are %.0f %% of the start (%s for %.2f GiB, %zu "
+		       "calls): larger pages and memory that is contiguous make them shorter, "
+		       "iommufd lets them run in parallel",
+		       100 * share, time_text(text, critical_in(path, "map")),
+		       map.bytes / 1073741824.0, map.count);
+}
+
+static void remark_failures(struct json_object *remarks, const struct run *run)
+{
+	const struct span *first = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < run->span_count; i++) {
+		const struct span *span = &run->spans[i];
+
+		/* Waiting for less than the whole time is no failure. */
+		if (span->result >= 0 || !strcmp(span->phase, "wait"))
+			continue;
+		if (!count++)
+			first = span;
+	}
+	if (first)
+		remark(remarks, run, "%zu steps failed, the first of them %s (%s)%s%s: %s", count,
+		       first->name, first->operation, first->device ? " of " : "",
+		       first->device ? first->device : "", strerror(-first->result));
+}
+
+static void remark_run(struct json_object *remarks, const struct run *run)
+{
+	const struct span *start = recording_find(run, "start");
+	const struct span *stop = recording_find(run, "stop");
+	double begin = start ? start->begin : run->begin, end = start ? start->end : run->end;
+	struct critical_path path;
+
+	remark_failures(remarks, run);
+	if (end <= begin || !critical_find(&path, run, begin, end))
+		return;
+	remark_memory(remarks, run, end - begin, &path);
+	remark_map(remarks, run, end - begin, &path);
+	remark_devices(remarks, run, end - begin, "open", "opened");
+	if (stop && stop->end > stop->begin)
+		remark_devices(remarks, run, stop->end - stop->begin, "close", "closed");
+	if (start && path.explained < 1 - DARK)
+		remark(remarks, run, "%.1f %% of the start is explained by no step",
+		       100 * (1 - path.explained));
+	critical_free(&path);
+}
+
+struct json_object *remarks_of(const struct recording *recording)
+{
+	struct json_object *remarks = json_object_new_array();
+
+	for (size_t i = 0; i < recording->run_count; i++)
+		remark_run(remarks, &recording->runs[i]);
+	return remarks;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include <argp.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../command.h"
+#include "../output.h"
+#include "page.h"
+#include "picture.h"
+#include "recording.h"
+
+struct options {
+	const char *trace, *output;
+	bool json;
+};
+
+static const char doc[] =
+	"Draw what `vfioboost run --trace TRACE` or a program with vfb_trace_create() has written.\v"
+	"FILE.html is a page without need of anything else: timeline, phases, throughput, "
+	"histograms, slowest steps, remarks. FILE.svg is a picture for documents.\n"
+	"\n"
+	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
+
+enum {
+	OPTION_OUTPUT = 'o',
+	OPTION_JSON = 256,
+};
+
+static const struct argp_option argp_options[] = {
+	{"output", OPTION_OUTPUT, "FILE.html|FILE.svg", 0, "What to write", 0},
+	{"json", OPTION_JSON, NULL, 0,
+	 "Print the critical paths and remarks as one JSON object; FILE may be left out then", 0},
+	{0},
+};
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), end_length = strlen(end);
+
+	return length > end_length && !strcmp(text + length - end_length, end);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case OPTION_OUTPUT:
+		if (!ends_with(arg, ".html") && !ends_with(arg, ".svg"))
+			argp_error(state,
+				   "--output wants a name that ends in .html or .svg, not "
+				   "\"%s\"",
+				   arg);
+		options->output = arg;
+		return 0;
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (options->trace)
+			argp_error(state, "\"%s\" is too much: there is one trace", arg);
+		options->trace = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!options->trace)
+			argp_error(state, "the trace is missing");
+		if (!options->output && !options->json)
+			argp_error(state, "--output is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static bool cannot_write(const char *path, int error)
+{
+	fprintf(stderr, "vfioboost: cannot write %s: %s\n", path, strerror(error));
+	return false;
+}
+
+/* The file appears when it is complete, or not at all. */
+static bool write_output(const struct recording *recording, const struct options *options)
+{
+	char *partial = NULL;
+	FILE *file;
+	bool written;
+
+	if (asprintf(&partial, "%s.partial", options->output) < 0)
+		return cannot_write(options->output, ENOMEM);
+	file = fopen(partial, "we");
+	if (!file) {
+		cannot_write(options->output, errno);
+		free(partial);
+		return false;
+	}
+	if (ends_with(options->output, ".svg"))
+		picture_write(file, recording);
+	else
+		page_write(file, recording, options->trace);
+	written = !fflush(file) && !ferror(file);
+	written = !fclose(file) && written && !rename(partial, options->output);
+	if (!written) {
+		cannot_write(options->output, errno);
+		unlink(partial);
+	}
+	free(partial);
+	return written;
+}
+
+static bool draw(const struct options *options)
+{
+	struct recording recording;
+	char reason[256];
+	bool done;
+
+	done = recording_read(&recording, options->trace, reason, sizeof(reason));
+	if (!done)
+		fprintf(stderr, "vfioboost: cannot read the trace %s: %s\n", options->trace,
+			reason);
+	if (done && options->output)
+		done = write_output(&recording, options);
+	if (done && options->json)
+		done = output_json(page_summary(&recording));
+	recording_free(&recording);
+	return done;
+}
+
+int command_report(int argc, char **argv)
+{
+	static const struct argp argp = {argp_options, parse_option, "TRACE", doc,
+					 NULL,	       NULL,	     NULL};
+	static char name[] = "vfioboost report";
+	struct options options = {0};
+
+	argv[0] = name;
+	argp_parse(&argp, argc, argv, 0, NULL, &options);
+	return draw(&options) ? EXIT_OK : EXIT_FAILED;
+}
