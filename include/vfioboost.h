@@ -13,5 +13,6 @@
 #include <vfioboost/space.h>
 #include <vfioboost/stats.h>
 #include <vfioboost/trace.h>
+#include <vfioboost/translate.h>
 
 #endif

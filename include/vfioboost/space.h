@@ -29,6 +29,9 @@ enum vfb_backend {
 	VFB_BACKEND_TYPE1,
 	/** /dev/iommu, and /dev/vfio/devices/vfioN. Maps of one space run in parallel. */
 	VFB_BACKEND_IOMMUFD,
+	/** No IOMMU, and no devices: ranges are populated and can be translated
+	 *  (vfioboost/translate.h). For programs that emulate devices themselves. */
+	VFB_BACKEND_NONE,
 };
 
 struct vfb_space_opts {

@@ -22,6 +22,8 @@ struct vfb_mapping {
 	uint64_t offset;
 	uint32_t flags;
 	enum vfb_mapping_state state;
+	/* It can be translated though it is not done. */
+	bool visible;
 	/* The kernel has it, in so many mappings. */
 	bool backed;
 	unsigned int entries;

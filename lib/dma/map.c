@@ -15,6 +15,7 @@ static void set_mapping(struct map_job *map, struct entry *entry, enum vfb_mappi
 	const struct part *parts = &map->parts[entry->first_part];
 
 	mapping->state = state;
+	mapping->visible = false;
 	mapping->backed = backed;
 	mapping->joined = entry->joined;
 	mapping->entries = 0;
@@ -77,11 +78,34 @@ static void undo_entries(struct map_job *map, size_t first, size_t end)
 	pthread_mutex_unlock(&map->space->lock);
 }
 
+/* What was shown before it was decided is not to be found any more when it is undone. */
+static void hide_entries(struct map_job *map)
+{
+	bool hidden = false;
+
+	pthread_mutex_lock(&map->space->lock);
+	map->shows = false;
+	for (size_t i = map->undecided; i < map->count; i++) {
+		struct vfb_mapping *mapping;
+
+		if (!map->entries[i].placed)
+			continue;
+		mapping = vfb_index_find(&map->space->index, map->entries[i].range->iova);
+		hidden = hidden || mapping->visible;
+		mapping->visible = false;
+	}
+	pthread_mutex_unlock(&map->space->lock);
+	if (hidden)
+		vfb_translator_publish_surely(map->space);
+}
+
 /* Decides what becomes of the entries up to @end: they stay, or are undone in reverse. */
 static void decide_entries(struct map_job *map, size_t end, bool undo_all)
 {
 	size_t first = end;
 
+	if (undo_all)
+		hide_entries(map);
 	while (first > map->undecided) {
 		size_t past = first--;
 
@@ -102,8 +126,9 @@ static void decide_entries(struct map_job *map, size_t end, bool undo_all)
 			set_mapping(map, entry, VFB_MAPPING_DONE, true);
 	}
 	vfb_index_compact(&map->space->index);
-	pthread_mutex_unlock(&map->space->lock);
 	map->undecided = end;
+	pthread_mutex_unlock(&map->space->lock);
+	vfb_translator_publish_surely(map->space);
 }
 
 static bool in_background(const struct map_job *map, size_t wave)
@@ -178,6 +203,26 @@ static int entry_status(struct vfb_job *job, size_t entry)
 	return status;
 }
 
+/* Whoever has waited for an entry can translate it, though others may not be mapped yet. */
+static void show_entry(struct vfb_job *job, size_t number)
+{
+	struct map_job *map = container_of(job, struct map_job, job);
+	struct vfb_space *space = map->space;
+	bool shown = false;
+
+	pthread_mutex_lock(&space->lock);
+	for (size_t i = map->undecided; i < map->count && map->shows && !shown; i++) {
+		struct entry *entry = &map->entries[i];
+
+		shown = entry->range == &map->ranges[number] && entry->placed;
+		if (shown)
+			vfb_index_find(&space->index, entry->range->iova)->visible = true;
+	}
+	pthread_mutex_unlock(&space->lock);
+	if (shown)
+		vfb_translator_publish_surely(space);
+}
+
 static void free_map(struct vfb_job *job)
 {
 	struct map_job *map = container_of(job, struct map_job, job);
@@ -204,6 +249,8 @@ static int allocate_job(struct vfb_space *space, struct vfb_range *ranges, size_
 	map->job.entries = count;
 	map->job.cancellable = true;
 	map->job.entry_status = entry_status;
+	map->job.show_entry = show_entry;
+	map->shows = true;
 	map->space = space;
 	map->ranges = ranges;
 	map->width = opts->width ? opts->width : UINT_MAX;

@@ -103,8 +103,10 @@ struct map_job {
 	struct part *parts;
 	struct wave *waves;
 	size_t wave_count, wave;
-	/* Entries from here on are not decided yet. */
+	/* Entries from here on are not decided yet; the space's lock guards it. */
 	size_t undecided;
+	/* They may be translated by whoever has waited for one. */
+	bool shows;
 
 	struct vfb_domain_waiter waiter;
 	/* For serial maps: maps a wave after everything in it is populated. */

@@ -68,6 +68,7 @@ static int take_lost(struct restore *restore)
 		if (!is_lost(&index->mappings[i]))
 			continue;
 		index->mappings[i].state = VFB_MAPPING_BEGUN;
+		index->mappings[i].visible = true;
 		restore->mappings[restore->count++] = index->mappings[i];
 	}
 	pthread_mutex_unlock(&space->lock);
@@ -85,6 +86,7 @@ static void put_lost(struct restore *restore, bool backed)
 		struct vfb_mapping *mapping = vfb_index_find(&space->index, taken->iova);
 
 		mapping->state = VFB_MAPPING_DONE;
+		mapping->visible = false;
 		mapping->backed = backed;
 		mapping->head = taken->head;
 		mapping->piece = taken->piece;

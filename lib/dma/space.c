@@ -16,6 +16,33 @@ struct vfb_attached {
 	char address[];
 };
 
+/* Reads what the domain admits, now that a batch of devices is attached. */
+static int read_domain(struct vfb_space *space)
+{
+	struct vfb_iova_range *ranges = NULL;
+	uint64_t alignment, entries_left;
+	size_t count;
+	int error;
+
+	error = space->iommu->ops->describe(space->iommu, &ranges, &count, &alignment,
+					    &entries_left);
+	if (error) {
+		free(ranges);
+		return error;
+	}
+	pthread_mutex_lock(&space->lock);
+	free(space->ranges);
+	space->ranges = ranges;
+	space->range_count = count;
+	/* Memory is never mapped in less than a base page. */
+	space->alignment = alignment > 4 * KIB ? alignment : 4 * KIB;
+	/* Counted from here on: what the kernel tells while others map is soon out of date. */
+	if (space->entries_left == UINT64_MAX)
+		space->entries_left = entries_left;
+	pthread_mutex_unlock(&space->lock);
+	return 0;
+}
+
 int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, struct vfb_space **out)
 {
 	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
@@ -43,8 +70,17 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 	space->ctx = ctx;
 	pthread_mutex_init(&space->lock, NULL);
 	pthread_cond_init(&space->changed, NULL);
+	vfb_translator_init(&space->translator);
 	space->entries_left = UINT64_MAX;
 	atomic_fetch_add(&ctx->objects, 1);
+	if (space->iommu->has_domain) {
+		error = read_domain(space);
+		if (error) {
+			vfb_space_destroy(space);
+			return error;
+		}
+		space->domain = true;
+	}
 	*out = space;
 	return 0;
 }
@@ -72,6 +108,7 @@ int vfb_space_destroy(struct vfb_space *space)
 	for (size_t i = 0; i < space->index.count; i++)
 		atomic_fetch_sub(&space->index.mappings[i].memory->users, 1);
 	vfb_index_free(&space->index);
+	vfb_translator_destroy(&space->translator);
 	pthread_cond_destroy(&space->changed);
 	pthread_mutex_destroy(&space->lock);
 	ctx = space->ctx;
@@ -122,33 +159,6 @@ void vfb_space_opening_finish(struct vfb_space *space)
 	pthread_mutex_lock(&space->lock);
 	space->open_jobs--;
 	pthread_mutex_unlock(&space->lock);
-}
-
-/* Reads what the domain admits, now that a batch of devices is attached. */
-static int read_domain(struct vfb_space *space)
-{
-	struct vfb_iova_range *ranges = NULL;
-	uint64_t alignment, entries_left;
-	size_t count;
-	int error;
-
-	error = space->iommu->ops->describe(space->iommu, &ranges, &count, &alignment,
-					    &entries_left);
-	if (error) {
-		free(ranges);
-		return error;
-	}
-	pthread_mutex_lock(&space->lock);
-	free(space->ranges);
-	space->ranges = ranges;
-	space->range_count = count;
-	/* Memory is never mapped in less than a base page. */
-	space->alignment = alignment > 4 * KIB ? alignment : 4 * KIB;
-	/* Counted from here on: what the kernel tells while others map is soon out of date. */
-	if (space->entries_left == UINT64_MAX)
-		space->entries_left = entries_left;
-	pthread_mutex_unlock(&space->lock);
-	return 0;
 }
 
 /*

@@ -6,6 +6,7 @@
 
 #include "context.h"
 #include "dma/index.h"
+#include "dma/translate.h"
 #include "iommu/iommu.h"
 
 /* Called when it is decided whether the space has a domain. */
@@ -33,6 +34,7 @@ struct vfb_space {
 	/* Jobs that map or unmap. */
 	unsigned int jobs;
 	struct vfb_index index;
+	struct vfb_translator translator;
 	/* What the domain admits; see struct vfb_iommu_ops. Without a domain, everything. */
 	struct vfb_iova_range *ranges;
 	size_t range_count;

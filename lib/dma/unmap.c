@@ -70,6 +70,7 @@ static bool finish_unmap(struct vfb_job *job)
 	struct unmap_job *unmap = container_of(job, struct unmap_job, job);
 	struct vfb_space *space = unmap->space;
 	struct vfb_span span;
+	bool kept = false;
 
 	vfb_job_settle(job);
 	vfb_observe_begin(&span, job->observer, VFB_PHASE_PUBLISH);
@@ -83,6 +84,7 @@ static bool finish_unmap(struct vfb_job *job)
 
 		mapping = vfb_index_find(&space->index, unmapping->mapping.iova);
 		mapping->state = error ? VFB_MAPPING_DONE : VFB_MAPPING_GONE;
+		kept = kept || error;
 		if (error)
 			unmap->ranges[unmapping->entry].status = error;
 		else
@@ -90,6 +92,8 @@ static bool finish_unmap(struct vfb_job *job)
 	}
 	vfb_index_compact(&space->index);
 	pthread_mutex_unlock(&space->lock);
+	if (kept)
+		vfb_translator_publish_surely(space);
 	vfb_observe_end(&span, .operation = "unmap", .bytes = job->bytes, .node = VFB_ANY_NODE);
 	atomic_store(&job->entries_done, job->entries);
 	vfb_space_job_end(space);
@@ -338,6 +342,11 @@ int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ranges, siz
 		error = make_parts(unmap, known.width);
 	if (!error)
 		error = vfb_job_init(&unmap->job, &space->ctx->objects);
+	/* Nobody is to find what is about to go. */
+	if (!error && vfb_translator_publish(space)) {
+		vfb_job_fini(&unmap->job);
+		error = -ENOMEM;
+	}
 	if (error) {
 		release_entries(unmap);
 		vfb_space_job_end(space);

@@ -279,8 +279,10 @@ int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns)
 	if (!job->entry_status)
 		return tell_result(job);
 	status = job->entry_status(job, entry);
-	if (!status)
+	if (!status) {
+		job->show_entry(job, entry);
 		return 0;
+	}
 	/* Another entry's failure may be the reason. */
 	result = tell_result(job);
 	return result ? status : vfb_fail_errno(status, "entry %zu failed", entry);

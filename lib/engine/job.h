@@ -30,6 +30,8 @@ struct vfb_job {
 	/* What has become of an entry, -EINPROGRESS when nothing yet. NULL where that is told for
 	 * all of the job only. */
 	int (*entry_status)(struct vfb_job *job, size_t entry);
+	/* Somebody knows now that it succeeded. NULL where entry_status is. */
+	void (*show_entry)(struct vfb_job *job, size_t entry);
 	uint64_t entries, bytes;
 	atomic_uint_fast64_t entries_done, bytes_done;
 	/* Set by the first failure and by a cancel: what has not begun is not to begin. */

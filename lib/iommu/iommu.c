@@ -67,6 +67,9 @@ int vfb_iommu_choose(const struct vfb_sys *sys, enum vfb_backend backend,
 		return 0;
 	case VFB_BACKEND_IOMMUFD:
 		return choose_iommufd(sys, out);
+	case VFB_BACKEND_NONE:
+		*out = &vfb_iommu_none;
+		return 0;
 	case VFB_BACKEND_AUTO:
 		return choose_auto(sys, out);
 	}

@@ -22,6 +22,8 @@ struct vfb_iommu_device {
 struct vfb_iommu {
 	const struct vfb_iommu_ops *ops;
 	const struct vfb_sys *sys;
+	/* There is a domain without any device that the library has opened. */
+	bool has_domain;
 };
 
 /* A backend. Failures are told with vfb_fail(). */
@@ -70,6 +72,7 @@ struct vfb_iommu_ops {
 	int (*unmap)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
 };
 
+extern const struct vfb_iommu_ops vfb_iommu_none;
 extern const struct vfb_iommu_ops vfb_iommu_type1;
 extern const struct vfb_iommu_ops vfb_iommu_iommufd;
 

@@ -9,7 +9,7 @@
 #include <strings.h>
 
 const char *const page_size_names[] = {"auto", "4k", "thp", "2m", "1g", "mixed", NULL};
-const char *const backend_names[] = {"auto", "type1", "iommufd", NULL};
+const char *const backend_names[] = {"auto", "type1", "iommufd", "none", NULL};
 
 int argument_choice(struct argp_state *state, const char *option, const char *text,
 		    const char *const *names)

@@ -3,6 +3,7 @@
 
 static const struct command parts[] = {
 	{"populate", bench_populate, "zeroing memory, against the machine's limit"},
+	{"translate", bench_translate, "looking addresses up, against a reader-writer lock"},
 };
 
 int command_bench(int argc, char **argv)

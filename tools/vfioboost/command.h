@@ -37,5 +37,6 @@ int command_report(int argc, char **argv);
 int command_run(int argc, char **argv);
 
 int bench_populate(int argc, char **argv);
+int bench_translate(int argc, char **argv);
 
 #endif
