@@ -4,6 +4,7 @@
 
 #include <vfioboost/context.h>
 #include <vfioboost/device.h>
+#include <vfioboost/doctor.h>
 #include <vfioboost/event.h>
 #include <vfioboost/irq.h>
 #include <vfioboost/job.h>

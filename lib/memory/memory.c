@@ -38,7 +38,9 @@ static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 	int error;
 
 	for (size_t i = 0;; i++) {
-		if (sizes[i] == VFB_PAGE_MIXED && kind == VFB_MEMORY_MEMFD)
+		/* Mixed would be the same as 1g, or is no size of a memfd. */
+		if (sizes[i] == VFB_PAGE_MIXED &&
+		    (kind == VFB_MEMORY_MEMFD || memory->bytes % GIB == 0))
 			continue;
 		error = make(memory, kind, sizes[i]);
 		if (!error || sizes[i] == VFB_PAGE_4K || vfb_page_size_note(memory, sizes[i]))

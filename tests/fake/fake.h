@@ -48,6 +48,10 @@ struct fake_config {
 	 * it first, and skips the reset while another device below that is being reset by closing
 	 * (opening takes no lock of the bridge). */
 	bool old_close;
+	/* uname -r ("7.3.4"); it is told, and changes nothing else. */
+	const char *release;
+	/* transparent_hugepage/defrag ("always defer defer+madvise [madvise] never"). */
+	const char *defrag;
 	/* Linux before 5.14: MADV_POPULATE_WRITE gives EINVAL. */
 	bool no_populate;
 	/* cpu.max of the process's cgroup, "150000 100000" ("max 100000"). */

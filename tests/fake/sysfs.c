@@ -99,14 +99,14 @@ int fk_sysfs_get(struct fake *fake, const char *path, char *out, size_t bytes)
 
 int fk_sysfs_realpath(struct fake *fake, const char *path, char *out, size_t bytes)
 {
-	static const char *const nodes[] = {"/dev/vfio/vfio", "/dev/iommu"};
 	char real[512], content[8192];
 	struct text text = {content, sizeof(content)};
 
 	resolve(fake, path, true, real, sizeof(real));
 	content[0] = '\0';
-	if (canonical(fake, real, &text) == SYSFS_NONE && strcmp(real, nodes[0]) &&
-	    strcmp(real, nodes[1]))
+	if (canonical(fake, real, &text) == SYSFS_NONE &&
+	    (strcmp(real, "/dev/vfio/vfio") || fake->config.no_type1) &&
+	    (strcmp(real, "/dev/iommu") || fake->config.no_iommufd))
 		return -ENOENT;
 	if (strlen(real) >= bytes)
 		return -ENAMETOOLONG;

@@ -69,7 +69,9 @@ static int thp_path(struct fake *fake, const char *path, struct text *text)
 	else if (!strcmp(path, "/shmem_enabled"))
 		fk_put(text, "always within_size advise [never] deny force\n");
 	else if (!strcmp(path, "/defrag"))
-		fk_put(text, "always defer defer+madvise [madvise] never\n");
+		fk_put(text, "%s\n",
+		       fake->config.defrag ? fake->config.defrag :
+					     "always defer defer+madvise [madvise] never");
 	else if (!strcmp(path, "/hpage_pmd_size"))
 		fk_put(text, "2097152\n");
 	else
@@ -216,6 +218,10 @@ int fk_sysfs_host(struct fake *fake, const char *path, struct text *text)
 		return dev_path(fake, rest, text);
 	if ((rest = after(path, "/sys/fs/cgroup")))
 		return cgroup_path(fake, rest, text);
+	if (!strcmp(path, "/proc/sys/kernel/osrelease")) {
+		fk_put(text, "%s\n", fake->config.release ? fake->config.release : "7.3.4");
+		return SYSFS_TEXT;
+	}
 	if (!strcmp(path, "/proc/self/cgroup")) {
 		fk_put(text, "0::/vm.slice\n");
 		return SYSFS_TEXT;

@@ -224,8 +224,6 @@ static void test_fallback(void **state)
 		fallback_of(memory),
 		"1g: 2 GiB need 2 hugepages of 1 GiB, 0 are free: raise /sys/kernel/mm/hugepages/"
 		"hugepages-1048576kB/nr_hugepages or take smaller pages\n"
-		"mixed: 2 GiB need 2 hugepages of 1 GiB, 0 are free: raise /sys/kernel/mm/"
-		"hugepages/hugepages-1048576kB/nr_hugepages or take smaller pages\n"
 		"2m: 2 GiB need 1024 hugepages of 2 MiB, 9 are free: raise /sys/kernel/mm/"
 		"hugepages/hugepages-2048kB/nr_hugepages or take smaller pages\n"
 		"thp: transparent huge pages are switched off: write madvise to /sys/kernel/mm/"

@@ -23,6 +23,8 @@ struct limits {
 	/* hugetlb.2MB.max in bytes, and cpu.max, of the cgroup that it runs in. */
 	uint64_t hugetlb_2m;
 	const char *cpu_max;
+	/* transparent_hugepage/enabled says never. */
+	bool no_thp;
 	/* A user without any privilege, who may open these nodes besides /dev/vfio/vfio. */
 	enum {
 		USER_ROOT,

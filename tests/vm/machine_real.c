@@ -23,6 +23,7 @@
 
 #define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
 #define NOBODY	    65534
+#define THP	    "/sys/kernel/mm/transparent_hugepage/enabled"
 #define CGROUPS	    "/sys/fs/cgroup"
 #define CGROUP	    CGROUPS "/vfioboost"
 
@@ -33,6 +34,8 @@ struct state {
 
 static struct state before;
 static long entry_limit;
+/* What transparent huge pages are set to but for a scenario. */
+static char thp[16];
 
 static void die(const char *what)
 {
@@ -227,6 +230,19 @@ static void make_cgroup(const struct limits *limits)
 		write_file(CGROUP "/cpu.max", limits->cpu_max);
 }
 
+/* What is set is in brackets. */
+static void switch_thp_off(void)
+{
+	FILE *file = fopen(THP, "re");
+	char line[64] = "", *set;
+
+	if (!file || !fgets(line, sizeof(line), file) || !(set = strchr(line, '[')) ||
+	    sscanf(set, "[%15[a-z]", thp) != 1)
+		die(THP);
+	fclose(file);
+	write_file(THP, "never");
+}
+
 void machine_before(const struct limits *limits)
 {
 	mode_t devices = limits->user == USER_MAY_ALL ? 0666 : 0600;
@@ -238,6 +254,8 @@ void machine_before(const struct limits *limits)
 		die("/dev/iommu");
 	if (has_cgroup(limits))
 		make_cgroup(limits);
+	if (limits->no_thp)
+		switch_thp_off();
 	if (!limits->entries)
 		return;
 	entry_limit = read_number(ENTRY_LIMIT, NULL);
@@ -249,6 +267,9 @@ void machine_after(void)
 	if (entry_limit)
 		write_entry_limit(entry_limit);
 	entry_limit = 0;
+	if (thp[0])
+		write_file(THP, thp);
+	thp[0] = '\0';
 	if (rmdir(CGROUP) && errno != ENOENT)
 		die(CGROUP);
 }

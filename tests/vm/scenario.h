@@ -45,6 +45,7 @@ extern const struct scenario iova_scenarios[];
 extern const struct scenario batch_scenarios[];
 extern const struct scenario memory_scenarios[];
 extern const struct scenario placement_scenarios[];
+extern const struct scenario doctor_scenarios[];
 extern const struct scenario event_scenarios[];
 extern const struct scenario limit_scenarios[];
 extern const struct scenario type1_scenarios[];

@@ -10,6 +10,8 @@ static const struct command commands[] = {
 	{"report", command_report, "draw what run --trace has written, as a page or a picture"},
 	{"run", command_run, "start and stop what a guest would, and show where the time goes"},
 	{"bench", command_bench, "measure one part at a time"},
+	{"doctor", command_doctor,
+	 "tell what this host can do, what will be slow, and how to mend it"},
 };
 
 static const struct command_group group = {

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "doctor/doctor.h"
+
+#define BRIDGE_CLASS 0x06
+#define MAX_SET	     64
+
+/* What the kernel sleeps, drivers/pci/pci.c: 100 ms after a function or bus reset. */
+static const struct {
+	const char *method;
+	double seconds;
+} resets[] = {
+	{"device_specific", 0.1}, {"acpi", 0.1},      {"flr", 0.1}, {"af_flr", 0.1}, {"pm", 0.02},
+	{"bus", 0.102},		  {"cxl_bus", 0.102},
+};
+
+double vfb_reset_seconds(const struct vfb_pci_info *pci)
+{
+	size_t length = strcspn(pci->reset_methods, " ");
+
+	for (size_t i = 0; i < sizeof(resets) / sizeof(resets[0]); i++)
+		if (length == strlen(resets[i].method) &&
+		    !strncmp(pci->reset_methods, resets[i].method, length))
+			return resets[i].seconds;
+	return 0;
+}
+
+static int add(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci,
+	       enum vfb_severity severity, const char *subject, double seconds, const char *text,
+	       const char *remedy)
+{
+	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
+						    .severity = severity,
+						    .subject = subject,
+						    .text = text,
+						    .remedy = remedy,
+						    .device = pci->address,
+						    .node = pci->node,
+						    .seconds = seconds,
+					    });
+}
+
+static bool is_vfio(const struct vfb_pci_info *pci)
+{
+	return strstr(pci->driver, "vfio");
+}
+
+static int check_driver(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
+{
+	char text[VFB_FINDING_BYTES], remedy[VFB_FINDING_BYTES], unbind[160], node[48] = "";
+
+	if (pci->node >= 0)
+		snprintf(node, sizeof(node), ", on NUMA node %d", pci->node);
+	if (is_vfio(pci)) {
+		snprintf(text, sizeof(text), "bound to %s, in IOMMU group %d%s", pci->driver,
+			 pci->group, node);
+		return add(diagnosis, pci, VFB_FINDING_GOOD, "device", 0, text, "");
+	}
+	if (pci->driver[0])
+		snprintf(text, sizeof(text), "bound to %s, not to vfio-pci%s", pci->driver, node);
+	else
+		snprintf(text, sizeof(text), "not bound to any driver%s", node);
+	snprintf(unbind, sizeof(unbind), "echo %s > /sys/bus/pci/drivers/%s/unbind; ", pci->address,
+		 pci->driver);
+	snprintf(remedy, sizeof(remedy),
+		 "echo vfio-pci > /sys/bus/pci/devices/%s/driver_override; %secho %s > "
+		 "/sys/bus/pci/drivers_probe",
+		 pci->address, pci->driver[0] ? unbind : "", pci->address);
+	return add(diagnosis, pci, VFB_FINDING_FAILS, "device", 0, text, remedy);
+}
+
+struct members {
+	struct vfb_diagnosis *diagnosis;
+	const struct vfb_pci_info *pci;
+};
+
+/* One device of the group: whether it lets the others be used. -ENOMEM ends the list. */
+static int check_member(const char *name, void *arg)
+{
+	const struct members *members = arg;
+	struct vfb_pci_info other = VFB_PCI_INFO_INIT;
+	char text[VFB_FINDING_BYTES], remedy[VFB_FINDING_BYTES];
+
+	if (!strcmp(name, members->pci->address) ||
+	    vfb_pci_info(members->diagnosis->ctx, name, &other))
+		return 0;
+	/* vfio_dev_viable(): without a driver, of VFIO, or a port that has its own. */
+	if (!other.driver[0] || is_vfio(&other) || other.class_code >> 16 == BRIDGE_CLASS)
+		return 0;
+	snprintf(text, sizeof(text),
+		 "%s is in its IOMMU group %d and bound to %s: none of the group can be used",
+		 other.address, members->pci->group, other.driver);
+	snprintf(remedy, sizeof(remedy), "echo %s > /sys/bus/pci/drivers/%s/unbind", other.address,
+		 other.driver);
+	return add(members->diagnosis, members->pci, VFB_FINDING_FAILS, "device", 0, text, remedy);
+}
+
+static int check_group(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
+{
+	const struct vfb_sys *sys = diagnosis->ctx->sys;
+	struct members members = {diagnosis, pci};
+	char path[96];
+	int error;
+
+	if (pci->group < 0)
+		return add(diagnosis, pci, VFB_FINDING_FAILS, "device", 0,
+			   "it has no IOMMU group: no IOMMU is in use for it",
+			   "switch VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on "
+			   "on Intel");
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices", pci->group);
+	error = sys->list(sys, path, check_member, &members);
+	return error == -ENOMEM ? error : 0;
+}
+
+static int check_reset(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
+{
+	double seconds = vfb_reset_seconds(pci);
+	char text[VFB_FINDING_BYTES];
+
+	if (!pci->reset_methods[0])
+		return add(
+			diagnosis, pci, VFB_FINDING_SLOW, "reset", 0,
+			"the kernel knows no way to reset it: what a guest leaves in it the next "
+			"one finds",
+			"");
+	snprintf(text, sizeof(text),
+		 "reset by %s: opening it takes about %.2f s, and closing it as long",
+		 pci->reset_methods, seconds);
+	return add(diagnosis, pci, VFB_FINDING_GOOD, "reset", seconds, text, "");
+}
+
+/* How many of the guest's devices before the @index-th one share its reset. */
+static int count_sharing(const struct vfb_diagnosis *diagnosis, size_t index, unsigned int *sharing)
+{
+	const struct vfb_doctor_opts *guest = diagnosis->guest;
+	char set[MAX_SET][VFB_PCI_ADDRESS_BYTES];
+	int count;
+
+	*sharing = 0;
+	count = vfb_pci_reset_set(diagnosis->ctx, guest->devices[index], set, MAX_SET);
+	if (count < 0)
+		return count;
+	for (size_t i = 0; i < index; i++) {
+		struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
+		int error = vfb_pci_info(diagnosis->ctx, guest->devices[i], &pci);
+
+		if (error)
+			return error;
+		for (int n = 0; n < count && n < MAX_SET; n++)
+			*sharing += !strcmp(set[n], pci.address);
+	}
+	return 0;
+}
+
+static int check_sharing(struct vfb_diagnosis *diagnosis, size_t index,
+			 const struct vfb_pci_info *pci)
+{
+	double seconds = vfb_reset_seconds(pci);
+	char text[VFB_FINDING_BYTES];
+	unsigned int sharing;
+	int error = count_sharing(diagnosis, index, &sharing);
+
+	if (error || !sharing)
+		return error;
+	snprintf(
+		text, sizeof(text),
+		"it shares its reset with %u of the devices before it: they open and close in turn",
+		sharing);
+	return add(diagnosis, pci, VFB_FINDING_SLOW, "reset", seconds, text,
+		   "put the devices below different bridges");
+}
+
+static int check_device(struct vfb_diagnosis *diagnosis, size_t index)
+{
+	struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
+	int error = vfb_pci_info(diagnosis->ctx, diagnosis->guest->devices[index], &pci);
+
+	if (!error)
+		error = check_driver(diagnosis, &pci);
+	if (!error)
+		error = check_group(diagnosis, &pci);
+	if (!error)
+		error = check_reset(diagnosis, &pci);
+	return error ? error : check_sharing(diagnosis, index, &pci);
+}
+
+/* Without a guest: every device that a VFIO driver has. */
+static int check_bound(struct vfb_diagnosis *diagnosis)
+{
+	char(*addresses)[VFB_PCI_ADDRESS_BYTES];
+	int error = 0, count = vfb_pci_list(diagnosis->ctx, NULL, 0);
+
+	/* A machine without PCI, or what cannot be read. */
+	if (count <= 0)
+		return 0;
+	addresses = calloc(count, sizeof(*addresses));
+	if (!addresses)
+		return vfb_fail_memory();
+	count = vfb_pci_list(diagnosis->ctx, addresses, count);
+	for (int i = 0; i < count && !error; i++) {
+		struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
+
+		if (vfb_pci_info(diagnosis->ctx, addresses[i], &pci) || !is_vfio(&pci))
+			continue;
+		error = check_driver(diagnosis, &pci);
+		if (!error)
+			error = check_group(diagnosis, &pci);
+		if (!error)
+			error = check_reset(diagnosis, &pci);
+	}
+	free(addresses);
+	return error;
+}
+
+int vfb_check_devices(struct vfb_diagnosis *diagnosis)
+{
+	int error = 0;
+
+	if (!diagnosis->guest->device_count)
+		return check_bound(diagnosis);
+	for (size_t i = 0; i < diagnosis->guest->device_count && !error; i++)
+		error = check_device(diagnosis, i);
+	return error;
+}
+
+int vfb_reset_all_seconds(const struct vfb_diagnosis *diagnosis, double *seconds)
+{
+	*seconds = 0;
+	for (size_t i = 0; i < diagnosis->guest->device_count; i++) {
+		struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
+		unsigned int sharing;
+		int error = vfb_pci_info(diagnosis->ctx, diagnosis->guest->devices[i], &pci);
+
+		if (!error)
+			error = count_sharing(diagnosis, i, &sharing);
+		if (error)
+			return error;
+		/* The last of those that take turns ends after all of them. */
+		if ((sharing + 1) * vfb_reset_seconds(&pci) > *seconds)
+			*seconds = (sharing + 1) * vfb_reset_seconds(&pci);
+	}
+	return 0;
+}

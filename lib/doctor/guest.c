@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether a guest's memory can be had, and how long its start takes: measured by samples. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "doctor/doctor.h"
+#include "doctor/probe.h"
+#include "memory/memory.h"
+
+static int add(struct vfb_diagnosis *diagnosis, enum vfb_severity severity, const char *text,
+	       const char *remedy)
+{
+	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
+						    .severity = severity,
+						    .subject = "memory",
+						    .text = text,
+						    .remedy = remedy,
+						    .node = -1,
+					    });
+}
+
+/* The last error as a finding: it tells the remedy itself. */
+static int add_failure(struct vfb_diagnosis *diagnosis)
+{
+	char text[VFB_ERROR_BYTES];
+
+	vfb_error_save(text);
+	return add(diagnosis, VFB_FINDING_FAILS, text, "");
+}
+
+/* Why it does not have larger pages. */
+static int add_fallback(struct vfb_diagnosis *diagnosis, const struct vfb_memory_info *info)
+{
+	bool slow = info->page_size == VFB_PAGE_THP || info->page_size == VFB_PAGE_4K;
+	char *copy = strdup(info->fallback), *rest = copy, *line;
+	int error = copy ? 0 : vfb_fail_memory();
+
+	while (!error && (line = strsep(&rest, "\n")))
+		if (*line)
+			error = add(diagnosis, slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD, line,
+				    "");
+	free(copy);
+	return error;
+}
+
+/* Reserves all of the guest's memory, without populating it, to see what can be had. */
+static int check_fit(struct vfb_diagnosis *diagnosis, bool *fits, enum vfb_page_size *page_size)
+{
+	const struct vfb_doctor_opts *guest = diagnosis->guest;
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	struct vfb_memory *memory;
+	int error;
+
+	opts.bytes = guest->bytes;
+	opts.page_size = guest->page_size;
+	opts.kind = guest->kind;
+	error = vfb_memory_create(diagnosis->ctx, &opts, &memory);
+	*fits = !error;
+	if (error)
+		return error == -EINVAL ? error : add_failure(diagnosis);
+	vfb_memory_info(memory, &info);
+	*page_size = info.page_size;
+	error = add_fallback(diagnosis, &info);
+	vfb_memory_destroy(memory);
+	return error;
+}
+
+/* Pages that no pool promises must be free. */
+static int check_free(struct vfb_diagnosis *diagnosis, bool *fits)
+{
+	char meminfo[8192], text[VFB_FINDING_BYTES];
+	uint64_t available;
+	const char *line;
+
+	vfb_doctor_read(diagnosis, "/proc/meminfo", meminfo, sizeof(meminfo));
+	line = strstr(meminfo, "MemAvailable:");
+	if (!line)
+		return 0;
+	available = KIB * strtoull(line + strlen("MemAvailable:"), NULL, 10);
+	if (available >= diagnosis->guest->bytes)
+		return 0;
+	*fits = false;
+	snprintf(text, sizeof(text), "the guest has %s, but only %" PRIu64 " MiB are available",
+		 vfb_size_text(diagnosis->guest->bytes).text, available / MIB);
+	return add(diagnosis, VFB_FINDING_FAILS, text, "free memory, or make the guest smaller");
+}
+
+struct limited {
+	uint64_t bytes;
+	bool exceeded;
+	char text[VFB_FINDING_BYTES];
+};
+
+static void compare(const char *path, uint64_t limit, uint64_t period, void *arg)
+{
+	struct limited *limited = arg;
+
+	(void)period;
+	if (limit >= limited->bytes)
+		return;
+	limited->exceeded = true;
+	snprintf(limited->text, sizeof(limited->text), "the guest has %s, but %.256s allows %s",
+		 vfb_size_text(limited->bytes).text, path, vfb_size_text(limit).text);
+}
+
+static int check_cgroup(struct vfb_diagnosis *diagnosis, enum vfb_page_size page_size, bool *fits)
+{
+	static const char *const files[] = {
+		[VFB_PAGE_4K] = "memory.max",	      [VFB_PAGE_THP] = "memory.max",
+		[VFB_PAGE_2M] = "hugetlb.2MB.max",    [VFB_PAGE_1G] = "hugetlb.1GB.max",
+		[VFB_PAGE_MIXED] = "hugetlb.1GB.max",
+	};
+	struct limited limited = {.bytes = diagnosis->guest->bytes};
+
+	vfb_sys_cgroup(diagnosis->ctx->sys, files[page_size], compare, &limited);
+	if (!limited.exceeded)
+		return 0;
+	*fits = false;
+	return add(diagnosis, VFB_FINDING_FAILS, limited.text, "raise the limit of the cgroup");
+}
+
+/* How the samples are cut: of what each worker gets several pieces of, but no more than is there.
+ */
+static void plan_samples(const struct vfb_diagnosis *diagnosis, struct vfb_samples *samples)
+{
+	bool giant = samples->page_size == VFB_PAGE_1G || samples->page_size == VFB_PAGE_MIXED;
+	uint64_t unit = giant ? GIB : 2 * MIB, bytes = diagnosis->guest->bytes;
+	uint64_t each = vfb_engine_workers(diagnosis->ctx->engine) * (giant ? GIB : 64 * MIB);
+	uint64_t most = bytes / 8 / each;
+
+	samples->count = most < 3 ? 3 : most > VFB_MAX_SAMPLES ? VFB_MAX_SAMPLES : most;
+	if (each > bytes / samples->count)
+		each = bytes / samples->count / unit * unit;
+	if (!each) {
+		samples->count = 1;
+		each = bytes;
+	}
+	samples->bytes = each;
+}
+
+struct vfb_estimated vfb_scale(const double *seconds, unsigned int count, double factor)
+{
+	double sorted[VFB_MAX_SAMPLES];
+	struct vfb_estimated result;
+
+	for (unsigned int i = 0; i < count; i++) {
+		unsigned int at = i;
+
+		for (; at && sorted[at - 1] > seconds[i]; at--)
+			sorted[at] = sorted[at - 1];
+		sorted[at] = seconds[i];
+	}
+	result.seconds = (sorted[(count - 1) / 2] + sorted[count / 2]) / 2 * factor;
+	result.low = sorted[0] * factor;
+	result.high = sorted[count - 1] * factor;
+	return result;
+}
+
+static int take_sample(struct vfb_diagnosis *diagnosis, struct vfb_samples *samples, unsigned int i,
+		       double *seconds)
+{
+	const struct vfb_sys *sys = diagnosis->ctx->sys;
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	uint64_t begin;
+	int error;
+
+	opts.bytes = samples->bytes;
+	opts.page_size = samples->page_size;
+	opts.kind = diagnosis->guest->kind;
+	error = vfb_memory_create(diagnosis->ctx, &opts, &samples->memory[i]);
+	if (error)
+		return error;
+	begin = sys->now(sys);
+	error = vfb_memory_populate(samples->memory[i]);
+	*seconds = 1e-9 * (sys->now(sys) - begin);
+	return error;
+}
+
+static struct vfb_estimated overlap(struct vfb_estimated a, struct vfb_estimated b,
+				    struct vfb_estimated then)
+{
+	return (struct vfb_estimated){
+		.seconds = (a.seconds > b.seconds ? a.seconds : b.seconds) + then.seconds,
+		.low = (a.low > b.low ? a.low : b.low) + then.low,
+		.high = (a.high > b.high ? a.high : b.high) + then.high,
+	};
+}
+
+/* By the kinds of reset: at least what the kernel sleeps, and hardly more than twice that. */
+static int estimate_devices(struct vfb_diagnosis *diagnosis)
+{
+	struct vfb_estimate *estimate = &diagnosis->estimate;
+	double seconds;
+	int error = vfb_reset_all_seconds(diagnosis, &seconds);
+
+	estimate->open = (struct vfb_estimated){1.3 * seconds, seconds, 2 * seconds};
+	estimate->close = estimate->open;
+	return error;
+}
+
+static int estimate_with(struct vfb_diagnosis *diagnosis, struct vfb_samples *samples)
+{
+	struct vfb_estimate *estimate = &diagnosis->estimate;
+	double seconds[VFB_MAX_SAMPLES];
+	int error = 0;
+
+	for (unsigned int i = 0; i < samples->count && !error; i++)
+		error = take_sample(diagnosis, samples, i, &seconds[i]);
+	if (error)
+		return add_failure(diagnosis);
+	samples->factor = (double)diagnosis->guest->bytes / samples->bytes;
+	estimate->page_size = samples->page_size;
+	estimate->samples = samples->count;
+	estimate->sample_bytes = samples->count * samples->bytes;
+	estimate->populate = vfb_scale(seconds, samples->count, samples->factor);
+	error = estimate_devices(diagnosis);
+	if (!error && diagnosis->guest->flags & VFB_DOCTOR_PROBE)
+		error = vfb_probe(diagnosis, samples);
+	estimate->start = overlap(estimate->populate, estimate->open, estimate->map);
+	diagnosis->has_estimate = !error;
+	return error;
+}
+
+int vfb_check_guest(struct vfb_diagnosis *diagnosis)
+{
+	struct vfb_samples samples = {.count = 0};
+	bool fits = true;
+	int error;
+
+	if (!diagnosis->guest->bytes)
+		return 0;
+	error = check_fit(diagnosis, &fits, &samples.page_size);
+	if (!error && fits &&
+	    (samples.page_size == VFB_PAGE_4K || samples.page_size == VFB_PAGE_THP))
+		error = check_free(diagnosis, &fits);
+	if (!error && fits)
+		error = check_cgroup(diagnosis, samples.page_size, &fits);
+	if (error || !fits)
+		return error;
+	plan_samples(diagnosis, &samples);
+	error = estimate_with(diagnosis, &samples);
+	for (unsigned int i = 0; i < samples.count; i++)
+		vfb_memory_destroy(samples.memory[i]);
+	return error;
+}

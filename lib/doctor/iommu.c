@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "doctor/doctor.h"
+#include "observe/error.h"
+
+#define CAP_IPC_LOCK 14
+#define ENTRY_LIMIT  "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
+
+static int add(struct vfb_diagnosis *diagnosis, enum vfb_severity severity, const char *subject,
+	       const char *text, const char *remedy)
+{
+	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
+						    .severity = severity,
+						    .subject = subject,
+						    .text = text,
+						    .remedy = remedy,
+						    .node = -1,
+					    });
+}
+
+static bool has_ipc_lock(const struct vfb_diagnosis *diagnosis)
+{
+	char status[8192], *caps;
+
+	vfb_doctor_read(diagnosis, "/proc/self/status", status, sizeof(status));
+	caps = strstr(status, "CapEff:");
+	return caps && strtoull(caps + strlen("CapEff:"), NULL, 16) >> CAP_IPC_LOCK & 1;
+}
+
+int vfb_check_memlock(struct vfb_diagnosis *diagnosis)
+{
+	const struct vfb_sys *sys = diagnosis->ctx->sys;
+	uint64_t bytes = diagnosis->guest->bytes, limit;
+	char text[VFB_FINDING_BYTES], remedy[96];
+
+	if (has_ipc_lock(diagnosis))
+		return add(diagnosis, VFB_FINDING_GOOD, "memlock",
+			   "CAP_IPC_LOCK: no limit on memory that is pinned", "");
+	if (sys->memlock_limit(sys, &limit))
+		return 0;
+	if (limit == UINT64_MAX)
+		return add(diagnosis, VFB_FINDING_GOOD, "memlock",
+			   "RLIMIT_MEMLOCK is unlimited: so is memory that is pinned", "");
+	snprintf(text, sizeof(text), "RLIMIT_MEMLOCK lets %s be pinned for devices%s%s",
+		 vfb_size_text(limit).text, bytes ? ", the guest has " : "",
+		 bytes ? vfb_size_text(bytes).text : "");
+	if (limit > bytes)
+		return add(diagnosis, VFB_FINDING_GOOD, "memlock", text, "");
+	snprintf(remedy, sizeof(remedy), "ulimit -l %" PRIu64 ", or grant CAP_IPC_LOCK",
+		 bytes / 1024 + 65536);
+	return add(diagnosis, VFB_FINDING_FAILS, "memlock", text, remedy);
+}
+
+static int count_one(const char *name, void *arg)
+{
+	(void)name;
+	++*(unsigned int *)arg;
+	return 0;
+}
+
+static unsigned int count_names(const struct vfb_diagnosis *diagnosis, const char *path)
+{
+	const struct vfb_sys *sys = diagnosis->ctx->sys;
+	unsigned int names = 0;
+
+	sys->list(sys, path, count_one, &names);
+	return names;
+}
+
+static int check_groups(struct vfb_diagnosis *diagnosis)
+{
+	unsigned int groups = count_names(diagnosis, "/sys/kernel/iommu_groups");
+	char text[VFB_FINDING_BYTES];
+
+	if (!groups)
+		return add(diagnosis, VFB_FINDING_FAILS, "iommu",
+			   "no IOMMU is in use: no device can be passed to a guest",
+			   "switch VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on "
+			   "on Intel");
+	snprintf(text, sizeof(text), "an IOMMU is in use, with %u groups of devices", groups);
+	return add(diagnosis, VFB_FINDING_GOOD, "iommu", text, "");
+}
+
+static int check_type1(struct vfb_diagnosis *diagnosis)
+{
+	char text[VFB_FINDING_BYTES], limit[32];
+
+	if (!vfb_doctor_exists(diagnosis, "/dev/vfio/vfio"))
+		return add(diagnosis, VFB_FINDING_SLOW, "vfio",
+			   "there is no /dev/vfio/vfio: type1 cannot be used",
+			   "modprobe vfio-pci vfio_iommu_type1");
+	vfb_doctor_read(diagnosis, ENTRY_LIMIT, limit, sizeof(limit));
+	snprintf(text, sizeof(text), "type1 can be used, with up to %s mappings (dma_entry_limit)",
+		 limit[0] ? limit : "65535");
+	return add(diagnosis, VFB_FINDING_GOOD, "vfio", text, "");
+}
+
+static int check_iommufd(struct vfb_diagnosis *diagnosis)
+{
+	if (!vfb_doctor_exists(diagnosis, "/dev/iommu"))
+		return add(diagnosis, VFB_FINDING_SLOW, "vfio",
+			   "there is no /dev/iommu: maps of one guest are serialised by type1",
+			   "modprobe iommufd, or run Linux 6.6 or later with CONFIG_IOMMUFD and "
+			   "CONFIG_VFIO_DEVICE_CDEV");
+	/* Made when the first device is bound. */
+	if (!vfb_doctor_exists(diagnosis, "/dev/vfio/devices"))
+		return add(
+			diagnosis, VFB_FINDING_SLOW, "vfio",
+			"there is /dev/iommu, but no /dev/vfio/devices: either no device is bound "
+			"to vfio-pci, or iommufd cannot be used",
+			"bind a device to vfio-pci, or run Linux 6.6 or later with "
+			"CONFIG_VFIO_DEVICE_CDEV");
+	return add(diagnosis, VFB_FINDING_GOOD, "vfio", "iommufd can be used, maps run in parallel",
+		   "");
+}
+
+int vfb_check_iommu(struct vfb_diagnosis *diagnosis)
+{
+	int error = check_groups(diagnosis);
+
+	if (!error)
+		error = check_type1(diagnosis);
+	if (error)
+		return error;
+	if (!vfb_doctor_exists(diagnosis, "/dev/vfio/vfio") &&
+	    !vfb_doctor_exists(diagnosis, "/dev/iommu"))
+		return add(diagnosis, VFB_FINDING_FAILS, "vfio",
+			   "the kernel offers neither type1 nor iommufd",
+			   "modprobe vfio-pci vfio_iommu_type1");
+	return check_iommufd(diagnosis);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "doctor/doctor.h"
+#include "engine/quota.h"
+
+struct version {
+	unsigned int major, minor, patch;
+};
+
+/* What later kernels do better, with the version that it came in, and the stable one that has it
+ * too. */
+static const struct {
+	struct version since, stable;
+	const char *has, *lacks;
+} fixes[] = {
+	{{5, 12, 0},
+	 {0},
+	 "pins 512 pages at a time for type1",
+	 "pins page by page for type1: mapping takes several times as long"},
+	{{5, 14, 0},
+	 {0},
+	 "populates memory by MADV_POPULATE_WRITE",
+	 "has no MADV_POPULATE_WRITE: pages are touched one by one"},
+	{{6, 2, 0},
+	 {0},
+	 "is recent enough for iommufd",
+	 "has no iommufd: maps of one guest are serialised"},
+	{{6, 12, 0},
+	 {0},
+	 "maps BARs by huge pages",
+	 "maps BARs page by page: about 1 s for each 32 GiB of BAR"},
+	{{6, 13, 0},
+	 {0},
+	 "lets iommufd map memfds by their folios (IOMMU_IOAS_MAP_FILE)",
+	 "has no IOMMU_IOAS_MAP_FILE: a memfd is pinned by address, and cannot be handed over"},
+	{{6, 17, 0},
+	 {6, 12, 43},
+	 "resets SR-IOV virtual functions side by side",
+	 "resets the virtual functions of a device in turn, 0.1 s each"},
+	{{6, 18, 0},
+	 {0},
+	 "pins contiguous memory range by range for type1",
+	 "pins huge pages piece by piece for type1: they map about twice as slowly"},
+	{{6, 19, 0},
+	 {0},
+	 "lets iommufd map BARs (dma-buf)",
+	 "has no dma-buf for BARs: under iommufd devices cannot reach each other's"},
+};
+
+static bool is_before(struct version a, struct version b)
+{
+	if (a.major != b.major)
+		return a.major < b.major;
+	if (a.minor != b.minor)
+		return a.minor < b.minor;
+	return a.patch < b.patch;
+}
+
+static bool has_fix(struct version kernel, size_t i)
+{
+	struct version stable = fixes[i].stable;
+
+	if (!is_before(kernel, fixes[i].since))
+		return true;
+	return stable.major && kernel.major == stable.major && kernel.minor == stable.minor &&
+	       kernel.patch >= stable.patch;
+}
+
+int vfb_check_kernel(struct vfb_diagnosis *diagnosis)
+{
+	char release[64], text[VFB_FINDING_BYTES], remedy[VFB_FINDING_BYTES];
+	struct version kernel = {0};
+	int error = 0;
+
+	vfb_doctor_read(diagnosis, "/proc/sys/kernel/osrelease", release, sizeof(release));
+	/* A distribution's own fixes on top of an old version cannot be seen. */
+	if (sscanf(release, "%u.%u.%u", &kernel.major, &kernel.minor, &kernel.patch) < 2)
+		return 0;
+	for (size_t i = 0; i < sizeof(fixes) / sizeof(fixes[0]) && !error; i++) {
+		bool has = has_fix(kernel, i);
+
+		snprintf(text, sizeof(text), "Linux %s %s", release,
+			 has ? fixes[i].has : fixes[i].lacks);
+		snprintf(remedy, sizeof(remedy), "run Linux %u.%u or later", fixes[i].since.major,
+			 fixes[i].since.minor);
+		error = vfb_diagnosis_add(diagnosis, (struct vfb_finding){
+							     .severity = has ? VFB_FINDING_GOOD :
+									       VFB_FINDING_SLOW,
+							     .subject = "kernel",
+							     .text = text,
+							     .remedy = has ? "" : remedy,
+							     .node = -1,
+						     });
+	}
+	return error;
+}
+
+int vfb_check_cpus(struct vfb_diagnosis *diagnosis)
+{
+	const struct vfb_sys *sys = diagnosis->ctx->sys;
+	unsigned int quota = vfb_quota_cpus(sys), cpus;
+	char text[VFB_FINDING_BYTES];
+	cpu_set_t affinity;
+	bool limited;
+
+	if (sys->get_affinity(sys, &affinity))
+		return 0;
+	cpus = CPU_COUNT(&affinity);
+	limited = quota < cpus;
+	if (limited)
+		snprintf(text, sizeof(text),
+			 "%u CPUs may be used, but the cgroup's quota (cpu.max) keeps only %u busy",
+			 cpus, quota);
+	else
+		snprintf(text, sizeof(text), "%u CPUs may be used", cpus);
+	return vfb_diagnosis_add(
+		diagnosis, (struct vfb_finding){
+				   .severity = limited ? VFB_FINDING_SLOW : VFB_FINDING_GOOD,
+				   .subject = "cpus",
+				   .text = text,
+				   .remedy = limited ? "raise cpu.max of the cgroup while guests "
+						       "start" :
+						       "",
+				   .node = -1,
+			   });
+}

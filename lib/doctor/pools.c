@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Hugepages: what the pools have, and what they could be made to have. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "doctor/doctor.h"
+#include "memory/memory.h"
+
+/* The orders of the buddy allocator: base pages, 2 MiB, and how many there are at most. */
+#define ORDER_2M   9
+#define ORDER_ENDS 16
+
+/* Blocks of 2 MiB that a node's free memory could be made into without moving anything. */
+static uint64_t free_blocks(const char *buddyinfo, unsigned int node)
+{
+	char text[8192], *rest = text, *line;
+	uint64_t blocks = 0;
+
+	snprintf(text, sizeof(text), "%s", buddyinfo);
+	while ((line = strsep(&rest, "\n"))) {
+		unsigned int of_node;
+		int skip = 0;
+
+		/* Node 0, zone   Normal   3   1 ... */
+		if (sscanf(line, "Node %u, zone %*s%n", &of_node, &skip) != 1 || of_node != node)
+			continue;
+		line += skip;
+		for (unsigned int order = 0; order < ORDER_ENDS && *line; order++) {
+			uint64_t count = strtoull(line, &line, 10);
+
+			if (order >= ORDER_2M)
+				blocks += count << (order - ORDER_2M);
+		}
+	}
+	return blocks;
+}
+
+static uint64_t count(const struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t page_bytes,
+		      const char *name)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%u/hugepages/hugepages-%" PRIu64 "kB/%s", node,
+		 page_bytes / KIB, name);
+	vfb_doctor_read(diagnosis, path, text, sizeof(text));
+	return strtoull(text, NULL, 10);
+}
+
+static int add_pool(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t page_bytes,
+		    uint64_t blocks)
+{
+	uint64_t all = count(diagnosis, node, page_bytes, "nr_hugepages");
+	uint64_t free = count(diagnosis, node, page_bytes, "free_hugepages");
+	char text[VFB_FINDING_BYTES], remedy[VFB_FINDING_BYTES];
+
+	snprintf(text, sizeof(text),
+		 "node %u: %" PRIu64 " of %" PRIu64 " hugepages of %s are free, %s%" PRIu64
+		 " more could be made now",
+		 node, free, all, vfb_size_text(page_bytes).text,
+		 page_bytes == GIB ? "at most " : "", blocks * 2 * MIB / page_bytes);
+	snprintf(remedy, sizeof(remedy),
+		 "echo N > /sys/devices/system/node/node%u/hugepages/hugepages-%" PRIu64
+		 "kB/nr_hugepages",
+		 node, page_bytes / KIB);
+	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
+						    .severity = VFB_FINDING_GOOD,
+						    .subject = "hugepages",
+						    .text = text,
+						    .remedy = all ? "" : remedy,
+						    .node = node,
+					    });
+}
+
+static bool has_pool(const struct vfb_diagnosis *diagnosis, uint64_t page_bytes)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB",
+		 page_bytes / KIB);
+	return vfb_doctor_exists(diagnosis, path);
+}
+
+/* Free memory in small pieces costs every kind of huge page. */
+static int add_fragmentation(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t blocks)
+{
+	char path[64], text[VFB_FINDING_BYTES], remedy[96];
+	uint64_t free = 0;
+	const char *line;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", node);
+	vfb_doctor_read(diagnosis, path, text, sizeof(text));
+	line = strstr(text, "MemFree:");
+	if (line)
+		free = KIB * strtoull(line + strlen("MemFree:"), NULL, 10);
+	if (blocks * 2 * MIB >= free / 2)
+		return 0;
+	snprintf(text, sizeof(text),
+		 "node %u: of %" PRIu64 " MiB of free memory only %" PRIu64
+		 " MiB are in pieces of 2 MiB or more: huge pages are few, and mapping can take "
+		 "many times as long",
+		 node, free / MIB, blocks * 2);
+	snprintf(remedy, sizeof(remedy), "echo 1 > /sys/devices/system/node/node%u/compact", node);
+	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
+						    .severity = VFB_FINDING_SLOW,
+						    .subject = "fragmentation",
+						    .text = text,
+						    .remedy = remedy,
+						    .node = node,
+					    });
+}
+
+int vfb_check_hugepages(struct vfb_diagnosis *diagnosis)
+{
+	static const uint64_t sizes[] = {2 * MIB, GIB};
+	int error = 0, last = diagnosis->ctx->sys->max_node(diagnosis->ctx->sys);
+	char buddyinfo[8192];
+
+	vfb_doctor_read(diagnosis, "/proc/buddyinfo", buddyinfo, sizeof(buddyinfo));
+	for (int node = 0; node <= last && !error; node++) {
+		uint64_t blocks = free_blocks(buddyinfo, node);
+		char path[64];
+
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+		if (!vfb_doctor_exists(diagnosis, path))
+			continue;
+		for (size_t i = 0; i < 2 && !error; i++)
+			if (has_pool(diagnosis, sizes[i]))
+				error = add_pool(diagnosis, node, sizes[i], blocks);
+		if (!error && buddyinfo[0])
+			error = add_fragmentation(diagnosis, node, blocks);
+	}
+	return error;
+}
+
+/* ---- Transparent huge pages ---- */
+
+#define THP "/sys/kernel/mm/transparent_hugepage/"
+
+static int add_thp(struct vfb_diagnosis *diagnosis, enum vfb_severity severity, const char *text,
+		   const char *remedy)
+{
+	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
+						    .severity = severity,
+						    .subject = "thp",
+						    .text = text,
+						    .remedy = remedy,
+						    .node = -1,
+					    });
+}
+
+int vfb_check_thp(struct vfb_diagnosis *diagnosis)
+{
+	char enabled[128], defrag[128];
+	int error;
+
+	vfb_doctor_read(diagnosis, THP "enabled", enabled, sizeof(enabled));
+	vfb_doctor_read(diagnosis, THP "defrag", defrag, sizeof(defrag));
+	if (!enabled[0])
+		return add_thp(diagnosis, VFB_FINDING_SLOW,
+			       "the kernel has no transparent huge pages: memory outside of the "
+			       "hugetlb pools has base pages, which populate and map many times as "
+			       "slowly",
+			       "take hugetlb pages, or a kernel with CONFIG_TRANSPARENT_HUGEPAGE");
+	if (strstr(enabled, "[never]"))
+		return add_thp(diagnosis, VFB_FINDING_SLOW,
+			       "transparent huge pages are switched off: memory outside of the "
+			       "hugetlb pools has base pages, which populate and map many times as "
+			       "slowly",
+			       "echo madvise > " THP "enabled");
+	error = add_thp(diagnosis, VFB_FINDING_GOOD,
+			strstr(enabled, "[always]") ? "transparent huge pages are always on" :
+						      "transparent huge pages are on where a "
+						      "program asks for them",
+			"");
+	if (!error && (strstr(defrag, "[never]") || strstr(defrag, "[defer]")))
+		error = add_thp(diagnosis, VFB_FINDING_SLOW,
+				"memory is not compacted for transparent huge pages: once it is "
+				"fragmented a guest gets base pages",
+				"echo madvise > " THP "defrag");
+	return error;
+}

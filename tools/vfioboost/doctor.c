@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <vfioboost.h>
+
+#include "arguments.h"
+#include "command.h"
+#include "output.h"
+
+#define MAX_DEVICES 64
+
+struct options {
+	struct vfb_doctor_opts guest;
+	const char *devices[MAX_DEVICES];
+	bool json;
+};
+
+static const char *const severity_names[] = {"good", "slow", "fails"};
+
+static const char doc[] =
+	"Tell what this host can do for guests with passed-through devices, what will be slow and "
+	"what that costs, and the command that mends it."
+	"\v"
+	"With --memory it answers for a guest of that size: whether it fits, and how long its "
+	"start will take. A sample of its memory is populated for that and scaled, between the "
+	"fastest and the slowest part of the sample. With --probe its devices are opened, and the "
+	"sample is mapped for them, which resets them: they must not be in use.\n"
+	"\n"
+	"Sizes are bytes, or have K, M, G or T (powers of 1024) behind them.\n"
+	"\n"
+	"Exit status: 0, also when something is slow; 1 when a guest that was asked about cannot "
+	"start, or on failure; 2 on bad usage.";
+
+enum {
+	OPTION_MEMFD = 256,
+	OPTION_PROBE,
+	OPTION_JSON,
+};
+
+static const struct argp_option argp_options[] = {
+	{"memory", 'm', "SIZE", 0, "How much memory the guest has", 0},
+	{"page-size", 'p', "auto|4k|thp|2m|1g|mixed", 0, "What it is made of (auto)", 0},
+	{"memfd", OPTION_MEMFD, NULL, 0, "Memory that can be shared, instead of anonymous", 0},
+	{"device", 'd', "BDF", 0,
+	 "A PCI device of the guest, as 0000:01:00.0; may be repeated (those bound to VFIO)", 0},
+	{"probe", OPTION_PROBE, NULL, 0, "Open the devices and map memory, to measure that too", 0},
+	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
+	{0},
+};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+	struct vfb_doctor_opts *guest = &options->guest;
+
+	switch (key) {
+	case 'm':
+		guest->bytes = argument_size(state, "memory", arg);
+		return 0;
+	case 'p':
+		guest->page_size = argument_choice(state, "page-size", arg, page_size_names);
+		return 0;
+	case OPTION_MEMFD:
+		guest->kind = VFB_MEMORY_MEMFD;
+		return 0;
+	case 'd':
+		if (guest->device_count == MAX_DEVICES)
+			argp_error(state, "more than %d devices", MAX_DEVICES);
+		options->devices[guest->device_count++] = arg;
+		return 0;
+	case OPTION_PROBE:
+		guest->flags |= VFB_DOCTOR_PROBE;
+		return 0;
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
+		return 0;
+	case ARGP_KEY_END:
+		if (guest->flags & VFB_DOCTOR_PROBE && !(guest->bytes && guest->device_count))
+			argp_error(state, "--probe needs --memory and --device");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* The worst of the findings. */
+static enum vfb_severity verdict(const struct vfb_diagnosis *diagnosis)
+{
+	struct vfb_finding finding = VFB_FINDING_INIT;
+	enum vfb_severity worst = VFB_FINDING_GOOD;
+
+	for (size_t i = 0; i < vfb_diagnosis_count(diagnosis); i++)
+		if (!vfb_diagnosis_finding(diagnosis, i, &finding) && finding.severity > worst)
+			worst = finding.severity;
+	return worst;
+}
+
+static void print_findings(const struct vfb_diagnosis *diagnosis, enum vfb_severity severity,
+			   const char *heading)
+{
+	struct vfb_finding finding = VFB_FINDING_INIT;
+	bool first = true;
+
+	for (size_t i = 0; i < vfb_diagnosis_count(diagnosis); i++) {
+		if (vfb_diagnosis_finding(diagnosis, i, &finding) || finding.severity != severity)
+			continue;
+		if (first)
+			printf("%s\n", heading);
+		first = false;
+		printf("  %s%s%s: %s\n", finding.subject, *finding.device ? " " : "",
+		       finding.device, finding.text);
+		if (*finding.remedy)
+			printf("      -> %s\n", finding.remedy);
+	}
+	if (!first)
+		printf("\n");
+}
+
+static void print_time(const char *label, struct vfb_estimated time)
+{
+	if (time.high > 0)
+		printf("  %-14s %8.3f s  (%.3f to %.3f s)\n", label, time.seconds, time.low,
+		       time.high);
+}
+
+static bool print_text(const struct options *options, const struct vfb_diagnosis *diagnosis)
+{
+	struct vfb_estimate estimate = VFB_ESTIMATE_INIT;
+
+	print_findings(diagnosis, VFB_FINDING_GOOD, "As it should be, or just so:");
+	print_findings(diagnosis, VFB_FINDING_SLOW, "Slow:");
+	print_findings(diagnosis, VFB_FINDING_FAILS, "Cannot start:");
+	if (options->guest.bytes && !vfb_diagnosis_estimate(diagnosis, &estimate)) {
+		printf("The guest's %.2f GiB would be made of %s pages. By %u samples, of %.2f GiB "
+		       "together:\n",
+		       options->guest.bytes / 1073741824.0, page_size_names[estimate.page_size],
+		       estimate.samples, estimate.sample_bytes / 1073741824.0);
+		print_time("populate", estimate.populate);
+		print_time("open devices", estimate.open);
+		print_time("map", estimate.map);
+		print_time("start", estimate.start);
+		print_time("close devices", estimate.close);
+		if (options->guest.device_count && !(options->guest.flags & VFB_DOCTOR_PROBE))
+			printf("  Mapping is not in it: --probe measures that too.\n");
+	}
+	return output_flush();
+}
+
+static struct json_object *finding_object(const struct vfb_finding *finding)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "severity",
+			       json_object_new_string(severity_names[finding->severity]));
+	json_object_object_add(object, "subject", json_object_new_string(finding->subject));
+	json_object_object_add(object, "text", json_object_new_string(finding->text));
+	json_object_object_add(object, "remedy", json_object_new_string(finding->remedy));
+	if (*finding->device)
+		json_object_object_add(object, "device", json_object_new_string(finding->device));
+	if (finding->node >= 0)
+		json_object_object_add(object, "node", json_object_new_int(finding->node));
+	if (finding->seconds > 0)
+		json_object_object_add(object, "seconds", json_object_new_double(finding->seconds));
+	return object;
+}
+
+static void add_time(struct json_object *object, const char *name, struct vfb_estimated time)
+{
+	struct json_object *value = json_object_new_object();
+
+	json_object_object_add(value, "seconds", json_object_new_double(time.seconds));
+	json_object_object_add(value, "low", json_object_new_double(time.low));
+	json_object_object_add(value, "high", json_object_new_double(time.high));
+	json_object_object_add(object, name, value);
+}
+
+static struct json_object *estimate_object(const struct vfb_estimate *estimate)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "page_size",
+			       json_object_new_string(page_size_names[estimate->page_size]));
+	json_object_object_add(object, "sample_bytes",
+			       json_object_new_uint64(estimate->sample_bytes));
+	json_object_object_add(object, "samples", json_object_new_int(estimate->samples));
+	add_time(object, "populate", estimate->populate);
+	add_time(object, "open", estimate->open);
+	if (estimate->map.high > 0)
+		add_time(object, "map", estimate->map);
+	add_time(object, "start", estimate->start);
+	add_time(object, "close", estimate->close);
+	return object;
+}
+
+static bool print_json(const struct options *options, const struct vfb_diagnosis *diagnosis)
+{
+	struct json_object *object = output_object(), *findings = json_object_new_array();
+	struct vfb_estimate estimate = VFB_ESTIMATE_INIT;
+	struct vfb_finding finding = VFB_FINDING_INIT;
+
+	json_object_object_add(object, "verdict",
+			       json_object_new_string(severity_names[verdict(diagnosis)]));
+	for (size_t i = 0; i < vfb_diagnosis_count(diagnosis); i++)
+		if (!vfb_diagnosis_finding(diagnosis, i, &finding))
+			json_object_array_add(findings, finding_object(&finding));
+	json_object_object_add(object, "findings", findings);
+	if (options->guest.bytes && !vfb_diagnosis_estimate(diagnosis, &estimate))
+		json_object_object_add(object, "estimate", estimate_object(&estimate));
+	return output_json(object);
+}
+
+static int diagnose(const struct options *options)
+{
+	struct vfb_diagnosis *diagnosis;
+	struct vfb_ctx *ctx;
+	bool written, asked = options->guest.bytes || options->guest.device_count;
+	int status;
+
+	if (vfb_ctx_create(NULL, &ctx) || vfb_doctor_run(ctx, &options->guest, &diagnosis)) {
+		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
+		vfb_ctx_destroy(ctx);
+		return EXIT_FAILED;
+	}
+	written = options->json ? print_json(options, diagnosis) : print_text(options, diagnosis);
+	if (!written)
+		perror("vfioboost: cannot write the results");
+	status = !written || (asked && verdict(diagnosis) == VFB_FINDING_FAILS) ? EXIT_FAILED :
+										  EXIT_OK;
+	vfb_diagnosis_destroy(diagnosis);
+	vfb_ctx_destroy(ctx);
+	return status;
+}
+
+int command_doctor(int argc, char **argv)
+{
+	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
+	static char name[] = "vfioboost doctor";
+	struct options options = {.guest = VFB_DOCTOR_OPTS_INIT};
+
+	argv[0] = name;
+	argp_parse(&argp, argc, argv, 0, NULL, &options);
+	options.guest.devices = options.devices;
+	return diagnose(&options);
+}
