@@ -88,6 +88,13 @@ bool results_table(const struct results *results)
 		if (results->has[columns[c]])
 			printf(" %9zu", results->modes[columns[c]].map_calls);
 	printf("\n");
+	if (any->huge_bytes < guest->bytes)
+		printf("\n%.2f GiB are in huge pages.\n", any->huge_bytes / 1073741824.0);
+	if (*any->fallback)
+		printf("\nLarger pages could not be had:\n%s\n", any->fallback);
+	if (any->misplaced_bytes)
+		printf("\n%.2f GiB are on other nodes than asked for: those had too little free.\n",
+		       any->misplaced_bytes / 1073741824.0);
 	if (results->has[MODE_SERIAL] && results->has[MODE_BOOST])
 		printf("\nboost starts in %.2f and stops in %.2f of the serial time.\n",
 		       results->modes[MODE_BOOST].start_s / results->modes[MODE_SERIAL].start_s,
@@ -112,6 +119,9 @@ static struct json_object *mode_object(const struct session *session)
 	for (int node = 0; node < session->node_count; node++)
 		json_object_array_add(nodes, json_object_new_uint64(session->node_bytes[node]));
 	json_object_object_add(object, "populated_bytes_per_node", nodes);
+	json_object_object_add(object, "huge_bytes", json_object_new_uint64(session->huge_bytes));
+	json_object_object_add(object, "misplaced_bytes",
+			       json_object_new_uint64(session->misplaced_bytes));
 	if (session->statistics)
 		json_object_object_add(object, "stats", json_object_get(session->statistics));
 	return object;
@@ -127,6 +137,7 @@ bool results_json(const struct results *results)
 			       json_object_new_string(backend_name(results, any)));
 	json_object_object_add(object, "page_size",
 			       json_object_new_string(page_size_names[any->page_size]));
+	json_object_object_add(object, "fallback", json_object_new_string(any->fallback));
 	json_object_object_add(object, "memory_bytes", json_object_new_uint64(guest->bytes));
 	for (size_t i = 0; i < guest->device_count; i++)
 		json_object_array_add(devices, json_object_new_string(guest->devices[i]));

@@ -52,6 +52,9 @@ enum {
 	OPTION_NODE = 'n',
 	OPTION_MEMFD = 256,
 	OPTION_JSON,
+	OPTION_POLICY,
+	OPTION_GROW_POOL,
+	OPTION_RATE,
 	OPTION_TRACE,
 	OPTION_EVENTS,
 	OPTION_STATS,
@@ -63,7 +66,12 @@ static const struct argp_option argp_options[] = {
 	{"page-size", OPTION_PAGE_SIZE, "auto|4k|thp|2m|1g|mixed", 0, "What it is made of (auto)",
 	 0},
 	{"memfd", OPTION_MEMFD, NULL, 0, "Memory that can be shared, instead of anonymous", 0},
-	{"numa-node", OPTION_NODE, "N", 0, "Bind the memory to this node; may be repeated", 0},
+	{"numa-node", OPTION_NODE, "N", 0, "Place the memory on this node; may be repeated", 0},
+	{"numa-policy", OPTION_POLICY, "bind|interleave|preferred", 0,
+	 "How to place it on the nodes (bind)", 0},
+	{"grow-pool", OPTION_GROW_POOL, NULL, 0,
+	 "Make the pool of hugepages as large as needed, and give back in the end (root)", 0},
+	{"populate-rate", OPTION_RATE, "SIZE", 0, "Populate no more than this in a second", 0},
 	{"device", OPTION_DEVICE, "BDF", 0,
 	 "A PCI device bound to vfio-pci, as 0000:01:00.0; may be repeated", 0},
 	{"backend", OPTION_BACKEND, "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
@@ -110,6 +118,9 @@ static void add_node(struct argp_state *state, struct guest *guest, const char *
 	guest->nodes[guest->node_count++] = argument_number(state, "numa-node", text, 0, UINT_MAX);
 }
 
+/* From VFB_NUMA_BIND on. */
+static const char *const policy_names[] = {"bind", "interleave", "preferred", NULL};
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
@@ -127,6 +138,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_NODE:
 		add_node(state, guest, arg);
+		return 0;
+	case OPTION_POLICY:
+		guest->policy = VFB_NUMA_BIND +
+				argument_choice(state, "numa-policy", arg, policy_names);
+		return 0;
+	case OPTION_GROW_POOL:
+		guest->grow_pool = true;
+		return 0;
+	case OPTION_RATE:
+		guest->populate_rate = argument_size(state, "populate-rate", arg);
 		return 0;
 	case OPTION_DEVICE:
 		add_device(state, guest, arg);
@@ -165,6 +186,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!guest->bytes)
 			argp_error(state, "--memory is missing");
+		if (guest->policy && !guest->node_count)
+			argp_error(state, "--numa-policy needs --numa-node");
+		if (guest->node_count && !guest->policy)
+			guest->policy = VFB_NUMA_BIND;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

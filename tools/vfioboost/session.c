@@ -54,9 +54,10 @@ static int create_memory(struct running *running, uint64_t bytes, uint64_t iova)
 		.bytes = bytes,
 		.page_size = guest->page_size,
 		.kind = guest->kind,
-		.policy = guest->node_count ? VFB_NUMA_BIND : VFB_NUMA_DEFAULT,
+		.policy = guest->policy,
 		.nodes = guest->nodes,
 		.node_count = guest->node_count,
+		.flags = guest->grow_pool ? VFB_MEMORY_GROW_POOL : 0,
 	};
 	size_t i = running->range_count;
 	int error;
@@ -86,6 +87,9 @@ static int create_context(struct running *running, enum mode mode, struct phases
 		opts.flags |= VFB_CTX_SYSCALLS;
 	error = failed(vfb_ctx_create(&opts, &running->ctx));
 	end = clock_ns();
+	if (!error && running->guest->populate_rate)
+		error = failed(
+			vfb_ctx_set_populate_rate(running->ctx, running->guest->populate_rate));
 	if (!error && phases)
 		error = failed(vfb_subscribe(running->ctx, NULL, phases_note, phases,
 					     &running->subscription));
@@ -255,8 +259,9 @@ static int stop(struct running *running, enum mode mode)
 static int describe(struct running *running, struct session *session)
 {
 	struct vfb_memory_info memory = VFB_MEMORY_INFO_INIT;
+	struct vfb_placement placement = VFB_PLACEMENT_INIT;
 	struct vfb_space_info space = VFB_SPACE_INFO_INIT;
-	uint64_t bytes[MAX_NODES];
+	uint64_t bytes[MAX_NODES], huge;
 
 	if (running->space && failed(vfb_space_info(running->space, &space)))
 		return -1;
@@ -269,9 +274,14 @@ static int describe(struct running *running, struct session *session)
 			session->node_count = MAX_NODES;
 		for (int node = 0; node < session->node_count; node++)
 			session->node_bytes[node] += bytes[node];
-		if (failed(vfb_memory_info(running->memories[i], &memory)))
+		if (failed(vfb_memory_info(running->memories[i], &memory)) ||
+		    failed(vfb_memory_placement(running->memories[i], &placement)) ||
+		    failed(vfb_memory_huge(running->memories[i], &huge)))
 			return -1;
 		session->page_size = memory.page_size;
+		session->misplaced_bytes += placement.misplaced_bytes;
+		session->huge_bytes += huge;
+		snprintf(session->fallback, sizeof(session->fallback), "%s", memory.fallback);
 	}
 	return 0;
 }

@@ -35,9 +35,14 @@ struct guest {
 	unsigned int threads;
 	const char *devices[MAX_DEVICES];
 	size_t device_count;
-	/* The nodes its memory is bound to, none for any. */
+	/* The nodes that its memory is placed on, and how; none for any. */
+	enum vfb_numa_policy policy;
 	unsigned int nodes[MAX_NODES];
 	size_t node_count;
+	/* Make the pool of hugepages larger when it has too few. */
+	bool grow_pool;
+	/* The most to be populated in a second, 0 for as much as can be. */
+	uint64_t populate_rate;
 };
 
 /* How one start and stop went; times in seconds. */
@@ -49,6 +54,10 @@ struct session {
 	enum vfb_page_size page_size;
 	uint64_t node_bytes[MAX_NODES];
 	int node_count;
+	/* What is in huge pages, and what is on other nodes than it should be. */
+	uint64_t huge_bytes, misplaced_bytes;
+	/* Why the pages are not larger, a line for each size. */
+	char fallback[1024];
 	/* What was counted, to be freed, or NULL. */
 	struct json_object *statistics;
 };
