@@ -176,7 +176,6 @@ static void test_failures(void **state)
 		open_two_nodes(&host);
 		fake_fail_nth(host.fake, n, 0);
 		if (!vfb_memory_create(host.ctx, &opts, &memory)) {
-			vfb_memory_populate(memory);
 			/* Of the calls that give back too. */
 			fake_fail_nth(host.fake, 0, 0);
 			assert_ok(vfb_memory_destroy(memory));
