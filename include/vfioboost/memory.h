@@ -127,6 +127,45 @@ struct vfb_memory_info {
 VFB_API int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 			      struct vfb_memory **out);
 
+/** Memory that the caller has. Zero what is not set. */
+struct vfb_memory_adopt_opts {
+	size_t size;
+	/** Where it is mapped in this process, readable and writable. NULL: the library maps the
+	 *  file, shared, and unmaps it in the end. */
+	void *address;
+	uint64_t bytes;
+	/** With VFB_MEMORY_HAS_FD: the file that it is of (a memfd, or a file of hugetlbfs or
+	 *  tmpfs), and where in it the memory begins. It is never closed, and has to stay open. */
+	int fd;
+	uint64_t fd_offset;
+	/** What it is made of, for alignment; VFB_PAGE_AUTO: not known. */
+	enum vfb_page_size page_size;
+	/** VFB_MEMORY_HAS_FD, VFB_MEMORY_POPULATED. */
+	uint32_t flags;
+};
+
+#define VFB_MEMORY_ADOPT_OPTS_INIT VFB_SIZED(struct vfb_memory_adopt_opts)
+
+/** There is a file: fd and fd_offset are set. */
+#define VFB_MEMORY_HAS_FD (1u << 16)
+/** All of it is populated: the library does not touch it. Memory that may not be written, or has
+ *  no pages of its own (a device's region), is to be adopted so. */
+#define VFB_MEMORY_POPULATED (1u << 17)
+
+/**
+ * Takes memory of the caller's, so that it can be populated and mapped. Nothing of it is changed,
+ * and it stays when this is destroyed.
+ *
+ * @param ctx   the context
+ * @param opts  where it is
+ * @param out   the memory, to be given to vfb_memory_destroy() before the caller unmaps its own
+ *
+ * @return 0; -EINVAL: neither address nor file, not aligned to pages of 4 KiB, an unknown value;
+ * what mmap(2) returns for the file; -ENOMEM; -E2BIG.
+ */
+VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *opts,
+			     struct vfb_memory **out);
+
 /**
  * Populates memory: makes every page present, zeroed and on its node, by the workers of that
  * node in parallel, no faster than vfb_ctx_set_populate_rate() allows.

@@ -34,10 +34,33 @@ enum vfb_backend {
 	VFB_BACKEND_NONE,
 };
 
+/** How iommufd is told of memory that is a memfd, or a file of tmpfs or hugetlbfs. */
+enum vfb_map_by {
+	/** By file (IOMMU_IOAS_MAP_FILE, Linux 6.13) where that can be, else by address. By file
+	 *  large pages are pinned as a whole, so that it is faster. */
+	VFB_MAP_BY_BEST,
+	/** By address, as all other memory. */
+	VFB_MAP_BY_ADDRESS,
+	/** By file, and an error where that cannot be: -ENOTSUP. What a new process is to take
+	 *  over has to be mapped so. */
+	VFB_MAP_BY_FILE,
+};
+
 struct vfb_space_opts {
 	size_t size;
 	enum vfb_backend backend;
+	/** Of no meaning for type1. */
+	enum vfb_map_by map_by;
+	/** VFB_SPACE_... */
+	uint32_t flags;
 };
+
+/**
+ * iommufd: the domain is made apart from the devices (IOMMU_HWPT_ALLOC, Linux 6.7) and stays when
+ * the last of them is closed. What is mapped stays pinned, so that opening a device again costs
+ * nothing but its reset. type1 cannot do that: -ENOTSUP.
+ */
+#define VFB_SPACE_KEEP_DOMAIN (1u << 0)
 
 #define VFB_SPACE_OPTS_INIT VFB_SIZED(struct vfb_space_opts)
 
@@ -105,6 +128,27 @@ struct vfb_range {
  */
 VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts,
 			     struct vfb_space **out);
+
+/**
+ * Makes a space of what the caller has opened: a container of type1, or an iommufd with an I/O
+ * address space in it. The caller keeps it, and may go on to attach devices and to map; nothing
+ * of that is touched. The library maps and unmaps beside it, and opens devices into it if asked.
+ *
+ * When the caller attaches its first device only later, ranges that were mapped before are kept
+ * until the next batch is mapped, or the library opens a device.
+ *
+ * @param ctx   the context
+ * @param fd    the container or iommufd; it must stay open until the space is destroyed, and is
+ *              not closed then: what the library has mapped is unmapped
+ * @param ioas  the number of the I/O address space (IOMMU_IOAS_ALLOC), 0 for a container
+ * @param opts  as for vfb_space_create(), or NULL; VFB_BACKEND_AUTO: what @p ioas says
+ * @param out   the space
+ *
+ * @return 0; -EINVAL, -ENOTTY, -ENOENT: the file descriptor is not of that kind, or has no such
+ * I/O address space; or as vfb_space_create().
+ */
+VFB_API int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas,
+			    const struct vfb_space_opts *opts, struct vfb_space **out);
 
 /** Tells what the space is and holds. @return 0, or -E2BIG. */
 VFB_API int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info);
@@ -203,11 +247,21 @@ VFB_API int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ran
 				  const struct vfb_batch_opts *opts, struct vfb_job **out);
 
 /**
+ * Unmaps all that the library has mapped in the space; where the kernel unmaps in parallel, in
+ * parallel.
+ *
+ * @return 0; -EBUSY: a job maps or unmaps just now; or the kernel's errno: what could not be
+ * unmapped is still mapped.
+ */
+VFB_API int vfb_space_unmap_all(struct vfb_space *space);
+
+/**
  * Unmaps what is still mapped and frees the space.
  *
  * @param space  the space; NULL is allowed
  *
- * @return 0; -EBUSY: a device is open in it, or a job works on it.
+ * @return 0; -EBUSY: a device is open in it, or a job works on it; of a space that was adopted,
+ * also the errno of an unmap that failed, and the space is still there.
  */
 VFB_API int vfb_space_destroy(struct vfb_space *space);
 

@@ -332,6 +332,8 @@ int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_
 	*out = NULL;
 	error = vfb_batch_opts_read(&known, opts);
 	if (!error)
+		error = vfb_space_look_for_domain(space);
+	if (!error)
 		error = allocate_job(space, ranges, count, &known, &map);
 	if (error)
 		return error;

@@ -43,25 +43,33 @@ static int read_domain(struct vfb_space *space)
 	return 0;
 }
 
-int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, struct vfb_space **out)
+static int check_opts(const struct vfb_space_opts *opts)
 {
-	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
-	const struct vfb_iommu_ops *ops;
+	if (opts->map_by > VFB_MAP_BY_FILE)
+		return vfb_fail(-EINVAL, "map_by %d is unknown", (int)opts->map_by);
+	if (opts->flags & ~VFB_SPACE_KEEP_DOMAIN)
+		return vfb_fail(-EINVAL, "space flags 0x%x are unknown: 0x%x is", opts->flags,
+				VFB_SPACE_KEEP_DOMAIN);
+	return 0;
+}
+
+static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
+		      const struct vfb_iommu_source *source, struct vfb_space **out)
+{
 	struct vfb_space *space;
 	struct vfb_span span;
 	int error;
 
-	*out = NULL;
-	error = vfb_struct_read(&known, sizeof(known), opts);
-	if (!error)
-		error = vfb_iommu_choose(ctx->sys, known.backend, &ops);
-	if (error)
-		return error;
+	if (source->keep_domain && ops->backend != VFB_BACKEND_IOMMUFD)
+		return vfb_fail(-ENOTSUP,
+				"%s cannot keep a domain without a device "
+				"(VFB_SPACE_KEEP_DOMAIN): iommufd can",
+				ops->name);
 	space = calloc(1, sizeof(*space));
 	if (!space)
 		return vfb_fail_memory();
 	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_CREATE);
-	error = ops->create(ctx->sys, &space->iommu);
+	error = ops->create(ctx->sys, source, &space->iommu);
 	vfb_observe_end(&span, .operation = "space", .result = error, .node = VFB_ANY_NODE);
 	if (error) {
 		free(space);
@@ -85,6 +93,64 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 	return 0;
 }
 
+int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, struct vfb_space **out)
+{
+	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
+	const struct vfb_iommu_ops *ops;
+	int error;
+
+	*out = NULL;
+	error = vfb_struct_read(&known, sizeof(known), opts);
+	if (!error)
+		error = check_opts(&known);
+	if (!error)
+		error = vfb_iommu_choose(ctx->sys, known.backend, &ops);
+	if (error)
+		return error;
+	return make_space(ctx, ops,
+			  &(struct vfb_iommu_source){
+				  .fd = -1,
+				  .map_by = known.map_by,
+				  .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
+			  },
+			  out);
+}
+
+int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb_space_opts *opts,
+		    struct vfb_space **out)
+{
+	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
+	const struct vfb_iommu_ops *ops;
+	int error;
+
+	*out = NULL;
+	error = vfb_struct_read(&known, sizeof(known), opts);
+	if (!error)
+		error = check_opts(&known);
+	if (error)
+		return error;
+	if (known.backend == VFB_BACKEND_AUTO)
+		known.backend = ioas ? VFB_BACKEND_IOMMUFD : VFB_BACKEND_TYPE1;
+	if (fd < 0 || (known.backend == VFB_BACKEND_IOMMUFD) != (ioas != 0) ||
+	    known.backend == VFB_BACKEND_NONE)
+		return vfb_fail(-EINVAL,
+				"file descriptor %d with I/O address space %" PRIu32
+				" cannot be adopted: a container has no number, an iommufd needs "
+				"one",
+				fd, ioas);
+	error = vfb_iommu_choose(ctx->sys, known.backend, &ops);
+	if (error)
+		return error;
+	return make_space(ctx, ops,
+			  &(struct vfb_iommu_source){
+				  .fd = fd,
+				  .ioas = ioas,
+				  .map_by = known.map_by,
+				  .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
+			  },
+			  out);
+}
+
 int vfb_space_destroy(struct vfb_space *space)
 {
 	unsigned int devices, jobs;
@@ -101,6 +167,12 @@ int vfb_space_destroy(struct vfb_space *space)
 		return vfb_fail(-EBUSY, devices ? "devices are open in the space, or a job opens "
 						  "some: close them first" :
 						  "jobs map or unmap in the space: wait for them");
+	if (space->iommu->adopted) {
+		int error = vfb_space_unmap_all(space);
+
+		if (error)
+			return error;
+	}
 	/* The kernel unmaps what is left together with the file. */
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DESTROY);
 	space->iommu->ops->destroy(space->iommu);
@@ -197,6 +269,20 @@ static int renew_domain(struct vfb_space *space, unsigned int attached)
 	return error;
 }
 
+int vfb_space_look_for_domain(struct vfb_space *space)
+{
+	struct vfb_iommu *iommu = space->iommu;
+	bool wanted;
+
+	pthread_mutex_lock(&space->lock);
+	wanted = iommu->adopted && !space->domain && !space->opening;
+	pthread_mutex_unlock(&space->lock);
+	if (!wanted)
+		return 0;
+	iommu->ops->look_for_domain(iommu);
+	return iommu->has_domain ? renew_domain(space, 0) : 0;
+}
+
 int vfb_space_opening_end(struct vfb_space *space, unsigned int attached)
 {
 	struct vfb_domain_waiter *waiters = NULL, *waiter;
@@ -286,6 +372,8 @@ static void lose_domain(struct vfb_space *space)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
 
+	if (space->iommu->has_domain)
+		return;
 	pthread_mutex_lock(&space->lock);
 	/* Jobs that wait for a domain don't use this one: it has not been announced. */
 	while (space->domain && space->jobs && space->iommu->ops->mappings_need_domain)
@@ -361,15 +449,23 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 		      uint64_t bytes, uint64_t iova, uint32_t flags)
 {
 	struct vfb_span span;
-	void *address = memory->address + offset;
+	struct vfb_iommu_map map = {
+		.iova = iova,
+		.bytes = bytes,
+		.address = memory->address + offset,
+		.flags = flags & (VFB_RANGE_READ | VFB_RANGE_WRITE),
+		.fd = memory->fd,
+		.file_offset = memory->fd_offset + offset,
+		.call = space->iommu->ops->map_call,
+	};
 	int error;
 
+	if (!map.flags)
+		map.flags = VFB_RANGE_READ | VFB_RANGE_WRITE;
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_MAP);
-	if (!(flags & (VFB_RANGE_READ | VFB_RANGE_WRITE)))
-		flags |= VFB_RANGE_READ | VFB_RANGE_WRITE;
-	error = space->iommu->ops->map(space->iommu, iova, address, bytes, flags);
-	vfb_observe_end(&span, .operation = space->iommu->ops->map_call, .result = error,
-			.address = (uintptr_t)address, .bytes = bytes, .iova = iova,
+	error = space->iommu->ops->map(space->iommu, &map);
+	vfb_observe_end(&span, .operation = map.call, .result = error,
+			.address = (uintptr_t)map.address, .bytes = bytes, .iova = iova,
 			.page_bytes = memory->page_bytes, .node = VFB_ANY_NODE);
 	if (!error)
 		count_entries(space, -1);

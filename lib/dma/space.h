@@ -73,6 +73,9 @@ int vfb_space_restore(struct vfb_space *space);
 /* Whether there is something of that kind. Called with the space's lock held. */
 bool vfb_space_has_lost(const struct vfb_space *space);
 
+/* Of a space that was adopted: maps what was kept, if the caller has brought a domain. */
+int vfb_space_look_for_domain(struct vfb_space *space);
+
 void vfb_space_job_begin(struct vfb_space *space);
 void vfb_space_job_end(struct vfb_space *space);
 

@@ -85,10 +85,10 @@ static bool finish_unmap(struct vfb_job *job)
 		mapping = vfb_index_find(&space->index, unmapping->mapping.iova);
 		mapping->state = error ? VFB_MAPPING_DONE : VFB_MAPPING_GONE;
 		kept = kept || error;
-		if (error)
-			unmap->ranges[unmapping->entry].status = error;
-		else
+		if (!error)
 			atomic_fetch_sub(&mapping->memory->users, 1);
+		else if (unmap->ranges)
+			unmap->ranges[unmapping->entry].status = error;
 	}
 	vfb_index_compact(&space->index);
 	pthread_mutex_unlock(&space->lock);
@@ -193,6 +193,26 @@ static int check_joined(struct unmap_job *unmap, size_t *culprit)
 	return 0;
 }
 
+/* Everything there is. Called with the space's lock held. */
+static int claim_all(struct unmap_job *unmap)
+{
+	struct vfb_index *index = &unmap->space->index;
+
+	for (size_t i = 0; i < index->count; i++)
+		if (index->mappings[i].state != VFB_MAPPING_DONE)
+			return vfb_fail(-EBUSY,
+					"a job maps or unmaps what is at IOVA 0x%" PRIx64
+					" just now: wait for it",
+					index->mappings[i].iova);
+	for (size_t i = 0; i < index->count; i++) {
+		index->mappings[i].state = VFB_MAPPING_ENDING;
+		unmap->unmappings[unmap->unmapping_count++] = (struct unmapping){
+			.mapping = index->mappings[i]};
+		unmap->job.bytes += index->mappings[i].bytes;
+	}
+	return 0;
+}
+
 static int claim_entries(struct unmap_job *unmap)
 {
 	struct vfb_space *space = unmap->space;
@@ -203,6 +223,8 @@ static int claim_entries(struct unmap_job *unmap)
 	unmap->unmappings = calloc(space->index.count + 1, sizeof(*unmap->unmappings));
 	if (!unmap->unmappings)
 		error = vfb_fail_memory();
+	if (!error && !unmap->ranges)
+		error = claim_all(unmap);
 	for (size_t i = 0; i < unmap->count; i++)
 		unmap->ranges[i].status = -ECANCELED;
 	for (size_t i = 0; i < unmap->count && !error; i++) {
@@ -285,15 +307,31 @@ static void add_parts(struct unmap_job *unmap, bool whole)
 	}
 }
 
+/* By one call, whatever is in between: nothing that the library does not know of. */
+static void join_parts(struct unmap_job *unmap)
+{
+	struct part *first = unmap->parts, *last = &unmap->parts[unmap->part_count - 1];
+
+	first->bytes = last->iova + last->bytes - first->iova;
+	for (struct part *part = first + 1; part <= last; part++)
+		first->entries += part->entries;
+	first->first = unmap->unmappings;
+	first->count = unmap->unmapping_count;
+	unmap->part_count = 1;
+}
+
 static int make_parts(struct unmap_job *unmap, unsigned int width)
 {
-	bool whole = width == 1 || !unmap->space->iommu->ops->parallel;
+	const struct vfb_iommu *iommu = unmap->space->iommu;
+	bool whole = width == 1 || !iommu->ops->parallel;
 
 	add_parts(unmap, whole);
 	unmap->parts = calloc(unmap->part_count + 1, sizeof(*unmap->parts));
 	if (!unmap->parts)
 		return vfb_fail_memory();
 	add_parts(unmap, whole);
+	if (!unmap->ranges && !iommu->ops->parallel && !iommu->adopted && unmap->part_count)
+		join_parts(unmap);
 	return 0;
 }
 
@@ -313,8 +351,9 @@ static void submit_parts(struct unmap_job *unmap, unsigned int width)
 	}
 }
 
-int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
-			  const struct vfb_batch_opts *opts, struct vfb_job **out)
+/* @ranges: NULL for everything. */
+static int start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+		 const struct vfb_batch_opts *opts, struct vfb_job **out)
 {
 	struct vfb_batch_opts known;
 	struct unmap_job *unmap;
@@ -357,6 +396,24 @@ int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ranges, siz
 	submit_parts(unmap, known.width);
 	vfb_job_release(&unmap->job);
 	return 0;
+}
+
+int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+			  const struct vfb_batch_opts *opts, struct vfb_job **out)
+{
+	struct vfb_range none;
+
+	return start(space, ranges ? ranges : &none, count, opts, out);
+}
+
+int vfb_space_unmap_all(struct vfb_space *space)
+{
+	struct vfb_job *job;
+	int error = vfb_observe_check_wait();
+
+	if (!error)
+		error = start(space, NULL, 0, NULL, &job);
+	return error ? error : vfb_job_complete(job);
 }
 
 int vfb_space_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t count,

@@ -106,9 +106,9 @@ int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
 	return fd;
 }
 
-int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, uint64_t iova, uint64_t bytes)
+int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_iommu_map *map)
 {
-	struct vfb_size_text size = vfb_size_text(bytes);
+	struct vfb_size_text size = vfb_size_text(map->bytes);
 	uint64_t limit;
 
 	if (error == -ENOMEM && !sys->memlock_limit(sys, &limit) && limit != UINT64_MAX)
@@ -117,13 +117,18 @@ int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, uint64_t iova, ui
 				" needs RLIMIT_MEMLOCK to cover all "
 				"that is mapped, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or "
 				"grant CAP_IPC_LOCK",
-				size.text, iova, vfb_size_text(limit).text);
+				size.text, map->iova, vfb_size_text(limit).text);
 	if (error == -ENOSPC)
 		return vfb_fail(error,
 				"mapping %s at IOVA 0x%" PRIx64
 				": the kernel's limit of mappings is "
 				"reached: map fewer, larger ranges, or raise dma_entry_limit of "
 				"vfio_iommu_type1",
-				size.text, iova);
-	return vfb_fail_errno(error, "cannot map %s at IOVA 0x%" PRIx64, size.text, iova);
+				size.text, map->iova);
+	if (error == -EEXIST)
+		return vfb_fail(error,
+				"cannot map %s at IOVA 0x%" PRIx64 ": something is mapped there "
+				"that the library does not know of; who else uses the space?",
+				size.text, map->iova);
+	return vfb_fail_errno(error, "cannot map %s at IOVA 0x%" PRIx64, size.text, map->iova);
 }

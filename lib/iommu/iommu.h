@@ -2,6 +2,7 @@
 #ifndef VFB_IOMMU_H
 #define VFB_IOMMU_H
 
+#include <stdatomic.h>
 #include <vfioboost/space.h>
 
 #include "sys/sys.h"
@@ -15,6 +16,30 @@ struct vfb_iommu_device {
 	const char *node;
 };
 
+/* What a space is made of or from. */
+struct vfb_iommu_source {
+	/* A file descriptor of the caller's, a container or an iommufd, -1 for none; and the I/O
+	 * address space in it. */
+	int fd;
+	uint32_t ioas;
+	enum vfb_map_by map_by;
+	/* The domain is to stay when the last device goes. */
+	bool keep_domain;
+};
+
+/* One map call. */
+struct vfb_iommu_map {
+	uint64_t iova, bytes;
+	void *address;
+	/* VFB_RANGE_READ, VFB_RANGE_WRITE. */
+	uint32_t flags;
+	/* The file that the memory is of, and where in it; -1 for none. */
+	int fd;
+	uint64_t file_offset;
+	/* Out: the call that was made. */
+	const char *call;
+};
+
 /*
  * One I/O address space of the kernel. The caller sees to it that attach() and detach() never run
  * at the same time.
@@ -22,8 +47,10 @@ struct vfb_iommu_device {
 struct vfb_iommu {
 	const struct vfb_iommu_ops *ops;
 	const struct vfb_sys *sys;
-	/* There is a domain without any device that the library has opened. */
-	bool has_domain;
+	/* There is a domain that does not go with the devices that the library has opened. */
+	atomic_bool has_domain;
+	/* The file is the caller's: it may have devices and mappings of its own in it. */
+	bool adopted;
 };
 
 /* A backend. Failures are told with vfb_fail(). */
@@ -41,10 +68,13 @@ struct vfb_iommu_ops {
 	/* The line of /proc/PID/status that tells what RLIMIT_MEMLOCK is compared with. */
 	const char *locked_key;
 
-	/* Makes an empty address space. */
-	int (*create)(const struct vfb_sys *sys, struct vfb_iommu **out);
-	/* No device is open, nothing is mapped. */
+	/* Makes an empty address space, or takes the caller's. */
+	int (*create)(const struct vfb_sys *sys, const struct vfb_iommu_source *source,
+		      struct vfb_iommu **out);
+	/* No device is open; what is mapped goes with the file unless it was adopted. */
 	void (*destroy)(struct vfb_iommu *iommu);
+	/* Of what was adopted: sets has_domain if the caller has brought a domain. */
+	void (*look_for_domain)(struct vfb_iommu *iommu);
 
 	/* What must be done once before the device is opened, and after it was closed. */
 	int (*attach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
@@ -65,9 +95,7 @@ struct vfb_iommu_ops {
 	int (*describe)(struct vfb_iommu *iommu, struct vfb_iova_range **ranges, size_t *count,
 			uint64_t *alignment, uint64_t *entries_left);
 
-	/* @flags: VFB_RANGE_READ, VFB_RANGE_WRITE. */
-	int (*map)(struct vfb_iommu *iommu, uint64_t iova, void *address, uint64_t bytes,
-		   uint32_t flags);
+	int (*map)(struct vfb_iommu *iommu, struct vfb_iommu_map *map);
 	/* All of one or several mappings. */
 	int (*unmap)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
 };
@@ -84,6 +112,6 @@ int vfb_iommu_choose(const struct vfb_sys *sys, enum vfb_backend backend,
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path);
 
 /* The failure of a map call, told with its remedy. */
-int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, uint64_t iova, uint64_t bytes);
+int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_iommu_map *map);
 
 #endif

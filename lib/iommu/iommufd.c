@@ -3,7 +3,8 @@
  * iommufd: one file descriptor with one I/O address space (IOAS) in it. Devices are opened by
  * their node, bound, and attached to the IOAS; the first one brings an automatic domain, which
  * goes with the last. Without a domain, IOMMU_IOAS_MAP pins nothing, and the next device to be
- * attached has to wait for all of it.
+ * attached has to wait for all of it. A domain that is to stay is made for the first device
+ * (IOMMU_HWPT_ALLOC), and devices are attached to that.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,15 +16,81 @@
 #include "observe/error.h"
 #include "sys/uapi.h"
 
+#define MAX_DOMAINS 16
+
 struct iommufd {
 	struct vfb_iommu iommu;
 	int fd;
 	uint32_t ioas;
+	enum vfb_map_by map_by;
+	/* The kernel has been found to lack IOMMU_IOAS_MAP_FILE. */
+	atomic_bool no_map_file;
+	bool keep_domain;
+	/* Domains that stay: one does for most devices. The lock is held while one is made. */
+	pthread_mutex_t lock;
+	uint32_t domains[MAX_DOMAINS];
+	size_t domain_count;
 };
 
-static int iommufd_create(const struct vfb_sys *sys, struct vfb_iommu **out)
+static int make_ioas(struct iommufd *iommufd)
 {
 	struct vfb_iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+	int error;
+
+	iommufd->fd = vfb_iommu_open_node(sys, "/dev/iommu");
+	if (iommufd->fd < 0)
+		return iommufd->fd;
+	error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_ALLOC, &alloc);
+	if (error) {
+		sys->close(sys, iommufd->fd);
+		return vfb_fail_errno(error, "cannot make an I/O address space (IOMMU_IOAS_ALLOC)");
+	}
+	iommufd->ioas = alloc.out_ioas_id;
+	return 0;
+}
+
+/* The alignment says it: 1 without a domain, a page with one (iopt_calculate_iova_alignment()). */
+static int read_alignment(struct iommufd *iommufd, uint64_t *alignment)
+{
+	struct vfb_iommu_ioas_iova_ranges query = {.size = sizeof(query), .ioas_id = iommufd->ioas};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+	int error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_IOVA_RANGES, &query);
+
+	*alignment = query.out_iova_alignment;
+	/* There is no room for the ranges themselves. */
+	return error == -EMSGSIZE ? 0 : error;
+}
+
+static void iommufd_look_for_domain(struct vfb_iommu *iommu)
+{
+	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
+	uint64_t alignment;
+
+	iommu->has_domain = !read_alignment(iommufd, &alignment) && alignment > 1;
+}
+
+static int adopt_ioas(struct iommufd *iommufd, const struct vfb_iommu_source *source)
+{
+	uint64_t alignment;
+	int error;
+
+	iommufd->iommu.adopted = true;
+	iommufd->fd = source->fd;
+	iommufd->ioas = source->ioas;
+	error = read_alignment(iommufd, &alignment);
+	if (error)
+		return vfb_fail_errno(error,
+				      "file descriptor %d with I/O address space %" PRIu32
+				      " cannot be adopted: is it an iommufd that has that IOAS?",
+				      source->fd, source->ioas);
+	iommufd->iommu.has_domain = alignment > 1;
+	return 0;
+}
+
+static int iommufd_create(const struct vfb_sys *sys, const struct vfb_iommu_source *source,
+			  struct vfb_iommu **out)
+{
 	struct iommufd *iommufd;
 	int error;
 
@@ -32,21 +99,31 @@ static int iommufd_create(const struct vfb_sys *sys, struct vfb_iommu **out)
 		return vfb_fail_memory();
 	iommufd->iommu.ops = &vfb_iommu_iommufd;
 	iommufd->iommu.sys = sys;
-	iommufd->fd = vfb_iommu_open_node(sys, "/dev/iommu");
-	if (iommufd->fd < 0) {
-		error = iommufd->fd;
+	iommufd->map_by = source->map_by;
+	iommufd->keep_domain = source->keep_domain;
+	error = source->fd >= 0 ? adopt_ioas(iommufd, source) : make_ioas(iommufd);
+	if (error) {
 		free(iommufd);
 		return error;
 	}
-	error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_ALLOC, &alloc);
-	if (error) {
-		sys->close(sys, iommufd->fd);
-		free(iommufd);
-		return vfb_fail_errno(error, "cannot make an I/O address space (IOMMU_IOAS_ALLOC)");
-	}
-	iommufd->ioas = alloc.out_ioas_id;
+	pthread_mutex_init(&iommufd->lock, NULL);
 	*out = &iommufd->iommu;
 	return 0;
+}
+
+/* A file of the caller's outlives the domains that were made in it. */
+static void destroy_domains(struct iommufd *iommufd)
+{
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+
+	for (size_t i = 0; i < iommufd->domain_count; i++) {
+		struct vfb_iommu_destroy destroy = {
+			.size = sizeof(destroy),
+			.id = iommufd->domains[i],
+		};
+
+		sys->ioctl(sys, iommufd->fd, VFB_IOMMU_DESTROY, &destroy);
+	}
 }
 
 static void iommufd_destroy(struct vfb_iommu *iommu)
@@ -54,7 +131,11 @@ static void iommufd_destroy(struct vfb_iommu *iommu)
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 
 	/* The IOAS goes with its file. */
-	iommu->sys->close(iommu->sys, iommufd->fd);
+	if (iommu->adopted)
+		destroy_domains(iommufd);
+	else
+		iommu->sys->close(iommu->sys, iommufd->fd);
+	pthread_mutex_destroy(&iommufd->lock);
 	free(iommufd);
 }
 
@@ -76,16 +157,46 @@ static void iommufd_detach(struct vfb_iommu *iommu, const struct vfb_iommu_devic
 	(void)device;
 }
 
-static int attach_ioas(struct iommufd *iommufd, int fd, const char *address)
+static int attach_to(struct iommufd *iommufd, int fd, uint32_t id)
 {
-	struct vfb_vfio_device_attach_iommufd_pt attach = {
-		.argsz = sizeof(attach),
+	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach), .pt_id = id};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+
+	return sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+}
+
+/* Attaches to a domain that stays: one that suits the device, or a new one. */
+static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
+{
+	struct vfb_iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc),
+		.dev_id = device,
 		.pt_id = iommufd->ioas,
 	};
 	const struct vfb_sys *sys = iommufd->iommu.sys;
-	int error;
+	int error = -EINVAL;
 
-	error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+	pthread_mutex_lock(&iommufd->lock);
+	/* EINVAL: the device is behind another IOMMU than the domain. */
+	for (size_t i = 0; i < iommufd->domain_count && error == -EINVAL; i++)
+		error = attach_to(iommufd, fd, iommufd->domains[i]);
+	if (error == -EINVAL && iommufd->domain_count < MAX_DOMAINS) {
+		error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_ALLOC, &alloc);
+		if (!error) {
+			iommufd->domains[iommufd->domain_count++] = alloc.out_hwpt_id;
+			iommufd->iommu.has_domain = true;
+			error = attach_to(iommufd, fd, alloc.out_hwpt_id);
+		}
+	}
+	pthread_mutex_unlock(&iommufd->lock);
+	return error;
+}
+
+static int attach_ioas(struct iommufd *iommufd, int fd, uint32_t device, const char *address)
+{
+	int error = iommufd->keep_domain ? attach_domain(iommufd, fd, device) :
+					   attach_to(iommufd, fd, iommufd->ioas);
+
 	if (error == -EADDRINUSE)
 		return vfb_fail(
 			error,
@@ -116,7 +227,7 @@ static int iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_d
 	error = iommu->sys->ioctl(iommu->sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind);
 	switch (error) {
 	case 0:
-		error = attach_ioas(iommufd, fd, device->address);
+		error = attach_ioas(iommufd, fd, bind.out_devid, device->address);
 		break;
 	case -EBUSY:  /* opened through its group */
 	case -EINVAL: /* bound already: vfio_df_open() */
@@ -176,24 +287,68 @@ static int iommufd_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ran
 	return 0;
 }
 
-static int iommufd_map(struct vfb_iommu *iommu, uint64_t iova, void *address, uint64_t bytes,
-		       uint32_t flags)
+static uint32_t map_flags(const struct vfb_iommu_map *map)
+{
+	return VFB_IOMMU_IOAS_MAP_FIXED_IOVA |
+	       (map->flags & VFB_RANGE_READ ? VFB_IOMMU_IOAS_MAP_READABLE : 0) |
+	       (map->flags & VFB_RANGE_WRITE ? VFB_IOMMU_IOAS_MAP_WRITEABLE : 0);
+}
+
+/* Folio after folio of the file's pages, whatever the process has mapped where. */
+static int map_file(struct iommufd *iommufd, struct vfb_iommu_map *map)
+{
+	struct vfb_iommu_ioas_map_file request = {
+		.size = sizeof(request),
+		.flags = map_flags(map),
+		.ioas_id = iommufd->ioas,
+		.fd = map->fd,
+		.start = map->file_offset,
+		.length = map->bytes,
+		.iova = map->iova,
+	};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+
+	map->call = "IOMMU_IOAS_MAP_FILE";
+	return sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_MAP_FILE, &request);
+}
+
+static int map_address(struct iommufd *iommufd, struct vfb_iommu_map *map)
+{
+	struct vfb_iommu_ioas_map request = {
+		.size = sizeof(request),
+		.flags = map_flags(map),
+		.ioas_id = iommufd->ioas,
+		.user_va = (uintptr_t)map->address,
+		.length = map->bytes,
+		.iova = map->iova,
+	};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+
+	map->call = "IOMMU_IOAS_MAP";
+	return sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_MAP, &request);
+}
+
+static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
-	struct vfb_iommu_ioas_map map = {
-		.size = sizeof(map),
-		.flags = VFB_IOMMU_IOAS_MAP_FIXED_IOVA |
-			 (flags & VFB_RANGE_READ ? VFB_IOMMU_IOAS_MAP_READABLE : 0) |
-			 (flags & VFB_RANGE_WRITE ? VFB_IOMMU_IOAS_MAP_WRITEABLE : 0),
-		.ioas_id = iommufd->ioas,
-		.user_va = (uintptr_t)address,
-		.length = bytes,
-		.iova = iova,
-	};
-	int error;
+	bool by_file = map->fd >= 0 && iommufd->map_by != VFB_MAP_BY_ADDRESS;
+	int error = -ENOTTY;
 
-	error = iommu->sys->ioctl(iommu->sys, iommufd->fd, VFB_IOMMU_IOAS_MAP, &map);
-	return error ? vfb_iommu_map_failed(iommu->sys, error, iova, bytes) : 0;
+	if (by_file && !iommufd->no_map_file) {
+		error = map_file(iommufd, map);
+		iommufd->no_map_file = iommufd->no_map_file || error == -ENOTTY;
+	}
+	if (iommufd->map_by == VFB_MAP_BY_FILE && error == -ENOTTY)
+		return vfb_fail(-ENOTSUP,
+				by_file ?
+					"this kernel cannot map by file: that needs Linux 6.13, "
+					"map by address" :
+					"memory that is no memfd cannot be mapped by file: map it "
+					"by address");
+	/* EINVAL: the file of adopted memory is none whose pages can be pinned by file. */
+	if (error == -ENOTTY || (by_file && error == -EINVAL && iommufd->map_by == VFB_MAP_BY_BEST))
+		error = map_address(iommufd, map);
+	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
 }
 
 static int iommufd_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
@@ -227,6 +382,7 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.locked_key = "VmPin:",
 	.create = iommufd_create,
 	.destroy = iommufd_destroy,
+	.look_for_domain = iommufd_look_for_domain,
 	.attach = iommufd_attach,
 	.detach = iommufd_detach,
 	.open_device = iommufd_open_device,

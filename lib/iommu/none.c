@@ -9,7 +9,8 @@
 #include "iommu/iommu.h"
 #include "observe/error.h"
 
-static int none_create(const struct vfb_sys *sys, struct vfb_iommu **out)
+static int none_create(const struct vfb_sys *sys, const struct vfb_iommu_source *source,
+		       struct vfb_iommu **out)
 {
 	struct vfb_iommu *iommu = calloc(1, sizeof(*iommu));
 
@@ -17,6 +18,7 @@ static int none_create(const struct vfb_sys *sys, struct vfb_iommu **out)
 		return vfb_fail_memory();
 	iommu->ops = &vfb_iommu_none;
 	iommu->sys = sys;
+	(void)source;
 	iommu->has_domain = true;
 	*out = iommu;
 	return 0;
@@ -50,14 +52,10 @@ static int none_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ranges
 	return 0;
 }
 
-static int none_map(struct vfb_iommu *iommu, uint64_t iova, void *address, uint64_t bytes,
-		    uint32_t flags)
+static int none_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 {
 	(void)iommu;
-	(void)iova;
-	(void)address;
-	(void)bytes;
-	(void)flags;
+	(void)map;
 	return 0;
 }
 

@@ -48,7 +48,19 @@ static int check_container(const struct vfb_sys *sys, int fd)
 	return 0;
 }
 
-static int type1_create(const struct vfb_sys *sys, struct vfb_iommu **out)
+/* Without an IOMMU, the container hands the call on to nobody. */
+static void type1_look_for_domain(struct vfb_iommu *iommu)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfio_iommu_type1_info info = {.argsz = sizeof(info)};
+
+	if (!type1->groups)
+		iommu->has_domain = !iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_GET_INFO,
+						       &info);
+}
+
+static int type1_create(const struct vfb_sys *sys, const struct vfb_iommu_source *source,
+			struct vfb_iommu **out)
 {
 	struct type1 *type1;
 	int error;
@@ -58,7 +70,8 @@ static int type1_create(const struct vfb_sys *sys, struct vfb_iommu **out)
 		return vfb_fail_memory();
 	type1->iommu.ops = &vfb_iommu_type1;
 	type1->iommu.sys = sys;
-	type1->fd = vfb_iommu_open_node(sys, "/dev/vfio/vfio");
+	type1->iommu.adopted = source->fd >= 0;
+	type1->fd = type1->iommu.adopted ? source->fd : vfb_iommu_open_node(sys, "/dev/vfio/vfio");
 	if (type1->fd < 0) {
 		error = type1->fd;
 		free(type1);
@@ -66,11 +79,14 @@ static int type1_create(const struct vfb_sys *sys, struct vfb_iommu **out)
 	}
 	error = check_container(sys, type1->fd);
 	if (error) {
-		sys->close(sys, type1->fd);
+		if (!type1->iommu.adopted)
+			sys->close(sys, type1->fd);
 		free(type1);
 		return error;
 	}
 	pthread_mutex_init(&type1->lock, NULL);
+	if (type1->iommu.adopted)
+		type1_look_for_domain(&type1->iommu);
 	*out = &type1->iommu;
 	return 0;
 }
@@ -79,7 +95,8 @@ static void type1_destroy(struct vfb_iommu *iommu)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
 
-	iommu->sys->close(iommu->sys, type1->fd);
+	if (!iommu->adopted)
+		iommu->sys->close(iommu->sys, type1->fd);
 	pthread_mutex_destroy(&type1->lock);
 	free(type1);
 }
@@ -101,6 +118,7 @@ static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_devi
 {
 	const struct vfb_sys *sys = type1->iommu.sys;
 	struct vfio_group_status status = {.argsz = sizeof(status)};
+	bool has_iommu = type1->groups || type1->iommu.has_domain;
 	int error;
 
 	error = sys->ioctl(sys, fd, VFIO_GROUP_GET_STATUS, &status);
@@ -115,7 +133,7 @@ static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_devi
 				device->group, device->address, device->group);
 	error = sys->ioctl(sys, fd, VFIO_GROUP_SET_CONTAINER, &type1->fd);
 	/* vfio_iommu_type1_attach_group(): what is mapped hits its reserved regions. */
-	if (error == -EINVAL && type1->groups)
+	if (error == -EINVAL && has_iommu)
 		return vfb_fail(-EADDRINUSE,
 				"device %s cannot use some of the IOVAs that are mapped (see "
 				"/sys/kernel/iommu_groups/%d/reserved_regions): open it before "
@@ -124,7 +142,7 @@ static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_devi
 	if (error)
 		return vfb_fail_errno(error, "cannot attach IOMMU group %d of device %s",
 				      device->group, device->address);
-	if (type1->groups)
+	if (has_iommu)
 		return 0;
 	error = sys->ioctl(sys, type1->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU);
 	if (error == -EPERM)
@@ -278,22 +296,21 @@ static int type1_describe(struct vfb_iommu *iommu, struct vfb_iova_range **range
 	return error;
 }
 
-static int type1_map(struct vfb_iommu *iommu, uint64_t iova, void *address, uint64_t bytes,
-		     uint32_t flags)
+static int type1_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = (flags & VFB_RANGE_READ ? VFIO_DMA_MAP_FLAG_READ : 0) |
-			 (flags & VFB_RANGE_WRITE ? VFIO_DMA_MAP_FLAG_WRITE : 0),
-		.vaddr = (uintptr_t)address,
-		.iova = iova,
-		.size = bytes,
+	struct vfio_iommu_type1_dma_map dma_map = {
+		.argsz = sizeof(dma_map),
+		.flags = (map->flags & VFB_RANGE_READ ? VFIO_DMA_MAP_FLAG_READ : 0) |
+			 (map->flags & VFB_RANGE_WRITE ? VFIO_DMA_MAP_FLAG_WRITE : 0),
+		.vaddr = (uintptr_t)map->address,
+		.iova = map->iova,
+		.size = map->bytes,
 	};
 	int error;
 
-	error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_MAP_DMA, &map);
-	return error ? vfb_iommu_map_failed(iommu->sys, error, iova, bytes) : 0;
+	error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_MAP_DMA, &dma_map);
+	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
 }
 
 static int type1_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
@@ -327,6 +344,7 @@ const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.locked_key = "VmLck:",
 	.create = type1_create,
 	.destroy = type1_destroy,
+	.look_for_domain = type1_look_for_domain,
 	.attach = type1_attach,
 	.detach = type1_detach,
 	.open_device = type1_open_device,

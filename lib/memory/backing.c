@@ -128,7 +128,7 @@ void vfb_backing_release(struct vfb_memory *memory)
 	if (memory->reservation)
 		sys->munmap(sys, memory->reservation, memory->reservation_bytes);
 	memory->reservation = NULL;
-	if (memory->fd >= 0)
+	if (memory->fd >= 0 && !memory->adopted)
 		sys->close(sys, memory->fd);
 	memory->fd = -1;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "options.h"
 
@@ -79,13 +80,19 @@ static void release(struct vfb_memory *memory)
 	free(memory);
 }
 
-static int allocate_bitmap(struct vfb_memory *memory)
+int vfb_memory_allocate_bitmap(struct vfb_memory *memory, bool populated)
 {
 	uint64_t granules = (memory->bytes + vfb_memory_granule(memory) - 1) /
 			    vfb_memory_granule(memory);
 
 	memory->populated = calloc(granules / (8 * sizeof(long)) + 1, sizeof(long));
-	return memory->populated ? 0 : vfb_fail_memory();
+	if (!memory->populated)
+		return vfb_fail_memory();
+	if (!populated)
+		return 0;
+	memset((void *)memory->populated, 0xff, (granules / (8 * sizeof(long)) + 1) * sizeof(long));
+	memory->populated_bytes = memory->bytes;
+	return 0;
 }
 
 int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
@@ -116,7 +123,7 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 				make_auto(memory, known.kind) :
 				make(memory, known.kind, known.page_size);
 	if (!error)
-		error = allocate_bitmap(memory);
+		error = vfb_memory_allocate_bitmap(memory, false);
 	vfb_observe_end(&span, .operation = "memory", .result = error,
 			.address = (uintptr_t)memory->address, .bytes = memory->bytes,
 			.page_bytes = memory->page_bytes, .node = VFB_ANY_NODE);

@@ -18,6 +18,10 @@ struct vfb_memory {
 	char *address;
 	uint64_t bytes;
 	int fd;
+	/* Where in the file it begins. */
+	uint64_t fd_offset;
+	/* The file is the caller's, and so is the address unless there is a reservation. */
+	bool adopted;
 	enum vfb_page_size page_size;
 	uint64_t page_bytes;
 	/* The part at the beginning that has pages of 1 GiB though page_bytes says 2 MiB. */
@@ -60,6 +64,9 @@ int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 
 /* Adds this thread's last error to the memory's fallback, as the reason against a page size. */
 int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size);
+
+/* One bit for each granule; what is populated already. -ENOMEM, told. */
+int vfb_memory_allocate_bitmap(struct vfb_memory *memory, bool populated);
 
 /* Maps the memory, of the page size that is set; and gives back whatever there is of that. */
 int vfb_backing_make(struct vfb_memory *memory, enum vfb_memory_kind kind);

@@ -64,6 +64,44 @@ struct vfb_iommu_ioas_unmap {
 };
 #define VFB_IOMMU_IOAS_UNMAP _IO(VFB_IOMMUFD_TYPE, 0x86)
 
+#define VFB_IOMMU_VFIO_IOAS_SET 1
+struct vfb_iommu_vfio_ioas {
+	__u32 size;
+	__u32 ioas_id;
+	__u16 op;
+	__u16 reserved;
+};
+#define VFB_IOMMU_VFIO_IOAS _IO(VFB_IOMMUFD_TYPE, 0x88)
+
+/* Its beginning: the kernel takes structs that are shorter than its own. */
+struct vfb_iommu_hwpt_alloc {
+	__u32 size;
+	__u32 flags;
+	__u32 dev_id;
+	__u32 pt_id;
+	__u32 out_hwpt_id;
+	__u32 reserved;
+};
+#define VFB_IOMMU_HWPT_ALLOC _IO(VFB_IOMMUFD_TYPE, 0x89)
+
+/* Linux 6.13. */
+struct vfb_iommu_ioas_map_file {
+	__u32 size;
+	__u32 flags;
+	__u32 ioas_id;
+	__s32 fd;
+	__aligned_u64 start;
+	__aligned_u64 length;
+	__aligned_u64 iova;
+};
+#define VFB_IOMMU_IOAS_MAP_FILE _IO(VFB_IOMMUFD_TYPE, 0x8f)
+
+struct vfb_iommu_ioas_change_process {
+	__u32 size;
+	__u32 reserved;
+};
+#define VFB_IOMMU_IOAS_CHANGE_PROCESS _IO(VFB_IOMMUFD_TYPE, 0x92)
+
 /* Linux 6.6: the device node /dev/vfio/devices/vfioN, include/uapi/linux/vfio.h. */
 struct vfb_vfio_device_bind_iommufd {
 	__u32 argsz;

@@ -44,6 +44,8 @@ struct fake_config {
 	/* The kernel lacks: groups and containers; /dev/iommu; the nodes /dev/vfio/devices/vfioN.
 	 */
 	bool no_type1, no_iommufd, no_cdev;
+	/* Linux before 6.13: no IOMMU_IOAS_MAP_FILE, no IOMMU_IOAS_CHANGE_PROCESS. */
+	bool no_map_file;
 	/* Linux before 7.0: closing a device always resets it. Zero: it trylocks the bridge above
 	 * it first, and skips the reset while another device below that is being reset by closing
 	 * (opening takes no lock of the bridge). */

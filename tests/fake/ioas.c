@@ -265,6 +265,58 @@ int fk_ioas_map(struct fake *fake, struct iommufd *iommufd, void *arg)
 	return error;
 }
 
+/* Memory is told apart by where it is mapped: some mapping of the file's part is found. */
+static int find_file(struct fake *fake, const struct vfb_iommu_ioas_map_file *cmd, uint64_t *vaddr)
+{
+	struct file *file = fk_file_get(fake, cmd->fd);
+	int error = -EBADF;
+
+	if (!file)
+		return error;
+	error = file->kind == FILE_MEMFD ? -EFAULT : -EINVAL;
+	for (size_t i = 0; i < fake->mm.count && error == -EFAULT; i++) {
+		const struct vma *vma = &fake->mm.vmas[i];
+
+		if (vma->object != file->object || cmd->start < vma->offset ||
+		    cmd->start + cmd->length > vma->offset + (vma->end - vma->start))
+			continue;
+		*vaddr = vma->start + (cmd->start - vma->offset);
+		error = 0;
+	}
+	fk_file_put(fake, file);
+	return error;
+}
+
+int fk_ioas_map_file(struct fake *fake, struct iommufd *iommufd, void *arg)
+{
+	struct vfb_iommu_ioas_map_file *cmd = arg;
+	struct vfb_iommu_ioas_map map = {
+		.size = sizeof(map),
+		.flags = cmd->flags,
+		.ioas_id = cmd->ioas_id,
+		.length = cmd->length,
+		.iova = cmd->iova,
+	};
+	struct ioas *ioas = fk_ioas_find(iommufd, cmd->ioas_id);
+	uint64_t vaddr;
+	int error;
+
+	if (cmd->size < sizeof(*cmd))
+		return -EINVAL;
+	if (!ioas)
+		return -ENOENT;
+	error = find_file(fake, cmd, &vaddr);
+	if (error)
+		return error;
+	map.user_va = vaddr;
+	error = fk_ioas_map(fake, iommufd, &map);
+	if (error)
+		return error;
+	cmd->iova = map.iova;
+	fk_space_find(&ioas->space, map.iova, map.iova)->by_file = true;
+	return 0;
+}
+
 /* ---- UNMAP ---- */
 
 /* iopt_unmap_iova_range(): areas go one by one; those before the one that fails are gone. */

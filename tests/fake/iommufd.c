@@ -128,6 +128,9 @@ int fk_iommufd_attach(struct fake *fake, struct device *device, uint32_t *id)
 	struct ioas *ioas = fk_ioas_find(device->iommufd, *id);
 	int error;
 
+	for (struct ioas *i = device->iommufd->ioases; i && !ioas; i = i->next)
+		if (i->keeps_domain && i->hwpt_id == *id)
+			ioas = i;
 	if (!ioas)
 		return id_used(device->iommufd, *id) ? -EINVAL : -ENOENT;
 	if (device->ioas == ioas) {
@@ -154,7 +157,7 @@ void fk_iommufd_detach(struct fake *fake, struct device *device)
 	fk_vlock_write(fake, &ioas->mutex);
 	unlink_device(device);
 	/* The automatic domain dies with its last device. */
-	if (!ioas->devices)
+	if (!ioas->devices && !ioas->keeps_domain)
 		fk_ioas_remove_domain(fake, ioas);
 	fk_vunlock_write(&ioas->mutex);
 }
@@ -181,12 +184,57 @@ static int ioas_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iom
 	return 0;
 }
 
+/* iommufd_hwpt_alloc(): a domain for a bound device, of which an IOAS has one here. */
+static int hwpt_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_hwpt_alloc *cmd)
+{
+	struct ioas *ioas = fk_ioas_find(iommufd, cmd->pt_id);
+	bool bound = false;
+	int error;
+
+	if (cmd->flags || cmd->reserved)
+		return -EOPNOTSUPP;
+	for (unsigned int i = 0; i < iommufd->bound_count; i++)
+		bound |= iommufd->bound[i]->object_id == cmd->dev_id;
+	if (!ioas || !bound)
+		return -ENOENT;
+	if (ioas->has_domain)
+		return -EINVAL;
+	error = fk_ioas_add_domain(fake, ioas);
+	if (error)
+		return error;
+	ioas->keeps_domain = true;
+	cmd->out_hwpt_id = ioas->hwpt_id;
+	return 0;
+}
+
+static int destroy_hwpt(struct fake *fake, struct ioas *ioas)
+{
+	if (ioas->devices)
+		return -EBUSY;
+	fk_ioas_remove_domain(fake, ioas);
+	ioas->keeps_domain = false;
+	return 0;
+}
+
+/* iommufd_ioas_change_process(): memory of a file has no process of its own. */
+static int change_process(const struct iommufd *iommufd)
+{
+	for (const struct ioas *ioas = iommufd->ioases; ioas; ioas = ioas->next)
+		for (size_t i = 0; i < ioas->space.count; i++)
+			if (!ioas->space.dmas[i]->by_file)
+				return -EINVAL;
+	return 0;
+}
+
 static int destroy(struct fake *fake, struct iommufd *iommufd, const struct vfb_iommu_destroy *cmd)
 {
 	struct ioas *ioas;
 
 	if (cmd->size < sizeof(*cmd))
 		return -EINVAL;
+	for (ioas = iommufd->ioases; ioas; ioas = ioas->next)
+		if (ioas->keeps_domain && ioas->hwpt_id == cmd->id)
+			return destroy_hwpt(fake, ioas);
 	ioas = fk_ioas_find(iommufd, cmd->id);
 	/* Devices, and domains in use, cannot be destroyed from outside. */
 	if (!ioas)
@@ -223,6 +271,12 @@ int fk_iommufd_ioctl(struct fake *fake, struct iommufd *iommufd, unsigned long r
 		return fk_ioas_iova_ranges(fake, iommufd, arg);
 	case VFB_IOMMU_IOAS_MAP:
 		return fk_ioas_map(fake, iommufd, arg);
+	case VFB_IOMMU_IOAS_MAP_FILE:
+		return fake->config.no_map_file ? -ENOTTY : fk_ioas_map_file(fake, iommufd, arg);
+	case VFB_IOMMU_IOAS_CHANGE_PROCESS:
+		return fake->config.no_map_file ? -ENOTTY : change_process(iommufd);
+	case VFB_IOMMU_HWPT_ALLOC:
+		return hwpt_alloc(fake, iommufd, arg);
 	case VFB_IOMMU_IOAS_UNMAP:
 		return fk_ioas_unmap(fake, iommufd, arg);
 	default:

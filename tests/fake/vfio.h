@@ -14,6 +14,8 @@ struct dma {
 	uint64_t iova, last;
 	uint64_t vaddr;
 	bool read, write;
+	/* Mapped by IOMMU_IOAS_MAP_FILE. */
+	bool by_file;
 	/* In the middle of being mapped or unmapped. */
 	bool busy;
 	uint64_t pinned;
@@ -165,6 +167,8 @@ struct ioas {
 	/* ioas->mutex, and domains_rwsem of its table. */
 	struct vlock mutex, domains;
 	bool has_domain;
+	/* It was made by IOMMU_HWPT_ALLOC, and stays without devices. */
+	bool keeps_domain;
 	/* Calls in flight, which keep it from being destroyed. */
 	unsigned int users;
 	struct device *devices;
@@ -188,6 +192,7 @@ void fk_iommufd_detach(struct fake *fake, struct device *device);
 unsigned int fk_iommufd_new_id(const struct iommufd *iommufd);
 struct ioas *fk_ioas_find(const struct iommufd *iommufd, unsigned int id);
 int fk_ioas_map(struct fake *fake, struct iommufd *iommufd, void *arg);
+int fk_ioas_map_file(struct fake *fake, struct iommufd *iommufd, void *arg);
 int fk_ioas_unmap(struct fake *fake, struct iommufd *iommufd, void *arg);
 int fk_ioas_iova_ranges(struct fake *fake, struct iommufd *iommufd, void *arg);
 void fk_ioas_free(struct fake *fake, struct ioas *ioas);

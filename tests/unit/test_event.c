@@ -240,7 +240,8 @@ static void test_names(void **state)
 /* A start and a stop over the counting table. */
 static void run(struct vfb_ctx *ctx)
 {
-	struct vfb_space_opts space_opts = {sizeof(space_opts), VFB_BACKEND_TYPE1};
+	struct vfb_space_opts space_opts = {.size = sizeof(space_opts),
+					    .backend = VFB_BACKEND_TYPE1};
 	struct vfb_memory_opts opts = {.size = sizeof(opts),
 				       .bytes = 64 * MIB,
 				       .page_size = VFB_PAGE_4K};

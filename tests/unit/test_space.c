@@ -219,8 +219,9 @@ static void test_out_of_resources(void **state)
 	assert_int_equal(info_of(host.space).devices, 0);
 	fake_fail_call(host.fake, "open:/dev/vfio/vfio", 1, EMFILE);
 	assert_fails(vfb_space_create(host.ctx,
-				      &(struct vfb_space_opts){sizeof(struct vfb_space_opts),
-							       VFB_BACKEND_TYPE1},
+				      &(struct vfb_space_opts){.size = sizeof(
+								       struct vfb_space_opts),
+							       .backend = VFB_BACKEND_TYPE1},
 				      &(struct vfb_space *){NULL}),
 		     -EMFILE, "/dev/vfio/vfio");
 	assert_ok(vfb_memory_destroy(range.memory));

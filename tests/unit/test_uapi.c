@@ -48,6 +48,23 @@ static void test_iommufd(void **state)
 	SAME_FIELD(vfb_iommu_ioas_unmap, iommu_ioas_unmap, ioas_id);
 	SAME_FIELD(vfb_iommu_ioas_unmap, iommu_ioas_unmap, iova);
 	SAME_FIELD(vfb_iommu_ioas_unmap, iommu_ioas_unmap, length);
+	assert_int_equal(VFB_IOMMU_VFIO_IOAS, IOMMU_VFIO_IOAS);
+	assert_int_equal(VFB_IOMMU_VFIO_IOAS_SET, IOMMU_VFIO_IOAS_SET);
+	assert_int_equal(VFB_IOMMU_HWPT_ALLOC, IOMMU_HWPT_ALLOC);
+	SAME_SIZE(vfb_iommu_vfio_ioas, iommu_vfio_ioas);
+	SAME_FIELD(vfb_iommu_vfio_ioas, iommu_vfio_ioas, ioas_id);
+	SAME_FIELD(vfb_iommu_vfio_ioas, iommu_vfio_ioas, op);
+	SAME_FIELD(vfb_iommu_hwpt_alloc, iommu_hwpt_alloc, dev_id);
+	SAME_FIELD(vfb_iommu_hwpt_alloc, iommu_hwpt_alloc, pt_id);
+	SAME_FIELD(vfb_iommu_hwpt_alloc, iommu_hwpt_alloc, out_hwpt_id);
+#ifdef IOMMU_IOAS_MAP_FILE
+	assert_int_equal(VFB_IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_MAP_FILE);
+	SAME_SIZE(vfb_iommu_ioas_map_file, iommu_ioas_map_file);
+	SAME_FIELD(vfb_iommu_ioas_map_file, iommu_ioas_map_file, fd);
+	SAME_FIELD(vfb_iommu_ioas_map_file, iommu_ioas_map_file, start);
+	SAME_FIELD(vfb_iommu_ioas_map_file, iommu_ioas_map_file, iova);
+	assert_int_equal(VFB_IOMMU_IOAS_CHANGE_PROCESS, IOMMU_IOAS_CHANGE_PROCESS);
+#endif
 #else
 	skip();
 #endif
@@ -86,6 +103,11 @@ static void test_numbers(void **state)
 	assert_int_equal(sizeof(struct vfb_iommu_ioas_iova_ranges), 32);
 	assert_int_equal(sizeof(struct vfb_iommu_ioas_map), 40);
 	assert_int_equal(sizeof(struct vfb_iommu_ioas_unmap), 24);
+	assert_int_equal(VFB_IOMMU_VFIO_IOAS, 0x3b88);
+	assert_int_equal(VFB_IOMMU_HWPT_ALLOC, 0x3b89);
+	assert_int_equal(VFB_IOMMU_IOAS_MAP_FILE, 0x3b8f);
+	assert_int_equal(VFB_IOMMU_IOAS_CHANGE_PROCESS, 0x3b92);
+	assert_int_equal(sizeof(struct vfb_iommu_ioas_map_file), 40);
 	assert_int_equal(sizeof(struct vfb_vfio_device_bind_iommufd), 16);
 	assert_int_equal(sizeof(struct vfb_vfio_device_attach_iommufd_pt), 12);
 	assert_int_equal(MADV_POPULATE_WRITE, 23);

@@ -37,6 +37,7 @@ struct scenario {
 };
 
 extern const struct scenario start_scenarios[];
+extern const struct scenario adopt_scenarios[];
 extern const struct scenario device_scenarios[];
 extern const struct scenario region_scenarios[];
 extern const struct scenario reset_scenarios[];

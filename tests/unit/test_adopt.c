@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* Spaces and memory of the caller's when calls fail, and kernels that cannot map by file. */
+#include <fcntl.h>
+
+#include "host.h"
+#include "sys/uapi.h"
+
+#define BYTES (64 * MIB)
+
+static struct vfb_memory *make_memfd(struct host *host)
+{
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_memory *memory;
+
+	opts.bytes = BYTES;
+	opts.kind = VFB_MEMORY_MEMFD;
+	opts.page_size = VFB_PAGE_4K;
+	assert_ok(vfb_memory_create(host->ctx, &opts, &memory));
+	return memory;
+}
+
+/* Before Linux 6.13 it goes by address, unless that was not wanted. */
+static void test_no_map_file(void **state)
+{
+	struct fake_config config = {.no_map_file = true};
+
+	(void)state;
+	for (int by = VFB_MAP_BY_BEST; by <= VFB_MAP_BY_FILE; by++) {
+		struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
+		struct vfb_range range = {.bytes = BYTES, .iova = GIB};
+		struct vfb_device *device;
+		struct host host;
+
+		host_open(&host, &config);
+		add_devices(host.fake, 1);
+		opts.backend = VFB_BACKEND_IOMMUFD;
+		opts.map_by = by;
+		assert_ok(vfb_space_create(host.ctx, &opts, &host.space));
+		open_devices(&host, 1, &device);
+		range.memory = make_memfd(&host);
+		if (by == VFB_MAP_BY_FILE) {
+			assert_fails(vfb_space_map(host.space, &range, 1, NULL), -ENOTSUP,
+				     "Linux 6.13");
+		} else {
+			assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+			assert_mapped(&host, &range);
+			assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
+		}
+		host_end(&host, device, range.memory);
+	}
+}
+
+/* A call of every kind fails while a domain that stays is made; the next try finds all well. */
+static void test_keep_domain_fails(void **state)
+{
+	static const char *const calls[] = {"IOMMU_HWPT_ALLOC", "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+					    "IOMMU_IOAS_IOVA_RANGES"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
+		struct vfb_range range = {.bytes = BYTES, .iova = GIB};
+		struct vfb_device *device;
+		struct host host;
+
+		host_open(&host, NULL);
+		add_devices(host.fake, 1);
+		opts.backend = VFB_BACKEND_IOMMUFD;
+		opts.flags = VFB_SPACE_KEEP_DOMAIN;
+		assert_ok(vfb_space_create(host.ctx, &opts, &host.space));
+		fake_fail_call(host.fake, calls[i], 1, EIO);
+		assert_fails(vfb_device_open(host.space, addresses[0], &device), -EIO, "cannot");
+		assert_null(device);
+		open_devices(&host, 1, &device);
+		range.memory = make_memfd(&host);
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		assert_mapped(&host, &range);
+		vfb_device_close(device);
+		assert_mapped(&host, &range);
+		assert_ok(vfb_space_unmap_all(host.space));
+		host_end(&host, NULL, range.memory);
+	}
+}
+
+/* An iommufd that was adopted keeps nothing that the library has made in it. */
+static void test_adopted_iommufd(void **state)
+{
+	struct vfb_iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
+	struct vfb_iommu_destroy destroy = {.size = sizeof(destroy)};
+	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
+	struct vfb_range range = {.bytes = BYTES, .iova = GIB};
+	struct vfb_device *device;
+	struct host host;
+	int fd;
+
+	(void)state;
+	host_open(&host, NULL);
+	add_devices(host.fake, 1);
+	fd = host.sys->open(host.sys, "/dev/iommu", O_RDWR);
+	assert_int_equal(host.sys->ioctl(host.sys, fd, VFB_IOMMU_IOAS_ALLOC, &alloc), 0);
+	opts.flags = VFB_SPACE_KEEP_DOMAIN;
+	fake_fail_call(host.fake, "IOMMU_IOAS_IOVA_RANGES", 1, EIO);
+	assert_fails(vfb_space_adopt(host.ctx, fd, alloc.out_ioas_id, &opts, &host.space), -EIO,
+		     "cannot be adopted");
+	assert_null(host.space);
+	assert_ok(vfb_space_adopt(host.ctx, fd, alloc.out_ioas_id, &opts, &host.space));
+	open_devices(&host, 1, &device);
+	range.memory = make_memfd(&host);
+	assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+	vfb_device_close(device);
+	assert_mapped(&host, &range);
+	/* What cannot be unmapped keeps the space. */
+	fake_fail_call(host.fake, "IOMMU_IOAS_UNMAP", 0, EBUSY);
+	assert_fails(vfb_space_destroy(host.space), -EBUSY, "cannot unmap");
+	fake_fail_none(host.fake);
+	assert_ok(vfb_space_destroy(host.space));
+	host.space = NULL;
+	assert_not_mapped(&host, GIB);
+	destroy.id = alloc.out_ioas_id;
+	assert_int_equal(host.sys->ioctl(host.sys, fd, VFB_IOMMU_DESTROY, &destroy), 0);
+	host.sys->close(host.sys, fd);
+	host_end(&host, NULL, range.memory);
+}
+
+/* The file cannot be mapped into the process. */
+static void test_adopted_memory(void **state)
+{
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	struct vfb_memory *memory, *own;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	own = make_memfd(&host);
+	assert_ok(vfb_memory_info(own, &info));
+	opts.bytes = BYTES;
+	opts.fd = info.fd;
+	opts.flags = VFB_MEMORY_HAS_FD | VFB_MEMORY_POPULATED;
+	fake_fail_call(host.fake, "mmap", 1, ENOMEM);
+	assert_fails(vfb_memory_adopt(host.ctx, &opts, &memory), -ENOMEM, "cannot map 64 MiB");
+	assert_null(memory);
+	assert_ok(vfb_memory_adopt(host.ctx, &opts, &memory));
+	assert_int_equal(populated_of(memory), BYTES);
+	assert_ok(vfb_memory_populate(memory));
+	assert_int_equal(stats_of(&host).populate_calls, 0);
+	assert_ok(vfb_memory_destroy(memory));
+	assert_ok(vfb_memory_destroy(own));
+	host_close(&host);
+}
+
+/* One call on type1, several at once on iommufd; refused while a job is under way. */
+static void test_unmap_all(void **state)
+{
+	static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
+
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct vfb_range ranges[4] = {0};
+		struct vfb_memory *memory;
+		struct vfb_device *device;
+		struct vfb_job *job;
+		struct host host;
+
+		host_start(&host, NULL, backends[b], 1, &device);
+		memory = make_memory(&host, 4 * GIB, VFB_PAGE_4K);
+		for (uint64_t i = 0; i < 4; i++)
+			ranges[i] = (struct vfb_range){.memory = memory,
+						       .offset = i * GIB,
+						       .bytes = GIB,
+						       .iova = (2 * i + 4) * GIB};
+		assert_ok(vfb_space_map_start(host.space, ranges, 4, NULL, &job));
+		assert_fails(vfb_space_unmap_all(host.space), -EBUSY, "just now");
+		assert_ok(vfb_job_wait(job, UINT64_MAX));
+		vfb_job_destroy(job);
+		assert_ok(vfb_space_unmap_all(host.space));
+		assert_int_equal(stats_of(&host).mappings, 0);
+		assert_int_equal(info_of(host.space).mappings, 0);
+		if (b == 0) {
+			assert_int_equal(stats_of(&host).unmap_calls, 1);
+			assert_int_equal(info_of(host.space).entries_left, 65535);
+		} else {
+			assert_true(stats_of(&host).max_unmaps_in_flight > 1);
+		}
+		/* Nothing is nothing. */
+		assert_ok(vfb_space_unmap_all(host.space));
+		host_end(&host, device, memory);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_map_file),	cmocka_unit_test(test_keep_domain_fails),
+		cmocka_unit_test(test_adopted_iommufd), cmocka_unit_test(test_adopted_memory),
+		cmocka_unit_test(test_unmap_all),
+	};
+
+	return cmocka_run_group_tests_name("adopt", tests, NULL, NULL);
+}

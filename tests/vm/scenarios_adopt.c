@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/* Spaces and memory that the caller has made; and domains that stay. */
+#include <linux/vfio.h>
+#include <sys/mman.h>
+
+#include "scenario.h"
+#include "sys/uapi.h"
+
+#define BYTES (4 * MIB)
+#define IOVA  GIB
+#define OWN   (8 * GIB)
+
+/* What the caller has opened, and mapped. */
+struct caller {
+	int space, device, group;
+	uint32_t ioas;
+	void *memory;
+};
+
+static void open_container(struct fixture *f, struct caller *caller)
+{
+	char path[64];
+
+	machine_group_path(f->machine->devices[0], path, sizeof(path));
+	caller->space = machine_open("/dev/vfio/vfio");
+	caller->group = machine_open(path);
+	assert_true(caller->space >= 0 && caller->group >= 0);
+	caller->device = -1;
+}
+
+static void attach_container(struct caller *caller)
+{
+	assert_returns(machine_ioctl(caller->group, VFIO_GROUP_SET_CONTAINER, &caller->space), 0);
+	assert_returns(machine_ioctl(caller->space, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU), 0);
+}
+
+static void open_iommufd(struct fixture *f, struct caller *caller)
+{
+	struct vfb_iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
+	char path[64];
+
+	machine_node_path(f->machine->devices[0], path, sizeof(path));
+	caller->space = machine_open("/dev/iommu");
+	assert_returns(machine_ioctl(caller->space, VFB_IOMMU_IOAS_ALLOC, &alloc), 0);
+	caller->ioas = alloc.out_ioas_id;
+	caller->device = machine_open(path);
+	assert_true(caller->device >= 0);
+	caller->group = -1;
+}
+
+static void attach_iommufd(struct caller *caller)
+{
+	struct vfb_vfio_device_bind_iommufd bind = {.argsz = sizeof(bind),
+						    .iommufd = caller->space};
+	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach),
+							   .pt_id = caller->ioas};
+
+	assert_returns(machine_ioctl(caller->device, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind), 0);
+	assert_returns(machine_ioctl(caller->device, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach),
+		       0);
+}
+
+static void caller_open(struct fixture *f, struct caller *caller)
+{
+	*caller = (struct caller){0};
+	if (f->backend == VFB_BACKEND_TYPE1)
+		open_container(f, caller);
+	else
+		open_iommufd(f, caller);
+}
+
+static void caller_attach(struct fixture *f, struct caller *caller)
+{
+	if (f->backend == VFB_BACKEND_TYPE1)
+		attach_container(caller);
+	else
+		attach_iommufd(caller);
+}
+
+static void caller_close(struct caller *caller)
+{
+	if (caller->device >= 0)
+		machine_close(caller->device);
+	if (caller->group >= 0)
+		machine_close(caller->group);
+	machine_close(caller->space);
+}
+
+static void caller_map(struct fixture *f, struct caller *caller)
+{
+	assert_returns(machine_mmap(BYTES, PROT_READ | PROT_WRITE, &caller->memory), 0);
+	if (f->backend == VFB_BACKEND_TYPE1) {
+		struct vfio_iommu_type1_dma_map map = {
+			.argsz = sizeof(map),
+			.flags = VFIO_DMA_MAP_FLAG_READ,
+			.vaddr = (uintptr_t)caller->memory,
+			.iova = OWN,
+			.size = BYTES,
+		};
+
+		assert_returns(machine_ioctl(caller->space, VFIO_IOMMU_MAP_DMA, &map), 0);
+	} else {
+		struct vfb_iommu_ioas_map map = {
+			.size = sizeof(map),
+			.flags = VFB_IOMMU_IOAS_MAP_FIXED_IOVA | VFB_IOMMU_IOAS_MAP_READABLE,
+			.ioas_id = caller->ioas,
+			.user_va = (uintptr_t)caller->memory,
+			.length = BYTES,
+			.iova = OWN,
+		};
+
+		assert_returns(machine_ioctl(caller->space, VFB_IOMMU_IOAS_MAP, &map), 0);
+	}
+}
+
+/* It must still be there. */
+static void caller_unmap(struct fixture *f, struct caller *caller)
+{
+	if (f->backend == VFB_BACKEND_TYPE1) {
+		struct vfio_iommu_type1_dma_unmap unmap = {
+			.argsz = sizeof(unmap),
+			.iova = OWN,
+			.size = BYTES,
+		};
+
+		assert_returns(machine_ioctl(caller->space, VFIO_IOMMU_UNMAP_DMA, &unmap), 0);
+		assert_int_equal(unmap.size, BYTES);
+	} else {
+		struct vfb_iommu_ioas_unmap unmap = {
+			.size = sizeof(unmap),
+			.ioas_id = caller->ioas,
+			.iova = OWN,
+			.length = BYTES,
+		};
+
+		assert_returns(machine_ioctl(caller->space, VFB_IOMMU_IOAS_UNMAP, &unmap), 0);
+	}
+	machine_munmap(caller->memory, BYTES);
+}
+
+/* The library maps beside the caller, and leaves what is the caller's alone. */
+static void space(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, 2 * BYTES, VFB_PAGE_THP);
+	struct vfb_device *device;
+	struct caller caller;
+	struct vfb_space *space;
+
+	caller_open(f, &caller);
+	caller_attach(f, &caller);
+	caller_map(f, &caller);
+	assert_ok(vfb_space_adopt(f->ctx, caller.space, caller.ioas, NULL, &space));
+	assert_ok(map_one(space, memory, BYTES, IOVA));
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	assert_error(map_one(space, memory, BYTES, OWN), -EEXIST);
+	assert_says("does not know of");
+	assert_ok(vfb_space_unmap_all(space));
+	assert_holds(space, 0, 0, 0);
+	assert_int_equal(machine_pinned(), BYTES);
+	/* A device of the library's comes and goes; the domain is the caller's. */
+	assert_ok(map_one(space, memory, BYTES, IOVA));
+	assert_ok(vfb_device_open(space, f->machine->devices[1], &device));
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	vfb_device_close(device);
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	assert_ok(map_one(space, memory, 2 * BYTES, 2 * IOVA));
+	assert_int_equal(machine_pinned(), 4 * BYTES);
+	assert_ok(vfb_space_destroy(space));
+	assert_int_equal(machine_pinned(), BYTES);
+	caller_unmap(f, &caller);
+	caller_close(&caller);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+/* The caller's device comes after the first batch: that is mapped with the next one. */
+static void space_before_device(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, 2 * BYTES, VFB_PAGE_THP);
+	struct caller caller;
+	struct vfb_space *space;
+
+	caller_open(f, &caller);
+	assert_ok(vfb_space_adopt(f->ctx, caller.space, caller.ioas, NULL, &space));
+	assert_ok(map_one(space, memory, BYTES, IOVA));
+	assert_int_equal(machine_pinned(), 0);
+	caller_attach(f, &caller);
+	assert_ok(map_one(space, memory, BYTES, 2 * IOVA));
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	assert_ok(vfb_space_destroy(space));
+	assert_int_equal(machine_pinned(), 0);
+	caller_close(&caller);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+static void wrong_space(struct fixture *f)
+{
+	struct vfb_space *space = (void *)1;
+	struct caller caller;
+
+	caller_open(f, &caller);
+	assert_error(vfb_space_adopt(f->ctx, -1, caller.ioas, NULL, &space), -EINVAL);
+	assert_null(space);
+	if (f->backend == VFB_BACKEND_IOMMUFD) {
+		assert_error(vfb_space_adopt(f->ctx, caller.space, 99, NULL, &space), -ENOENT);
+		assert_says("99");
+		assert_error(vfb_space_adopt(f->ctx, caller.device, 1, NULL, &space), -EINVAL);
+	}
+	caller_close(&caller);
+}
+
+/* Memory of the caller's, by address and by file. */
+static void memory(struct fixture *f)
+{
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+	struct vfb_memory_opts own_opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	struct vfb_memory *by_address, *by_file, *own;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+	void *address;
+
+	assert_returns(machine_mmap(BYTES, PROT_READ | PROT_WRITE, &address), 0);
+	opts.address = address;
+	opts.bytes = BYTES;
+	assert_ok(vfb_memory_adopt(f->ctx, &opts, &by_address));
+	assert_ok(map_one(space, by_address, BYTES, IOVA));
+	assert_int_equal(machine_pinned(), BYTES);
+
+	/* The memfd is that of memory of the library's, from its middle. */
+	own_opts.bytes = 2 * BYTES;
+	own_opts.page_size = VFB_PAGE_4K;
+	own_opts.kind = VFB_MEMORY_MEMFD;
+	assert_ok(vfb_memory_create(f->ctx, &own_opts, &own));
+	assert_ok(vfb_memory_info(own, &info));
+	opts.address = NULL;
+	opts.fd = info.fd;
+	opts.fd_offset = BYTES;
+	opts.flags = VFB_MEMORY_HAS_FD;
+	assert_ok(vfb_memory_adopt(f->ctx, &opts, &by_file));
+	assert_ok(map_one(space, by_file, BYTES, 2 * IOVA));
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	assert_ok(vfb_memory_info(by_file, &info));
+	((volatile char *)info.address)[0] = 'x';
+	assert_ok(vfb_memory_info(own, &info));
+	assert_int_equal(((volatile char *)info.address)[BYTES], 'x');
+	assert_error(vfb_memory_destroy(by_file), -EBUSY);
+	assert_ok(vfb_space_unmap_all(space));
+	assert_ok(vfb_memory_destroy(by_file));
+	assert_ok(vfb_memory_destroy(by_address));
+	/* Both are still the caller's. */
+	((volatile char *)address)[0] = 'y';
+	assert_ok(map_one(space, own, BYTES, IOVA));
+	assert_ok(unmap_one(space, IOVA, BYTES));
+	machine_munmap(address, BYTES);
+	assert_ok(vfb_memory_destroy(own));
+	end_space(space, device);
+}
+
+static void wrong_memory(struct fixture *f)
+{
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+	struct vfb_memory *memory = (void *)1;
+
+	opts.bytes = BYTES;
+	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
+	assert_says("needs an address");
+	assert_null(memory);
+	opts.address = (void *)(uintptr_t)(GIB + 1);
+	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
+	assert_says("not aligned");
+	opts.address = (void *)(uintptr_t)GIB;
+	opts.bytes = 0;
+	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
+	opts.bytes = -GIB;
+	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
+	opts.bytes = BYTES;
+	opts.page_size = 99;
+	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
+	opts.page_size = VFB_PAGE_2M;
+	opts.address = (void *)(uintptr_t)(GIB + 4 * KIB);
+	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
+	assert_says("2 MiB");
+	opts.flags = 1u << 30;
+	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
+	opts.flags = VFB_MEMORY_HAS_FD;
+	opts.address = NULL;
+	opts.fd = -1;
+	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
+}
+
+/* What is mapped is pinned while no device is open, and the next one finds it. */
+static void kept_domain(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_THP);
+	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
+	struct vfb_device *devices[2];
+	struct vfb_space *space;
+
+	opts.backend = f->backend;
+	opts.flags = VFB_SPACE_KEEP_DOMAIN;
+	if (f->backend == VFB_BACKEND_TYPE1) {
+		assert_error(vfb_space_create(f->ctx, &opts, &space), -ENOTSUP);
+		assert_says("VFB_SPACE_KEEP_DOMAIN");
+		assert_ok(vfb_memory_destroy(memory));
+		return;
+	}
+	assert_ok(vfb_space_create(f->ctx, &opts, &space));
+	open_devices(f, space, devices, 2);
+	assert_ok(map_one(space, memory, BYTES, IOVA));
+	assert_int_equal(machine_pinned(), BYTES);
+	vfb_device_close(devices[0]);
+	vfb_device_close(devices[1]);
+	assert_int_equal(machine_pinned(), BYTES);
+	assert_ok(map_one(space, memory, BYTES, 2 * IOVA));
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	open_devices(f, space, devices, 1);
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	assert_ok(unmap_one(space, IOVA, BYTES));
+	end_space(space, devices[0]);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+/* By file, by address, or as the kernel can. */
+static void map_by(struct fixture *f)
+{
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_space_opts space_opts = VFB_SPACE_OPTS_INIT;
+	struct vfb_memory *shared, *private = make_memory(f, BYTES, VFB_PAGE_THP);
+
+	opts.bytes = 8 * BYTES;
+	opts.kind = VFB_MEMORY_MEMFD;
+	opts.page_size = VFB_PAGE_2M;
+	assert_ok(vfb_memory_create(f->ctx, &opts, &shared));
+	space_opts.backend = f->backend;
+	for (int by = VFB_MAP_BY_BEST; by <= VFB_MAP_BY_FILE; by++) {
+		struct vfb_device *device;
+		struct vfb_space *space;
+		struct vfb_range range = range_of(shared, 4 * BYTES, IOVA);
+
+		space_opts.map_by = by;
+		range.offset = 2 * BYTES;
+		assert_ok(vfb_space_create(f->ctx, &space_opts, &space));
+		assert_ok(vfb_device_open(space, f->machine->devices[0], &device));
+		assert_ok(vfb_space_map(space, &range, 1, NULL));
+		assert_int_equal(machine_pinned(), 4 * BYTES);
+		if (by == VFB_MAP_BY_FILE && f->backend == VFB_BACKEND_IOMMUFD) {
+			assert_error(map_one(space, private, BYTES, 2 * IOVA), -ENOTSUP);
+			assert_says("no memfd");
+		} else {
+			assert_ok(map_one(space, private, BYTES, 2 * IOVA));
+		}
+		assert_ok(vfb_space_unmap_all(space));
+		assert_int_equal(machine_pinned(), 0);
+		end_space(space, device);
+	}
+	space_opts.map_by = 99;
+	assert_error(vfb_space_create(f->ctx, &space_opts, &(struct vfb_space *){NULL}), -EINVAL);
+	assert_ok(vfb_memory_destroy(shared));
+	assert_ok(vfb_memory_destroy(private));
+}
+
+const struct scenario adopt_scenarios[] = {
+	{.name = "a space of the caller's", .run = space},
+	{.name = "a space of the caller's before its device", .run = space_before_device},
+	{.name = "what is no space of the caller's", .run = wrong_space},
+	{.name = "memory of the caller's", .run = memory},
+	{.name = "what is no memory of the caller's", .run = wrong_memory},
+	{.name = "a domain that stays", .run = kept_domain},
+	{.name = "mapping by file and by address", .run = map_by},
+	{0},
+};
