@@ -359,7 +359,71 @@ static void map_by(struct fixture *f)
 	assert_ok(vfb_memory_destroy(private));
 }
 
+enum {
+	COUNT_ROLLBACK = 200,
+	CULPRIT = 137,
+};
+
+/* 200 ranges, of which one cannot be mapped: afterwards everything is as before. */
+static void roll_back(struct vfb_space *space, struct vfb_range *ranges, int error)
+{
+	struct vfb_batch_opts opts = VFB_BATCH_OPTS_INIT;
+	uint64_t before = machine_pinned(), entries = entries_left(space);
+
+	for (opts.width = 0; opts.width <= 1; opts.width++) {
+		assert_error(vfb_space_map(space, ranges, COUNT_ROLLBACK, &opts), error);
+		assert_int_equal(ranges[CULPRIT].status, error);
+		for (size_t i = 0; i < COUNT_ROLLBACK; i++)
+			if (i != CULPRIT)
+				assert_int_equal(ranges[i].status, -ECANCELED);
+		assert_int_equal(machine_pinned(), before);
+		assert_int_equal(entries_left(space), entries);
+		assert_holds(space, 0, 0, 0);
+	}
+}
+
+static void rollback(struct fixture *f)
+{
+	static struct vfb_range ranges[COUNT_ROLLBACK];
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+	struct vfb_memory *memory = make_memory(f, COUNT_ROLLBACK * 16 * KIB, VFB_PAGE_4K), *bad;
+	struct caller caller;
+	struct vfb_space *space;
+	void *address;
+
+	caller_open(f, &caller);
+	caller_attach(f, &caller);
+	caller_map(f, &caller);
+	assert_ok(vfb_space_adopt(f->ctx, caller.space, caller.ioas, NULL, &space));
+	for (size_t i = 0; i < COUNT_ROLLBACK; i++) {
+		ranges[i] = range_of(memory, 8 * KIB, IOVA + i * MIB);
+		ranges[i].offset = i * 16 * KIB;
+	}
+	/* The caller has mapped that. */
+	ranges[CULPRIT].iova = OWN;
+	roll_back(space, ranges, -EEXIST);
+	/* No such address. */
+	assert_returns(machine_mmap(16 * KIB, PROT_READ | PROT_WRITE, &address), 0);
+	opts.address = address;
+	opts.bytes = 16 * KIB;
+	opts.flags = VFB_MEMORY_POPULATED;
+	assert_ok(vfb_memory_adopt(f->ctx, &opts, &bad));
+	machine_munmap(address, 16 * KIB);
+	ranges[CULPRIT].memory = bad;
+	ranges[CULPRIT].offset = 0;
+	ranges[CULPRIT].iova = IOVA + CULPRIT * MIB;
+	roll_back(space, ranges, -EFAULT);
+	assert_ok(vfb_memory_destroy(bad));
+	ranges[CULPRIT].memory = memory;
+	assert_ok(vfb_space_map(space, ranges, COUNT_ROLLBACK, NULL));
+	assert_ok(vfb_space_destroy(space));
+	caller_unmap(f, &caller);
+	caller_close(&caller);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
 const struct scenario adopt_scenarios[] = {
+	{.name = "200 ranges of which one fails", .run = rollback},
 	{.name = "a space of the caller's", .run = space},
 	{.name = "a space of the caller's before its device", .run = space_before_device},
 	{.name = "what is no space of the caller's", .run = wrong_space},
