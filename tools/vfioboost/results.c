@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include "arguments.h"
+#include "kernel_trace.h"
 #include "output.h"
 #include "statistics.h"
 
@@ -26,7 +27,7 @@ static const struct {
 #define TIME_COUNT (sizeof(times) / sizeof(times[0]))
 
 /* Left to right in the table. */
-static const enum mode columns[] = {MODE_SERIAL, MODE_VMM, MODE_ALONE, MODE_BOOST};
+static const enum mode columns[] = {MODE_LAZY, MODE_SERIAL, MODE_VMM, MODE_ALONE, MODE_BOOST};
 
 static double time_of(const struct session *session, size_t i)
 {
@@ -100,6 +101,12 @@ bool results_table(const struct results *results)
 		       results->modes[MODE_BOOST].start_s / results->modes[MODE_SERIAL].start_s,
 		       results->modes[MODE_BOOST].stop_s / results->modes[MODE_SERIAL].stop_s);
 	for (size_t c = 0; c < MODE_COUNT; c++) {
+		if (!results->has[columns[c]] || !results->modes[columns[c]].kernel)
+			continue;
+		printf("\nThe kernel's share, %s:\n", mode_names[columns[c]]);
+		kernel_trace_print(results->modes[columns[c]].kernel);
+	}
+	for (size_t c = 0; c < MODE_COUNT; c++) {
 		if (!results->has[columns[c]] || !results->modes[columns[c]].statistics)
 			continue;
 		printf("\n%s:\n", mode_names[columns[c]]);
@@ -122,6 +129,8 @@ static struct json_object *mode_object(const struct session *session)
 	json_object_object_add(object, "huge_bytes", json_object_new_uint64(session->huge_bytes));
 	json_object_object_add(object, "misplaced_bytes",
 			       json_object_new_uint64(session->misplaced_bytes));
+	if (session->kernel)
+		json_object_object_add(object, "kernel_share", json_object_get(session->kernel));
 	if (session->statistics)
 		json_object_object_add(object, "stats", json_object_get(session->statistics));
 	return object;

@@ -31,6 +31,7 @@ static const char doc[] =
 	"range, one after another\n"
 	"  serial  the same with one thread\n"
 	"  alone   the parts of boost, one after the other, each in parallel by itself\n"
+	"  lazy    as serial, but nothing is populated: the kernel does that within the map call\n"
 	"\n"
 	"A part's time is that during which any of its steps was going on, so parts that overlap "
 	"add up to more than the start. Without a device, memory is only populated. With several "
@@ -59,6 +60,7 @@ enum {
 	OPTION_EVENTS,
 	OPTION_STATS,
 	OPTION_SYSCALLS,
+	OPTION_KERNEL_TRACE,
 };
 
 static const struct argp_option argp_options[] = {
@@ -83,6 +85,10 @@ static const struct argp_option argp_options[] = {
 	{"stats", OPTION_STATS, NULL, 0,
 	 "Count the steps of each mode's last run, by operation and decimal logarithm of size", 0},
 	{"syscalls", OPTION_SYSCALLS, NULL, 0, "Trace and count system calls, too", 0},
+	{"kernel-trace", OPTION_KERNEL_TRACE, NULL, 0,
+	 "Split the kernel's work of each mode's last run into clearing, faulting, pinning, mapping "
+	 "and resetting, with ftrace (root; it makes small pages slower)",
+	 0},
 	{"events", OPTION_EVENTS, "PHASE[,PHASE]...", 0, "Trace and count only these phases (all)",
 	 0},
 	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
@@ -174,6 +180,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_STATS:
 		options->watch.statistics = true;
 		return 0;
+	case OPTION_KERNEL_TRACE:
+		options->watch.kernel = true;
+		return 0;
 	case OPTION_SYSCALLS:
 		options->watch.syscalls = true;
 		return 0;
@@ -224,8 +233,10 @@ static int run_watched(struct options *options, struct session *sessions)
 
 static void free_sessions(struct session *sessions, size_t count)
 {
-	for (size_t i = 0; sessions && i < count; i++)
+	for (size_t i = 0; sessions && i < count; i++) {
 		json_object_put(sessions[i].statistics);
+		json_object_put(sessions[i].kernel);
+	}
 	free(sessions);
 }
 

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "arguments.h"
 #include "clock.h"
+#include "kernel_trace.h"
 #include "output.h"
 #include "phases.h"
 #include "progress.h"
@@ -19,7 +21,7 @@
 #define HIGH_START (4 * GIB)
 #define MAX_RANGES 2
 
-const char *const mode_names[MODE_COUNT + 1] = {"boost", "vmm", "serial", "alone", NULL};
+const char *const mode_names[MODE_COUNT + 1] = {"boost", "vmm", "serial", "alone", "lazy", NULL};
 
 /* What exists while a guest runs. */
 struct running {
@@ -82,7 +84,7 @@ static int create_context(struct running *running, enum mode mode, struct phases
 	uint64_t begin = clock_ns(), end;
 	int error;
 
-	opts.threads = mode == MODE_SERIAL ? 1 : running->guest->threads;
+	opts.threads = mode == MODE_SERIAL || mode == MODE_LAZY ? 1 : running->guest->threads;
 	if (watch && watch->syscalls)
 		opts.flags |= VFB_CTX_SYSCALLS;
 	error = failed(vfb_ctx_create(&opts, &running->ctx));
@@ -318,19 +320,50 @@ static void note_session(struct watch *watch, const struct guest *guest, enum mo
 	json_object_object_add(facts, "cpus", json_object_new_int(sysconf(_SC_NPROCESSORS_ONLN)));
 	json_object_object_add(facts, "start_s", json_object_new_double(session->start_s));
 	json_object_object_add(facts, "stop_s", json_object_new_double(session->stop_s));
+	if (session->kernel)
+		json_object_object_add(facts, "kernel_share", json_object_get(session->kernel));
 	watch_facts(watch, "vfioboost_session", facts);
+}
+
+/*
+ * Gives the memory back behind the library's back: it maps it as it is then, as a VMM does that
+ * does not populate.
+ */
+static int give_memory_back(struct running *running, struct phases *phases)
+{
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	int error = populate(running);
+
+	for (size_t i = 0; i < running->range_count && !error; i++) {
+		int advice = running->guest->kind == VFB_MEMORY_MEMFD ? MADV_REMOVE : MADV_DONTNEED;
+
+		error = failed(vfb_memory_info(running->memories[i], &info));
+		if (!error && madvise(info.address, info.bytes, advice)) {
+			perror("vfioboost: cannot give the memory back");
+			error = -1;
+		}
+	}
+	phases_free(phases);
+	phases_init(phases);
+	return error;
 }
 
 /* Starts and stops, timed. */
 static int start_and_stop(struct running *running, enum mode mode, struct phases *phases,
-			  struct watch *watch, struct session *session)
+			  struct watch *watch, struct kernel_trace *kernel, struct session *session)
 {
 	uint64_t begin = clock_ns(), end;
 	int error = create(running, mode, phases, watch);
 
+	if (!error && mode == MODE_LAZY) {
+		error = give_memory_back(running, phases);
+		begin = clock_ns();
+	}
+	kernel_trace_start(kernel);
 	if (!error)
 		error = start(running, mode);
 	end = clock_ns();
+	kernel_trace_started(kernel);
 	watch_span(watch, VFB_PHASE_USER, "start", begin, end);
 	session->start_s = (end - begin) * 1e-9;
 	if (!error)
@@ -349,12 +382,17 @@ int session_run(const struct guest *guest, enum mode mode, struct watch *watch,
 		struct session *session)
 {
 	struct running running = {.guest = guest};
+	struct kernel_trace kernel = {.path = ""};
 	struct phases phases;
 	int error;
 
 	*session = (struct session){0};
 	phases_init(&phases);
-	error = start_and_stop(&running, mode, &phases, watch, session);
+	if (watch->kernel)
+		kernel_trace_open(&kernel);
+	error = start_and_stop(&running, mode, &phases, watch, &kernel, session);
+	if (watch->kernel)
+		session->kernel = kernel_trace_close(&kernel);
 	if (!error)
 		note_session(watch, guest, mode, session);
 	session->statistics = watch_statistics(watch);

@@ -17,6 +17,8 @@ enum mode {
 	MODE_SERIAL,
 	/* The parts of boost, each by itself. */
 	MODE_ALONE,
+	/* As serial, but nothing is populated: the map call has to do that, too. */
+	MODE_LAZY,
 	MODE_COUNT,
 };
 
@@ -58,8 +60,8 @@ struct session {
 	uint64_t huge_bytes, misplaced_bytes;
 	/* Why the pages are not larger, a line for each size. */
 	char fallback[1024];
-	/* What was counted, to be freed, or NULL. */
-	struct json_object *statistics;
+	/* What was counted, and what the kernel did; to be freed, or NULL. */
+	struct json_object *statistics, *kernel;
 };
 
 /* Starts and stops the guest once. 0, or an error that has been printed. */

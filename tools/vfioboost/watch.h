@@ -12,7 +12,7 @@ struct watch {
 	const char *trace_path;
 	/* Which phases, for the trace and the statistics; 0 for all. */
 	uint64_t phases;
-	bool statistics, syscalls;
+	bool statistics, syscalls, kernel;
 
 	int fd;
 	struct vfb_trace *trace;

@@ -432,6 +432,31 @@ function fillSlowest() {
       element("td", i < 2 ? { class: "name" } : {}, String(value(span))))));
 }
 
+/* What run --kernel-trace has seen. */
+function fillKernel() {
+  const parts = ["clear", "fault", "pin", "iommu_map", "iommu_unmap", "unpin", "reset", "rest"];
+  const seen = data.runs.filter((r) => r.facts && r.facts.kernel_share);
+  const rows = seen.flatMap((run) => ["populate", "map", "unmap", "open", "close"]
+    .filter((operation) => run.facts.kernel_share[operation])
+    .map((operation) => [run, operation, run.facts.kernel_share[operation]]));
+  $("kernel-section").hidden = !seen.length;
+  $("kernel").append(element("tr", {}, ...["run", "operation", "calls", "total", ...parts]
+    .map((name, i) => element("th", i < 2 ? { class: "name" } : {}, name))));
+  for (const [run, operation, share] of rows)
+    $("kernel").append(element("tr", {}, element("td", { class: "name" }, run.name),
+      element("td", { class: "name" }, operation), element("td", {}, String(share.count)),
+      element("td", {}, time(share.total_s * 1e6)), ...parts.map((part) => element("td", {},
+        share[part + "_s"] ? time(share[part + "_s"] * 1e6) : "–"))));
+  for (const run of seen) {
+    const share = run.facts.kernel_share;
+    const runs = (share.run_lengths || []).map((r) => size(r.bytes) + ": " + r.count).join(", ");
+    const lines = [];
+    if (runs) lines.push(run.name + ", physically contiguous runs: " + runs);
+    if (share.not_seen) lines.push(run.name + ", not seen: " + share.not_seen);
+    $("kernel-section").append(...lines.map((line) => element("p", { class: "hint" }, line)));
+  }
+}
+
 function fillRemarks() {
   $("remarks").append(...data.remarks.map((text) => element("li", {}, text)));
   $("remark-section").hidden = !data.remarks.length;
@@ -442,6 +467,7 @@ data.runs.forEach((run) => $("tabs").append(element("button",
 [...$("tabs").children].forEach((tab, i) => { tab.onclick = () => chooseRun(data.runs[i]); });
 fillRuns();
 fillRemarks();
+fillKernel();
 listen();
 view.rows = layOut(view.run);
 view.end = view.run.duration_us;
