@@ -132,5 +132,7 @@ void vfb_unsubscribe(struct vfb_subscription *subscription)
 
 struct vfb_span *vfb_span_begin(struct vfb_ctx *ctx, const char *name)
 {
+	if (!vfb_observe_wants(&ctx->observer, VFB_PHASE_USER))
+		return NULL;
 	return vfb_observer_span_begin(&ctx->observer, name);
 }

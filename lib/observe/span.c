@@ -112,7 +112,7 @@ struct vfb_span *vfb_observer_span_begin(struct vfb_observer *observer, const ch
 {
 	struct vfb_span *span;
 
-	if (!vfb_observe_wants(observer, VFB_PHASE_USER) || vfb_observe_in_callback())
+	if (vfb_observe_in_callback())
 		return NULL;
 	span = malloc(sizeof(*span));
 	if (!span)

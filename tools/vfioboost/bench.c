@@ -2,6 +2,7 @@
 #include "command.h"
 
 static const struct command parts[] = {
+	{"events", bench_events, "what subscribers cost, and what it costs when there is none"},
 	{"map", bench_map, "mapping and unmapping, by each backend and number of threads"},
 	{"populate", bench_populate, "zeroing memory, against the machine's limit"},
 	{"translate", bench_translate, "looking addresses up, against a reader-writer lock"},

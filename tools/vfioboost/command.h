@@ -37,6 +37,7 @@ int command_doctor(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_run(int argc, char **argv);
 
+int bench_events(int argc, char **argv);
 int bench_map(int argc, char **argv);
 int bench_populate(int argc, char **argv);
 int bench_translate(int argc, char **argv);
