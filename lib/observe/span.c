@@ -6,6 +6,12 @@
 
 #include "observe/error.h"
 
+#ifdef VFB_HAVE_SDT
+/* The kernel finds them by the notes that sys/sdt.h makes. */
+volatile unsigned short vfioboost_begin_semaphore __attribute__((section(".probes")));
+volatile unsigned short vfioboost_end_semaphore __attribute__((section(".probes")));
+#endif
+
 /* What this thread is doing. */
 static _Thread_local struct {
 	struct vfb_span *innermost;
@@ -70,6 +76,7 @@ void vfb_span_start(struct vfb_span *span, struct vfb_observer *observer, enum v
 		span->outer = thread.innermost;
 		thread.innermost = span;
 	}
+	VFB_PROBE_BEGIN(span->id, span->parent, phase);
 	span->start_ns = observer->sys->now(observer->sys);
 }
 
@@ -103,6 +110,7 @@ void vfb_span_tell(struct vfb_span *span, struct vfb_event event)
 	event.thread = sys->current_thread(sys);
 	if (span->nested)
 		leave(span);
+	VFB_PROBE_END(&event);
 	vfb_observer_tell(observer, &event);
 	if (span->outer)
 		span->outer->told_ns += span->told_ns + (sys->now(sys) - end);

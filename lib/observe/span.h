@@ -3,6 +3,7 @@
 #define VFB_SPAN_H
 
 #include "observe/observer.h"
+#include "observe/sdt.h"
 
 /*
  * A step that is being timed, on the stack of who takes it:
@@ -38,7 +39,9 @@ void vfb_span_tell(struct vfb_span *span, struct vfb_event event);
 
 static inline bool vfb_observe_wants(struct vfb_observer *observer, enum vfb_phase phase)
 {
-	return atomic_load_explicit(&observer->wanted, memory_order_relaxed) & VFB_PHASE_BIT(phase);
+	uint64_t wanted = atomic_load_explicit(&observer->wanted, memory_order_relaxed);
+
+	return wanted & VFB_PHASE_BIT(phase) || vfb_probes_used();
 }
 
 static inline void vfb_observe_begin(struct vfb_span *span, struct vfb_observer *observer,

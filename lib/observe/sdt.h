@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_SDT_H
+#define VFB_SDT_H
+
+#include <stdbool.h>
+
+/*
+ * Static probes for bpftrace, perf and SystemTap, see docs/tracing.md: a nop each, and a semaphore
+ * that the kernel counts up while somebody has attached to it. Without sys/sdt.h at build time
+ * there are none.
+ */
+#ifdef VFB_HAVE_SDT
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+
+extern volatile unsigned short vfioboost_begin_semaphore, vfioboost_end_semaphore;
+
+static inline bool vfb_probes_used(void)
+{
+	return __builtin_expect(vfioboost_begin_semaphore | vfioboost_end_semaphore, 0);
+}
+
+#define VFB_PROBE_BEGIN(id, parent, phase) STAP_PROBE3(vfioboost, begin, id, parent, phase)
+#define VFB_PROBE_END(event)                                                              \
+	STAP_PROBE9(vfioboost, end, (event)->id, (event)->phase, (event)->operation,      \
+		    (event)->duration_ns, (event)->bytes, (event)->iova, (event)->device, \
+		    (event)->node, (event)->result)
+#else
+static inline bool vfb_probes_used(void)
+{
+	return false;
+}
+
+#define VFB_PROBE_BEGIN(id, parent, phase) ((void)0)
+#define VFB_PROBE_END(event)		   ((void)0)
+#endif
+
+#endif
