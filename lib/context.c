@@ -40,6 +40,7 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 		ctx->sys = &ctx->timed.sys;
 	}
 	vfb_pace_init(&ctx->pace, ctx->sys);
+	vfb_rates_init(&ctx->rates);
 	error = vfb_deadlines_create(ctx->sys, &ctx->deadlines);
 	if (!error)
 		error = vfb_engine_create(ctx->sys, known.threads, &ctx->engine);
@@ -47,6 +48,7 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 		if (ctx->deadlines)
 			vfb_deadlines_destroy(ctx->deadlines);
 		vfb_pace_destroy(&ctx->pace);
+		vfb_rates_destroy(&ctx->rates);
 		vfb_observer_destroy(&ctx->observer);
 		free(ctx);
 		return error;
@@ -75,6 +77,7 @@ int vfb_ctx_destroy(struct vfb_ctx *ctx)
 	vfb_engine_destroy(ctx->engine);
 	vfb_deadlines_destroy(ctx->deadlines);
 	vfb_pace_destroy(&ctx->pace);
+	vfb_rates_destroy(&ctx->rates);
 	vfb_observer_destroy(&ctx->observer);
 	free(ctx);
 	return 0;

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <vfioboost/context.h>
 
+#include "dma/choose.h"
 #include "engine/deadline.h"
 #include "engine/engine.h"
 #include "memory/pace.h"
@@ -21,6 +22,7 @@ struct vfb_ctx {
 	struct vfb_engine *engine;
 	struct vfb_deadlines *deadlines;
 	struct vfb_pace pace;
+	struct vfb_rates rates;
 	/* Objects that exist: they must be gone before the context goes. */
 	atomic_uint objects;
 };

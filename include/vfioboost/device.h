@@ -155,6 +155,22 @@ VFB_API int vfb_devices_reset_start(struct vfb_device_reset *resets, size_t coun
 /** Resets one device; as vfb_devices_reset(). */
 VFB_API int vfb_device_reset(struct vfb_device *device);
 
+/**
+ * Measures which backend maps such memory faster, by a device that nobody uses yet, for spaces of
+ * VFB_BACKEND_AUTO that are created in this context from now on. It is done once for each page
+ * size; where there is only one backend, not at all. It takes four resets of the device, half a
+ * second or so: worth it for a program that starts guest after guest.
+ *
+ * @param ctx        the context
+ * @param address    the device, as for vfb_device_open()
+ * @param page_size  what will be mapped, as in vfb_space_opts; not auto or mixed
+ * @param kind       likewise
+ *
+ * @return 0; -EINVAL; or what creating memory, opening the device or mapping returns.
+ */
+VFB_API int vfb_backend_measure(struct vfb_ctx *ctx, const char *address,
+				enum vfb_page_size page_size, enum vfb_memory_kind kind);
+
 #ifdef __cplusplus
 }
 #endif

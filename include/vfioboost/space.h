@@ -22,7 +22,10 @@ struct vfb_space;
 
 /** The kernel interface behind a space. */
 enum vfb_backend {
-	/** iommufd where the kernel has it together with device nodes (Linux 6.6), else type1. */
+	/** type1 where the kernel has no iommufd with device nodes (Linux 6.6). Where it has both,
+	 *  what vfb_backend_measure() found faster for vfb_space_opts.page_size; without that
+	 *  iommufd, but for large pages of private memory with few workers on Linux 6.18 and
+	 *  later, which type1 pins as fast as it finds them. vfb_space_info.reason says why. */
 	VFB_BACKEND_AUTO,
 	/** /dev/vfio/vfio with VFIO_TYPE1v2_IOMMU, and device groups. Maps of one space are
 	 *  serialised by the kernel, so they are few and large. */
@@ -53,6 +56,9 @@ struct vfb_space_opts {
 	enum vfb_map_by map_by;
 	/** VFB_SPACE_... */
 	uint32_t flags;
+	/** For VFB_BACKEND_AUTO: what will be mapped, mostly. VFB_PAGE_AUTO: not known. */
+	enum vfb_page_size page_size;
+	enum vfb_memory_kind kind;
 };
 
 /**
@@ -76,6 +82,8 @@ struct vfb_space_info {
 	/** Mappings that the kernel still admits (type1: dma_entry_limit); UINT64_MAX: no limit,
 	 *  or not known before the first device. */
 	uint64_t entries_left;
+	/** Why it is this backend; valid while the space is. */
+	const char *reason;
 };
 
 #define VFB_SPACE_INFO_INIT VFB_SIZED(struct vfb_space_info)

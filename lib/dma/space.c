@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,9 @@ static int check_opts(const struct vfb_space_opts *opts)
 {
 	if (opts->map_by > VFB_MAP_BY_FILE)
 		return vfb_fail(-EINVAL, "map_by %d is unknown", (int)opts->map_by);
+	if (opts->page_size > VFB_PAGE_MIXED || opts->kind > VFB_MEMORY_MEMFD)
+		return vfb_fail(-EINVAL, "page size %d of kind %d is unknown", (int)opts->page_size,
+				(int)opts->kind);
 	if (opts->flags & ~VFB_SPACE_KEEP_DOMAIN)
 		return vfb_fail(-EINVAL, "space flags 0x%x are unknown: 0x%x is", opts->flags,
 				VFB_SPACE_KEEP_DOMAIN);
@@ -96,6 +100,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, struct vfb_space **out)
 {
 	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
+	char reason[VFB_REASON_BYTES] = "it was asked for";
 	const struct vfb_iommu_ops *ops;
 	int error;
 
@@ -103,17 +108,22 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
 		error = check_opts(&known);
+	if (!error && known.backend == VFB_BACKEND_AUTO)
+		known.backend = vfb_choose_backend(ctx, &known, reason);
 	if (!error)
 		error = vfb_iommu_choose(ctx->sys, known.backend, &ops);
 	if (error)
 		return error;
-	return make_space(ctx, ops,
-			  &(struct vfb_iommu_source){
-				  .fd = -1,
-				  .map_by = known.map_by,
-				  .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
-			  },
-			  out);
+	error = make_space(ctx, ops,
+			   &(struct vfb_iommu_source){
+				   .fd = -1,
+				   .map_by = known.map_by,
+				   .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
+			   },
+			   out);
+	if (!error)
+		memcpy((*out)->reason, reason, sizeof(reason));
+	return error;
 }
 
 int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb_space_opts *opts,
@@ -141,14 +151,17 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 	error = vfb_iommu_choose(ctx->sys, known.backend, &ops);
 	if (error)
 		return error;
-	return make_space(ctx, ops,
-			  &(struct vfb_iommu_source){
-				  .fd = fd,
-				  .ioas = ioas,
-				  .map_by = known.map_by,
-				  .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
-			  },
-			  out);
+	error = make_space(ctx, ops,
+			   &(struct vfb_iommu_source){
+				   .fd = fd,
+				   .ioas = ioas,
+				   .map_by = known.map_by,
+				   .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
+			   },
+			   out);
+	if (!error)
+		snprintf((*out)->reason, sizeof((*out)->reason), "it was adopted");
+	return error;
 }
 
 int vfb_space_destroy(struct vfb_space *space)
@@ -192,7 +205,10 @@ int vfb_space_destroy(struct vfb_space *space)
 
 int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 {
-	struct vfb_space_info known = {.backend = space->iommu->ops->backend};
+	struct vfb_space_info known = {
+		.backend = space->iommu->ops->backend,
+		.reason = space->reason,
+	};
 
 	pthread_mutex_lock(&space->lock);
 	known.devices = space->devices;

@@ -5,6 +5,7 @@
 #include <vfioboost/space.h>
 
 #include "context.h"
+#include "dma/choose.h"
 #include "dma/index.h"
 #include "dma/translate.h"
 #include "iommu/iommu.h"
@@ -35,6 +36,7 @@ struct vfb_space {
 	unsigned int jobs;
 	struct vfb_index index;
 	struct vfb_translator translator;
+	char reason[VFB_REASON_BYTES];
 	/* What the domain admits; see struct vfb_iommu_ops. Without a domain, everything. */
 	struct vfb_iova_range *ranges;
 	size_t range_count;

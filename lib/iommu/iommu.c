@@ -32,14 +32,13 @@ static int choose_iommufd(const struct vfb_sys *sys, const struct vfb_iommu_ops 
 			"CONFIG_VFIO_DEVICE_CDEV and bind a device to vfio-pci, or use type1");
 }
 
-static int choose_auto(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
+bool vfb_iommu_has_iommufd(const struct vfb_sys *sys)
 {
 	int fd = sys->open(sys, "/dev/iommu", O_RDWR);
 
 	if (fd >= 0)
 		sys->close(sys, fd);
-	*out = fd >= 0 && kernel_has_device_nodes(sys) ? &vfb_iommu_iommufd : &vfb_iommu_type1;
-	return 0;
+	return fd >= 0 && kernel_has_device_nodes(sys);
 }
 #else
 static int choose_iommufd(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
@@ -50,11 +49,10 @@ static int choose_iommufd(const struct vfb_sys *sys, const struct vfb_iommu_ops 
 			"the library was built without iommufd (-Diommufd=disabled): use type1");
 }
 
-static int choose_auto(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
+bool vfb_iommu_has_iommufd(const struct vfb_sys *sys)
 {
 	(void)sys;
-	*out = &vfb_iommu_type1;
-	return 0;
+	return false;
 }
 #endif
 
@@ -71,7 +69,7 @@ int vfb_iommu_choose(const struct vfb_sys *sys, enum vfb_backend backend,
 		*out = &vfb_iommu_none;
 		return 0;
 	case VFB_BACKEND_AUTO:
-		return choose_auto(sys, out);
+		break;
 	}
 	return vfb_fail(-EINVAL, "backend %d is unknown", (int)backend);
 }

@@ -104,9 +104,12 @@ extern const struct vfb_iommu_ops vfb_iommu_none;
 extern const struct vfb_iommu_ops vfb_iommu_type1;
 extern const struct vfb_iommu_ops vfb_iommu_iommufd;
 
-/* The ops of a backend, decided by what the kernel has for VFB_BACKEND_AUTO. */
+/* The ops of a backend, which is not VFB_BACKEND_AUTO. */
 int vfb_iommu_choose(const struct vfb_sys *sys, enum vfb_backend backend,
 		     const struct vfb_iommu_ops **out);
+
+/* Whether spaces of iommufd can be made, and devices be opened in them. */
+bool vfb_iommu_has_iommufd(const struct vfb_sys *sys);
 
 /* Opens a file of /dev/vfio or /dev/iommu; a failure is told with its remedy. */
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path);

@@ -188,12 +188,57 @@ static void test_unmap_all(void **state)
 	}
 }
 
+static enum vfb_backend choose(struct host *host, enum vfb_page_size page_size, const char *reason)
+{
+	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
+	struct vfb_space_info info;
+	struct vfb_space *space;
+
+	opts.page_size = page_size;
+	assert_ok(vfb_space_create(host->ctx, &opts, &space));
+	info = info_of(space);
+	assert_non_null(strstr(info.reason, reason));
+	assert_ok(vfb_space_destroy(space));
+	return info.backend;
+}
+
+/* What was measured decides, and is measured once; where there is nothing to choose, not at all. */
+static void test_measure(void **state)
+{
+	struct fake_config config = {.no_iommufd = true};
+	unsigned int resets;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	add_devices(host.fake, 1);
+	assert_int_equal(choose(&host, VFB_PAGE_4K, "not measured"), VFB_BACKEND_IOMMUFD);
+	assert_fails(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_AUTO, 0), -EINVAL,
+		     "page size");
+	fake_fail_call(host.fake, "VFIO_IOMMU_MAP_DMA", 1, EFAULT);
+	assert_fails(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_4K, 0), -EFAULT,
+		     "cannot map");
+	assert_int_equal(choose(&host, VFB_PAGE_4K, "not measured"), VFB_BACKEND_IOMMUFD);
+	assert_ok(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_4K, 0));
+	resets = stats_of(&host).resets;
+	assert_ok(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_4K, 0));
+	assert_int_equal(stats_of(&host).resets, resets);
+	/* Four workers at once, against one. */
+	assert_int_equal(choose(&host, VFB_PAGE_4K, "measured: "), VFB_BACKEND_IOMMUFD);
+	assert_int_equal(choose(&host, VFB_PAGE_2M, "not measured"), VFB_BACKEND_IOMMUFD);
+	host_close(&host);
+	host_open(&host, &config);
+	assert_ok(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_4K, 0));
+	assert_int_equal(choose(&host, VFB_PAGE_4K, "no iommufd"), VFB_BACKEND_TYPE1);
+	host_close(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_map_file),	cmocka_unit_test(test_keep_domain_fails),
 		cmocka_unit_test(test_adopted_iommufd), cmocka_unit_test(test_adopted_memory),
-		cmocka_unit_test(test_unmap_all),
+		cmocka_unit_test(test_unmap_all),	cmocka_unit_test(test_measure),
 	};
 
 	return cmocka_run_group_tests_name("adopt", tests, NULL, NULL);

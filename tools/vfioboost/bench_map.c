@@ -212,6 +212,8 @@ static int begin(const struct options *options, const struct line *line, struct 
 	ctx.threads = line->threads;
 	space.backend = line->backend;
 	space.map_by = line->by;
+	space.page_size = line->page_size;
+	space.kind = options->memfd ? VFB_MEMORY_MEMFD : VFB_MEMORY_ANONYMOUS;
 	error = vfb_ctx_create(&ctx, &setting->ctx);
 	if (!error)
 		error = vfb_space_create(setting->ctx, &space, &setting->space);

@@ -114,6 +114,8 @@ static int create(struct running *running, enum mode mode, struct phases *phases
 	int error = create_context(running, mode, phases, watch);
 
 	space_opts.backend = guest->backend;
+	space_opts.page_size = guest->page_size;
+	space_opts.kind = guest->kind;
 	if (!error && guest->device_count)
 		error = failed(vfb_space_create(running->ctx, &space_opts, &running->space));
 	if (!error)
