@@ -33,8 +33,8 @@ enum vfb_severity {
 struct vfb_finding {
 	size_t size;
 	enum vfb_severity severity;
-	/** A word for programs: "kernel", "hugepages", "thp", "cpus", "memory", "memlock", "iommu",
-	 *  "vfio", "device", "reset". More may come. */
+	/** A word for programs: "kernel", "cpus", "hugepages", "fragmentation", "thp", "memlock",
+	 *  "iommu", "vfio", "device", "reset", "memory", "contiguity". More may come. */
 	const char *subject;
 	/** What is so, and what it costs. */
 	const char *text;

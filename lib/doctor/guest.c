@@ -202,6 +202,41 @@ static int estimate_devices(struct vfb_diagnosis *diagnosis)
 	return error;
 }
 
+/* What is in many pieces takes many steps to be mapped. Only root may know. */
+static int check_contiguity(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples)
+{
+	char text[VFB_FINDING_BYTES];
+	uint64_t bytes = 0, runs = 0;
+	bool slow;
+
+	for (unsigned int i = 0; i < samples->count; i++) {
+		struct vfb_contiguity found = VFB_CONTIGUITY_INIT;
+
+		if (vfb_memory_contiguity(samples->memory[i], 0, samples->bytes, &found))
+			return 0;
+		bytes += found.bytes;
+		runs += found.runs;
+	}
+	if (!runs)
+		return 0;
+	slow = bytes / runs < 2 * MIB && samples->bytes >= 2 * MIB;
+	snprintf(text, sizeof(text),
+		 "memory like the guest's lies in pieces of %" PRIu64 " KiB on average%s",
+		 bytes / runs / KIB,
+		 slow ? ", too small for large pages of the IOMMU: mapping takes a step for each" :
+			"");
+	return vfb_diagnosis_add(
+		diagnosis, (struct vfb_finding){
+				   .severity = slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD,
+				   .subject = "contiguity",
+				   .text = text,
+				   .remedy = slow ? "take hugepages, or compact memory: echo 1 > "
+						    "/proc/sys/vm/compact_memory" :
+						    "",
+				   .node = -1,
+			   });
+}
+
 static int estimate_with(struct vfb_diagnosis *diagnosis, struct vfb_samples *samples)
 {
 	struct vfb_estimate *estimate = &diagnosis->estimate;
@@ -217,7 +252,9 @@ static int estimate_with(struct vfb_diagnosis *diagnosis, struct vfb_samples *sa
 	estimate->samples = samples->count;
 	estimate->sample_bytes = samples->count * samples->bytes;
 	estimate->populate = vfb_scale(seconds, samples->count, samples->factor);
-	error = estimate_devices(diagnosis);
+	error = check_contiguity(diagnosis, samples);
+	if (!error)
+		error = estimate_devices(diagnosis);
 	if (!error && diagnosis->guest->flags & VFB_DOCTOR_PROBE)
 		error = vfb_probe(diagnosis, samples);
 	estimate->start = overlap(estimate->populate, estimate->open, estimate->map);

@@ -339,6 +339,10 @@ static void test_fit(void **state)
 	assert_finding(&(struct fake_config){.pages_2m = {32}, .hugetlb_limit_2m = 32 * MIB},
 		       &guest, VFB_FINDING_FAILS, "memory", "hugetlb.2MB.max allows 32 MiB",
 		       "raise the limit of the cgroup");
+	guest.page_size = VFB_PAGE_4K;
+	assert_finding(&(struct fake_config){.run_pages = 16}, &guest, VFB_FINDING_SLOW,
+		       "contiguity", "KiB on average, too small", "compact_memory");
+	assert_finding(NULL, &guest, VFB_FINDING_GOOD, "contiguity", "KiB on average", "");
 	guest.page_size = VFB_PAGE_AUTO;
 	assert_finding(NULL, &guest, VFB_FINDING_SLOW, "memory", "2m: 64 MiB need 32 hugepages",
 		       "");
