@@ -20,8 +20,8 @@ Devices: NVMe controllers, each behind its own root port and in its own IOMMU
 group, bound to vfio-pci. $VFIO_DEVICES has their addresses: 0000:01:00.0,
 0000:02:00.0, ... on node 0, 0000:21:00.0, 0000:22:00.0, ... on node 1,
 0000:41:00.0, ... on node 2 and so on. Devices, CPUs and memory are shared out
-evenly among the nodes. --bridged, --functions and --bar add other devices to
-node 0, which are bound to vfio-pci too.
+evenly among the nodes. --bridged, --functions, --bar and --cards add other devices
+to node 0, which are bound to vfio-pci too.
 
 Exit status: the command's, or 128+N if signal N ended it; 124 after the timeout;
 125 if the machine failed (didn't start, too few huge pages, kernel panic); 2 for
@@ -132,6 +132,8 @@ def parse_arguments(argv):
         help="an NVMe device of N functions, in one IOMMU group, in $VFIO_FUNCTIONS")
     add("--bar", type=size, action="append", default=[], metavar="SIZE",
         help="a device whose BAR 2 is memory of SIZE (ivshmem), in $VFIO_BARS; may be repeated")
+    add("--cards", type=number(1, 8), default=0, metavar="N",
+        help="N network cards without a network (Intel 82574), in $VFIO_CARDS")
     add("--hugepages", type=hugepages, action="append", default=[], metavar="2m:N|1g:N",
         help="reserve N huge pages of 2 MiB or 1 GiB; may be given for both")
     add("--timeout", type=number(1, 10**6), default=900, metavar="SECONDS",
@@ -170,8 +172,8 @@ def share(total, parts, index):
 
 
 def extra_ports(args):
-    """Root ports that --bridged, --functions and --bar take."""
-    return bool(args.bridged) + bool(args.functions) + len(args.bar)
+    """Root ports that --bridged, --functions, --bar and --cards take."""
+    return bool(args.bridged) + bool(args.functions) + len(args.bar) + args.cards
 
 
 def device_addresses(args):
@@ -192,7 +194,10 @@ def extra_addresses(args, devices):
     functions = [f"0000:{bus:02x}:00.{i}" for i in range(args.functions)]
     bus += 1 if args.functions else 0
     bars = [f"0000:{bus + i:02x}:00.0" for i in range(len(args.bar))]
-    return {"VFIO_BRIDGED": bridged, "VFIO_FUNCTIONS": functions, "VFIO_BARS": bars}
+    bus += len(bars)
+    cards = [f"0000:{bus + i:02x}:00.0" for i in range(args.cards)]
+    return {"VFIO_BRIDGED": bridged, "VFIO_FUNCTIONS": functions, "VFIO_BARS": bars,
+            "VFIO_CARDS": cards}
 
 
 class Ports:
@@ -240,6 +245,9 @@ def extra_options(args, ports, first):
         options += ports.options("pcie.0", 0x10, first + i)
         options += ["-object", f"memory-backend-ram,id=bar{i},size={size_of_bar},share=on"]
         options += ["-device", f"ivshmem-plain,memdev=bar{i},bus=port{ports.count}"]
+    for i in range(args.cards):
+        options += ports.options("pcie.0", 0x10, first + len(args.bar) + i)
+        options += ["-device", f"e1000e,bus=port{ports.count}"]
     return options
 
 
@@ -272,7 +280,7 @@ def kernel_arguments(args, run):
         f"PATH={run}:/usr/sbin:/usr/bin:/sbin:/bin",  # see write_stubs
         # Errors and panics to the second serial port, from the very beginning.
         "earlycon=uart8250,io,0x2f8", "keep_bootcon", "loglevel=4", "oops=panic",
-        "intel_iommu=on", "vfio-pci.ids=1b36:0010,1af4:1110", "modprobe.blacklist=nvme",
+        "intel_iommu=on", "vfio-pci.ids=1b36:0010,1af4:1110,8086:10d3", "modprobe.blacklist=nvme,e1000e",
         # Emulated timers can be late on a busy host.
         "no_timer_check", "tsc=reliable",
         # See BOOT_ATTEMPTS; scripts/vm-guest starts the other CPUs, which measure
