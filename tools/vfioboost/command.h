@@ -35,6 +35,7 @@ int command_group_run(const struct command_group *group, int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_report(int argc, char **argv);
+int command_exec(int argc, char **argv);
 int command_run(int argc, char **argv);
 
 int bench_events(int argc, char **argv);

@@ -9,6 +9,7 @@
 static const struct command commands[] = {
 	{"report", command_report, "draw what run --trace has written, as a page or a picture"},
 	{"run", command_run, "start and stop what a guest would, and show where the time goes"},
+	{"exec", command_exec, "run a command that uses VFIO, and speed it up"},
 	{"bench", command_bench, "measure one part at a time"},
 	{"doctor", command_doctor,
 	 "tell what this host can do, what will be slow, and how to mend it"},

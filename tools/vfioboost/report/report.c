@@ -12,6 +12,7 @@
 #include "page.h"
 #include "picture.h"
 #include "recording.h"
+#include "report.h"
 
 struct options {
 	const char *trace, *output;
@@ -44,13 +45,18 @@ static bool ends_with(const char *text, const char *end)
 	return length > end_length && !strcmp(text + length - end_length, end);
 }
 
+bool report_has_format(const char *path)
+{
+	return ends_with(path, ".html") || ends_with(path, ".svg");
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
 
 	switch (key) {
 	case OPTION_OUTPUT:
-		if (!ends_with(arg, ".html") && !ends_with(arg, ".svg"))
+		if (!report_has_format(arg))
 			argp_error(state,
 				   "--output wants a name that ends in .html or .svg, not "
 				   "\"%s\"",
@@ -83,47 +89,46 @@ static bool cannot_write(const char *path, int error)
 }
 
 /* The file appears when it is complete, or not at all. */
-static bool write_output(const struct recording *recording, const struct options *options)
+static bool write_output(const struct recording *recording, const char *title, const char *path)
 {
 	char *partial = NULL;
 	FILE *file;
 	bool written;
 
-	if (asprintf(&partial, "%s.partial", options->output) < 0)
-		return cannot_write(options->output, ENOMEM);
+	if (asprintf(&partial, "%s.partial", path) < 0)
+		return cannot_write(path, ENOMEM);
 	file = fopen(partial, "we");
 	if (!file) {
-		cannot_write(options->output, errno);
+		cannot_write(path, errno);
 		free(partial);
 		return false;
 	}
-	if (ends_with(options->output, ".svg"))
+	if (ends_with(path, ".svg"))
 		picture_write(file, recording);
 	else
-		page_write(file, recording, options->trace);
+		page_write(file, recording, title);
 	written = !fflush(file) && !ferror(file);
-	written = !fclose(file) && written && !rename(partial, options->output);
+	written = !fclose(file) && written && !rename(partial, path);
 	if (!written) {
-		cannot_write(options->output, errno);
+		cannot_write(path, errno);
 		unlink(partial);
 	}
 	free(partial);
 	return written;
 }
 
-static bool draw(const struct options *options)
+bool report_draw(const char *trace, const char *title, const char *path, bool json)
 {
 	struct recording recording;
 	char reason[256];
 	bool done;
 
-	done = recording_read(&recording, options->trace, reason, sizeof(reason));
+	done = recording_read(&recording, trace, reason, sizeof(reason));
 	if (!done)
-		fprintf(stderr, "vfioboost: cannot read the trace %s: %s\n", options->trace,
-			reason);
-	if (done && options->output)
-		done = write_output(&recording, options);
-	if (done && options->json)
+		fprintf(stderr, "vfioboost: cannot read the trace %s: %s\n", trace, reason);
+	if (done && path)
+		done = write_output(&recording, title, path);
+	if (done && json)
 		done = output_json(page_summary(&recording));
 	recording_free(&recording);
 	return done;
@@ -138,5 +143,7 @@ int command_report(int argc, char **argv)
 
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	return draw(&options) ? EXIT_OK : EXIT_FAILED;
+	return report_draw(options.trace, options.trace, options.output, options.json) ?
+		       EXIT_OK :
+		       EXIT_FAILED;
 }

@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""`vfioboost exec` as a user types it. What needs VFIO is run in scripts/vm, by scripts/test.
+
+Usage: test_exec.py VFIOBOOST VFIO_USER
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+COMMAND, VFIO_USER = (os.path.abspath(path) for path in (sys.argv.pop(1), sys.argv.pop(1)))
+DEVICES = os.environ.get("VFIO_DEVICES", "").split()
+CARDS = os.environ.get("VFIO_CARDS", "").split()
+NOTHING = "vfioboost exec: the command used no VFIO and no iommufd\n"
+MIB = 1 << 20
+
+
+def run(*arguments, **options):
+    return subprocess.run([COMMAND, "exec", *arguments], capture_output=True, text=True,
+                          check=False, **options)
+
+
+class Directory(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def read_json(self, name):
+        with open(self.path(name), encoding="utf-8") as file:
+            return json.load(file)
+
+
+class Usage(Directory):
+    def refused(self, *arguments, words=()):
+        result = run(*arguments)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertEqual(result.stdout, "")
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+    def test_no_command(self):
+        self.refused(words=["no command"])
+        self.refused("--no-boost", "--", words=["no command"])
+
+    def test_what_cannot_run(self):
+        self.refused("--", "no-such-command", words=["no-such-command", "was not found"])
+        self.refused("--", "/etc/passwd", words=["may not be executed"])
+        self.refused("--", "/etc", words=["is not a file"])
+
+    def test_static(self):
+        self.refused("busybox", "true", words=["busybox", "statically linked"])
+
+    def test_script_of_a_static_program(self):
+        script = self.path("script")
+        with open(script, "w", encoding="ascii") as file:
+            file.write(f"#!{shutil.which('busybox')} sh\n")
+        os.chmod(script, 0o755)
+        self.refused(script, words=["script", "statically linked"])
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can give a file to another user")
+    def test_set_uid(self):
+        program = self.path("program")
+        shutil.copy("/bin/true", program)
+        os.chown(program, 12345, -1)
+        os.chmod(program, stat.S_ISUID | 0o755)
+        self.refused(program, words=["set-uid"])
+
+    def test_unwritable_files(self):
+        for option in ("--trace", "--output"):
+            self.refused(option, self.path("no/file"), "true",
+                         words=[self.path("no/file"), "No such file"])
+
+    def test_bad_options(self):
+        self.refused("--threads", "0", "true", words=["--threads wants a number from 1"])
+        self.refused("--report", "x.txt", "true", words=["--report", ".html", "x.txt"])
+        self.refused("--no-such-option", "true", words=["no-such-option"])
+
+
+class Command(Directory):
+    """The command behaves as without; that no VFIO was used is said in one line."""
+
+    def test_status_and_output(self):
+        result = run("--", "sh", "-c", "echo out; echo err >&2; exit 7")
+        self.assertEqual((result.returncode, result.stdout), (7, "out\n"))
+        self.assertEqual(result.stderr, "err\n" + NOTHING)
+
+    def test_options_are_the_commands(self):
+        result = run("echo", "--no-boost", "--help", "-o", "x")
+        self.assertEqual(result.stdout, "--no-boost --help -o x\n")
+
+    def test_input(self):
+        self.assertEqual(run("cat", input="text").stdout, "text")
+
+    def test_signals(self):
+        self.assertEqual(run("sh", "-c", "kill -USR1 $$").returncode, 128 + signal.SIGUSR1)
+        with subprocess.Popen([COMMAND, "exec", "sh", "-c", "trap 'exit 9' TERM; echo; read x"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdout.readline()
+            process.terminate()
+            self.assertEqual(process.wait(), 9)
+
+    def test_closed_streams(self):
+        result = subprocess.run(["sh", "-c", '"$0" exec sh -c "exit 3" <&- >&- 2>&-', COMMAND],
+                                check=False)
+        self.assertEqual(result.returncode, 3)
+
+    def test_other_preloaded_objects_stay(self):
+        environment = dict(os.environ, LD_PRELOAD="libm.so.6")
+        result = run("sh", "-c", "cat /proc/self/maps; echo $LD_PRELOAD", env=environment)
+        self.assertIn("libm.so.6", result.stdout.splitlines()[-1])
+        self.assertRegex(result.stdout, "/libm[.]so")
+
+    def test_namespaces(self):
+        # The kernel refuses these to a process that has threads.
+        direct = subprocess.run(["unshare", "--user", "true"], check=False).returncode
+        self.assertEqual(run("unshare", "--user", "true").returncode, direct)
+
+    def test_json(self):
+        result = run("--json", "true")
+        self.assertEqual(result.stdout.count("\n"), 1)
+        answer = json.loads(result.stdout)
+        self.assertEqual((answer["schema"], answer["sums"], answer["calls"]), (1, [], []))
+
+    def test_files(self):
+        result = run("--output", self.path("o"), "--trace", self.path("t"), "--json", "true")
+        self.assertEqual((result.stdout, result.stderr), ("", ""))
+        self.assertEqual(self.read_json("o")["schema"], 1)
+        self.assertEqual(self.read_json("t")[0]["name"], "vfioboost_trace")
+
+
+@unittest.skipUnless(DEVICES, "there is no VFIO device: see scripts/vm")
+class Vfio(Directory):
+    def setUp(self):
+        super().setUp()
+        group = os.readlink(f"/sys/bus/pci/devices/{DEVICES[0]}/iommu_group")
+        self.user = [VFIO_USER, DEVICES[0], os.path.basename(group)]
+
+    def results(self, *arguments, status=0):
+        """What exec says of a command, calls by name."""
+        result = run("--json", "--output", self.path("o"), *arguments)
+        self.assertEqual(result.returncode, status, result.stdout + result.stderr)
+        answer = self.read_json("o")
+        answer["output"] = result.stdout
+        return answer
+
+    def calls(self, answer, name):
+        return [call for call in answer["calls"] if call["call"] == name]
+
+    def test_same_results(self):
+        """Whatever a program does, the kernel's answers are the same."""
+        direct = subprocess.run(self.user, capture_output=True, text=True, check=False)
+        self.assertEqual(direct.returncode, 3, direct.stdout)
+        for options in ([], ["--no-boost"], ["--thp", "--threads", "1"]):
+            answer = self.results(*options, *self.user, status=3)
+            self.assertEqual(answer["output"], direct.stdout)
+            self.assertEqual(answer["not_boosted"], "")
+            populated = self.calls(answer, "populate (vfioboost)")
+            self.assertEqual(bool(populated), options != ["--no-boost"])
+
+    def test_calls(self):
+        """The names, results, devices and bytes of what the program did."""
+        answer = self.results("--no-boost", *self.user, status=3)
+        maps = self.calls(answer, "VFIO_IOMMU_MAP_DMA")
+        self.assertEqual(sum(call["result"] == 0 for call in maps), 5)
+        self.assertEqual({call["bytes"] for call in maps if call["result"] == 0}, {32 * MIB})
+        opened = self.calls(answer, "VFIO_GROUP_GET_DEVICE_FD")
+        self.assertEqual([call["device"] for call in opened if call["result"] >= 0],
+                         [DEVICES[0]] * 2)
+        self.assertEqual(len(self.calls(answer, "VFIO_DEVICE_GET_INFO")), 4)
+        closed = self.calls(answer, "close device")
+        self.assertEqual({call["device"] for call in closed}, {DEVICES[0]})
+        # The reset at the last reference is seen in its time.
+        self.assertGreater(max(call["duration_ns"] for call in closed), 50_000_000)
+        children = {call["process"] for call in maps}
+        self.assertEqual(len(children), 2)
+
+    def qemu(self, *arguments, devices=DEVICES, options=()):
+        command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-accel", "tcg",
+                   "-machine", "q35,memory-backend=m", "-m", "64M", "-monitor", "stdio",
+                   "-object", "memory-backend-memfd,id=m,size=64M", *arguments]
+        for device in devices:
+            command += ["-device", f"vfio-pci,host={device}"]
+        result = run("--json", "--output", self.path("o"), *options, "--", *command,
+                     input="quit\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return self.read_json("o")
+
+    def test_qemu(self):
+        """Memory is populated before its map, devices are let go all at once."""
+        answer = self.qemu(options=["--trace", self.path("t"),
+                                    "--report", self.path("r.html")])
+        populated = self.calls(answer, "populate (vfioboost)")
+        mapped = [call for call in self.calls(answer, "VFIO_IOMMU_MAP_DMA")
+                  if call["address"] == populated[0]["address"]]
+        self.assertEqual(populated[0]["bytes"], 64 * MIB)
+        self.assertLess(populated[0]["start_ns"], mapped[0]["start_ns"])
+        released = self.calls(answer, "release device (vfioboost)")
+        self.assertEqual(sorted(call["device"] for call in released), sorted(DEVICES))
+        self.assertLess(max(call["start_ns"] for call in released),
+                        min(call["start_ns"] + call["duration_ns"] for call in released))
+        spans = [event for event in self.read_json("t") if event["ph"] == "X"]
+        self.assertEqual(len(spans), len(answer["calls"]))
+        self.assertIn("map", {event["args"]["phase"] for event in spans})
+        with open(self.path("r.html"), encoding="utf-8") as file:
+            self.assertIn("VFIO_IOMMU_MAP_DMA", file.read())
+
+    @unittest.skipUnless(os.path.exists("/dev/iommu"), "the kernel has no iommufd")
+    def test_iommufd(self):
+        """By address and by file, over device nodes: a program linked with the library itself."""
+        for options, name in ([], "IOMMU_IOAS_MAP"), (["--memfd"], "IOMMU_IOAS_MAP_FILE"):
+            answer = self.results(COMMAND, "run", "--memory", "64M", "--page-size", "4k",
+                                  "--mode", "lazy", "--device", DEVICES[0], *options)
+            populated = self.calls(answer, "populate (vfioboost)")
+            self.assertEqual(sum(call["bytes"] for call in populated), 64 * MIB)
+            self.assertEqual(sum(call["bytes"] for call in self.calls(answer, name)), 64 * MIB)
+            bound = self.calls(answer, "VFIO_DEVICE_BIND_IOMMUFD")
+            self.assertEqual([call["device"] for call in bound], DEVICES[:1])
+
+    def test_no_boost_changes_nothing(self):
+        answer = self.qemu(options=["--no-boost"])
+        self.assertFalse(self.calls(answer, "populate (vfioboost)"))
+        self.assertFalse(self.calls(answer, "release device (vfioboost)"))
+
+    def test_killed(self):
+        """What was done until then is shown all the same."""
+        script = f'{" ".join(self.user)} >/dev/null; kill -KILL $$'
+        answer = self.results("sh", "-c", script, status=128 + signal.SIGKILL)
+        self.assertTrue(self.calls(answer, "VFIO_IOMMU_MAP_DMA"))
+
+    @unittest.skipUnless(shutil.which("dpdk-testpmd") and CARDS,
+                         "no dpdk-testpmd (scripts/install dpdk), or no card (scripts/vm --cards)")
+    def test_driver_of_others(self):
+        """DPDK starts, sees its card and ends, as it does without."""
+        driver = ["dpdk-testpmd", "-l", "0-1", "-n", "1", "-m", "256", "-a", CARDS[0],
+                  "-d", "librte_net_e1000.so", "-d", "librte_mempool_ring.so",
+                  "--", "-i", "--total-num-mbufs", "2048"]
+        direct = subprocess.run(driver, capture_output=True, text=True, input="quit\n",
+                                check=False)
+        self.assertEqual(direct.returncode, 0, direct.stdout + direct.stderr)
+        result = run("--json", "--output", self.path("o"), "--", *driver, input="quit\n")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        probed = [line for line in result.stderr.splitlines() if "EAL" in line]
+        self.assertEqual(probed, [line for line in direct.stderr.splitlines() if "EAL" in line])
+        answer = self.read_json("o")
+        self.assertTrue(self.calls(answer, "VFIO_IOMMU_MAP_DMA"))
+        self.assertEqual([call["device"] for call in
+                          self.calls(answer, "release device (vfioboost)")], CARDS[:1])
+
+    @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
+    def test_every_call_is_named(self):
+        """strace sees the same calls."""
+        log = self.path("strace")
+        answer = self.results("--no-boost", "strace", "-f", "-e", "trace=ioctl", "-o", log,
+                              *self.user, status=3)
+        with open(log, encoding="utf-8") as file:
+            traced = re.findall(r"ioctl\(\d+, (?:VFIO|IOMMU)_\w+", file.read())
+        calls = [call for call in answer["calls"] if re.match("VFIO|IOMMU", call["call"])]
+        self.assertEqual(len(calls), len(traced))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PRELOAD_H
+#define PRELOAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "context.h"
+#include "records.h"
+
+/* Where to write, and what to do; NULL: `vfioboost exec` is not above this process. */
+extern struct records *preload_records;
+
+/*
+ * Set while the preloaded object does something itself: what it calls then is not the command's.
+ * The model does without allocation on the first use in a thread.
+ */
+extern _Thread_local bool preload_inside __attribute__((tls_model("initial-exec")));
+
+/* Time of CLOCK_MONOTONIC, without a system call. */
+uint64_t preload_now(void);
+
+/* Writes one record; process and thread are filled in. */
+void preload_note(struct record record);
+
+/* Why something is not done; the first one is kept. */
+void preload_remark(const char *text);
+
+/* For all that threads of the command share here; held for moments only. */
+extern pthread_mutex_t preload_lock;
+
+/*
+ * The library in this process, with its threads: made on first use. NULL when it cannot be had,
+ * which has been remarked then.
+ */
+struct vfb_ctx *preload_context(void);
+
+/*
+ * Runs @run in one of those threads and waits for it: the command's own threads make no system
+ * call besides their own but fstat(2), gettid(2) and futex(2), which no filter forbids. False:
+ * there are no threads, nothing was done.
+ */
+bool preload_run(void (*run)(void *arg), void *arg);
+
+/* Ends the threads, for what the kernel refuses to a process that has several; the next use makes
+ * new ones. */
+void threads_end(void);
+
+/* Leaves the threads behind, which did not survive a fork. preload_lock is held. */
+void threads_forget(void);
+
+/* Makes present what the command is about to map; what can't be is left to the kernel. */
+void boost_map(uint64_t address, uint64_t bytes);
+void boost_map_file(int fd, uint64_t offset, uint64_t bytes);
+
+/* Lets go of every device of this process, those that share no reset at the same time; for
+ * preload_run(). */
+void release_devices(void *unused);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Letting devices go at exit. The kernel closes the files of a process one after another, and
+ * resets a device at its last reference: those are dropped here first, by several threads.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "container_of.h"
+#include "device/device.h"
+#include "devices.h"
+#include "preload.h"
+
+/* Devices that share a reset, one after another: see vfb_device_share_reset(). */
+struct chain {
+	struct vfb_task task;
+	struct release *release;
+	/* Where the first of them is; the rest follows by next[]. */
+	size_t first;
+};
+
+struct release {
+	size_t count, chain_count;
+	int fds[DEVICES_MAX];
+	struct vfb_pci pcis[DEVICES_MAX];
+	size_t next[DEVICES_MAX];
+	struct chain chains[DEVICES_MAX];
+	sem_t done;
+};
+
+#define NONE SIZE_MAX
+
+/* All of a file of /proc, NUL-terminated; NULL when it cannot be read. */
+static char *read_all(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t length = 0, room = 1 << 16;
+	char *text = malloc(room), *more;
+	ssize_t got = 0;
+
+	while (fd >= 0 && text && (got = read(fd, text + length, room - length - 1)) > 0) {
+		length += got;
+		if (room - length > 1)
+			continue;
+		more = realloc(text, room *= 2);
+		if (!more)
+			break;
+		text = more;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (fd < 0 || got) {
+		free(text);
+		return NULL;
+	}
+	if (text)
+		text[length] = '\0';
+	return text;
+}
+
+static bool is_device(const char *path)
+{
+	return !strcmp(path, "anon_inode:[vfio-device]") ||
+	       !strncmp(path, "/dev/vfio/devices/", strlen("/dev/vfio/devices/"));
+}
+
+/*
+ * A mapping of a BAR keeps its device. Memory takes its place, for a thread of the command that
+ * still looks there.
+ */
+static void replace_mappings(void)
+{
+	char *maps = read_all("/proc/self/maps"), *rest = NULL, path[64];
+	unsigned long begin, end;
+
+	for (char *line = maps ? strtok_r(maps, "\n", &rest) : NULL; line;
+	     line = strtok_r(NULL, "\n", &rest))
+		if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %63s", &begin, &end, path) == 3 &&
+		    is_device(path))
+			mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	free(maps);
+}
+
+static struct chain *find_chain(struct release *release, size_t device)
+{
+	const struct vfb_pci *pci = &release->pcis[device];
+
+	for (size_t i = 0; i < release->chain_count; i++) {
+		const struct vfb_pci *other = &release->pcis[release->chains[i].first];
+
+		/* Of what is not known, one after another is always right. */
+		if (!pci->address[0] ? !other->address[0] : vfb_device_share_reset(other, pci))
+			return &release->chains[i];
+	}
+	release->chains[release->chain_count].first = NONE;
+	release->chains[release->chain_count].release = release;
+	return &release->chains[release->chain_count++];
+}
+
+static void run_chain(struct vfb_task *task)
+{
+	struct chain *chain = container_of(task, struct chain, task);
+	struct release *release = chain->release;
+
+	preload_inside = true;
+	for (size_t i = chain->first; i != NONE; i = release->next[i]) {
+		struct record record = {
+			.kind = RECORD_RELEASE,
+			.target = TARGET_DEVICE,
+			.device = devices_number(release->fds[i]),
+			.start_ns = preload_now(),
+		};
+
+		record.result = close(release->fds[i]) ? -errno : 0;
+		record.duration_ns = preload_now() - record.start_ns;
+		preload_note(record);
+	}
+	sem_post(&release->done);
+}
+
+static void run_chains(struct release *release, struct vfb_engine *engine)
+{
+	for (size_t i = 0; i < release->count; i++) {
+		struct chain *chain = find_chain(release, i);
+
+		release->next[i] = chain->first;
+		chain->first = i;
+	}
+	for (size_t i = 0; i < release->chain_count; i++) {
+		release->chains[i].task.run = run_chain;
+		vfb_engine_submit_sleeping(engine, &release->chains[i].task);
+	}
+	for (size_t i = 0; i < release->chain_count; i++)
+		while (sem_wait(&release->done))
+			;
+}
+
+void release_devices(void *unused)
+{
+	struct release *release = calloc(1, sizeof(*release));
+
+	(void)unused;
+	if (!release)
+		return;
+	sem_init(&release->done, 0, 0);
+	if (devices_kvm() >= 0)
+		close(devices_kvm());
+	release->count = devices_all(release->fds, release->pcis);
+	replace_mappings();
+	run_chains(release, preload_context()->engine);
+	sem_destroy(&release->done);
+	free(release);
+}

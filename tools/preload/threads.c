@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The threads in which everything happens that the command does not ask for. They are made before
+ * the command can have installed a filter of system calls, which may kill it for calls of ours.
+ */
+#include <fcntl.h>
+#include <semaphore.h>
+#include <string.h>
+#include <unistd.h>
+#include <vfioboost.h>
+
+#include "container_of.h"
+#include "context.h"
+#include "preload.h"
+
+/* As many devices are let go at a time. */
+#define SLEEPERS 16
+
+pthread_mutex_t preload_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The library in this process, and whether it was tried to have it. */
+static struct vfb_ctx *context;
+static bool tried;
+
+struct call {
+	struct vfb_task task;
+	void (*run)(void *arg);
+	void *arg;
+	sem_t done;
+};
+
+/* Whether a filter of system calls is in place, which might kill the command for ours. */
+static bool is_filtered(void)
+{
+	char text[4096];
+	const char *line;
+	ssize_t length;
+	int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return true;
+	length = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[length > 0 ? length : 0] = '\0';
+	line = strstr(text, "\nSeccomp:\t");
+	return !line || line[strlen("\nSeccomp:\t")] != '0';
+}
+
+static void create_context(void)
+{
+	struct vfb_ctx_opts opts = VFB_CTX_OPTS_INIT;
+
+	opts.threads = preload_records->threads;
+	if (is_filtered())
+		preload_remark("a seccomp filter was there before the first use of VFIO");
+	else if (vfb_ctx_create(&opts, &context) ||
+		 vfb_engine_reserve_sleepers(context->engine, SLEEPERS))
+		preload_remark(vfb_last_error());
+}
+
+struct vfb_ctx *preload_context(void)
+{
+	struct vfb_ctx *ctx;
+
+	pthread_mutex_lock(&preload_lock);
+	if (!tried) {
+		tried = true;
+		create_context();
+	}
+	ctx = context;
+	pthread_mutex_unlock(&preload_lock);
+	return ctx;
+}
+
+void threads_end(void)
+{
+	pthread_mutex_lock(&preload_lock);
+	if (context)
+		vfb_engine_release_sleepers(context->engine, SLEEPERS);
+	vfb_ctx_destroy(context);
+	threads_forget();
+	pthread_mutex_unlock(&preload_lock);
+}
+
+void threads_forget(void)
+{
+	context = NULL;
+	tried = false;
+}
+
+static void run_call(struct vfb_task *task)
+{
+	struct call *call = container_of(task, struct call, task);
+
+	preload_inside = true;
+	call->run(call->arg);
+	sem_post(&call->done);
+}
+
+bool preload_run(void (*run)(void *arg), void *arg)
+{
+	struct call call = {.task.run = run_call, .run = run, .arg = arg};
+	struct vfb_ctx *ctx = preload_context();
+
+	if (!ctx)
+		return false;
+	sem_init(&call.done, 0, 0);
+	vfb_engine_submit_sleeping(ctx->engine, &call.task);
+	while (sem_wait(&call.done))
+		;
+	sem_destroy(&call.done);
+	return true;
+}

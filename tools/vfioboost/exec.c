@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../preload/records.h"
+#include "arguments.h"
+#include "command.h"
+#include "exec_results.h"
+#include "exec_trace.h"
+#include "program.h"
+#include "report/recording.h"
+#include "report/remarks.h"
+#include "report/report.h"
+
+#define MAX_THREADS 4096
+/* As the shell has it for a command that a signal ended. */
+#define EXIT_SIGNAL 128
+
+struct options {
+	bool boost, thp, json;
+	unsigned int threads;
+	const char *output, *trace, *report;
+	char **command;
+};
+
+/* Where to write what the command did. The trace is made in any case, for the remarks. */
+struct outputs {
+	FILE *results;
+	int trace;
+};
+
+static const char doc[] =
+	"Run a command that uses VFIO, a VMM for instance, unmodified: show where its time goes "
+	"and take most of it away."
+	"\v"
+	"Every VFIO and iommufd call of the command, and of what it starts, is timed and shown "
+	"when it has ended. Before it maps memory that is not populated, the memory is populated "
+	"by all CPUs of its node; when it ends, devices are let go at the same time as far as "
+	"they do not share a reset.\n"
+	"\n"
+	"The command sees what the kernel returns, no more and no less. It must be dynamically "
+	"linked with the GNU C library.\n"
+	"\n"
+	"Exit status: the command's, or 128 + N if signal N ended it; 2 on bad usage, and when the "
+	"command cannot be run.";
+
+enum {
+	OPTION_NO_BOOST = 256,
+	OPTION_THP,
+	OPTION_TRACE,
+	OPTION_REPORT,
+	OPTION_JSON,
+};
+
+static const struct argp_option argp_options[] = {
+	{"no-boost", OPTION_NO_BOOST, NULL, 0, "Only look: change nothing", 0},
+	{"thp", OPTION_THP, NULL, 0,
+	 "Ask for transparent huge pages (MADV_HUGEPAGE) before memory is populated", 0},
+	{"threads", 't', "N", 0, "Workers (one for each CPU that may be used)", 0},
+	{"trace", OPTION_TRACE, "FILE", 0, "Write a trace for ui.perfetto.dev and vfioboost report",
+	 0},
+	{"report", OPTION_REPORT, "FILE.html|FILE.svg", 0, "Draw it, as vfioboost report does", 0},
+	{"output", 'o', "FILE", 0, "Write the results there, instead of to stderr", 0},
+	{"json", OPTION_JSON, NULL, 0,
+	 "Write them as one JSON object, to stdout unless FILE is given", 0},
+	{0},
+};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case OPTION_NO_BOOST:
+		options->boost = false;
+		return 0;
+	case OPTION_THP:
+		options->thp = true;
+		return 0;
+	case 't':
+		options->threads = argument_number(state, "threads", arg, 1, MAX_THREADS);
+		return 0;
+	case OPTION_TRACE:
+		options->trace = arg;
+		return 0;
+	case OPTION_REPORT:
+		if (!report_has_format(arg))
+			argp_error(state,
+				   "--report wants a name that ends in .html or .svg, not \"%s\"",
+				   arg);
+		options->report = arg;
+		return 0;
+	case 'o':
+		options->output = arg;
+		return 0;
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		/* From here on everything is the command's. */
+		options->command = &state->argv[state->next - 1];
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_END:
+		if (!options->command)
+			argp_error(state, "no command; give it after --");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static struct records *make_records(const struct options *options, int *fd)
+{
+	struct records *records;
+
+	*fd = memfd_create("vfioboost-exec", MFD_CLOEXEC);
+	if (*fd < 0 || ftruncate(*fd, sizeof(*records)))
+		return NULL;
+	records = mmap(NULL, sizeof(*records), PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	if (records == MAP_FAILED)
+		return NULL;
+	records->version = RECORDS_VERSION;
+	records->boost = options->boost;
+	records->thp = options->thp;
+	records->threads = options->threads;
+	return records;
+}
+
+/* Beside this program where it was built, else where it was installed. */
+static const char *preload_path(char path[PATH_MAX])
+{
+	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char *name;
+
+	path[length > 0 ? length : 0] = '\0';
+	name = strrchr(path, '/');
+	if (name) {
+		snprintf(name, PATH_MAX - (name - path), "/../preload/libvfioboost-preload.so");
+		if (!access(path, R_OK))
+			return path;
+	}
+	return access(PRELOAD_PATH, R_OK) ? NULL : PRELOAD_PATH;
+}
+
+/* The environment of the command. LD_PRELOAD has names with colons between them. */
+static bool prepare_environment(int records_fd)
+{
+	const char *others = getenv("LD_PRELOAD"), *preload;
+	char path[PATH_MAX], all[3 * PATH_MAX], records[64];
+
+	preload = preload_path(path);
+	if (!preload) {
+		fprintf(stderr, "vfioboost exec: %s is missing: install it\n", PRELOAD_PATH);
+		return false;
+	}
+	snprintf(all, sizeof(all), "%s%s%s", preload, others && *others ? ":" : "",
+		 others ? others : "");
+	snprintf(records, sizeof(records), "/proc/%d/fd/%d", getpid(), records_fd);
+	return !setenv("LD_PRELOAD", all, 1) && !setenv(RECORDS_VARIABLE, records, 1);
+}
+
+static volatile sig_atomic_t command_process;
+
+/* What was sent to this process alone is meant for the command; what a terminal sends, it gets
+ * from there. */
+static void forward(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (info->si_code <= 0 && command_process)
+		kill(command_process, number);
+}
+
+static void forward_signals(void)
+{
+	static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+	struct sigaction action = {.sa_sigaction = forward, .sa_flags = SA_SIGINFO | SA_RESTART};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+/* The exit status that tells how the command ended. */
+static int wait_for(pid_t process)
+{
+	int status;
+
+	while (waitpid(process, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_FAILED;
+	return WIFSIGNALED(status) ? EXIT_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int run(struct records *records, const char *path, char **command)
+{
+	sigset_t all, before;
+	pid_t process;
+
+	/* No signal comes between the fork and the handlers that pass it on. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	process = fork();
+	if (!process) {
+		records->process = getpid();
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		execv(path, command);
+		fprintf(stderr, "vfioboost exec: cannot run %s: %s\n", path, strerror(errno));
+		_exit(EXIT_USAGE);
+	}
+	if (process < 0) {
+		perror("vfioboost exec: cannot start a process");
+		return EXIT_FAILED;
+	}
+	command_process = process;
+	forward_signals();
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return wait_for(process);
+}
+
+/* Opened beforehand: what cannot be written should not be found out after a long run. */
+static bool open_outputs(const struct options *options, struct outputs *outputs)
+{
+	outputs->results = options->json ? stdout : stderr;
+	if (options->output && !(outputs->results = fopen(options->output, "we"))) {
+		fprintf(stderr, "vfioboost exec: cannot write %s: %s\n", options->output,
+			strerror(errno));
+		return false;
+	}
+	if (options->trace)
+		outputs->trace = open(options->trace, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+				      0666);
+	else
+		outputs->trace = memfd_create("vfioboost-trace", MFD_CLOEXEC);
+	if (outputs->trace < 0) {
+		fprintf(stderr, "vfioboost exec: cannot write %s: %s\n",
+			options->trace ? options->trace : "a trace", strerror(errno));
+		return false;
+	}
+	return true;
+}
+
+/* What the trace shows to be slow, an array of texts; and the report, if it is wanted. */
+static struct json_object *look_at_trace(const struct options *options,
+					 const struct outputs *outputs)
+{
+	struct json_object *remarks = NULL;
+	struct recording recording;
+	char path[64], reason[256];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", outputs->trace);
+	if (recording_read(&recording, path, reason, sizeof(reason)))
+		remarks = remarks_of(&recording);
+	else
+		fprintf(stderr, "vfioboost exec: cannot read the trace: %s\n", reason);
+	recording_free(&recording);
+	if (options->report)
+		report_draw(path, options->command[0], options->report, false);
+	return remarks;
+}
+
+static void write_outputs(const struct options *options, const struct outputs *outputs,
+			  struct records *records)
+{
+	struct json_object *remarks = NULL;
+
+	if (!exec_trace_write(records, outputs->trace))
+		fprintf(stderr, "vfioboost exec: cannot write a trace: %s\n", vfb_last_error());
+	else if (atomic_load(&records->count))
+		remarks = look_at_trace(options, outputs);
+	if (!remarks)
+		remarks = json_object_new_array();
+	if (!exec_results_write(records, remarks, options->json, outputs->results))
+		perror("vfioboost exec: cannot write the results");
+	json_object_put(remarks);
+}
+
+int command_exec(int argc, char **argv)
+{
+	static const struct argp argp = {argp_options, parse_option, "COMMAND [ARGUMENT...]",
+					 doc,	       NULL,	     NULL,
+					 NULL};
+	static char name[] = "vfioboost exec";
+	struct options options = {.boost = true};
+	struct outputs outputs;
+	struct records *records;
+	const char *problem;
+	char path[PATH_MAX];
+	int status, fd;
+
+	argv[0] = name;
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &options);
+	problem = program_check(options.command[0], path);
+	if (problem) {
+		fprintf(stderr, "vfioboost exec: %s %s\n", options.command[0], problem);
+		return EXIT_USAGE;
+	}
+	if (!open_outputs(&options, &outputs))
+		return EXIT_USAGE;
+	records = make_records(&options, &fd);
+	if (!records) {
+		perror("vfioboost exec: no memory for what the command does");
+		return EXIT_FAILED;
+	}
+	if (!prepare_environment(fd))
+		return EXIT_FAILED;
+	status = run(records, path, options.command);
+	write_outputs(&options, &outputs, records);
+	return status;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "exec_call.h"
+
+#include <linux/vfio.h>
+
+#include "sys/uapi.h"
+
+#define REQUEST(request) ((request)&0xff)
+
+const char *exec_call_name(const struct record *record, char text[IOCTL_NAME])
+{
+	switch ((enum record_kind)record->kind) {
+	case RECORD_IOCTL:
+		return ioctl_name(record->target, record->request, text);
+	case RECORD_CLOSE:
+		return "close device";
+	case RECORD_POPULATE:
+		return "populate (vfioboost)";
+	case RECORD_RELEASE:
+		return "release device (vfioboost)";
+	}
+	return "unknown";
+}
+
+static enum vfb_phase device_phase(unsigned int request)
+{
+	switch (request) {
+	case REQUEST(VFB_VFIO_DEVICE_BIND_IOMMUFD):
+		return VFB_PHASE_OPEN;
+	case REQUEST(VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT):
+		return VFB_PHASE_ATTACH;
+	case REQUEST(VFIO_DEVICE_RESET):
+	case REQUEST(VFIO_DEVICE_PCI_HOT_RESET):
+		return VFB_PHASE_RESET;
+	default:
+		return VFB_PHASE_SYSCALL;
+	}
+}
+
+static enum vfb_phase ioctl_phase(enum record_target target, unsigned int request)
+{
+	switch (request) {
+	case REQUEST(VFB_IOMMU_IOAS_MAP):
+	case REQUEST(VFB_IOMMU_IOAS_MAP_FILE):
+		return VFB_PHASE_MAP;
+	case REQUEST(VFB_IOMMU_IOAS_UNMAP):
+		return VFB_PHASE_UNMAP;
+	case REQUEST(VFIO_GROUP_SET_CONTAINER):
+	case REQUEST(VFIO_SET_IOMMU):
+		return VFB_PHASE_ATTACH;
+	case REQUEST(VFIO_GROUP_GET_DEVICE_FD):
+		return VFB_PHASE_OPEN;
+	}
+	if (target == TARGET_DEVICE)
+		return device_phase(request);
+	if (request == REQUEST(VFIO_IOMMU_MAP_DMA))
+		return VFB_PHASE_MAP;
+	return request == REQUEST(VFIO_IOMMU_UNMAP_DMA) ? VFB_PHASE_UNMAP : VFB_PHASE_SYSCALL;
+}
+
+enum vfb_phase exec_call_phase(const struct record *record)
+{
+	switch ((enum record_kind)record->kind) {
+	case RECORD_IOCTL:
+		return ioctl_phase(record->target, record->request);
+	case RECORD_CLOSE:
+	case RECORD_RELEASE:
+		return VFB_PHASE_CLOSE;
+	case RECORD_POPULATE:
+		return VFB_PHASE_POPULATE;
+	}
+	return VFB_PHASE_SYSCALL;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef EXEC_CALL_H
+#define EXEC_CALL_H
+
+#include <vfioboost/event.h>
+
+#include "../preload/records.h"
+#include "ioctl_name.h"
+
+/* What a record is called: an ioctl by its name. @text: see ioctl_name(). */
+const char *exec_call_name(const struct record *record, char text[IOCTL_NAME]);
+
+/* The phase it belongs to. */
+enum vfb_phase exec_call_phase(const struct record *record);
+
+#endif

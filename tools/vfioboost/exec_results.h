@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef EXEC_RESULTS_H
+#define EXEC_RESULTS_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "../preload/records.h"
+
+/* What a command did, as a table or as one JSON object. @remarks: an array of texts on it. False:
+ * it could not be written. */
+bool exec_results_write(struct records *records, struct json_object *remarks, bool json,
+			FILE *file);
+
+#endif

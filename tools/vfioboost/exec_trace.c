@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include "exec_trace.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <vfioboost/trace.h>
+
+#include "../preload/target.h"
+#include "exec_call.h"
+
+static void add_hex(struct json_object *object, const char *key, uint64_t value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%#llx", (unsigned long long)value);
+	json_object_object_add(object, key, json_object_new_string(text));
+}
+
+static struct json_object *args_of(const struct record *record, size_t id)
+{
+	struct json_object *args = json_object_new_object();
+	char text[IOCTL_NAME], device[TARGET_ADDRESS];
+
+	target_address(record->device, device);
+	json_object_object_add(args, "phase",
+			       json_object_new_string(vfb_phase_name(exec_call_phase(record))));
+	json_object_object_add(args, "operation",
+			       json_object_new_string(exec_call_name(record, text)));
+	json_object_object_add(args, "id", json_object_new_uint64(id));
+	json_object_object_add(args, "parent", json_object_new_int(0));
+	json_object_object_add(args, "result",
+			       json_object_new_int(record->result < 0 ? record->result : 0));
+	json_object_object_add(args, "thread", json_object_new_int(record->thread));
+	if (record->bytes) {
+		json_object_object_add(args, "bytes", json_object_new_uint64(record->bytes));
+		add_hex(args, "address", record->address);
+		add_hex(args, "iova", record->iova);
+	}
+	if (*device)
+		json_object_object_add(args, "device", json_object_new_string(device));
+	return args;
+}
+
+/* A failure is told when the trace ends. */
+static void append(struct vfb_trace *trace, struct json_object *event)
+{
+	vfb_trace_append(trace, json_object_to_json_string_ext(event, JSON_C_TO_STRING_PLAIN));
+	json_object_put(event);
+}
+
+static void append_name(struct vfb_trace *trace, const char *what, int group, int track,
+			const char *name)
+{
+	struct json_object *event = json_object_new_object(), *args = json_object_new_object();
+
+	json_object_object_add(args, "name", json_object_new_string(name));
+	json_object_object_add(event, "name", json_object_new_string(what));
+	json_object_object_add(event, "ph", json_object_new_string("M"));
+	json_object_object_add(event, "pid", json_object_new_int(group));
+	json_object_object_add(event, "tid", json_object_new_int(track));
+	json_object_object_add(event, "args", args);
+	append(trace, event);
+}
+
+static void append_call(struct vfb_trace *trace, const struct record *record, size_t id, int group)
+{
+	const char *phase = vfb_phase_name(exec_call_phase(record));
+	struct json_object *event = json_object_new_object();
+	char text[IOCTL_NAME];
+
+	json_object_object_add(event, "name", json_object_new_string(exec_call_name(record, text)));
+	json_object_object_add(event, "cat", json_object_new_string(phase));
+	json_object_object_add(event, "ph", json_object_new_string("X"));
+	json_object_object_add(event, "pid", json_object_new_int(group));
+	json_object_object_add(event, "tid", json_object_new_int(record->thread));
+	json_object_object_add(event, "ts", json_object_new_double(record->start_ns / 1e3));
+	json_object_object_add(event, "dur", json_object_new_double(record->duration_ns / 1e3));
+	json_object_object_add(event, "args", args_of(record, id));
+	append(trace, event);
+}
+
+/* A thread that has a track, in the first of the three groups that its process has. */
+struct track {
+	int process, thread, group;
+};
+
+struct tracks {
+	struct track *all;
+	size_t count, groups;
+};
+
+/* The track of a record, which is named when it is new; NULL without memory. */
+static const struct track *find_track(struct vfb_trace *trace, struct tracks *tracks,
+				      const struct record *record)
+{
+	struct track new = {record->process, record->thread, 0}, *larger;
+	char name[64];
+
+	for (size_t i = 0; i < tracks->count; i++) {
+		if (tracks->all[i].process != record->process)
+			continue;
+		if (tracks->all[i].thread == record->thread)
+			return &tracks->all[i];
+		new.group = tracks->all[i].group;
+	}
+	larger = realloc(tracks->all, (tracks->count + 1) * sizeof(*larger));
+	if (!larger)
+		return NULL;
+	tracks->all = larger;
+	if (!new.group) {
+		new.group = 3 * tracks->groups++ + 1;
+		snprintf(name, sizeof(name), "process %d: threads", new.process);
+		append_name(trace, "process_name", new.group, 0, name);
+	}
+	snprintf(name, sizeof(name), "thread %d", new.thread);
+	append_name(trace, "thread_name", new.group, new.thread, name);
+	larger[tracks->count] = new;
+	return &larger[tracks->count++];
+}
+
+bool exec_trace_write(const struct records *records, int fd)
+{
+	size_t count = atomic_load(&records->count);
+	struct tracks tracks = {0};
+	struct vfb_trace *trace;
+
+	if (vfb_trace_create(fd, &trace))
+		return false;
+	for (size_t i = 0; i < count && i < RECORDS_MAX; i++) {
+		const struct record *record = &records->all[i];
+		const struct track *track;
+
+		if (!atomic_load(&record->complete))
+			continue;
+		track = find_track(trace, &tracks, record);
+		if (track)
+			append_call(trace, record, i + 1, track->group);
+	}
+	free(tracks.all);
+	return !vfb_trace_destroy(trace);
+}

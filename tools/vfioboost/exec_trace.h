@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef EXEC_TRACE_H
+#define EXEC_TRACE_H
+
+#include <stdbool.h>
+
+#include "../preload/records.h"
+
+/*
+ * What a command did as a trace, see vfioboost/trace.h: a group of tracks for each process, one of
+ * them for each thread. @fd: an empty file. False: it could not be written, vfb_last_error()
+ * tells why.
+ */
+bool exec_trace_write(const struct records *records, int fd);
+
+#endif

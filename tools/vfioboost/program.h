@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PROGRAM_H
+#define PROGRAM_H
+
+#include <limits.h>
+
+/*
+ * Finds the program that execvp(3) would run, and whether an object can be preloaded into it.
+ * NULL when it can, else what is wrong with it, for a person. @path gets where it is.
+ */
+const char *program_check(const char *name, char path[PATH_MAX]);
+
+#endif
