@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "command.h"
+#include "host.h"
 #include "results.h"
 #include "session.h"
 
@@ -219,6 +220,15 @@ static int run_all(struct options *options, struct session *sessions)
 	return error;
 }
 
+/* For who reads the trace elsewhere. */
+static void note_host(struct watch *watch)
+{
+	struct json_object *facts = json_object_new_object();
+
+	json_object_object_add(facts, "findings", host_findings());
+	watch_facts(watch, "vfioboost_host", facts);
+}
+
 static int run_watched(struct options *options, struct session *sessions)
 {
 	int error, other;
@@ -227,6 +237,8 @@ static int run_watched(struct options *options, struct session *sessions)
 	if (error)
 		return error;
 	error = run_all(options, sessions);
+	if (options->watch.trace)
+		note_host(&options->watch);
 	other = watch_close(&options->watch);
 	return error ? error : other;
 }

@@ -126,6 +126,8 @@ static bool read_metadata(struct reader *reader, struct json_object *event, cons
 
 	if (!strcmp(name, "vfioboost_session") && args) {
 		run->facts = args;
+	} else if (!strcmp(name, "vfioboost_host") && args) {
+		reader->recording->host = args;
 	} else if (!strcmp(name, "process_name") && value && pid == run->pid) {
 		/* "boost: threads" */
 		snprintf(run->name, sizeof(run->name), "%.*s", (int)strcspn(value, ":"), value);

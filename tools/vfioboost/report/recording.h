@@ -46,6 +46,8 @@ struct run {
 
 struct recording {
 	struct json_object *file;
+	/* What the doctor said of the host, or NULL. */
+	struct json_object *host;
 	struct run *runs;
 	size_t run_count;
 };

@@ -199,11 +199,36 @@ static void remark_run(struct json_object *remarks, const struct run *run)
 	critical_free(&path);
 }
 
+/* What the doctor found to be slow. */
+static void remark_host(struct json_object *remarks, struct json_object *host)
+{
+	struct json_object *findings = NULL, *finding, *said, *remedy;
+	char text[1024];
+
+	if (!host || !json_object_object_get_ex(host, "findings", &findings) ||
+	    !json_object_is_type(findings, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(findings); i++) {
+		finding = json_object_array_get_idx(findings, i);
+		if (!json_object_is_type(finding, json_type_object) ||
+		    !json_object_object_get_ex(finding, "text", &said) ||
+		    !json_object_object_get_ex(finding, "remedy", &remedy) ||
+		    !json_object_is_type(said, json_type_string) ||
+		    !json_object_is_type(remedy, json_type_string))
+			continue;
+		snprintf(text, sizeof(text), "host: %s%s%s", json_object_get_string(said),
+			 *json_object_get_string(remedy) ? ": " : "",
+			 json_object_get_string(remedy));
+		json_object_array_add(remarks, json_object_new_string(text));
+	}
+}
+
 struct json_object *remarks_of(const struct recording *recording)
 {
 	struct json_object *remarks = json_object_new_array();
 
 	for (size_t i = 0; i < recording->run_count; i++)
 		remark_run(remarks, &recording->runs[i]);
+	remark_host(remarks, recording->host);
 	return remarks;
 }
