@@ -92,6 +92,28 @@ VFB_API int vfb_pci_list(struct vfb_ctx *ctx, char (*addresses)[VFB_PCI_ADDRESS_
 VFB_API int vfb_pci_reset_set(struct vfb_ctx *ctx, const char *address,
 			      char (*addresses)[VFB_PCI_ADDRESS_BYTES], size_t count);
 
+/**
+ * Gives a device to another driver: vfio-pci, or the one it had before. Needs root.
+ *
+ * It is taken from the driver that has it, which ends what that does with it: so this is refused
+ * while a disk of it is mounted, swapped to or part of another, a network interface of it is up,
+ * or a process has it open by VFIO. Programs that use it otherwise are not noticed. When the new
+ * driver does not take it, the former one gets it back.
+ *
+ * @param ctx      the context
+ * @param address  the device
+ * @param driver   the name of its new driver; NULL for none
+ * @param flags    VFB_PCI_BIND_FORCE: even while it is in use
+ *
+ * @return 0, if it was so already too; -EINVAL: not an address, not a driver's name, unknown
+ * flags; -ENODEV: there is no such device; -ENOTSUP: there is no such driver, its module is not
+ * loaded; -EBUSY: it is in use (the text tells by what); -EACCES: not root; or the kernel's errno.
+ */
+VFB_API int vfb_pci_bind(struct vfb_ctx *ctx, const char *address, const char *driver,
+			 uint32_t flags);
+
+#define VFB_PCI_BIND_FORCE (1u << 0)
+
 #ifdef __cplusplus
 }
 #endif

@@ -260,6 +260,8 @@ static void device_set(struct fake *fake, struct device *device, const struct fa
 	snprintf(device->driver, sizeof(device->driver), "%s",
 		 config->driver ? config->driver : "");
 	snprintf(device->bridge, sizeof(device->bridge), "%s", bridge ? bridge : "");
+	snprintf(device->native, sizeof(device->native), "%s", device->driver);
+	device->override[0] = '\0';
 	snprintf(device->physfn, sizeof(device->physfn), "%s",
 		 config->physfn ? config->physfn : "");
 	snprintf(device->reset_method, sizeof(device->reset_method), "%s",

@@ -197,7 +197,7 @@ static int open_text(struct fake *fake, const char *path, int flags)
 	char *copy;
 	int fd;
 
-	if (kind == SYSFS_NONE || kind == SYSFS_LINK)
+	if ((kind == SYSFS_NONE || kind == SYSFS_LINK) && !fk_sysfs_writable(fake, path))
 		return -ENOENT;
 	if (kind == SYSFS_DIR && (flags & O_ACCMODE) != O_RDONLY)
 		return -EISDIR;

@@ -104,11 +104,19 @@ enum {
 /* What can be written to, and writing it. */
 bool fk_sysfs_writable(struct fake *fake, const char *path);
 ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, size_t bytes);
+/* Those of them that change a device's driver. */
+bool fk_sysfs_binds(struct fake *fake, const char *path);
+int fk_sysfs_bind(struct fake *fake, const char *path, const char *text, size_t bytes);
 int fk_sysfs_get(struct fake *fake, const char *path, char *out, size_t bytes);
 /* The real path, -ENOENT. */
 int fk_sysfs_realpath(struct fake *fake, const char *path, char *out, size_t bytes);
 
 /* ---- The whole ---- */
+
+struct extra {
+	char path[128];
+	char text[256];
+};
 
 struct deny {
 	char path[128];
@@ -137,6 +145,8 @@ struct fake {
 
 	struct file **files;
 	size_t file_room;
+	struct extra extras[16];
+	size_t extra_count;
 	struct deny denied[16];
 	unsigned int denied_count;
 

@@ -43,8 +43,10 @@ void fk_put_cpus(struct text *text, const cpu_set_t *cpus)
 
 static int canonical(struct fake *fake, const char *path, struct text *text)
 {
-	int kind = fk_sysfs_pci(fake, path, text);
+	int kind = fk_sysfs_extra(fake, path, text);
 
+	if (kind == SYSFS_NONE)
+		kind = fk_sysfs_pci(fake, path, text);
 	if (kind == SYSFS_NONE)
 		kind = fk_sysfs_host(fake, path, text);
 	return kind == SYSFS_NONE ? fk_sysfs_memory(fake, path, text) : kind;

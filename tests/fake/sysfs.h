@@ -28,5 +28,6 @@ static inline const char *after(const char *path, const char *prefix)
 int fk_sysfs_pci(struct fake *fake, const char *path, struct text *text);
 int fk_sysfs_host(struct fake *fake, const char *path, struct text *text);
 int fk_sysfs_memory(struct fake *fake, const char *path, struct text *text);
+int fk_sysfs_extra(struct fake *fake, const char *path, struct text *text);
 
 #endif

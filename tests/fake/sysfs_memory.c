@@ -142,13 +142,18 @@ bool fk_sysfs_writable(struct fake *fake, const char *path)
 {
 	int node, pool;
 
-	return is_compact(path) || find_pool(fake, path, &node, &pool);
+	return is_compact(path) || find_pool(fake, path, &node, &pool) ||
+	       fk_sysfs_binds(fake, path);
 }
 
 ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, size_t bytes)
 {
-	int node, pool;
+	int node, pool, error;
 
+	if (fk_sysfs_binds(fake, path)) {
+		error = fk_sysfs_bind(fake, path, text, bytes);
+		return error ? error : (ssize_t)bytes;
+	}
 	if (is_compact(path))
 		fake->stats.compactions++;
 	else if (find_pool(fake, path, &node, &pool))

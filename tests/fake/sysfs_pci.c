@@ -79,7 +79,7 @@ static bool put_attribute(struct fake *fake, const struct device *device, const 
 	else if (!strcmp(name, "resource"))
 		put_resources(config, text);
 	else if (!strcmp(name, "driver_override"))
-		fk_put(text, "(null)\n");
+		fk_put(text, "%s\n", device->override[0] ? device->override : "(null)");
 	else if (!strcmp(name, "reset_method") && !config->no_reset)
 		fk_put(text, "%s\n", device->reset_method);
 	else
@@ -184,6 +184,8 @@ static int list_devices(struct fake *fake, const char *driver, const struct grou
 	bool found = false;
 
 	for (const struct device *d = fake->devices; d; d = d->next) {
+		/* The folder of a driver stays when it has lost its devices. */
+		found = found || (driver && !strcmp(d->native, driver));
 		if ((driver && strcmp(d->driver, driver)) || (group && d->group != group))
 			continue;
 		fk_put(text, "%s\n", d->address);

@@ -114,6 +114,8 @@ struct irqs {
 struct device {
 	struct device *next;
 	char address[16], driver[32], bridge[16], physfn[16], reset_method[64];
+	/* What driver_override says, and the driver that takes it otherwise. */
+	char override[32], native[32];
 	struct fake_device config;
 	/* Of its device node. */
 	bool has_index;

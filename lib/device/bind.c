@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Moving a PCI device from one driver to another, by driver_override (Linux 3.16). */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "context.h"
+#include "device/in_use.h"
+#include "device/pci.h"
+#include "observe/error.h"
+
+#define DRIVERS "/sys/bus/pci/drivers"
+
+static int write_file(const struct vfb_sys *sys, const char *path, const char *text)
+{
+	int fd = sys->open(sys, path, O_WRONLY);
+	ssize_t done;
+
+	if (fd < 0)
+		return fd;
+	done = sys->pwrite(sys, fd, text, strlen(text), 0);
+	sys->close(sys, fd);
+	return done < 0 ? (int)done : 0;
+}
+
+/* @driver: NULL for whichever matches. */
+static int override(const struct vfb_sys *sys, const char *address, const char *driver)
+{
+	char path[PATH_MAX];
+	int error;
+
+	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s/driver_override", address);
+	error = write_file(sys, path, driver ? driver : "\n");
+	if (error == -EACCES || error == -EPERM)
+		return vfb_fail(error, "no permission to write %s: run as root", path);
+	if (error)
+		return vfb_fail_errno(error, "cannot write %s", path);
+	return 0;
+}
+
+static int unbind(const struct vfb_sys *sys, const char *address, const char *driver)
+{
+	char path[PATH_MAX];
+	int error;
+
+	snprintf(path, sizeof(path), DRIVERS "/%s/unbind", driver);
+	error = write_file(sys, path, address);
+	if (error)
+		return vfb_fail_errno(error, "cannot unbind device %s from %s", address, driver);
+	return 0;
+}
+
+static int bind(const struct vfb_sys *sys, const char *address, const char *driver)
+{
+	char path[PATH_MAX];
+	int error;
+
+	snprintf(path, sizeof(path), DRIVERS "/%s/bind", driver);
+	error = write_file(sys, path, address);
+	if (error)
+		return vfb_fail_errno(error, "cannot bind device %s to %s", address, driver);
+	return 0;
+}
+
+static int ignore_name(const char *name, void *arg)
+{
+	(void)name;
+	(void)arg;
+	return 0;
+}
+
+static int check_driver(const struct vfb_sys *sys, const char *driver)
+{
+	char path[PATH_MAX];
+
+	if (!driver[0] || strlen(driver) >= 64 || strchr(driver, '/') || driver[0] == '.')
+		return vfb_fail(-EINVAL, "\"%.64s\" is not the name of a driver", driver);
+	snprintf(path, sizeof(path), DRIVERS "/%s", driver);
+	if (sys->list(sys, path, ignore_name, NULL) == -ENOENT)
+		return vfb_fail(-ENOTSUP,
+				"the kernel has no PCI driver %s: load its module (modprobe %s)",
+				driver, driver);
+	return 0;
+}
+
+/* As it was, as far as that goes; the error's text stays. */
+static void put_back(const struct vfb_sys *sys, const struct vfb_pci *pci)
+{
+	char text[VFB_ERROR_BYTES];
+
+	vfb_error_save(text);
+	override(sys, pci->address, pci->driver[0] ? pci->driver : NULL);
+	if (pci->driver[0])
+		bind(sys, pci->address, pci->driver);
+	override(sys, pci->address, NULL);
+	vfb_error_restore(text);
+}
+
+static int move(const struct vfb_sys *sys, const struct vfb_pci *pci, const char *driver)
+{
+	int error = override(sys, pci->address, driver);
+
+	if (!error && pci->driver[0]) {
+		error = unbind(sys, pci->address, pci->driver);
+		if (error)
+			override(sys, pci->address, NULL);
+	}
+	if (error || !driver)
+		return error;
+	error = bind(sys, pci->address, driver);
+	if (error)
+		put_back(sys, pci);
+	/* What is meant to be VFIO's stays so when the device is found anew. */
+	else if (!strstr(driver, "vfio"))
+		override(sys, pci->address, NULL);
+	return error;
+}
+
+int vfb_pci_bind(struct vfb_ctx *ctx, const char *address, const char *driver, uint32_t flags)
+{
+	char full[VFB_PCI_ADDRESS_BYTES];
+	struct vfb_pci pci;
+	int error;
+
+	if (flags & ~VFB_PCI_BIND_FORCE)
+		return vfb_fail(-EINVAL, "flags 0x%x to bind a device are unknown: 0x%x is", flags,
+				VFB_PCI_BIND_FORCE);
+	error = vfb_pci_parse(address, full);
+	if (!error && driver)
+		error = check_driver(ctx->sys, driver);
+	if (!error)
+		error = vfb_pci_identify(ctx->sys, full, &pci);
+	if (error || !strcmp(pci.driver, driver ? driver : ""))
+		return error;
+	if (!(flags & VFB_PCI_BIND_FORCE))
+		error = vfb_device_check_unused(ctx->sys, &pci);
+	return error ? error : move(ctx->sys, &pci, driver);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Files of sysfs that change a device's driver when they are written; files a test has added. */
+#include "sysfs.h"
+
+static struct device *named(struct fake *fake, const char *text, size_t length)
+{
+	for (struct device *d = fake->devices; d; d = d->next)
+		if (strlen(d->address) == length && !strncmp(d->address, text, length))
+			return d;
+	return NULL;
+}
+
+static struct device *overridden(struct fake *fake, const char *path)
+{
+	const char *rest = after(path, "/sys/bus/pci/devices/");
+
+	return rest && strlen(rest) > 12 && !strcmp(rest + 12, "/driver_override") ?
+		       named(fake, rest, 12) :
+		       NULL;
+}
+
+bool fk_sysfs_binds(struct fake *fake, const char *path)
+{
+	char driver[32], action[8];
+
+	return overridden(fake, path) ||
+	       (sscanf(path, "/sys/bus/pci/drivers/%31[^/]/%7s", driver, action) == 2 &&
+		(!strcmp(action, "bind") || !strcmp(action, "unbind")));
+}
+
+static int unbind(struct device *device, const char *driver)
+{
+	if (strcmp(device->driver, driver))
+		return -ENODEV;
+	/* The kernel would wait for those who have it open. */
+	if (device->open_count)
+		abort();
+	device->driver[0] = '\0';
+	return 0;
+}
+
+static int bind(struct fake *fake, struct device *device, const char *driver)
+{
+	const char *wanted = device->override[0]   ? device->override :
+			     device->config.driver ? device->native :
+						     "";
+
+	if (device->driver[0])
+		return -EBUSY;
+	if (strcmp(wanted, driver))
+		return -ENODEV;
+	snprintf(device->driver, sizeof(device->driver), "%s", driver);
+	if (fk_device_is_vfio(device) && !device->has_index) {
+		device->index = fake->next_index++;
+		device->has_index = true;
+	}
+	return 0;
+}
+
+int fk_sysfs_bind(struct fake *fake, const char *path, const char *text, size_t bytes)
+{
+	struct device *device = overridden(fake, path);
+	char driver[32], action[8];
+
+	if (device) {
+		snprintf(device->override, sizeof(device->override), "%.*s",
+			 (int)(text[0] == '\n' ? 0 : bytes), text);
+		return 0;
+	}
+	sscanf(path, "/sys/bus/pci/drivers/%31[^/]/%7s", driver, action);
+	device = named(fake, text, bytes);
+	if (!device)
+		return -ENODEV;
+	return action[0] == 'u' ? unbind(device, driver) : bind(fake, device, driver);
+}
+
+void fake_add_file(struct fake *fake, const char *path, const char *text)
+{
+	pthread_mutex_lock(&fake->lock);
+	if (fake->extra_count == ARRAY_SIZE(fake->extras))
+		abort();
+	snprintf(fake->extras[fake->extra_count].path, sizeof(fake->extras[0].path), "%s", path);
+	snprintf(fake->extras[fake->extra_count].text, sizeof(fake->extras[0].text), "%s", text);
+	fake->extra_count++;
+	pthread_mutex_unlock(&fake->lock);
+}
+
+/* A folder is there when something is in it; a name may be told twice. */
+int fk_sysfs_extra(struct fake *fake, const char *path, struct text *text)
+{
+	int kind = SYSFS_NONE;
+
+	for (size_t i = 0; i < fake->extra_count; i++) {
+		const struct extra *extra = &fake->extras[i];
+		const char *rest = after(extra->path, path);
+
+		if (rest && !*rest) {
+			bool is_link = !strncmp(extra->text, "../", 3);
+
+			fk_put(text, "%s", extra->text);
+			return is_link ? SYSFS_LINK : SYSFS_TEXT;
+		}
+		if (!rest || *rest != '/')
+			continue;
+		fk_put(text, "%.*s\n", (int)strcspn(rest + 1, "/"), rest + 1);
+		kind = SYSFS_DIR;
+	}
+	return kind;
+}
