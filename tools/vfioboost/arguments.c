@@ -47,6 +47,14 @@ unsigned int argument_number(struct argp_state *state, const char *option, const
 	return number;
 }
 
+void argument_device(struct argp_state *state, const char *devices[MAX_DEVICES], size_t *count,
+		     const char *address)
+{
+	if (*count == MAX_DEVICES)
+		argp_error(state, "more than %d devices", MAX_DEVICES);
+	devices[(*count)++] = address;
+}
+
 bool size_parse(const char *text, uint64_t *bytes)
 {
 	static const char units[] = "KMGT";

@@ -25,6 +25,12 @@ uint64_t argument_size(struct argp_state *state, const char *option, const char 
 unsigned int argument_number(struct argp_state *state, const char *option, const char *text,
 			     unsigned int low, unsigned int high);
 
+#define MAX_DEVICES 64
+
+/* One more device, or a usage error. */
+void argument_device(struct argp_state *state, const char *devices[MAX_DEVICES], size_t *count,
+		     const char *address);
+
 /* Reads "2G", "512MiB", "4096": bytes, with K, M, G, T for powers of 1024. False: it is none. */
 bool size_parse(const char *text, uint64_t *bytes);
 

@@ -4,6 +4,8 @@
 static const struct command parts[] = {
 	{"events", bench_events, "what subscribers cost, and what it costs when there is none"},
 	{"map", bench_map, "mapping and unmapping, by each backend and number of threads"},
+	{"close", bench_close, "letting go of devices: one, all at once, all in turn"},
+	{"open", bench_open, "opening devices: one, all at once, all in turn"},
 	{"populate", bench_populate, "zeroing memory, against the machine's limit"},
 	{"translate", bench_translate, "looking addresses up, against a reader-writer lock"},
 };

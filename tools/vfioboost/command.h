@@ -36,10 +36,15 @@ int command_bench(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_exec(int argc, char **argv);
+int command_bind(int argc, char **argv);
+int command_release(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_unbind(int argc, char **argv);
 
 int bench_events(int argc, char **argv);
 int bench_map(int argc, char **argv);
+int bench_close(int argc, char **argv);
+int bench_open(int argc, char **argv);
 int bench_populate(int argc, char **argv);
 int bench_translate(int argc, char **argv);
 

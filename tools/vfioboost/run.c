@@ -111,13 +111,6 @@ static void add_modes(struct argp_state *state, struct options *options, char *t
 	}
 }
 
-static void add_device(struct argp_state *state, struct guest *guest, const char *address)
-{
-	if (guest->device_count == MAX_DEVICES)
-		argp_error(state, "more than %d devices", MAX_DEVICES);
-	guest->devices[guest->device_count++] = address;
-}
-
 static void add_node(struct argp_state *state, struct guest *guest, const char *text)
 {
 	if (guest->node_count == MAX_NODES)
@@ -157,7 +150,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		guest->populate_rate = argument_size(state, "populate-rate", arg);
 		return 0;
 	case OPTION_DEVICE:
-		add_device(state, guest, arg);
+		argument_device(state, guest->devices, &guest->device_count, arg);
 		return 0;
 	case OPTION_BACKEND:
 		guest->backend = argument_choice(state, "backend", arg, backend_names);

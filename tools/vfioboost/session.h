@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <vfioboost.h>
 
+#include "arguments.h"
+
 #include "watch.h"
 
 /* How the parts of a start follow each other. */
@@ -25,8 +27,7 @@ enum mode {
 /* NULL ends them. */
 extern const char *const mode_names[MODE_COUNT + 1];
 
-#define MAX_DEVICES 64
-#define MAX_NODES   64
+#define MAX_NODES 64
 
 /* What the guest would have. */
 struct guest {

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vfioboost release: how long letting go of devices takes, each way in a process of its own, as
+ * a VMM would be.
+ */
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vfioboost.h>
+
+#include "arguments.h"
+#include "clock.h"
+#include "command.h"
+#include "output.h"
+#include "statistics.h"
+
+#define MAX_REPEAT 1000
+
+enum mode {
+	MODE_EXIT,
+	MODE_CLOSE,
+	MODE_THREADS,
+	MODE_FORK,
+	MODES,
+};
+
+static const char *const mode_names[] = {"exit", "close", "threads", "fork", NULL};
+
+struct options {
+	enum vfb_backend backend;
+	const char *devices[MAX_DEVICES];
+	size_t device_count;
+	enum mode modes[MODES];
+	size_t mode_count;
+	unsigned int repeat;
+	bool json;
+};
+
+static const char doc[] =
+	"Open devices, and measure how long letting go of them takes, each way in turn, in a "
+	"process of its own."
+	"\v"
+	"Modes (all of them by default):\n"
+	"  exit     the process ends, and leaves it to the kernel\n"
+	"  close    it closes one after another\n"
+	"  threads  it closes them at the same time, as this library does\n"
+	"  fork     a process for each device, all of which end at the same time\n"
+	"\n"
+	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
+
+static const struct argp_option argp_options[] = {
+	{"mode", 'M', "MODE[,MODE]...", 0, "How to let go of them", 0},
+	{"device", 'd', "BDF", 0, "A PCI device bound to vfio-pci; to be repeated", 0},
+	{"backend", 'b', "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
+	{"repeat", 'r', "N", 0, "Runs of each mode (1)", 0},
+	{"json", 'j', NULL, 0, "Print one JSON object", 0},
+	{0},
+};
+
+static void add_modes(struct argp_state *state, struct options *options, char *text)
+{
+	char *rest = NULL;
+
+	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+		enum mode mode = argument_choice(state, "mode", name, mode_names);
+		size_t i = 0;
+
+		while (i < options->mode_count && options->modes[i] != mode)
+			i++;
+		if (i == options->mode_count)
+			options->modes[options->mode_count++] = mode;
+	}
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case 'M':
+		add_modes(state, options, arg);
+		return 0;
+	case 'd':
+		argument_device(state, options->devices, &options->device_count, arg);
+		return 0;
+	case 'b':
+		options->backend = argument_choice(state, "backend", arg, backend_names);
+		return 0;
+	case 'r':
+		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
+		return 0;
+	case 'j':
+		options->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
+		return 0;
+	case ARGP_KEY_END:
+		if (!options->device_count)
+			argp_error(state, "--device is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* ---- In the process that lets go ---- */
+
+struct holder {
+	struct vfb_ctx *ctx;
+	struct vfb_space *space;
+	size_t count;
+	struct vfb_device *devices[MAX_DEVICES];
+};
+
+static void hold(const struct options *options, struct holder *holder)
+{
+	struct vfb_space_opts opts = {.size = sizeof(opts), .backend = options->backend};
+	struct vfb_device_request requests[MAX_DEVICES] = {0};
+
+	holder->count = options->device_count;
+	for (size_t i = 0; i < holder->count; i++)
+		requests[i].address = options->devices[i];
+	if (vfb_ctx_create(NULL, &holder->ctx) ||
+	    vfb_space_create(holder->ctx, &opts, &holder->space) ||
+	    vfb_devices_open(holder->space, requests, holder->count, NULL)) {
+		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
+		_exit(EXIT_FAILED);
+	}
+	for (size_t i = 0; i < holder->count; i++)
+		holder->devices[i] = requests[i].device;
+}
+
+/* In a process that is to keep one device: until all others have let go of it. */
+static void keep_one(const int *fds, size_t count, size_t mine, const int ready[2], const int go[2])
+{
+	char byte = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (i != mine)
+			close(fds[i]);
+	close(go[1]);
+	if (write(ready[1], &byte, 1) != 1)
+		_exit(EXIT_FAILED);
+	/* Its end comes when the parent closes the other one. */
+	_exit(read(go[0], &byte, 1) ? EXIT_FAILED : EXIT_OK);
+}
+
+static void let_go_by_fork(const struct holder *holder)
+{
+	struct vfb_device_info info = VFB_DEVICE_INFO_INIT;
+	int fds[MAX_DEVICES], ready[2], go[2];
+	char byte;
+
+	if (pipe(ready) || pipe(go))
+		_exit(EXIT_FAILED);
+	for (size_t i = 0; i < holder->count; i++) {
+		vfb_device_info(holder->devices[i], &info);
+		fds[i] = info.fd;
+	}
+	for (size_t i = 0; i < holder->count; i++)
+		if (fork() == 0)
+			keep_one(fds, holder->count, i, ready, go);
+	for (size_t i = 0; i < holder->count; i++)
+		close(fds[i]);
+	for (size_t i = 0; i < holder->count; i++)
+		if (read(ready[0], &byte, 1) != 1)
+			_exit(EXIT_FAILED);
+	close(go[1]);
+	while (wait(NULL) > 0)
+		;
+}
+
+static void let_go(const struct options *options, enum mode mode, int times)
+{
+	struct vfb_batch_opts in_turn = {.size = sizeof(in_turn), .width = 1};
+	struct holder holder;
+	double begin;
+
+	hold(options, &holder);
+	begin = clock_seconds();
+	if (write(times, &begin, sizeof(begin)) != sizeof(begin))
+		_exit(EXIT_FAILED);
+	switch (mode) {
+	case MODE_CLOSE:
+		vfb_devices_close(holder.devices, holder.count, &in_turn);
+		break;
+	case MODE_THREADS:
+		vfb_devices_close(holder.devices, holder.count, NULL);
+		break;
+	case MODE_FORK:
+		let_go_by_fork(&holder);
+		break;
+	default:
+		break;
+	}
+	_exit(EXIT_OK);
+}
+
+/* ---- In the process that measures ---- */
+
+/* Seconds from when it began to let go until it has ended, and the kernel let go with it. */
+static int measure(const struct options *options, enum mode mode, double *seconds)
+{
+	double begin = 0;
+	int times[2], status = 0;
+	ssize_t length;
+	pid_t child;
+
+	if (pipe(times)) {
+		perror("vfioboost: pipe");
+		return -1;
+	}
+	child = fork();
+	if (child == 0)
+		let_go(options, mode, times[1]);
+	close(times[1]);
+	length = child > 0 ? read(times[0], &begin, sizeof(begin)) : -1;
+	close(times[0]);
+	if (child < 0 || waitpid(child, &status, 0) < 0) {
+		perror("vfioboost: fork");
+		return -1;
+	}
+	*seconds = clock_seconds() - begin;
+	/* It has said why. */
+	return length == sizeof(begin) && WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -1;
+}
+
+static bool print(const struct options *options, double (*times)[MAX_REPEAT])
+{
+	struct json_object *object = NULL;
+	char name[32];
+
+	if (options->json)
+		object = output_object();
+	else
+		printf("let go of %zu devices, medians of %u runs\n", options->device_count,
+		       options->repeat);
+	for (size_t i = 0; i < options->mode_count; i++) {
+		double seconds = median(times[i], options->repeat);
+
+		snprintf(name, sizeof(name), "%s_s", mode_names[options->modes[i]]);
+		if (options->json)
+			json_object_object_add(object, name, json_object_new_double(seconds));
+		else
+			printf("%-8s %8.4f s\n", mode_names[options->modes[i]], seconds);
+	}
+	if (!options->json)
+		return output_flush();
+	json_object_object_add(object, "devices", json_object_new_int64(options->device_count));
+	json_object_object_add(object, "repeat", json_object_new_int(options->repeat));
+	return output_json(object);
+}
+
+int command_release(int argc, char **argv)
+{
+	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
+	static char name[] = "vfioboost release";
+	static double times[MODES][MAX_REPEAT];
+	struct options options = {.repeat = 1};
+
+	argv[0] = name;
+	argp_parse(&argp, argc, argv, 0, NULL, &options);
+	if (!options.mode_count)
+		for (enum mode mode = MODE_EXIT; mode < MODES; mode++)
+			options.modes[options.mode_count++] = mode;
+	for (unsigned int run = 0; run < options.repeat; run++)
+		for (size_t i = 0; i < options.mode_count; i++)
+			if (measure(&options, options.modes[i], &times[i][run]))
+				return EXIT_FAILED;
+	if (print(&options, times))
+		return EXIT_OK;
+	perror("vfioboost: cannot write the results");
+	return EXIT_FAILED;
+}
