@@ -10,6 +10,7 @@
 #include <vfioboost/job.h>
 #include <vfioboost/memory.h>
 #include <vfioboost/pci.h>
+#include <vfioboost/reaper.h>
 #include <vfioboost/region.h>
 #include <vfioboost/space.h>
 #include <vfioboost/stats.h>

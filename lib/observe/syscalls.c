@@ -100,11 +100,18 @@ HAND_ON_VOID(cond_broadcast, (SYS, pthread_cond_t *cond), cond)
 HAND_ON(int, current_cpu, (SYS))
 HAND_ON(int, current_thread, (SYS))
 HAND_ON(uint64_t, minor_faults, (SYS))
+TIMED(int, pipe, (SYS, int ends[2]), "pipe2", 0, ends)
+TIMED(ssize_t, write, (SYS, int fd, const void *buf, size_t bytes), "write", bytes, fd, buf, bytes)
+TIMED(int, spawn,
+      (SYS, const char *program, char *const *argv, const int *fds, size_t count, int *process),
+      "clone", 0, program, argv, fds, count, process)
+TIMED_VOID(wait_process, (SYS, int process), "wait4", process)
+HAND_ON(int, process_id, (SYS))
 TIMED(int, eventfd, (SYS), "eventfd2", 0)
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be timed or handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 31 * sizeof(void (*)(void)), "all calls are known");
+_Static_assert(sizeof(struct vfb_sys) == 36 * sizeof(void (*)(void)), "all calls are known");
 
 void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner,
 			struct vfb_observer *observer)
@@ -141,6 +148,11 @@ void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner
 		.current_cpu = handed_current_cpu,
 		.current_thread = handed_current_thread,
 		.minor_faults = handed_minor_faults,
+		.pipe = timed_pipe,
+		.write = timed_write,
+		.spawn = timed_spawn,
+		.wait_process = timed_wait_process,
+		.process_id = handed_process_id,
 		.eventfd = timed_eventfd,
 		.eventfd_signal = handed_eventfd_signal,
 	};

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/linux_process.h"
 #include "sys/sys.h"
 
 #define UNUSED __attribute__((unused))
@@ -351,6 +352,11 @@ const struct vfb_sys vfb_sys_linux = {
 	.current_cpu = linux_current_cpu,
 	.current_thread = linux_current_thread,
 	.minor_faults = linux_minor_faults,
+	.pipe = vfb_linux_pipe,
+	.write = vfb_linux_write,
+	.spawn = vfb_linux_spawn,
+	.wait_process = vfb_linux_wait_process,
+	.process_id = vfb_linux_process_id,
 	.eventfd = linux_eventfd,
 	.eventfd_signal = linux_eventfd_signal,
 };

@@ -83,6 +83,18 @@ struct vfb_sys {
 	int (*cond_wait)(const struct vfb_sys *sys, pthread_cond_t *cond, pthread_mutex_t *mutex,
 			 uint64_t deadline_ns);
 	void (*cond_broadcast)(const struct vfb_sys *sys, pthread_cond_t *cond);
+	/* Processes. */
+	/* pipe(2), close-on-exec: the end to read from, the end to write to; and writing. */
+	int (*pipe)(const struct vfb_sys *sys, int ends[2]);
+	ssize_t (*write)(const struct vfb_sys *sys, int fd, const void *buf, size_t bytes);
+	/*
+	 * Starts a program in a session of its own, with duplicates of @fds as its descriptors
+	 * from 3 on, the standard ones, and no others; and waits for its end.
+	 */
+	int (*spawn)(const struct vfb_sys *sys, const char *program, char *const *argv,
+		     const int *fds, size_t count, int *process);
+	void (*wait_process)(const struct vfb_sys *sys, int process);
+	int (*process_id)(const struct vfb_sys *sys);
 	/* The CPU this thread runs on, and its thread id. */
 	int (*current_cpu)(const struct vfb_sys *sys);
 	int (*current_thread)(const struct vfb_sys *sys);

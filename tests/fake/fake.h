@@ -179,6 +179,9 @@ void fake_add_device(struct fake *fake, const struct fake_device *device);
 /* A file of /sys or /proc; a link when its text begins with "../". */
 void fake_add_file(struct fake *fake, const char *path, const char *text);
 
+/* The command line of the helper process that runs, without its first word; NULL: none does. */
+const char *fake_helper(struct fake *fake);
+
 /* From now on opening @path gives -@error; 0 allows it again. */
 void fake_deny(struct fake *fake, const char *path, int error);
 /* As fake_deny(), of opening it to write. */

@@ -81,6 +81,7 @@ void fk_file_put(struct fake *fake, struct file *file)
 		fk_object_put(fake, file->object);
 		break;
 	case FILE_EVENTFD:
+	case FILE_PIPE:
 	case FILE_PAGEMAP:
 		break;
 	}

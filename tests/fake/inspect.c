@@ -64,6 +64,8 @@ unsigned int fake_leaks(struct fake *fake, char *text, size_t bytes)
 	if (fake->reserved[POOL_2M] || fake->reserved[POOL_1G])
 		note(&report, "hugepages reserved: %" PRIu64 " of 2M, %" PRIu64 " of 1G\n",
 		     fake->reserved[POOL_2M], fake->reserved[POOL_1G]);
+	if (fake->helper.running)
+		note(&report, "helper process %s\n", fake->helper.text);
 	if (fake->misuse_count) {
 		note(&report, "%s", fake->misuses);
 		report.count += fake->misuse_count - 1;

@@ -63,6 +63,7 @@ enum kind {
 	FILE_IOMMUFD,
 	FILE_MEMFD,
 	FILE_EVENTFD,
+	FILE_PIPE,
 };
 
 struct file {
@@ -118,6 +119,14 @@ struct extra {
 	char text[256];
 };
 
+/* The one helper process there can be, and what it was started with. */
+struct helper {
+	bool running;
+	struct file *files[16];
+	size_t count;
+	char text[1024];
+};
+
 struct deny {
 	char path[128];
 	int error;
@@ -145,6 +154,7 @@ struct fake {
 
 	struct file **files;
 	size_t file_room;
+	struct helper helper;
 	struct extra extras[16];
 	size_t extra_count;
 	struct deny denied[16];
@@ -218,6 +228,7 @@ static inline uint64_t min_u64(uint64_t a, uint64_t b)
 void fk_files_table(struct vfb_sys *sys);
 void fk_memory_table(struct vfb_sys *sys);
 void fk_threads_table(struct vfb_sys *sys);
+void fk_process_table(struct vfb_sys *sys);
 void fk_machine_table(struct vfb_sys *sys);
 
 #endif

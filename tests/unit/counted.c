@@ -72,11 +72,18 @@ HAND_ON_VOID(cond_broadcast, (SYS, pthread_cond_t *cond), cond)
 COUNT(int, current_cpu)
 COUNT(int, current_thread)
 HAND_ON(uint64_t, minor_faults, (SYS))
+HAND_ON(int, pipe, (SYS, int ends[2]), ends)
+HAND_ON(ssize_t, write, (SYS, int fd, const void *buf, size_t bytes), fd, buf, bytes)
+HAND_ON(int, spawn,
+	(SYS, const char *program, char *const *argv, const int *fds, size_t count, int *process),
+	program, argv, fds, count, process)
+HAND_ON_VOID(wait_process, (SYS, int process), process)
+HAND_ON(int, process_id, (SYS))
 HAND_ON(int, eventfd, (SYS))
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 31 * sizeof(void (*)(void)), "all calls are handed on");
+_Static_assert(sizeof(struct vfb_sys) == 36 * sizeof(void (*)(void)), "all calls are handed on");
 
 void counted_init(struct counted *counted, const struct vfb_sys *inner)
 {
@@ -113,6 +120,11 @@ void counted_init(struct counted *counted, const struct vfb_sys *inner)
 				.current_cpu = count_current_cpu,
 				.current_thread = count_current_thread,
 				.minor_faults = count_minor_faults,
+				.pipe = count_pipe,
+				.write = count_write,
+				.spawn = count_spawn,
+				.wait_process = count_wait_process,
+				.process_id = count_process_id,
 				.eventfd = count_eventfd,
 				.eventfd_signal = count_eventfd_signal,
 			},

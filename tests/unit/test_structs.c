@@ -144,6 +144,16 @@ static int region_map_opts(struct guest *guest, void *given)
 	return error ? error : vfb_region_unmap(guest->device, 0);
 }
 
+static int reaper_opts(struct guest *guest, void *given)
+{
+	struct vfb_reaper *reaper = (void *)1;
+	int error = vfb_reaper_start(&guest->device, 1, given, &reaper);
+
+	assert_true(!error == !!reaper);
+	vfb_reaper_stop(reaper);
+	return error;
+}
+
 static int pci_info(struct guest *guest, void *given)
 {
 	return vfb_pci_info(guest->host.ctx, addresses[0], given);
@@ -178,6 +188,7 @@ static const struct {
 	{"region_info", region_info, sizeof(struct vfb_region_info)},
 	{"irq_info", irq_info, sizeof(struct vfb_irq_info)},
 	{"region_map_opts", region_map_opts, sizeof(struct vfb_region_map_opts)},
+	{"reaper_opts", reaper_opts, sizeof(struct vfb_reaper_opts)},
 	{"pci_info", pci_info, sizeof(struct vfb_pci_info)},
 	{"job_progress", job_progress, sizeof(struct vfb_job_progress)},
 };

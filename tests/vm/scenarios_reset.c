@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What resets devices: explicit resets, and closing, below bridges of their own and one bridge. */
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "scenario.h"
 
@@ -141,6 +144,63 @@ static void close_functions(struct fixture *f)
 	close_family(f, &f->machine->functions);
 }
 
+/* In a process of its own: a VMM that is killed, with a reaper that writes to @report. */
+static void be_killed(struct fixture *f, int report)
+{
+	struct vfb_reaper_opts opts = VFB_REAPER_OPTS_INIT;
+	struct vfb_device *devices[4];
+	struct vfb_reaper *reaper;
+	struct vfb_space *space;
+
+	assert_ok(machine_ctx_create(NULL, &f->ctx));
+	space = make_space(f);
+	open_devices(f, space, devices, 4);
+	for (size_t i = 0; i < 4; i++)
+		mark(devices[i]);
+	opts.program = REAPER;
+	opts.report_fd = report;
+	opts.has_report_fd = true;
+	assert_ok(vfb_reaper_start(devices, 4, &opts, &reaper));
+	kill(getpid(), SIGKILL);
+}
+
+/* A process is killed with its devices open: its reaper closes them, and they are free then. */
+static void killed(struct fixture *f)
+{
+	struct vfb_space *space = make_space(f);
+	struct vfb_device *devices[4];
+	char text[512] = "";
+	size_t length = 0;
+	int ends[2], status;
+	ssize_t done;
+	pid_t child;
+
+	if (!f->machine->has_registers) {
+		end_space(space, NULL);
+		return;
+	}
+	assert_int_equal(pipe(ends), 0);
+	child = fork();
+	if (!child) {
+		be_killed(f, ends[1]);
+		_exit(1);
+	}
+	close(ends[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	while ((done = read(ends[0], text + length, sizeof(text) - 1 - length)) > 0)
+		length += done;
+	close(ends[0]);
+	for (size_t i = 0; i < 4; i++) {
+		assert_non_null(strstr(text, device_of(f, i, 4)));
+		assert_int_equal(machine_register(device_of(f, i, 4), NVME_INTMS), 0);
+	}
+	assert_non_null(strstr(text, "done"));
+	open_devices(f, space, devices, 4);
+	assert_ok(vfb_devices_close(devices, 4, NULL));
+	end_space(space, NULL);
+}
+
 const struct scenario reset_scenarios[] = {
 	{.name = "a reset clears registers", .run = one},
 	{.name = "four devices are reset", .run = many},
@@ -148,5 +208,6 @@ const struct scenario reset_scenarios[] = {
 	{.name = "functions of one device are reset", .run = reset_functions},
 	{.name = "closing resets all below a bridge", .run = close_bridged},
 	{.name = "closing resets all functions of a device", .run = close_functions},
+	{.name = "a reaper outlives a process that is killed", .run = killed},
 	{0},
 };

@@ -24,10 +24,11 @@ enum mode {
 	MODE_CLOSE,
 	MODE_THREADS,
 	MODE_FORK,
+	MODE_REAPER,
 	MODES,
 };
 
-static const char *const mode_names[] = {"exit", "close", "threads", "fork", NULL};
+static const char *const mode_names[] = {"exit", "close", "threads", "fork", "reaper", NULL};
 
 struct options {
 	enum vfb_backend backend;
@@ -48,6 +49,8 @@ static const char doc[] =
 	"  close    it closes one after another\n"
 	"  threads  it closes them at the same time, as this library does\n"
 	"  fork     a process for each device, all of which end at the same time\n"
+	"  reaper   it ends, and a helper process closes them behind it; how long that takes until "
+	"all are free is printed too\n"
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
@@ -174,6 +177,37 @@ static void let_go_by_fork(const struct holder *holder)
 		;
 }
 
+/* The helper beside this program, as in a build folder, or where it was installed. */
+static const char *find_reaper(char *path, size_t bytes)
+{
+	static const char name[] = "/../reaper/vfioboost-reaper";
+	ssize_t length = readlink("/proc/self/exe", path, bytes - sizeof(name));
+	char *slash;
+
+	if (length < 0)
+		return NULL;
+	path[length] = '\0';
+	slash = strrchr(path, '/');
+	memcpy(slash, name, sizeof(name));
+	return access(path, X_OK) ? NULL : path;
+}
+
+/* Its report goes to who measures. */
+static void start_reaper(const struct holder *holder, int report)
+{
+	struct vfb_reaper_opts opts = VFB_REAPER_OPTS_INIT;
+	struct vfb_reaper *reaper;
+	char path[4096];
+
+	opts.program = find_reaper(path, sizeof(path));
+	opts.report_fd = report;
+	opts.has_report_fd = true;
+	if (!vfb_reaper_start(holder->devices, holder->count, &opts, &reaper))
+		return;
+	fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
+	_exit(EXIT_FAILED);
+}
+
 static void let_go(const struct options *options, enum mode mode, int times)
 {
 	struct vfb_batch_opts in_turn = {.size = sizeof(in_turn), .width = 1};
@@ -181,6 +215,8 @@ static void let_go(const struct options *options, enum mode mode, int times)
 	double begin;
 
 	hold(options, &holder);
+	if (mode == MODE_REAPER)
+		start_reaper(&holder, times);
 	begin = clock_seconds();
 	if (write(times, &begin, sizeof(begin)) != sizeof(begin))
 		_exit(EXIT_FAILED);
@@ -202,11 +238,23 @@ static void let_go(const struct options *options, enum mode mode, int times)
 
 /* ---- In the process that measures ---- */
 
-/* Seconds from when it began to let go until it has ended, and the kernel let go with it. */
-static int measure(const struct options *options, enum mode mode, double *seconds)
+/* What a reaper reports is not looked at, only its end. */
+static void wait_for_reaper(int report)
 {
-	double begin = 0;
+	char text[256];
+
+	while (read(report, text, sizeof(text)) > 0)
+		;
+}
+
+/*
+ * Seconds from when it began to let go until it has ended, and the kernel let go with it; and
+ * until the reaper has ended, if there is one.
+ */
+static int measure(const struct options *options, enum mode mode, double *seconds, double *released)
+{
 	int times[2], status = 0;
+	double begin = 0;
 	ssize_t length;
 	pid_t child;
 
@@ -219,20 +267,34 @@ static int measure(const struct options *options, enum mode mode, double *second
 		let_go(options, mode, times[1]);
 	close(times[1]);
 	length = child > 0 ? read(times[0], &begin, sizeof(begin)) : -1;
-	close(times[0]);
 	if (child < 0 || waitpid(child, &status, 0) < 0) {
 		perror("vfioboost: fork");
+		close(times[0]);
 		return -1;
 	}
 	*seconds = clock_seconds() - begin;
+	wait_for_reaper(times[0]);
+	*released = clock_seconds() - begin;
+	close(times[0]);
 	/* It has said why. */
 	return length == sizeof(begin) && WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -1;
 }
 
-static bool print(const struct options *options, double (*times)[MAX_REPEAT])
+static void print_one(struct json_object *object, const char *name, double seconds)
+{
+	char key[32];
+
+	if (!object) {
+		printf("%-16s %8.4f s\n", name, seconds);
+		return;
+	}
+	snprintf(key, sizeof(key), "%s_s", name);
+	json_object_object_add(object, key, json_object_new_double(seconds));
+}
+
+static bool print(const struct options *options, double (*times)[MAX_REPEAT], double *released)
 {
 	struct json_object *object = NULL;
-	char name[32];
 
 	if (options->json)
 		object = output_object();
@@ -240,13 +302,9 @@ static bool print(const struct options *options, double (*times)[MAX_REPEAT])
 		printf("let go of %zu devices, medians of %u runs\n", options->device_count,
 		       options->repeat);
 	for (size_t i = 0; i < options->mode_count; i++) {
-		double seconds = median(times[i], options->repeat);
-
-		snprintf(name, sizeof(name), "%s_s", mode_names[options->modes[i]]);
-		if (options->json)
-			json_object_object_add(object, name, json_object_new_double(seconds));
-		else
-			printf("%-8s %8.4f s\n", mode_names[options->modes[i]], seconds);
+		print_one(object, mode_names[options->modes[i]], median(times[i], options->repeat));
+		if (options->modes[i] == MODE_REAPER)
+			print_one(object, "reaper_released", median(released, options->repeat));
 	}
 	if (!options->json)
 		return output_flush();
@@ -259,7 +317,8 @@ int command_release(int argc, char **argv)
 {
 	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
 	static char name[] = "vfioboost release";
-	static double times[MODES][MAX_REPEAT];
+	static double times[MODES][MAX_REPEAT], released[MODES][MAX_REPEAT];
+	double *by_reaper = NULL;
 	struct options options = {.repeat = 1};
 
 	argv[0] = name;
@@ -269,9 +328,12 @@ int command_release(int argc, char **argv)
 			options.modes[options.mode_count++] = mode;
 	for (unsigned int run = 0; run < options.repeat; run++)
 		for (size_t i = 0; i < options.mode_count; i++)
-			if (measure(&options, options.modes[i], &times[i][run]))
+			if (measure(&options, options.modes[i], &times[i][run], &released[i][run]))
 				return EXIT_FAILED;
-	if (print(&options, times))
+	for (size_t i = 0; i < options.mode_count; i++)
+		if (options.modes[i] == MODE_REAPER)
+			by_reaper = released[i];
+	if (print(&options, times, by_reaper))
 		return EXIT_OK;
 	perror("vfioboost: cannot write the results");
 	return EXIT_FAILED;

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starts and ends the helper process of tools/reaper. It learns that this process has ended from
+ * the end of a pipe, whose other end nobody else has. Its descriptors: 3 the pipe, 4 what it
+ * reports to, from 5 on the devices; its arguments: whether it reports, this process, each device's
+ * chain of resets and address.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <vfioboost/reaper.h>
+
+#include "device/device.h"
+#include "observe/error.h"
+#include "options.h"
+
+#define MAX_DEVICES 256
+/* A number, "@", an address. */
+#define ARGUMENT_SIZE (VFB_PCI_ADDRESS_BYTES + 32)
+
+struct vfb_reaper {
+	struct vfb_ctx *ctx;
+	int pipe;
+	int process;
+};
+
+/* What it is started with. */
+struct start {
+	int fds[2 + MAX_DEVICES];
+	char process[16];
+	char arguments[MAX_DEVICES][ARGUMENT_SIZE];
+	char *argv[MAX_DEVICES + 4];
+};
+
+static int check_devices(struct vfb_device *const *devices, size_t count)
+{
+	if (!count || count > MAX_DEVICES)
+		return vfb_fail(-EINVAL, "a reaper takes 1 to %d devices, not %zu", MAX_DEVICES,
+				count);
+	for (size_t i = 0; i < count; i++) {
+		if (!devices[i])
+			return vfb_fail(-EINVAL, "entry %zu has no device", i);
+		if (devices[i]->space->ctx != devices[0]->space->ctx)
+			return vfb_fail(-EINVAL, "entry %zu is of another context than entry 0", i);
+	}
+	return 0;
+}
+
+/* The number of the first device that this one shares its reset with. */
+static size_t find_chain(struct vfb_device *const *devices, size_t i)
+{
+	size_t first = 0;
+
+	while (!vfb_device_share_reset(&devices[first]->pci, &devices[i]->pci))
+		first++;
+	return first;
+}
+
+static void fill_in(struct start *start, struct vfb_device *const *devices, size_t count,
+		    const struct vfb_reaper_opts *opts, int pipe, int process)
+{
+	static char name[] = "vfioboost-reaper", report[] = "report", silent[] = "silent";
+
+	start->argv[0] = name;
+	start->argv[1] = opts->has_report_fd ? report : silent;
+	snprintf(start->process, sizeof(start->process), "%d", process);
+	start->argv[2] = start->process;
+	start->fds[0] = pipe;
+	start->fds[1] = opts->has_report_fd ? opts->report_fd : pipe;
+	for (size_t i = 0; i < count; i++) {
+		snprintf(start->arguments[i], ARGUMENT_SIZE, "%zu@%s", find_chain(devices, i),
+			 devices[i]->pci.address);
+		start->argv[3 + i] = start->arguments[i];
+		start->fds[2 + i] = devices[i]->fd;
+	}
+}
+
+static int spawn(const struct vfb_sys *sys, struct vfb_device *const *devices, size_t count,
+		 const struct vfb_reaper_opts *opts, int pipe, int *process)
+{
+	const char *program = opts->program ? opts->program : VFB_REAPER;
+	struct start *start = calloc(1, sizeof(*start));
+	int error;
+
+	if (!start)
+		return vfb_fail_memory();
+	fill_in(start, devices, count, opts, pipe, sys->process_id(sys));
+	error = sys->spawn(sys, program, start->argv, start->fds, 2 + count, process);
+	free(start);
+	if (error)
+		return vfb_fail_errno(error, "cannot start the reaper %s", program);
+	return 0;
+}
+
+int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
+		     const struct vfb_reaper_opts *opts, struct vfb_reaper **out)
+{
+	struct vfb_reaper_opts known = VFB_REAPER_OPTS_INIT;
+	struct vfb_reaper *reaper;
+	const struct vfb_sys *sys;
+	int error, ends[2];
+
+	*out = NULL;
+	error = vfb_struct_read(&known, sizeof(known), opts);
+	if (!error)
+		error = check_devices(devices, count);
+	if (error)
+		return error;
+	reaper = calloc(1, sizeof(*reaper));
+	if (!reaper)
+		return vfb_fail_memory();
+	reaper->ctx = devices[0]->space->ctx;
+	sys = reaper->ctx->sys;
+	error = sys->pipe(sys, ends);
+	if (error) {
+		free(reaper);
+		return vfb_fail_errno(error, "cannot make a pipe");
+	}
+	reaper->pipe = ends[1];
+	error = spawn(sys, devices, count, &known, ends[0], &reaper->process);
+	sys->close(sys, ends[0]);
+	if (error) {
+		sys->close(sys, ends[1]);
+		free(reaper);
+		return error;
+	}
+	atomic_fetch_add(&reaper->ctx->objects, 1);
+	*out = reaper;
+	return 0;
+}
+
+void vfb_reaper_stop(struct vfb_reaper *reaper)
+{
+	const struct vfb_sys *sys;
+
+	if (!reaper)
+		return;
+	sys = reaper->ctx->sys;
+	/* Anything that can be read says that this process is still there. If it fails, the
+	 * reaper is gone. */
+	sys->write(sys, reaper->pipe, "", 1);
+	sys->close(sys, reaper->pipe);
+	sys->wait_process(sys, reaper->process);
+	atomic_fetch_sub(&reaper->ctx->objects, 1);
+	free(reaper);
+}
