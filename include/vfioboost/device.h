@@ -82,25 +82,31 @@ VFB_API int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_re
 VFB_API int vfb_device_open(struct vfb_space *space, const char *address, struct vfb_device **out);
 
 /**
- * Closes devices: unmaps their regions, lets the kernel reset them, and frees them. NULL entries
- * are passed over. The handles are gone when it returns, whatever it returns.
+ * Closes devices: unmaps their regions, disables their interrupts, lets the kernel reset them, and
+ * frees them. Entries become NULL, and those that are NULL are passed over, so that closing an
+ * array again does nothing. An event of VFB_PHASE_CLOSE tells that a device is released; that of
+ * VFB_PHASE_DESTROY for memory tells that its pages are back.
  *
- * @return 0; -ENOMEM, -EMFILE: out of resources, then the devices were closed all the same, one
- * after another.
+ * @return 0; -EINVAL: a device is there twice, or they are of different contexts; -EALREADY: one
+ * is being closed by another job; nothing was closed then. -ENOMEM, -EMFILE, -EAGAIN: out of
+ * resources, then the devices were closed all the same, one after another.
  */
 VFB_API int vfb_devices_close(struct vfb_device **devices, size_t count,
 			      const struct vfb_batch_opts *opts);
 
 /**
- * Starts vfb_devices_close(). The array may be freed when it returns.
+ * Starts vfb_devices_close(). The entries are NULL when it returns, and the array may be freed. A
+ * reset cannot be hurried: to wait no longer than so long, give vfb_job_wait() a timeout; the job
+ * goes on.
  *
- * @return 0; -EINVAL: devices of different contexts; -ENOMEM, -EMFILE: nothing was begun.
+ * @return 0; -EINVAL: no devices, one twice, or of different contexts; -EALREADY: one is being
+ * closed by another job; -ENOMEM, -EMFILE, -EAGAIN. Nothing was begun then.
  */
 VFB_API int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 				    const struct vfb_batch_opts *opts, struct vfb_job **out);
 
-/** Closes one device; NULL is allowed. */
-VFB_API void vfb_device_close(struct vfb_device *device);
+/** Closes one device; NULL is allowed. @return 0; -EALREADY: a job is closing it. */
+VFB_API int vfb_device_close(struct vfb_device *device);
 
 /** Tells what the device is. @return 0, or -E2BIG. */
 VFB_API int vfb_device_info(const struct vfb_device *device, struct vfb_device_info *info);

@@ -50,48 +50,68 @@ static size_t count_devices(struct vfb_device *const *devices, size_t count)
 	return present;
 }
 
-/* The context of the devices; NULL, told, when there is not just one. */
-static struct vfb_ctx *common_context(struct vfb_device *const *devices, size_t count)
+/* They have one context, which is told, and none is there twice. */
+static int check_devices(struct vfb_device *const *devices, size_t count, struct vfb_ctx **ctx)
 {
-	struct vfb_ctx *ctx = NULL;
-
+	*ctx = NULL;
 	for (size_t i = 0; i < count; i++) {
 		if (!devices[i])
 			continue;
-		if (ctx && devices[i]->space->ctx != ctx) {
-			vfb_fail(-EINVAL, "the devices are of different contexts: close those of "
-					  "each context by themselves");
-			return NULL;
-		}
-		ctx = devices[i]->space->ctx;
+		if (*ctx && devices[i]->space->ctx != *ctx)
+			return vfb_fail(-EINVAL, "the devices are of different contexts: close "
+						 "those of each context by themselves");
+		*ctx = devices[i]->space->ctx;
+		for (size_t other = 0; other < i; other++)
+			if (devices[other] == devices[i])
+				return vfb_fail(-EINVAL,
+						"device %s is there twice, as entries %zu and %zu: "
+						"a device is closed once",
+						devices[i]->pci.address, other, i);
 	}
-	if (!ctx)
-		vfb_fail(-EINVAL, "no devices were given to close");
-	return ctx;
+	return *ctx ? 0 : vfb_fail(-EINVAL, "no devices were given to close");
 }
 
-int vfb_devices_close_start(struct vfb_device **devices, size_t count,
-			    const struct vfb_batch_opts *opts, struct vfb_job **out)
+/* Whether the device was not being closed yet. */
+static bool claim(struct vfb_device *device)
 {
-	struct vfb_ctx *ctx = common_context(devices, count);
-	size_t present = count_devices(devices, count);
-	struct vfb_device_batch *batch;
-	struct vfb_batch_opts known;
+	return !atomic_exchange(&device->closing, true);
+}
+
+/* All, or none. */
+static int claim_all(struct vfb_device *const *devices, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!devices[i] || claim(devices[i]))
+			continue;
+		for (size_t other = 0; other < i; other++)
+			if (devices[other])
+				atomic_store(&devices[other]->closing, false);
+		return vfb_fail(-EALREADY,
+				"device %s is being closed already: wait for that job instead",
+				devices[i]->pci.address);
+	}
+	return 0;
+}
+
+static void unclaim_all(struct vfb_device *const *devices, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (devices[i])
+			atomic_store(&devices[i]->closing, false);
+}
+
+static int create(struct vfb_ctx *ctx, size_t count, unsigned int width,
+		  struct vfb_device_batch **out)
+{
+	struct vfb_device_batch *batch = calloc(1, sizeof(*batch));
 	int error;
 
-	*out = NULL;
-	if (!ctx)
-		return -EINVAL;
-	error = vfb_batch_opts_read(&known, opts);
-	if (error)
-		return error;
-	batch = calloc(1, sizeof(*batch));
 	if (!batch)
 		return vfb_fail_memory();
 	batch->job.operation = "close";
 	batch->job.finish = finish_close;
 	batch->job.free = free_close;
-	error = vfb_device_batch_init(batch, ctx, present, known.width);
+	error = vfb_device_batch_init(batch, ctx, count, width);
 	if (error) {
 		free(batch);
 		return error;
@@ -102,13 +122,48 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 		free_close(&batch->job);
 		return error;
 	}
-	for (size_t i = 0, item = 0; i < count; i++)
-		if (devices[i])
-			batch->items[item++] = (struct vfb_device_item){
-				.pci = devices[i]->pci,
-				.space = devices[i]->space,
-				.device = devices[i],
-			};
+	*out = batch;
+	return 0;
+}
+
+static void take_devices(struct vfb_device_batch *batch, struct vfb_device **devices, size_t count)
+{
+	struct vfb_device_item *item = batch->items;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!devices[i])
+			continue;
+		*item++ = (struct vfb_device_item){
+			.pci = devices[i]->pci,
+			.space = devices[i]->space,
+			.device = devices[i],
+		};
+		devices[i] = NULL;
+	}
+}
+
+int vfb_devices_close_start(struct vfb_device **devices, size_t count,
+			    const struct vfb_batch_opts *opts, struct vfb_job **out)
+{
+	struct vfb_device_batch *batch = NULL;
+	struct vfb_batch_opts known;
+	struct vfb_ctx *ctx;
+	int error;
+
+	*out = NULL;
+	error = check_devices(devices, count, &ctx);
+	if (!error)
+		error = vfb_batch_opts_read(&known, opts);
+	if (!error)
+		error = claim_all(devices, count);
+	if (error)
+		return error;
+	error = create(ctx, count_devices(devices, count), known.width, &batch);
+	if (error) {
+		unclaim_all(devices, count);
+		return error;
+	}
+	take_devices(batch, devices, count);
 	vfb_device_batch_chain(batch);
 	*out = &batch->job;
 	vfb_device_batch_run(batch, close_item);
@@ -116,17 +171,22 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 	return 0;
 }
 
-void vfb_device_close(struct vfb_device *device)
+int vfb_device_close(struct vfb_device *device)
 {
 	struct vfb_space *space;
 	struct vfb_pci pci;
+	int error;
 
 	if (!device)
-		return;
+		return 0;
+	error = claim_all(&device, 1);
+	if (error)
+		return error;
 	space = device->space;
 	pci = device->pci;
 	vfb_device_close_one(device);
 	detach(space, &pci);
+	return 0;
 }
 
 int vfb_devices_close(struct vfb_device **devices, size_t count, const struct vfb_batch_opts *opts)
@@ -142,7 +202,11 @@ int vfb_devices_close(struct vfb_device **devices, size_t count, const struct vf
 	error = vfb_devices_close_start(devices, count, opts, &job);
 	if (!error)
 		return vfb_job_complete(job);
-	for (size_t i = 0; i < count; i++)
+	if (error != -ENOMEM && error != -EMFILE && error != -ENFILE && error != -EAGAIN)
+		return error;
+	for (size_t i = 0; i < count; i++) {
 		vfb_device_close(devices[i]);
+		devices[i] = NULL;
+	}
 	return error;
 }

@@ -29,6 +29,8 @@ struct vfb_device {
 	struct vfb_pci pci;
 	int fd;
 	unsigned int regions, irqs;
+	/* A job is closing it. */
+	atomic_bool closing;
 	/* It can be reset by itself. */
 	bool resets;
 	/* Guards what follows. */

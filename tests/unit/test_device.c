@@ -193,6 +193,41 @@ static void test_reset(void **state)
 	close_device(&host, device);
 }
 
+/* Once is enough: again, twice in one batch, while another job does it. */
+static void test_close_twice(void **state)
+{
+	struct vfb_device *devices[3], *copies[3];
+	struct vfb_job *job, *again = (void *)1;
+	struct fake_device_stats stats;
+	struct host host;
+
+	(void)state;
+	host_start(&host, NULL, VFB_BACKEND_TYPE1, 2, devices);
+	devices[2] = devices[0];
+	assert_fails(vfb_devices_close(devices, 3, NULL), -EINVAL, addresses[0], "twice");
+	memcpy(copies, devices, sizeof(devices));
+	assert_ok(vfb_devices_close_start(devices, 2, NULL, &job));
+	assert_null(devices[0]);
+	assert_null(devices[1]);
+	assert_fails(vfb_devices_close_start(copies, 2, NULL, &again), -EALREADY, addresses[0]);
+	assert_null(again);
+	assert_fails(vfb_device_close(copies[1]), -EALREADY, addresses[1], "wait for that job");
+	/* No longer than so long. */
+	assert_fails(vfb_job_wait(job, 10 * MS), -ETIMEDOUT, "not ended");
+	assert_ok(vfb_job_wait(job, UINT64_MAX));
+	vfb_job_destroy(job);
+	assert_ok(vfb_devices_close(devices, 2, NULL));
+	assert_fails(vfb_devices_close_start(devices, 2, NULL, &job), -EINVAL, "no devices");
+	fake_device_stats(host.fake, addresses[0], &stats);
+	assert_int_equal(stats.close_resets, 1);
+	/* A device that is refused stays open, and can be closed. */
+	open_devices(&host, 2, devices);
+	devices[2] = devices[1];
+	assert_fails(vfb_devices_close(devices, 3, NULL), -EINVAL, "twice");
+	assert_ok(vfb_devices_close(devices, 2, NULL));
+	host_close(&host);
+}
+
 /* Two devices of one group: it is let go of with the second. */
 static void test_one_group(void **state)
 {
@@ -231,7 +266,7 @@ int main(void)
 		cmocka_unit_test(test_info),	  cmocka_unit_test(test_regions),
 		cmocka_unit_test(test_access),	  cmocka_unit_test(test_access_fails),
 		cmocka_unit_test(test_map),	  cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_one_group),
+		cmocka_unit_test(test_one_group), cmocka_unit_test(test_close_twice),
 	};
 
 	return cmocka_run_group_tests_name("device", tests, NULL, NULL);
