@@ -10,6 +10,7 @@
 #include "arguments.h"
 #include "clock.h"
 #include "command.h"
+#include "contiguity.h"
 #include "fill.h"
 #include "output.h"
 #include "progress.h"
@@ -30,7 +31,7 @@ struct options {
 	unsigned int threads[MAX_COUNTS];
 	size_t thread_counts;
 	unsigned int repeat;
-	bool stalls, json;
+	bool stalls, contiguity, json;
 };
 
 /* A page size with a number of threads: a line of the table. */
@@ -41,6 +42,8 @@ struct line {
 	 * are CPUs, that is the limit. The longest wait of another thread meanwhile, and while
 	 * nothing but that filling takes its CPU. */
 	double *populate_s, *fill_s, *stall_s, *fill_stall_s;
+	/* Of the last run. */
+	struct vfb_contiguity *contiguity;
 };
 
 static const char doc[] =
@@ -62,6 +65,7 @@ static const char doc[] =
 enum {
 	OPTION_MEMFD = 256,
 	OPTION_STALLS,
+	OPTION_CONTIGUITY,
 	OPTION_JSON,
 };
 
@@ -73,6 +77,8 @@ static const struct argp_option argp_options[] = {
 	{"threads", 't', "N[,N]...", 0, "Numbers of workers (1, and one for each CPU)", 0},
 	{"repeat", 'r', "N", 0, "Runs of each line (5)", 0},
 	{"stalls", OPTION_STALLS, NULL, 0, "Measure how long mmap() waits in another thread", 0},
+	{"contiguity", OPTION_CONTIGUITY, NULL, 0,
+	 "Show in how many physical runs the memory lies (root)", 0},
 	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
 };
@@ -122,6 +128,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_STALLS:
 		options->stalls = true;
+		return 0;
+	case OPTION_CONTIGUITY:
+		options->contiguity = true;
 		return 0;
 	case OPTION_JSON:
 		options->json = true;
@@ -216,6 +225,8 @@ static int run_line(const struct options *options, const struct line *line, unsi
 		vfb_memory_info(memory, &info);
 		error = fill(options, line, &info, run);
 	}
+	if (!error && options->contiguity)
+		error = complain(vfb_memory_contiguity(memory, 0, info.bytes, line->contiguity));
 	vfb_memory_destroy(memory);
 	vfb_ctx_destroy(ctx);
 	return error;
@@ -271,6 +282,11 @@ static bool print_table(const struct options *options, const struct line *lines,
 			       1e3 * longest(lines[i].fill_stall_s, options->repeat));
 		printf("\n");
 	}
+	for (size_t i = 0; options->contiguity && i < count; i++) {
+		printf("\n%s, %u threads:\n", page_size_names[lines[i].page_size],
+		       lines[i].threads);
+		contiguity_print(lines[i].contiguity);
+	}
 	return output_flush();
 }
 
@@ -307,6 +323,9 @@ static bool print_json(const struct options *options, const struct line *lines, 
 		json_object_object_add(result, "of_limit", json_object_new_double(fill / seconds));
 		if (options->stalls)
 			add_waits(options, &lines[i], result);
+		if (options->contiguity)
+			json_object_object_add(result, "contiguity",
+					       contiguity_object(lines[i].contiguity));
 		json_object_array_add(results, result);
 	}
 	json_object_object_add(object, "results", results);
@@ -370,6 +389,7 @@ int bench_populate(int argc, char **argv)
 	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
 	static char name[] = "vfioboost bench populate";
 	struct options options = {.bytes = UINT64_C(1) << 30, .repeat = 5, .all_sizes = true};
+	struct vfb_contiguity contiguity[PAGE_SIZES * MAX_COUNTS];
 	struct line lines[PAGE_SIZES * MAX_COUNTS];
 	bool written = false;
 	double *times;
@@ -385,6 +405,10 @@ int bench_populate(int argc, char **argv)
 	count = make_lines(&options, lines);
 	if (!count)
 		return EXIT_FAILED;
+	for (size_t i = 0; i < count; i++) {
+		contiguity[i] = (struct vfb_contiguity)VFB_CONTIGUITY_INIT;
+		lines[i].contiguity = &contiguity[i];
+	}
 	times = give_room(&options, lines, count);
 	if (!times || run_all(&options, lines, count)) {
 		free(times);
