@@ -84,6 +84,11 @@ struct vfb_space_info {
 	uint64_t entries_left;
 	/** Why it is this backend; valid while the space is. */
 	const char *reason;
+	/** The container, or the iommufd and the number of its I/O address space; -1 and 0 without
+	 *  an IOMMU. They belong to the space, and are to be passed to a process that takes it
+	 *  over. */
+	int fd;
+	uint32_t ioas;
 };
 
 #define VFB_SPACE_INFO_INIT VFB_SIZED(struct vfb_space_info)
@@ -262,6 +267,43 @@ VFB_API int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ran
  * unmapped is still mapped.
  */
 VFB_API int vfb_space_unmap_all(struct vfb_space *space);
+
+/**
+ * Lets go of the memory behind all that is mapped, for another process to take it over: devices
+ * go on to reach it, and it stays pinned. For a program that is replaced by a new version of
+ * itself while its guest keeps its devices. The memory must be shared (VFB_MEMORY_MEMFD), and
+ * with iommufd be mapped by file.
+ *
+ * Afterwards nothing can be mapped or unmapped here; vfb_space_destroy() leaves everything to the
+ * other process, which must have the file descriptors by then: the space's, the devices', and the
+ * memory's.
+ *
+ * It rests on VFIO_DMA_UNMAP_FLAG_VADDR (Linux 5.12) for type1.
+ *
+ * @return 0; -EBUSY: jobs work on the space, or it was done already; -EINVAL: something was
+ * mapped by address on iommufd; -ENOTSUP: there is no IOMMU; or the kernel's errno. On failure
+ * all is as before.
+ */
+VFB_API int vfb_space_release_addresses(struct vfb_space *space);
+
+/**
+ * Takes over what another process has mapped and released.
+ *
+ * @param space   a space of vfb_space_adopt() in which the library has not mapped anything yet.
+ *                Or, to change one's mind, the space whose addresses were released
+ * @param ranges  what is mapped in it: IOVAs, bytes and flags as they are, and the memory in this
+ *                process; with type1 each as it was mapped, and what was joined as one. None when
+ *                the space takes its own back
+ * @param count   how many
+ *
+ * It rests on VFIO_DMA_MAP_FLAG_VADDR (Linux 5.12) for type1 and IOMMU_IOAS_CHANGE_PROCESS
+ * (Linux 6.13) for iommufd. RLIMIT_MEMLOCK of this process has to cover it.
+ *
+ * @return 0; -EINVAL: a range is not one that was mapped and released; -EBUSY: something is mapped
+ * here already; -ENOMEM: RLIMIT_MEMLOCK; -ENOTSUP; or the kernel's errno.
+ */
+VFB_API int vfb_space_adopt_addresses(struct vfb_space *space, struct vfb_range *ranges,
+				      size_t count);
 
 /**
  * Unmaps what is still mapped and frees the space.

@@ -281,6 +281,9 @@ static int plan(struct map_job *map, unsigned int width, bool *skip)
 	struct vfb_space *space = map->space;
 	int error;
 
+	if (space->released)
+		return vfb_fail(-EBUSY, "the addresses of the space were released: what is mapped "
+					"is another process's");
 	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip,
 			      map->best_effort ? note_failure : NULL, map);
 	if (!error && !map->best_effort)

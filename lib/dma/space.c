@@ -180,7 +180,7 @@ int vfb_space_destroy(struct vfb_space *space)
 		return vfb_fail(-EBUSY, devices ? "devices are open in the space, or a job opens "
 						  "some: close them first" :
 						  "jobs map or unmap in the space: wait for them");
-	if (space->iommu->adopted) {
+	if (space->iommu->adopted && !space->released) {
 		int error = vfb_space_unmap_all(space);
 
 		if (error)
@@ -211,6 +211,7 @@ int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 	};
 
 	pthread_mutex_lock(&space->lock);
+	known.fd = space->iommu->ops->file(space->iommu, &known.ioas);
 	known.devices = space->devices;
 	known.mappings = space->index.count;
 	for (size_t i = 0; i < space->index.count; i++)

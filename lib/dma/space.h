@@ -32,6 +32,8 @@ struct vfb_space {
 	/* There is a domain: ranges can be mapped. */
 	bool domain;
 	struct vfb_domain_waiter *waiters;
+	/* The addresses were released: the mappings are another process's. */
+	bool released;
 	/* Jobs that map or unmap. */
 	unsigned int jobs;
 	struct vfb_index index;

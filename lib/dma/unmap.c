@@ -223,6 +223,9 @@ static int claim_entries(struct unmap_job *unmap)
 	unmap->unmappings = calloc(space->index.count + 1, sizeof(*unmap->unmappings));
 	if (!unmap->unmappings)
 		error = vfb_fail_memory();
+	if (!error && space->released)
+		error = vfb_fail(-EBUSY, "the addresses of the space were released: what is mapped "
+					 "is another process's");
 	if (!error && !unmap->ranges)
 		error = claim_all(unmap);
 	for (size_t i = 0; i < unmap->count; i++)

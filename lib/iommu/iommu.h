@@ -96,6 +96,15 @@ struct vfb_iommu_ops {
 			uint64_t *alignment, uint64_t *entries_left);
 
 	int (*map)(struct vfb_iommu *iommu, struct vfb_iommu_map *map);
+	/*
+	 * For another process to take a mapping over: forgets its address, and is told another.
+	 * Or, where mappings have no address, moves all of them at once. NULL for the other kind.
+	 */
+	int (*release_address)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
+	int (*take_address)(struct vfb_iommu *iommu, struct vfb_iommu_map *map);
+	int (*change_process)(struct vfb_iommu *iommu);
+	/* The file, and the I/O address space in it. */
+	int (*file)(const struct vfb_iommu *iommu, uint32_t *ioas);
 	/* All of one or several mappings. */
 	int (*unmap)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
 };

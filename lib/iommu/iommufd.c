@@ -351,6 +351,30 @@ static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
 }
 
+static int iommufd_change_process(struct vfb_iommu *iommu)
+{
+	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
+	struct vfb_iommu_ioas_change_process change = {.size = sizeof(change)};
+	int error = iommu->sys->ioctl(iommu->sys, iommufd->fd, VFB_IOMMU_IOAS_CHANGE_PROCESS,
+				      &change);
+
+	if (error == -EINVAL)
+		return vfb_fail(error, "the iommufd has something that was mapped by address: only "
+				       "what was mapped by file can be taken over");
+	if (error)
+		return vfb_fail_errno(error, "cannot take the iommufd over "
+					     "(IOMMU_IOAS_CHANGE_PROCESS, Linux 6.13)");
+	return 0;
+}
+
+static int iommufd_file(const struct vfb_iommu *iommu, uint32_t *ioas)
+{
+	const struct iommufd *iommufd = container_of(iommu, const struct iommufd, iommu);
+
+	*ioas = iommufd->ioas;
+	return iommufd->fd;
+}
+
 static int iommufd_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
@@ -388,5 +412,7 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.open_device = iommufd_open_device,
 	.describe = iommufd_describe,
 	.map = iommufd_map,
+	.change_process = iommufd_change_process,
+	.file = iommufd_file,
 	.unmap = iommufd_unmap,
 };

@@ -59,6 +59,13 @@ static int none_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 	return 0;
 }
 
+static int none_file(const struct vfb_iommu *iommu, uint32_t *ioas)
+{
+	(void)iommu;
+	*ioas = 0;
+	return -1;
+}
+
 static int none_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 {
 	(void)iommu;
@@ -81,5 +88,6 @@ const struct vfb_iommu_ops vfb_iommu_none = {
 	.attach = none_attach,
 	.describe = none_describe,
 	.map = none_map,
+	.file = none_file,
 	.unmap = none_unmap,
 };

@@ -313,6 +313,50 @@ static int type1_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
 }
 
+/* Linux 5.12. What is pinned stays pinned, and mapped for devices. */
+static int type1_release_address(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.flags = VFIO_DMA_UNMAP_FLAG_VADDR,
+		.iova = iova,
+		.size = bytes,
+	};
+	int error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_UNMAP_DMA, &unmap);
+
+	return error ? vfb_fail_errno(error,
+				      "cannot release the address of what is mapped at IOVA "
+				      "0x%" PRIx64 " (VFIO_DMA_UNMAP_FLAG_VADDR, Linux 5.12)",
+				      iova) :
+		       0;
+}
+
+static int type1_take_address(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfio_iommu_type1_dma_map dma_map = {
+		.argsz = sizeof(dma_map),
+		.flags = VFIO_DMA_MAP_FLAG_VADDR,
+		.vaddr = (uintptr_t)map->address,
+		.iova = map->iova,
+		.size = map->bytes,
+	};
+	int error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_MAP_DMA, &dma_map);
+
+	return error ? vfb_fail_errno(error,
+				      "cannot take over the %s at IOVA 0x%" PRIx64
+				      ": ranges must be those that were mapped, and released",
+				      vfb_size_text(map->bytes).text, map->iova) :
+		       0;
+}
+
+static int type1_file(const struct vfb_iommu *iommu, uint32_t *ioas)
+{
+	*ioas = 0;
+	return container_of(iommu, const struct type1, iommu)->fd;
+}
+
 static int type1_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
@@ -351,5 +395,8 @@ const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.group_fd = type1_group_fd,
 	.describe = type1_describe,
 	.map = type1_map,
+	.release_address = type1_release_address,
+	.take_address = type1_take_address,
+	.file = type1_file,
 	.unmap = type1_unmap,
 };

@@ -95,6 +95,20 @@ static int pin_and_map(struct fake *fake, struct dma *dma)
 	return error;
 }
 
+/* VFIO_DMA_MAP_FLAG_VADDR, with iommu->lock held. */
+static int set_vaddr(struct container *container, const struct vfio_iommu_type1_dma_map *map)
+{
+	struct dma *dma = fk_space_find(&container->space, map->iova, map->iova);
+
+	if (!dma)
+		return -ENOENT;
+	if (!dma->vaddr_invalid || dma->iova != map->iova || dma->last - dma->iova + 1 != map->size)
+		return -EINVAL;
+	dma->vaddr = map->vaddr;
+	dma->vaddr_invalid = false;
+	return 0;
+}
+
 /* vfio_dma_do_map(), with iommu->lock held. */
 static int map_locked(struct fake *fake, struct container *container,
 		      const struct vfio_iommu_type1_dma_map *map)
@@ -109,6 +123,8 @@ static int map_locked(struct fake *fake, struct container *container,
 
 	if ((map->size | map->iova | map->vaddr) % PAGE_4K)
 		return -EINVAL;
+	if (map->flags & VFIO_DMA_MAP_FLAG_VADDR)
+		return set_vaddr(container, map);
 	if (fk_space_find(space, map->iova, last))
 		return -EEXIST;
 	if (!container->dma_avail)
@@ -141,7 +157,10 @@ static int map_dma(struct fake *fake, struct container *container,
 	if (!map)
 		return -EFAULT;
 	if (map->argsz < sizeof(*map) ||
-	    map->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
+	    map->flags &
+		    ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR))
+		return -EINVAL;
+	if (map->flags & VFIO_DMA_MAP_FLAG_VADDR && map->flags != VFIO_DMA_MAP_FLAG_VADDR)
 		return -EINVAL;
 	if (!map->size)
 		return -EINVAL;
@@ -188,6 +207,14 @@ static int unmap_locked(struct fake *fake, struct container *container,
 		if (dma && dma->last != last)
 			return -EINVAL;
 	}
+	if (unmap->flags & VFIO_DMA_UNMAP_FLAG_VADDR) {
+		dma = fk_space_find(space, unmap->iova, last);
+		if (dma && dma->vaddr_invalid)
+			return -EINVAL;
+		if (dma)
+			dma->vaddr_invalid = true;
+		return 0;
+	}
 	while ((dma = fk_space_find(space, unmap->iova, last))) {
 		unmapped += dma->last - dma->iova + 1;
 		unpin(fake, dma);
@@ -208,7 +235,8 @@ static int unmap_dma(struct fake *fake, struct container *container,
 
 	if (!unmap)
 		return -EFAULT;
-	if (unmap->argsz < sizeof(*unmap) || unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+	if (unmap->argsz < sizeof(*unmap) ||
+	    unmap->flags & ~(VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR))
 		return -EINVAL;
 	copy = *unmap;
 	COUNT_UP(fake, unmaps_in_flight, max_unmaps_in_flight);

@@ -14,6 +14,8 @@ struct dma {
 	uint64_t iova, last;
 	uint64_t vaddr;
 	bool read, write;
+	/* VFIO_DMA_UNMAP_FLAG_VADDR. */
+	bool vaddr_invalid;
 	/* Mapped by IOMMU_IOAS_MAP_FILE. */
 	bool by_file;
 	/* In the middle of being mapped or unmapped. */

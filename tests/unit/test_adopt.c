@@ -188,6 +188,47 @@ static void test_unmap_all(void **state)
 	}
 }
 
+/* Releasing fails half-way, and so does taking back: all is as before each time. */
+static void test_handover_fails(void **state)
+{
+	struct vfb_range ranges[2] = {{.bytes = MIB, .iova = GIB}, {.bytes = MIB, .iova = 2 * GIB}};
+	struct vfb_device *device;
+	struct host host;
+
+	(void)state;
+	host_start(&host, NULL, VFB_BACKEND_TYPE1, 1, &device);
+	ranges[0].memory = ranges[1].memory = make_memfd(&host);
+	assert_ok(vfb_space_map(host.space, ranges, 2, NULL));
+	assert_fails(vfb_space_adopt_addresses(host.space, ranges, 2), -EBUSY, "already");
+	fake_fail_call(host.fake, "VFIO_IOMMU_UNMAP_DMA", 2, EIO);
+	assert_fails(vfb_space_release_addresses(host.space), -EIO, "0x80000000");
+	assert_mapped(&host, &ranges[0]);
+	assert_ok(vfb_space_unmap(host.space, &ranges[0], 1, NULL));
+	assert_ok(vfb_space_map(host.space, &ranges[0], 1, NULL));
+	assert_ok(vfb_space_release_addresses(host.space));
+	fake_fail_call(host.fake, "VFIO_IOMMU_MAP_DMA", 1, ENOMEM);
+	assert_fails(vfb_space_adopt_addresses(host.space, NULL, 0), -ENOMEM, "cannot take over");
+	assert_fails(vfb_space_unmap_all(host.space), -EBUSY, "released");
+	assert_ok(vfb_space_adopt_addresses(host.space, NULL, 0));
+	assert_ok(vfb_space_unmap_all(host.space));
+	host_end(&host, device, ranges[0].memory);
+
+	host_start(&host, NULL, VFB_BACKEND_IOMMUFD, 1, &device);
+	ranges[0].memory = make_memfd(&host);
+	assert_ok(vfb_space_map(host.space, ranges, 1, NULL));
+	assert_ok(vfb_space_release_addresses(host.space));
+	fake_fail_call(host.fake, "IOMMU_IOAS_CHANGE_PROCESS", 1, ENOTTY);
+	assert_fails(vfb_space_adopt_addresses(host.space, NULL, 0), -ENOTTY, "Linux 6.13");
+	assert_ok(vfb_space_adopt_addresses(host.space, NULL, 0));
+	assert_ok(vfb_space_unmap_all(host.space));
+	host_end(&host, device, ranges[0].memory);
+
+	host_open(&host, NULL);
+	host_space(&host, VFB_BACKEND_NONE);
+	assert_fails(vfb_space_release_addresses(host.space), -ENOTSUP, "without an IOMMU");
+	host_close(&host);
+}
+
 static enum vfb_backend choose(struct host *host, enum vfb_page_size page_size, const char *reason)
 {
 	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
@@ -239,6 +280,7 @@ int main(void)
 		cmocka_unit_test(test_no_map_file),	cmocka_unit_test(test_keep_domain_fails),
 		cmocka_unit_test(test_adopted_iommufd), cmocka_unit_test(test_adopted_memory),
 		cmocka_unit_test(test_unmap_all),	cmocka_unit_test(test_measure),
+		cmocka_unit_test(test_handover_fails),
 	};
 
 	return cmocka_run_group_tests_name("adopt", tests, NULL, NULL);

@@ -68,6 +68,8 @@ struct machine {
 	 * has registers with contents of their own.
 	 */
 	bool has_registers;
+	/* A process can be forked that meets the same kernel; the fake's is a copy. */
+	bool has_processes;
 };
 
 /*

@@ -160,6 +160,7 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	machine->nodes = count_nodes();
 	machine->attach_takes_time = true;
 	machine->has_registers = true;
+	machine->has_processes = true;
 	machine->has_huge_bars = true;
 	machine->shmem_thp = !file_says("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
 					"[never]");

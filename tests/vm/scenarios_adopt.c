@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Spaces and memory that the caller has made; and domains that stay. */
 #include <linux/vfio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "scenario.h"
 #include "sys/uapi.h"
@@ -359,6 +362,104 @@ static void map_by(struct fixture *f)
 	assert_ok(vfb_memory_destroy(private));
 }
 
+static struct vfb_memory *make_shared(struct fixture *f)
+{
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_memory *memory;
+
+	opts.bytes = 4 * BYTES;
+	opts.kind = VFB_MEMORY_MEMFD;
+	opts.page_size = VFB_PAGE_4K;
+	assert_ok(vfb_memory_create(f->ctx, &opts, &memory));
+	return memory;
+}
+
+/* The new process: a context of its own over what it was handed, with memory mapped elsewhere. */
+static void take_over(struct fixture *f, const struct vfb_space_info *old, int fd)
+{
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+	struct vfb_translation piece;
+	struct vfb_range ranges[2];
+	struct vfb_memory *memory;
+	struct vfb_space *space;
+	struct vfb_ctx *ctx;
+
+	assert_ok(machine_ctx_create(NULL, &ctx));
+	f->ctx = ctx;
+	opts.bytes = 4 * BYTES;
+	opts.fd = fd;
+	opts.flags = VFB_MEMORY_HAS_FD;
+	assert_ok(vfb_memory_adopt(ctx, &opts, &memory));
+	assert_ok(vfb_space_adopt(ctx, old->fd, old->ioas, NULL, &space));
+	ranges[0] = range_of(memory, BYTES, IOVA);
+	ranges[1] = range_of(memory, BYTES, 2 * IOVA);
+	ranges[1].offset = 2 * BYTES;
+	assert_error(vfb_space_adopt_addresses(space, NULL, 0), -EINVAL);
+	assert_ok(vfb_space_adopt_addresses(space, ranges, 2));
+	assert_holds(space, 0, 2, 2 * BYTES);
+	assert_int_equal(vfb_space_translate(space, 2 * IOVA, BYTES, &piece, 1), 1);
+	assert_error(vfb_space_adopt_addresses(space, ranges, 2), -EBUSY);
+	/* The space is this process's now. */
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	assert_ok(map_one(space, memory, BYTES, 3 * IOVA));
+	assert_ok(vfb_space_unmap(space, ranges, 2, NULL));
+	assert_int_equal(machine_pinned(), BYTES);
+	assert_ok(vfb_space_destroy(space));
+	assert_int_equal(machine_pinned(), 0);
+	assert_ok(vfb_memory_destroy(memory));
+	assert_ok(vfb_ctx_destroy(ctx));
+}
+
+/* Changing one's mind; then, where there is one, another process takes over. */
+static void handover(struct fixture *f)
+{
+	struct vfb_space_info info = VFB_SPACE_INFO_INIT;
+	struct vfb_memory_info memory_info = VFB_MEMORY_INFO_INIT;
+	struct vfb_memory *memory = make_shared(f);
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+	struct vfb_range ranges[2];
+	int status = 0;
+	pid_t child;
+
+	ranges[0] = range_of(memory, BYTES, IOVA);
+	ranges[1] = range_of(memory, BYTES, 2 * IOVA);
+	ranges[1].offset = 2 * BYTES;
+	assert_ok(vfb_space_map(space, ranges, 2, NULL));
+	if (f->backend == VFB_BACKEND_IOMMUFD) {
+		struct vfb_memory *private = make_memory(f, BYTES, VFB_PAGE_4K);
+
+		assert_ok(map_one(space, private, BYTES, 3 * IOVA));
+		assert_error(vfb_space_release_addresses(space), -EINVAL);
+		assert_says("by file");
+		assert_ok(unmap_one(space, 3 * IOVA, BYTES));
+		assert_ok(vfb_memory_destroy(private));
+	}
+	assert_ok(vfb_space_release_addresses(space));
+	assert_error(vfb_space_release_addresses(space), -EBUSY);
+	assert_error(vfb_space_unmap(space, ranges, 2, NULL), -EBUSY);
+	assert_says("another process");
+	assert_error(map_one(space, memory, BYTES, 3 * IOVA), -EBUSY);
+	assert_error(vfb_space_adopt_addresses(space, ranges, 2), -EINVAL);
+	assert_ok(vfb_space_adopt_addresses(space, NULL, 0));
+	assert_ok(vfb_space_unmap(space, ranges, 1, NULL));
+	assert_ok(vfb_space_map(space, ranges, 1, NULL));
+	assert_ok(vfb_space_release_addresses(space));
+	assert_ok(vfb_space_info(space, &info));
+	assert_ok(vfb_memory_info(memory, &memory_info));
+	fflush(NULL);
+	child = f->machine->has_processes ? fork() : 1;
+	if (!child) {
+		take_over(f, &info, memory_info.fd);
+		_exit(0);
+	}
+	if (f->machine->has_processes)
+		assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	end_space(space, device);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
 enum {
 	COUNT_ROLLBACK = 200,
 	CULPRIT = 137,
@@ -424,6 +525,11 @@ static void rollback(struct fixture *f)
 
 const struct scenario adopt_scenarios[] = {
 	{.name = "200 ranges of which one fails", .run = rollback},
+	/* With CAP_IPC_LOCK iommufd charges nobody, and IOMMU_IOAS_CHANGE_PROCESS leaves VmPin with
+	 * the old process (need_charge_update(), Linux 7.3). */
+	{.name = "a space handed over to another process",
+	 .run = handover,
+	 .limits.memlock = 64 * MIB},
 	{.name = "a space of the caller's", .run = space},
 	{.name = "a space of the caller's before its device", .run = space_before_device},
 	{.name = "what is no space of the caller's", .run = wrong_space},
