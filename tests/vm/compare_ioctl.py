@@ -3,7 +3,7 @@
 """Compares how long map calls take according to the library with what the kernel's tracepoints
 sys_enter_ioctl and sys_exit_ioctl say. To be run as root where devices are bound to vfio-pci:
 
-    scripts/vm -- tests/vm/compare_ioctl.py VFIOBOOST [MAPS]
+    scripts/vm --devices 1 -- tests/vm/compare_ioctl.py VFIOBOOST [MAPS]
 """
 import json
 import os
