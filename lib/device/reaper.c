@@ -12,10 +12,10 @@
 #include <vfioboost/reaper.h>
 
 #include "device/device.h"
+#include "device/reaper.h"
 #include "observe/error.h"
 #include "options.h"
 
-#define MAX_DEVICES 256
 /* A number, "@", an address. */
 #define ARGUMENT_SIZE (VFB_PCI_ADDRESS_BYTES + 32)
 
@@ -27,17 +27,17 @@ struct vfb_reaper {
 
 /* What it is started with. */
 struct start {
-	int fds[2 + MAX_DEVICES];
+	int fds[2 + VFB_REAPER_DEVICES];
 	char process[16];
-	char arguments[MAX_DEVICES][ARGUMENT_SIZE];
-	char *argv[MAX_DEVICES + 4];
+	char arguments[VFB_REAPER_DEVICES][ARGUMENT_SIZE];
+	char *argv[VFB_REAPER_DEVICES + 4];
 };
 
 static int check_devices(struct vfb_device *const *devices, size_t count)
 {
-	if (!count || count > MAX_DEVICES)
-		return vfb_fail(-EINVAL, "a reaper takes 1 to %d devices, not %zu", MAX_DEVICES,
-				count);
+	if (!count || count > VFB_REAPER_DEVICES)
+		return vfb_fail(-EINVAL, "a reaper takes 1 to %d devices, not %zu",
+				VFB_REAPER_DEVICES, count);
 	for (size_t i = 0; i < count; i++) {
 		if (!devices[i])
 			return vfb_fail(-EINVAL, "entry %zu has no device", i);
@@ -48,16 +48,16 @@ static int check_devices(struct vfb_device *const *devices, size_t count)
 }
 
 /* The number of the first device that this one shares its reset with. */
-static size_t find_chain(struct vfb_device *const *devices, size_t i)
+static size_t find_chain(const struct vfb_reaped *devices, size_t i)
 {
 	size_t first = 0;
 
-	while (!vfb_device_share_reset(&devices[first]->pci, &devices[i]->pci))
+	while (!vfb_device_share_reset(devices[first].pci, devices[i].pci))
 		first++;
 	return first;
 }
 
-static void fill_in(struct start *start, struct vfb_device *const *devices, size_t count,
+static void fill_in(struct start *start, const struct vfb_reaped *devices, size_t count,
 		    const struct vfb_reaper_opts *opts, int pipe, int process)
 {
 	static char name[] = "vfioboost-reaper", report[] = "report", silent[] = "silent";
@@ -70,26 +70,35 @@ static void fill_in(struct start *start, struct vfb_device *const *devices, size
 	start->fds[1] = opts->has_report_fd ? opts->report_fd : pipe;
 	for (size_t i = 0; i < count; i++) {
 		snprintf(start->arguments[i], ARGUMENT_SIZE, "%zu@%s", find_chain(devices, i),
-			 devices[i]->pci.address);
+			 devices[i].pci->address);
 		start->argv[3 + i] = start->arguments[i];
-		start->fds[2 + i] = devices[i]->fd;
+		start->fds[2 + i] = devices[i].fd;
 	}
 }
 
-static int spawn(const struct vfb_sys *sys, struct vfb_device *const *devices, size_t count,
-		 const struct vfb_reaper_opts *opts, int pipe, int *process)
+int vfb_reaper_spawn(const struct vfb_sys *sys, const struct vfb_reaped *devices, size_t count,
+		     const struct vfb_reaper_opts *opts, int *pipe, int *process)
 {
 	const char *program = opts->program ? opts->program : VFB_REAPER;
 	struct start *start = calloc(1, sizeof(*start));
-	int error;
+	int error, ends[2];
 
 	if (!start)
 		return vfb_fail_memory();
-	fill_in(start, devices, count, opts, pipe, sys->process_id(sys));
+	error = sys->pipe(sys, ends);
+	if (error) {
+		free(start);
+		return vfb_fail_errno(error, "cannot make a pipe");
+	}
+	fill_in(start, devices, count, opts, ends[0], sys->process_id(sys));
 	error = sys->spawn(sys, program, start->argv, start->fds, 2 + count, process);
 	free(start);
-	if (error)
+	sys->close(sys, ends[0]);
+	if (error) {
+		sys->close(sys, ends[1]);
 		return vfb_fail_errno(error, "cannot start the reaper %s", program);
+	}
+	*pipe = ends[1];
 	return 0;
 }
 
@@ -97,9 +106,9 @@ int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
 		     const struct vfb_reaper_opts *opts, struct vfb_reaper **out)
 {
 	struct vfb_reaper_opts known = VFB_REAPER_OPTS_INIT;
+	struct vfb_reaped reaped[VFB_REAPER_DEVICES];
 	struct vfb_reaper *reaper;
-	const struct vfb_sys *sys;
-	int error, ends[2];
+	int error;
 
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
@@ -110,18 +119,12 @@ int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
 	reaper = calloc(1, sizeof(*reaper));
 	if (!reaper)
 		return vfb_fail_memory();
+	for (size_t i = 0; i < count; i++)
+		reaped[i] = (struct vfb_reaped){devices[i]->fd, &devices[i]->pci};
 	reaper->ctx = devices[0]->space->ctx;
-	sys = reaper->ctx->sys;
-	error = sys->pipe(sys, ends);
+	error = vfb_reaper_spawn(reaper->ctx->sys, reaped, count, &known, &reaper->pipe,
+				 &reaper->process);
 	if (error) {
-		free(reaper);
-		return vfb_fail_errno(error, "cannot make a pipe");
-	}
-	reaper->pipe = ends[1];
-	error = spawn(sys, devices, count, &known, ends[0], &reaper->process);
-	sys->close(sys, ends[0]);
-	if (error) {
-		sys->close(sys, ends[1]);
 		free(reaper);
 		return error;
 	}

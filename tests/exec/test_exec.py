@@ -4,6 +4,7 @@
 
 Usage: test_exec.py VFIOBOOST VFIO_USER
 """
+import glob
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 COMMAND, VFIO_USER = (os.path.abspath(path) for path in (sys.argv.pop(1), sys.argv.pop(1)))
@@ -25,6 +27,17 @@ MIB = 1 << 20
 def run(*arguments, **options):
     return subprocess.run([COMMAND, "exec", *arguments], capture_output=True, text=True,
                           check=False, **options)
+
+
+def is_running(name):
+    for path in glob.glob("/proc/[1-9]*/comm"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                if file.read() == f"{name}\n":
+                    return True
+        except OSError:  # it has ended
+            pass
+    return False
 
 
 class Directory(unittest.TestCase):
@@ -227,6 +240,17 @@ class Vfio(Directory):
             self.assertEqual(sum(call["bytes"] for call in self.calls(answer, name)), 64 * MIB)
             bound = self.calls(answer, "VFIO_DEVICE_BIND_IOMMUFD")
             self.assertEqual([call["device"] for call in bound], DEVICES[:1])
+
+    def test_reaper(self):
+        """Devices are left to another process, which ends when they are free."""
+        answer = self.qemu(options=["--reaper"])
+        self.assertFalse(self.calls(answer, "release device (vfioboost)"))
+        self.assertEqual(answer["not_boosted"], "")
+        deadline = time.monotonic() + 60
+        while is_running("vfioboost-reape"):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        self.results(*self.user, status=3)
 
     def test_no_boost_changes_nothing(self):
         answer = self.qemu(options=["--no-boost"])

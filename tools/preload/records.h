@@ -56,6 +56,8 @@ struct records {
 	/* What to do. */
 	bool boost, thp;
 	uint32_t threads;
+	/* The program that closes devices after the command has ended; "" for none. */
+	char reaper[256];
 	/* The command itself; other processes inherit the preloaded object from it. */
 	int32_t process;
 

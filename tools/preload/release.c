@@ -14,6 +14,7 @@
 
 #include "container_of.h"
 #include "device/device.h"
+#include "device/reaper.h"
 #include "devices.h"
 #include "preload.h"
 
@@ -142,6 +143,24 @@ static void run_chains(struct release *release, struct vfb_engine *engine)
 			;
 }
 
+/* Leaves the devices to a helper process, which closes them when this one has ended. */
+static bool leave_to_reaper(const struct release *release)
+{
+	struct vfb_reaper_opts opts = VFB_REAPER_OPTS_INIT;
+	struct vfb_reaped devices[VFB_REAPER_DEVICES];
+	int pipe, process;
+
+	if (!preload_records->reaper[0] || !release->count || release->count > VFB_REAPER_DEVICES)
+		return false;
+	for (size_t i = 0; i < release->count; i++)
+		devices[i] = (struct vfb_reaped){release->fds[i], &release->pcis[i]};
+	opts.program = preload_records->reaper;
+	if (!vfb_reaper_spawn(&vfb_sys_linux, devices, release->count, &opts, &pipe, &process))
+		return true;
+	preload_remark(vfb_last_error());
+	return false;
+}
+
 void release_devices(void *unused)
 {
 	struct release *release = calloc(1, sizeof(*release));
@@ -153,8 +172,10 @@ void release_devices(void *unused)
 	if (devices_kvm() >= 0)
 		close(devices_kvm());
 	release->count = devices_all(release->fds, release->pcis);
-	replace_mappings();
-	run_chains(release, preload_context()->engine);
+	if (!leave_to_reaper(release)) {
+		replace_mappings();
+		run_chains(release, preload_context()->engine);
+	}
 	sem_destroy(&release->done);
 	free(release);
 }

@@ -27,7 +27,7 @@
 #define EXIT_SIGNAL 128
 
 struct options {
-	bool boost, thp, json;
+	bool boost, thp, reaper, json;
 	unsigned int threads;
 	const char *output, *trace, *report;
 	char **command;
@@ -57,6 +57,7 @@ static const char doc[] =
 enum {
 	OPTION_NO_BOOST = 256,
 	OPTION_THP,
+	OPTION_REAPER,
 	OPTION_TRACE,
 	OPTION_REPORT,
 	OPTION_JSON,
@@ -66,6 +67,8 @@ static const struct argp_option argp_options[] = {
 	{"no-boost", OPTION_NO_BOOST, NULL, 0, "Only look: change nothing", 0},
 	{"thp", OPTION_THP, NULL, 0,
 	 "Ask for transparent huge pages (MADV_HUGEPAGE) before memory is populated", 0},
+	{"reaper", OPTION_REAPER, NULL, 0,
+	 "Let another process reset the devices after the command has ended", 0},
 	{"threads", 't', "N", 0, "Workers (one for each CPU that may be used)", 0},
 	{"trace", OPTION_TRACE, "FILE", 0, "Write a trace for ui.perfetto.dev and vfioboost report",
 	 0},
@@ -86,6 +89,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_THP:
 		options->thp = true;
+		return 0;
+	case OPTION_REAPER:
+		options->reaper = true;
 		return 0;
 	case 't':
 		options->threads = argument_number(state, "threads", arg, 1, MAX_THREADS);
@@ -137,20 +143,31 @@ static struct records *make_records(const struct options *options, int *fd)
 	return records;
 }
 
-/* Beside this program where it was built, else where it was installed. */
-static const char *preload_path(char path[PATH_MAX])
+/* Where a part of the project is: beside this program, or where it was installed; NULL, told,
+ * when it is in neither place. */
+static const char *find_part(const char *beside, const char *installed, char path[PATH_MAX])
 {
-	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
-	char *name;
+	const char *found = program_beside(beside, path);
 
-	path[length > 0 ? length : 0] = '\0';
-	name = strrchr(path, '/');
-	if (name) {
-		snprintf(name, PATH_MAX - (name - path), "/../preload/libvfioboost-preload.so");
-		if (!access(path, R_OK))
-			return path;
+	if (found || !access(installed, R_OK))
+		return found ? found : installed;
+	fprintf(stderr, "vfioboost exec: %s is missing: install it\n", installed);
+	return NULL;
+}
+
+static bool find_reaper(struct records *records)
+{
+	char path[PATH_MAX];
+	const char *reaper = find_part("../reaper/vfioboost-reaper", REAPER_PATH, path);
+
+	if (!reaper)
+		return false;
+	if (strlen(reaper) >= sizeof(records->reaper)) {
+		fprintf(stderr, "vfioboost exec: the path %s is too long\n", reaper);
+		return false;
 	}
-	return access(PRELOAD_PATH, R_OK) ? NULL : PRELOAD_PATH;
+	memcpy(records->reaper, reaper, strlen(reaper) + 1);
+	return true;
 }
 
 /* The environment of the command. LD_PRELOAD has names with colons between them. */
@@ -159,11 +176,9 @@ static bool prepare_environment(int records_fd)
 	const char *others = getenv("LD_PRELOAD"), *preload;
 	char path[PATH_MAX], all[3 * PATH_MAX], records[64];
 
-	preload = preload_path(path);
-	if (!preload) {
-		fprintf(stderr, "vfioboost exec: %s is missing: install it\n", PRELOAD_PATH);
+	preload = find_part("../preload/libvfioboost-preload.so", PRELOAD_PATH, path);
+	if (!preload)
 		return false;
-	}
 	snprintf(all, sizeof(all), "%s%s%s", preload, others && *others ? ":" : "",
 		 others ? others : "");
 	snprintf(records, sizeof(records), "/proc/%d/fd/%d", getpid(), records_fd);
@@ -311,7 +326,7 @@ int command_exec(int argc, char **argv)
 		perror("vfioboost exec: no memory for what the command does");
 		return EXIT_FAILED;
 	}
-	if (!prepare_environment(fd))
+	if ((options.reaper && !find_reaper(records)) || !prepare_environment(fd))
 		return EXIT_FAILED;
 	status = run(records, path, options.command);
 	write_outputs(&options, &outputs, records);

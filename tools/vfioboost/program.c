@@ -107,3 +107,16 @@ const char *program_check(const char *name, char path[PATH_MAX])
 	close(fd);
 	return problem;
 }
+
+const char *program_beside(const char *name, char path[PATH_MAX])
+{
+	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char *last;
+
+	path[length > 0 ? length : 0] = '\0';
+	last = strrchr(path, '/');
+	if (!last)
+		return NULL;
+	snprintf(last + 1, PATH_MAX - (last + 1 - path), "%s", name);
+	return access(path, R_OK) ? NULL : path;
+}

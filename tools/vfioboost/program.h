@@ -10,4 +10,10 @@
  */
 const char *program_check(const char *name, char path[PATH_MAX]);
 
+/*
+ * A file where this program was built, relative to its own directory. NULL when there is none, as
+ * it is once the program has been installed. @path gets where it is.
+ */
+const char *program_beside(const char *name, char path[PATH_MAX]);
+
 #endif

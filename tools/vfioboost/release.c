@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "command.h"
 #include "output.h"
+#include "program.h"
 #include "statistics.h"
 
 #define MAX_REPEAT 1000
@@ -177,29 +178,14 @@ static void let_go_by_fork(const struct holder *holder)
 		;
 }
 
-/* The helper beside this program, as in a build folder, or where it was installed. */
-static const char *find_reaper(char *path, size_t bytes)
-{
-	static const char name[] = "/../reaper/vfioboost-reaper";
-	ssize_t length = readlink("/proc/self/exe", path, bytes - sizeof(name));
-	char *slash;
-
-	if (length < 0)
-		return NULL;
-	path[length] = '\0';
-	slash = strrchr(path, '/');
-	memcpy(slash, name, sizeof(name));
-	return access(path, X_OK) ? NULL : path;
-}
-
 /* Its report goes to who measures. */
 static void start_reaper(const struct holder *holder, int report)
 {
 	struct vfb_reaper_opts opts = VFB_REAPER_OPTS_INIT;
 	struct vfb_reaper *reaper;
-	char path[4096];
+	char path[PATH_MAX];
 
-	opts.program = find_reaper(path, sizeof(path));
+	opts.program = program_beside("../reaper/vfioboost-reaper", path);
 	opts.report_fd = report;
 	opts.has_report_fd = true;
 	if (!vfb_reaper_start(holder->devices, holder->count, &opts, &reaper))
