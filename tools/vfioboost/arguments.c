@@ -47,6 +47,18 @@ unsigned int argument_number(struct argp_state *state, const char *option, const
 	return number;
 }
 
+void argument_threads(struct argp_state *state, struct thread_counts *threads, char *text)
+{
+	char *rest = NULL;
+
+	for (char *word = strtok_r(text, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+		if (threads->count == MAX_THREAD_COUNTS)
+			argp_error(state, "more than %d numbers of threads", MAX_THREAD_COUNTS);
+		threads->all[threads->count++] = argument_number(state, "threads", word, 1,
+								 MAX_THREADS);
+	}
+}
+
 void argument_device(struct argp_state *state, const char *devices[MAX_DEVICES], size_t *count,
 		     const char *address)
 {

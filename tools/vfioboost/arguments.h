@@ -25,6 +25,20 @@ uint64_t argument_size(struct argp_state *state, const char *option, const char 
 unsigned int argument_number(struct argp_state *state, const char *option, const char *text,
 			     unsigned int low, unsigned int high);
 
+/* The most that a context can have. */
+#define MAX_THREADS 4096
+
+#define MAX_THREAD_COUNTS 16
+
+/* A list of numbers of threads. */
+struct thread_counts {
+	unsigned int all[MAX_THREAD_COUNTS];
+	size_t count;
+};
+
+/* The numbers of "1,2,4" behind those that there are, or a usage error. */
+void argument_threads(struct argp_state *state, struct thread_counts *threads, char *text);
+
 #define MAX_DEVICES 64
 
 /* One more device, or a usage error. */

@@ -45,11 +45,15 @@ static const char doc[] =
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
+enum {
+	OPTION_JSON = 256,
+};
+
 static const struct argp_option argp_options[] = {
 	{"device", 'd', "BDF", 0, "A PCI device bound to vfio-pci; to be repeated", 0},
 	{"backend", 'b', "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
 	{"repeat", 'r', "N", 0, "Runs of each (5)", 0},
-	{"json", 'j', NULL, 0, "Print one JSON object", 0},
+	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
 };
 
@@ -67,7 +71,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'r':
 		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
 		return 0;
-	case 'j':
+	case OPTION_JSON:
 		options->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
@@ -80,13 +84,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
-}
-
-static int complain(int error)
-{
-	if (error)
-		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
-	return error;
 }
 
 /* Opens and closes once; seconds of each. */

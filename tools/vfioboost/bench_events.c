@@ -97,13 +97,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static int failed(int error)
-{
-	if (error)
-		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
-	return error;
-}
-
 /* What listens to a context. */
 struct listening {
 	struct vfb_stats *stats;
@@ -118,14 +111,14 @@ static int listen_with(struct vfb_ctx *ctx, enum listener listener, struct liste
 
 	*listening = (struct listening){.fd = -1};
 	if (listener == COUNTERS)
-		return failed(vfb_stats_create(ctx, NULL, &listening->stats));
+		return complain(vfb_stats_create(ctx, NULL, &listening->stats));
 	if (listener != TRACE)
 		return 0;
 	listening->fd = memfd_create("vfioboost-trace", MFD_CLOEXEC);
-	error = failed(vfb_trace_create(listening->fd, &listening->trace));
+	error = complain(vfb_trace_create(listening->fd, &listening->trace));
 	if (!error)
-		error = failed(vfb_trace_subscribe(listening->trace, ctx, "bench", NULL,
-						   &listening->subscription));
+		error = complain(vfb_trace_subscribe(listening->trace, ctx, "bench", NULL,
+						     &listening->subscription));
 	return error;
 }
 
@@ -133,7 +126,7 @@ static void stop_listening(struct listening *listening)
 {
 	vfb_stats_destroy(listening->stats);
 	vfb_unsubscribe(listening->subscription);
-	failed(vfb_trace_destroy(listening->trace));
+	complain(vfb_trace_destroy(listening->trace));
 	if (listening->fd >= 0)
 		close(listening->fd);
 }
@@ -177,13 +170,13 @@ static int populate(struct vfb_ctx *ctx, const struct options *options, enum lis
 	error = listen_with(ctx, listener, &listening);
 	begin = clock_ns();
 	if (!error)
-		error = failed(vfb_memory_create(ctx, &opts, &memory));
+		error = complain(vfb_memory_create(ctx, &opts, &memory));
 	if (!error) {
-		error = failed(vfb_memory_populate_start(&memory, 1, &job));
+		error = complain(vfb_memory_populate_start(&memory, 1, &job));
 		if (!error)
 			error = progress_wait("populating", &job, 1);
 		*seconds = (clock_ns() - begin) * 1e-9;
-		failed(vfb_memory_destroy(memory));
+		complain(vfb_memory_destroy(memory));
 	}
 	count = listening.stats ? vfb_stats_read(listening.stats, 0, entries, VFB_PHASE_COUNT) : 0;
 	if (count > 0)
@@ -206,7 +199,7 @@ static int measure(struct vfb_ctx *ctx, const struct options *options, double *v
 	for (unsigned int round = 0; round < repeat && !error; round++) {
 		values[(2 + LISTENERS) * repeat + round] = call_nothing();
 		values[round] = pass_points(ctx);
-		error = failed(vfb_stats_create(ctx, NULL, &stats));
+		error = complain(vfb_stats_create(ctx, NULL, &stats));
 		if (error)
 			break;
 		values[repeat + round] = pass_points(ctx);
@@ -281,12 +274,12 @@ int bench_events(int argc, char **argv)
 
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	if (failed(vfb_ctx_create(NULL, &ctx)))
+	if (complain(vfb_ctx_create(NULL, &ctx)))
 		return EXIT_FAILED;
 	values = calloc((3 + LISTENERS) * options.repeat, sizeof(*values));
 	done = values && !measure(ctx, &options, values, &measured);
 	free(values);
-	failed(vfb_ctx_destroy(ctx));
+	complain(vfb_ctx_destroy(ctx));
 	if (!done)
 		return EXIT_FAILED;
 	return (options.json ? print_json : print_table)(&options, &measured) ? EXIT_OK :

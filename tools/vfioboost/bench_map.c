@@ -13,19 +13,16 @@
 
 #define GIB 1073741824.0
 
-#define MAX_REPEAT  1000
-#define MAX_THREADS 4096
-#define MAX_COUNTS  8
-#define MAX_LINES   256
-#define PAGE_SIZES  (VFB_PAGE_1G + 1)
-#define BACKENDS    (VFB_BACKEND_IOMMUFD + 1)
+#define MAX_REPEAT 1000
+#define MAX_LINES  256
+#define PAGE_SIZES (VFB_PAGE_1G + 1)
+#define BACKENDS   (VFB_BACKEND_IOMMUFD + 1)
 
 struct options {
 	uint64_t bytes;
 	const char *device;
 	bool page_sizes[PAGE_SIZES], backends[BACKENDS];
-	unsigned int threads[MAX_COUNTS];
-	size_t thread_counts;
+	struct thread_counts threads;
 	unsigned int repeat;
 	bool memfd, cold, json;
 };
@@ -110,14 +107,6 @@ static void add_backend(struct argp_state *state, struct options *options, const
 		options->backends[backend] = true;
 }
 
-static void add_threads(struct argp_state *state, struct options *options, const char *word)
-{
-	if (options->thread_counts == MAX_COUNTS)
-		argp_error(state, "more than %d numbers of threads", MAX_COUNTS);
-	options->threads[options->thread_counts++] = argument_number(state, "threads", word, 1,
-								     MAX_THREADS);
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
@@ -139,7 +128,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		each_word(state, arg, add_backend);
 		return 0;
 	case 't':
-		each_word(state, arg, add_threads);
+		argument_threads(state, &options->threads, arg);
 		return 0;
 	case OPTION_COLD:
 		options->cold = true;
@@ -160,13 +149,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
-}
-
-static int complain(int error)
-{
-	if (error)
-		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
-	return error;
 }
 
 /* What a line is measured with. */
@@ -314,8 +296,8 @@ static size_t add_ways(const struct options *options, struct line *lines, size_t
 {
 	bool by_file = options->memfd && line.backend != VFB_BACKEND_TYPE1;
 
-	for (size_t i = 0; i < options->thread_counts; i++) {
-		line.threads = options->threads[i];
+	for (size_t i = 0; i < options->threads.count; i++) {
+		line.threads = options->threads.all[i];
 		line.by = by_file ? VFB_MAP_BY_ADDRESS : VFB_MAP_BY_BEST;
 		lines[count++] = line;
 		line.by = VFB_MAP_BY_FILE;
@@ -405,10 +387,10 @@ static void set_defaults(struct options *options)
 		backend = backend || options->backends[i];
 	options->page_sizes[VFB_PAGE_4K] = options->page_sizes[VFB_PAGE_4K] || !size;
 	options->backends[VFB_BACKEND_AUTO] = options->backends[VFB_BACKEND_AUTO] || !backend;
-	if (options->thread_counts)
+	if (options->threads.count)
 		return;
-	options->threads[options->thread_counts++] = 1;
-	options->threads[options->thread_counts++] = 2;
+	options->threads.all[options->threads.count++] = 1;
+	options->threads.all[options->threads.count++] = 2;
 }
 
 static int run_all(const struct options *options, struct line *lines, size_t count)

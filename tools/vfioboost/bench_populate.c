@@ -19,17 +19,14 @@
 
 #define GIB 1073741824.0
 
-#define MAX_REPEAT  1000
-#define MAX_THREADS 4096
-#define MAX_COUNTS  16
-#define PAGE_SIZES  (VFB_PAGE_MIXED + 1)
+#define MAX_REPEAT 1000
+#define PAGE_SIZES (VFB_PAGE_MIXED + 1)
 
 struct options {
 	uint64_t bytes;
 	enum vfb_memory_kind kind;
 	bool wanted[PAGE_SIZES], all_sizes;
-	unsigned int threads[MAX_COUNTS];
-	size_t thread_counts;
+	struct thread_counts threads;
 	unsigned int repeat;
 	bool stalls, contiguity, json;
 };
@@ -94,18 +91,6 @@ static void add_page_sizes(struct argp_state *state, struct options *options, ch
 	options->all_sizes = false;
 }
 
-static void add_threads(struct argp_state *state, struct options *options, char *text)
-{
-	char *rest = NULL;
-
-	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-		if (options->thread_counts == MAX_COUNTS)
-			argp_error(state, "more than %d numbers of threads", MAX_COUNTS);
-		options->threads[options->thread_counts++] = argument_number(state, "threads", name,
-									     1, MAX_THREADS);
-	}
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
@@ -121,7 +106,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		options->kind = VFB_MEMORY_MEMFD;
 		return 0;
 	case 't':
-		add_threads(state, options, arg);
+		argument_threads(state, &options->threads, arg);
 		return 0;
 	case 'r':
 		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
@@ -148,13 +133,6 @@ static unsigned int count_cpus(void)
 	cpu_set_t cpus;
 
 	return sched_getaffinity(0, sizeof(cpus), &cpus) ? 1 : CPU_COUNT(&cpus);
-}
-
-static int complain(int error)
-{
-	if (error)
-		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
-	return error;
 }
 
 static int create(const struct options *options, const struct line *line, struct vfb_ctx **ctx,
@@ -361,10 +339,10 @@ static size_t make_lines(const struct options *options, struct line *lines)
 				return 0;
 			continue;
 		}
-		for (size_t i = 0; i < options->thread_counts; i++)
+		for (size_t i = 0; i < options->threads.count; i++)
 			lines[count++] = (struct line){
 				.page_size = size,
-				.threads = options->threads[i],
+				.threads = options->threads.all[i],
 			};
 	}
 	return count;
@@ -389,18 +367,18 @@ int bench_populate(int argc, char **argv)
 	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
 	static char name[] = "vfioboost bench populate";
 	struct options options = {.bytes = UINT64_C(1) << 30, .repeat = 5, .all_sizes = true};
-	struct vfb_contiguity contiguity[PAGE_SIZES * MAX_COUNTS];
-	struct line lines[PAGE_SIZES * MAX_COUNTS];
+	struct vfb_contiguity contiguity[PAGE_SIZES * MAX_THREAD_COUNTS];
+	struct line lines[PAGE_SIZES * MAX_THREAD_COUNTS];
 	bool written = false;
 	double *times;
 	size_t count;
 
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	if (!options.thread_counts) {
-		options.threads[options.thread_counts++] = 1;
+	if (!options.threads.count) {
+		options.threads.all[options.threads.count++] = 1;
 		if (count_cpus() > 1)
-			options.threads[options.thread_counts++] = count_cpus();
+			options.threads.all[options.threads.count++] = count_cpus();
 	}
 	count = make_lines(&options, lines);
 	if (!count)

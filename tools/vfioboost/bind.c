@@ -46,11 +46,15 @@ static const char unbind_doc[] =
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
+enum {
+	OPTION_JSON = 256,
+};
+
 static const struct argp_option argp_options[] = {
 	{"driver", 'D', "NAME", 0,
 	 "The driver that is to have them, or none (bind: vfio-pci; unbind: the former one)", 0},
 	{"force", 'f', NULL, 0, "Even if they are in use", 0},
-	{"json", 'j', NULL, 0, "Print one JSON object", 0},
+	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
 };
 
@@ -65,7 +69,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'f':
 		options->force = true;
 		return 0;
-	case 'j':
+	case OPTION_JSON:
 		options->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
@@ -126,13 +130,6 @@ static int recall(const char *address, char driver[64])
 			"missing): give --driver\n",
 			address, path);
 	return found ? 0 : -ENOENT;
-}
-
-static int complain(int error)
-{
-	if (error)
-		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
-	return error;
 }
 
 static int move(struct vfb_ctx *ctx, const struct options *options, const char *address,

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <vfioboost.h>
 
 static void print_help(const struct command_group *group, FILE *file)
 {
@@ -34,4 +35,11 @@ int command_group_run(const struct command_group *group, int argc, char **argv)
 	fprintf(stderr, "%s: there is no command \"%s\": see %s --help\n", group->name, argv[1],
 		group->name);
 	return EXIT_USAGE;
+}
+
+int complain(int error)
+{
+	if (error)
+		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
+	return error;
 }

@@ -32,6 +32,9 @@ struct command_group {
 /* Runs the command that @argv[1] names, or prints help. Returns its exit status. */
 int command_group_run(const struct command_group *group, int argc, char **argv);
 
+/* Prints what vfb_last_error() says, if there is an error. Returns @error. */
+int complain(int error);
+
 int command_bench(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_report(int argc, char **argv);

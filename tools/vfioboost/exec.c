@@ -22,7 +22,6 @@
 #include "report/remarks.h"
 #include "report/report.h"
 
-#define MAX_THREADS 4096
 /* As the shell has it for a command that a signal ended. */
 #define EXIT_SIGNAL 128
 

@@ -55,12 +55,16 @@ static const char doc[] =
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
+enum {
+	OPTION_JSON = 256,
+};
+
 static const struct argp_option argp_options[] = {
 	{"mode", 'M', "MODE[,MODE]...", 0, "How to let go of them", 0},
 	{"device", 'd', "BDF", 0, "A PCI device bound to vfio-pci; to be repeated", 0},
 	{"backend", 'b', "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
 	{"repeat", 'r', "N", 0, "Runs of each mode (1)", 0},
-	{"json", 'j', NULL, 0, "Print one JSON object", 0},
+	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
 };
 
@@ -96,7 +100,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'r':
 		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
 		return 0;
-	case 'j':
+	case OPTION_JSON:
 		options->json = true;
 		return 0;
 	case ARGP_KEY_ARG:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "session.h"
+#include "command.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,13 +42,6 @@ static const struct vfb_batch_opts one_after_another = {
 	.width = 1,
 };
 
-static int failed(int error)
-{
-	if (error)
-		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
-	return error;
-}
-
 static int create_memory(struct running *running, uint64_t bytes, uint64_t iova)
 {
 	const struct guest *guest = running->guest;
@@ -64,7 +58,7 @@ static int create_memory(struct running *running, uint64_t bytes, uint64_t iova)
 	size_t i = running->range_count;
 	int error;
 
-	error = failed(vfb_memory_create(running->ctx, &opts, &running->memories[i]));
+	error = complain(vfb_memory_create(running->ctx, &opts, &running->memories[i]));
 	if (error)
 		return error;
 	running->ranges[i] = (struct vfb_range){
@@ -87,14 +81,14 @@ static int create_context(struct running *running, enum mode mode, struct phases
 	opts.threads = mode == MODE_SERIAL || mode == MODE_LAZY ? 1 : running->guest->threads;
 	if (watch && watch->syscalls)
 		opts.flags |= VFB_CTX_SYSCALLS;
-	error = failed(vfb_ctx_create(&opts, &running->ctx));
+	error = complain(vfb_ctx_create(&opts, &running->ctx));
 	end = clock_ns();
 	if (!error && running->guest->populate_rate)
-		error = failed(
+		error = complain(
 			vfb_ctx_set_populate_rate(running->ctx, running->guest->populate_rate));
 	if (!error && phases)
-		error = failed(vfb_subscribe(running->ctx, NULL, phases_note, phases,
-					     &running->subscription));
+		error = complain(vfb_subscribe(running->ctx, NULL, phases_note, phases,
+					       &running->subscription));
 	if (!error && watch)
 		error = watch_begin(watch, running->ctx, mode_names[mode]);
 	if (!error && watch) {
@@ -117,7 +111,7 @@ static int create(struct running *running, enum mode mode, struct phases *phases
 	space_opts.page_size = guest->page_size;
 	space_opts.kind = guest->kind;
 	if (!error && guest->device_count)
-		error = failed(vfb_space_create(running->ctx, &space_opts, &running->space));
+		error = complain(vfb_space_create(running->ctx, &space_opts, &running->space));
 	if (!error)
 		error = create_memory(running, low, 0);
 	if (!error && guest->bytes > low)
@@ -130,11 +124,11 @@ static int create(struct running *running, enum mode mode, struct phases *phases
 static void destroy(struct running *running)
 {
 	vfb_devices_close(running->devices, running->guest->device_count, NULL);
-	failed(vfb_space_destroy(running->space));
+	complain(vfb_space_destroy(running->space));
 	for (size_t i = 0; i < running->range_count; i++)
-		failed(vfb_memory_destroy(running->memories[i]));
+		complain(vfb_memory_destroy(running->memories[i]));
 	vfb_unsubscribe(running->subscription);
-	failed(vfb_ctx_destroy(running->ctx));
+	complain(vfb_ctx_destroy(running->ctx));
 }
 
 static void take_devices(struct running *running)
@@ -148,7 +142,7 @@ static int populate(struct running *running)
 	struct vfb_job *job = NULL;
 	int error;
 
-	error = failed(vfb_memory_populate_start(running->memories, running->range_count, &job));
+	error = complain(vfb_memory_populate_start(running->memories, running->range_count, &job));
 	return error ? error : progress_wait("populating", &job, 1);
 }
 
@@ -157,8 +151,8 @@ static int map(struct running *running, const struct vfb_batch_opts *opts)
 	struct vfb_job *job = NULL;
 	int error;
 
-	error = failed(vfb_space_map_start(running->space, running->ranges, running->range_count,
-					   opts, &job));
+	error = complain(vfb_space_map_start(running->space, running->ranges, running->range_count,
+					     opts, &job));
 	return error ? error : progress_wait("mapping", &job, 1);
 }
 
@@ -167,8 +161,8 @@ static int open_devices(struct running *running, const struct vfb_batch_opts *op
 	struct vfb_job *job = NULL;
 	int error;
 
-	error = failed(vfb_devices_open_start(running->space, running->requests,
-					      running->guest->device_count, opts, &job));
+	error = complain(vfb_devices_open_start(running->space, running->requests,
+						running->guest->device_count, opts, &job));
 	if (!error)
 		error = progress_wait("opening", &job, 1);
 	take_devices(running);
@@ -193,11 +187,11 @@ static int start_at_once(struct running *running)
 
 	if (!running->space)
 		return populate(running);
-	error = failed(vfb_devices_open_start(running->space, running->requests,
-					      running->guest->device_count, NULL, &jobs[0]));
+	error = complain(vfb_devices_open_start(running->space, running->requests,
+						running->guest->device_count, NULL, &jobs[0]));
 	if (!error)
-		error = failed(vfb_space_map_start(running->space, running->ranges,
-						   running->range_count, NULL, &jobs[1]));
+		error = complain(vfb_space_map_start(running->space, running->ranges,
+						     running->range_count, NULL, &jobs[1]));
 	other = progress_wait("starting", jobs, 2);
 	take_devices(running);
 	return error ? error : other;
@@ -205,12 +199,14 @@ static int start_at_once(struct running *running)
 
 static int unmap(struct running *running, const struct vfb_batch_opts *opts)
 {
-	return failed(vfb_space_unmap(running->space, running->ranges, running->range_count, opts));
+	return complain(
+		vfb_space_unmap(running->space, running->ranges, running->range_count, opts));
 }
 
 static int close_devices(struct running *running, const struct vfb_batch_opts *opts)
 {
-	int error = failed(vfb_devices_close(running->devices, running->guest->device_count, opts));
+	int error = complain(
+		vfb_devices_close(running->devices, running->guest->device_count, opts));
 
 	memset(running->devices, 0, sizeof(running->devices));
 	return error;
@@ -234,13 +230,13 @@ static int stop_at_once(struct running *running)
 
 	if (!running->space)
 		return 0;
-	error = failed(vfb_devices_close_start(running->devices, running->guest->device_count, NULL,
-					       &jobs[0]));
+	error = complain(vfb_devices_close_start(running->devices, running->guest->device_count,
+						 NULL, &jobs[0]));
 	if (error)
 		return error;
 	memset(running->devices, 0, sizeof(running->devices));
-	error = failed(vfb_space_unmap_start(running->space, running->ranges, running->range_count,
-					     NULL, &jobs[1]));
+	error = complain(vfb_space_unmap_start(running->space, running->ranges,
+					       running->range_count, NULL, &jobs[1]));
 	other = progress_wait("stopping", jobs, 2);
 	return error ? error : other;
 }
@@ -267,20 +263,20 @@ static int describe(struct running *running, struct session *session)
 	struct vfb_space_info space = VFB_SPACE_INFO_INIT;
 	uint64_t bytes[MAX_NODES], huge;
 
-	if (running->space && failed(vfb_space_info(running->space, &space)))
+	if (running->space && complain(vfb_space_info(running->space, &space)))
 		return -1;
 	session->backend = space.backend;
 	for (size_t i = 0; i < running->range_count; i++) {
 		session->node_count = vfb_memory_nodes(running->memories[i], bytes, MAX_NODES);
 		if (session->node_count < 0)
-			return failed(session->node_count);
+			return complain(session->node_count);
 		if (session->node_count > MAX_NODES)
 			session->node_count = MAX_NODES;
 		for (int node = 0; node < session->node_count; node++)
 			session->node_bytes[node] += bytes[node];
-		if (failed(vfb_memory_info(running->memories[i], &memory)) ||
-		    failed(vfb_memory_placement(running->memories[i], &placement)) ||
-		    failed(vfb_memory_huge(running->memories[i], &huge)))
+		if (complain(vfb_memory_info(running->memories[i], &memory)) ||
+		    complain(vfb_memory_placement(running->memories[i], &placement)) ||
+		    complain(vfb_memory_huge(running->memories[i], &huge)))
 			return -1;
 		session->page_size = memory.page_size;
 		session->misplaced_bytes += placement.misplaced_bytes;
@@ -339,7 +335,7 @@ static int give_memory_back(struct running *running, struct phases *phases)
 	for (size_t i = 0; i < running->range_count && !error; i++) {
 		int advice = running->guest->kind == VFB_MEMORY_MEMFD ? MADV_REMOVE : MADV_DONTNEED;
 
-		error = failed(vfb_memory_info(running->memories[i], &info));
+		error = complain(vfb_memory_info(running->memories[i], &info));
 		if (!error && madvise(info.address, info.bytes, advice)) {
 			perror("vfioboost: cannot give the memory back");
 			error = -1;

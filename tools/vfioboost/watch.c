@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "watch.h"
+#include "command.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,13 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static int failed(int error)
-{
-	if (error)
-		fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
-	return error;
-}
 
 /* A trace that could not be written leaves nothing behind, but what is no file stays. */
 static void drop_file(struct watch *watch)
@@ -39,7 +33,7 @@ int watch_open(struct watch *watch)
 			strerror(errno));
 		return -1;
 	}
-	error = failed(vfb_trace_create(watch->fd, &watch->trace));
+	error = complain(vfb_trace_create(watch->fd, &watch->trace));
 	if (error)
 		drop_file(watch);
 	return error;
@@ -53,11 +47,11 @@ int watch_begin(struct watch *watch, struct vfb_ctx *ctx, const char *name)
 	filter.phases = watch->phases;
 	if (watch->trace) {
 		watch->contexts++;
-		error = failed(vfb_trace_subscribe(watch->trace, ctx, name, &filter,
-						   &watch->subscription));
+		error = complain(vfb_trace_subscribe(watch->trace, ctx, name, &filter,
+						     &watch->subscription));
 	}
 	if (!error && watch->statistics)
-		error = failed(vfb_stats_create(ctx, &filter, &watch->stats));
+		error = complain(vfb_stats_create(ctx, &filter, &watch->stats));
 	return error;
 }
 
@@ -182,7 +176,7 @@ int watch_close(struct watch *watch)
 
 	if (!watch->trace)
 		return 0;
-	error = failed(vfb_trace_destroy(watch->trace));
+	error = complain(vfb_trace_destroy(watch->trace));
 	if (error)
 		drop_file(watch);
 	else
