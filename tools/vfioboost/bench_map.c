@@ -14,7 +14,7 @@
 #define GIB 1073741824.0
 
 #define MAX_REPEAT 1000
-#define MAX_LINES  256
+#define MAX_LINES  1024
 #define PAGE_SIZES (VFB_PAGE_1G + 1)
 #define BACKENDS   (VFB_BACKEND_IOMMUFD + 1)
 
