@@ -9,11 +9,16 @@
 /*
  * The read side inline: liburcu lets code do that whose licence is compatible with the LGPL. Its
  * pointer to the thread's registration is found without a call; 8 bytes of static TLS are left
- * for libraries that are loaded later.
+ * for libraries that are loaded later. Not under sanitizers: registrations are less aligned than
+ * liburcu 0.13 declares them.
  */
+#ifdef __SANITIZE_ADDRESS__
+#include <urcu-bp.h>
+#else
 #define _LGPL_SOURCE
 #include <urcu-bp.h>
 extern __thread struct urcu_bp_reader *urcu_bp_reader __attribute__((tls_model("initial-exec")));
+#endif
 
 #include "dma/space.h"
 #include "dma/table.h"
