@@ -28,7 +28,7 @@ struct lookup {
 };
 
 /* A device node has its device beside it in sysfs; one that its group has opened has not. */
-static int address_of_node(int fd, char *address, size_t bytes)
+static void address_of_node(int fd, char *address, size_t bytes)
 {
 	char path[64], link[256];
 	struct stat file;
@@ -36,30 +36,31 @@ static int address_of_node(int fd, char *address, size_t bytes)
 	ssize_t length;
 
 	if (fstat(fd, &file) || !S_ISCHR(file.st_mode))
-		return -1;
+		return;
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/device", major(file.st_rdev),
 		 minor(file.st_rdev));
 	length = readlink(path, link, sizeof(link) - 1);
 	if (length < 0)
-		return -1;
+		return;
 	link[length] = '\0';
 	last = strrchr(link, '/');
 	last = last ? last + 1 : link;
-	if (strlen(last) >= bytes)
-		return -1;
-	memcpy(address, last, strlen(last) + 1);
-	return 0;
+	if (strlen(last) < bytes)
+		memcpy(address, last, strlen(last) + 1);
 }
 
 static void look_up(void *arg)
 {
 	struct lookup *lookup = arg;
-	char node[VFB_PCI_ADDRESS_BYTES], address[VFB_PCI_ADDRESS_BYTES];
+	char name[VFB_PCI_ADDRESS_BYTES] = "", address[VFB_PCI_ADDRESS_BYTES];
 
-	if (!lookup->address && !address_of_node(lookup->fd, node, sizeof(node)))
-		lookup->address = node;
-	if (!lookup->address || vfb_pci_parse(lookup->address, address) ||
-	    vfb_pci_discover(&vfb_sys_linux, address, &lookup->pci))
+	/* Behind the address there may be a token: VFIO_GROUP_GET_DEVICE_FD. */
+	if (lookup->address)
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(lookup->address, " "),
+			 lookup->address);
+	else
+		address_of_node(lookup->fd, name, sizeof(name));
+	if (vfb_pci_parse(name, address) || vfb_pci_discover(&vfb_sys_linux, address, &lookup->pci))
 		lookup->pci = (struct vfb_pci){0};
 }
 

@@ -85,6 +85,8 @@ static void in_child(void)
 	pthread_mutex_unlock(&preload_lock);
 }
 
+static void find_next(void);
+
 static bool map_records(void)
 {
 	const char *path = getenv(RECORDS_VARIABLE);
@@ -112,6 +114,7 @@ static bool map_records(void)
 __attribute__((constructor)) static void begin(void)
 {
 	preload_inside = true;
+	find_next();
 	if (map_records()) {
 		target_prepare();
 		self = getpid();
@@ -139,13 +142,25 @@ __attribute__((destructor)) static void end(void)
 	let_go();
 }
 
-/* The next definition after ours, the C library's as a rule. */
-#define NEXT(name) ((__typeof__(&(name)))next(#name))
+/* The next definitions after ours, the C library's as a rule. */
+static struct {
+	int (*ioctl)(int fd, unsigned long request, ...);
+	int (*close)(int fd);
+	int (*unshare)(int flags);
+	int (*setns)(int fd, int type);
+} next;
 
-static void *next(const char *name)
+/* Once, and beforehand: dlsym(3) takes a lock, which a child of fork() may find locked. */
+static void find_next(void)
 {
-	return dlsym(RTLD_NEXT, name);
+	next.ioctl = (__typeof__(next.ioctl))dlsym(RTLD_NEXT, "ioctl");
+	next.close = (__typeof__(next.close))dlsym(RTLD_NEXT, "close");
+	next.unshare = (__typeof__(next.unshare))dlsym(RTLD_NEXT, "unshare");
+	next.setns = (__typeof__(next.setns))dlsym(RTLD_NEXT, "setns");
 }
+
+/* What a constructor that runs before ours calls is passed on, too. */
+#define NEXT(name) (next.name ? next.name : (find_next(), next.name))
 
 #define REQUEST(request) ((request)&0xff)
 
@@ -215,11 +230,11 @@ static void name_device(const struct record *record, int fd, const void *arg)
 		devices_add(fd, NULL);
 }
 
-/* The result, with errno as the kernel left it. */
+/* The result, with errno as the kernel left it, or as it was. */
 static int timed_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct record record = {.kind = RECORD_IOCTL, .request = REQUEST(request)};
-	int result, error;
+	int result, error = errno;
 
 	preload_inside = true;
 	atomic_store(&is_user, true);
@@ -231,6 +246,7 @@ static int timed_ioctl(int fd, unsigned long request, void *arg)
 			boost(&record, arg);
 	}
 	preload_inside = false;
+	errno = error;
 	record.start_ns = preload_now();
 	result = NEXT(ioctl)(fd, request, arg);
 	error = errno;
