@@ -27,6 +27,14 @@ int argument_choice(struct argp_state *state, const char *option, const char *te
 	return 0;
 }
 
+error_t argument_unknown(int key, const char *arg, struct argp_state *state)
+{
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
+	return 0;
+}
+
 uint64_t argument_size(struct argp_state *state, const char *option, const char *text)
 {
 	uint64_t bytes = 0;

@@ -18,6 +18,10 @@ extern const char *const backend_names[];
 int argument_choice(struct argp_state *state, const char *option, const char *text,
 		    const char *const *names);
 
+/* What a parser returns for a key that it does not know; a word that belongs to no option is a
+ * usage error. */
+error_t argument_unknown(int key, const char *arg, struct argp_state *state);
+
 /* Bytes, more than 0, or a usage error. */
 uint64_t argument_size(struct argp_state *state, const char *option, const char *text);
 

@@ -74,15 +74,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_JSON:
 		options->json = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
-		return 0;
 	case ARGP_KEY_END:
 		if (!options->device_count)
 			argp_error(state, "--device is missing");
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return argument_unknown(key, arg, state);
 	}
 }
 

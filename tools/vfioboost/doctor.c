@@ -75,15 +75,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_JSON:
 		options->json = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
-		return 0;
 	case ARGP_KEY_END:
 		if (guest->flags & VFB_DOCTOR_PROBE && !(guest->bytes && guest->device_count))
 			argp_error(state, "--probe needs --memory and --device");
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return argument_unknown(key, arg, state);
 	}
 }
 

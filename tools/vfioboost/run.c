@@ -183,9 +183,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_JSON:
 		options->json = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
-		return 0;
 	case ARGP_KEY_END:
 		if (!guest->bytes)
 			argp_error(state, "--memory is missing");
@@ -195,7 +192,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			guest->policy = VFB_NUMA_BIND;
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return argument_unknown(key, arg, state);
 	}
 }
 
