@@ -255,8 +255,6 @@ int vfb_pool_grow(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages
 		added += memory->loans[i].pages;
 	if (!error && (!enough || vfb_pool_check(memory, page_bytes, pages)))
 		error = too_little(memory, page_bytes, added);
-	if (error)
-		vfb_pool_shrink(memory);
 	return error;
 }
 

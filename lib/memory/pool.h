@@ -22,8 +22,8 @@ struct vfb_pool_loan {
 int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 
 /*
- * Adds to the pools what vfb_pool_check() misses, and notes it in the memory's loans. On failure
- * nothing was added.
+ * Adds to the pools what vfb_pool_check() misses, and notes it in the memory's loans, which hold
+ * what was added after a failure, too: vfb_pool_shrink() gives it back.
  */
 int vfb_pool_grow(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 
