@@ -57,10 +57,10 @@ static int check_devices(struct vfb_device *const *devices, size_t count, struct
 	for (size_t i = 0; i < count; i++) {
 		if (!devices[i])
 			continue;
-		if (*ctx && devices[i]->space->ctx != *ctx)
+		if (*ctx && devices[i]->ctx != *ctx)
 			return vfb_fail(-EINVAL, "the devices are of different contexts: close "
 						 "those of each context by themselves");
-		*ctx = devices[i]->space->ctx;
+		*ctx = devices[i]->ctx;
 		for (size_t other = 0; other < i; other++)
 			if (devices[other] == devices[i])
 				return vfb_fail(-EINVAL,

@@ -65,7 +65,7 @@ static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci)
 /* Regions and interrupts of a device that was opened. */
 static int describe(struct vfb_device *device)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfio_device_info info = {.argsz = sizeof(info)};
 	int error;
 
@@ -87,6 +87,7 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, stru
 
 	if (!device)
 		return vfb_fail_memory();
+	device->ctx = space->ctx;
 	device->space = space;
 	device->pci = *pci;
 	pthread_mutex_init(&device->lock, NULL);
@@ -108,10 +109,10 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, stru
 
 void vfb_device_close_one(struct vfb_device *device)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfb_span span;
 
-	vfb_observe_begin(&span, &device->space->ctx->observer, VFB_PHASE_CLOSE);
+	vfb_observe_begin(&span, &device->ctx->observer, VFB_PHASE_CLOSE);
 	vfb_region_unmap_all(device);
 	vfb_irq_disable_all(device);
 	sys->close(sys, device->fd);

@@ -25,6 +25,7 @@ struct vfb_region_mapping {
 };
 
 struct vfb_device {
+	struct vfb_ctx *ctx;
 	struct vfb_space *space;
 	struct vfb_pci pci;
 	int fd;

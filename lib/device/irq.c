@@ -23,7 +23,7 @@ _Static_assert((int)VFB_IRQ_INTX == VFIO_PCI_INTX_IRQ_INDEX &&
 
 static int read_irq(const struct vfb_device *device, enum vfb_irq irq, struct vfio_irq_info *info)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	int error;
 
 	*info = (struct vfio_irq_info){.argsz = sizeof(*info), .index = irq};
@@ -82,7 +82,7 @@ static int check_vectors(const struct vfb_device *device, enum vfb_irq irq, unsi
 static int set_irqs(const struct vfb_device *device, enum vfb_irq irq, uint32_t flags,
 		    unsigned int first, unsigned int count)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfio_irq_set set = {
 		.argsz = sizeof(set),
 		.flags = flags,
@@ -97,7 +97,7 @@ static int set_irqs(const struct vfb_device *device, enum vfb_irq irq, uint32_t 
 static int set_eventfds(const struct vfb_device *device, enum vfb_irq irq, unsigned int first,
 			const int *eventfds, unsigned int count)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	size_t bytes = sizeof(struct vfio_irq_set) + count * sizeof(*eventfds);
 	struct vfio_irq_set *set = malloc(bytes);
 	int result;

@@ -41,7 +41,7 @@ static int check_devices(struct vfb_device *const *devices, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		if (!devices[i])
 			return vfb_fail(-EINVAL, "entry %zu has no device", i);
-		if (devices[i]->space->ctx != devices[0]->space->ctx)
+		if (devices[i]->ctx != devices[0]->ctx)
 			return vfb_fail(-EINVAL, "entry %zu is of another context than entry 0", i);
 	}
 	return 0;
@@ -121,7 +121,7 @@ int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
 		return vfb_fail_memory();
 	for (size_t i = 0; i < count; i++)
 		reaped[i] = (struct vfb_reaped){devices[i]->fd, &devices[i]->pci};
-	reaper->ctx = devices[0]->space->ctx;
+	reaper->ctx = devices[0]->ctx;
 	error = vfb_reaper_spawn(reaper->ctx->sys, reaped, count, &known, &reaper->pipe,
 				 &reaper->process);
 	if (error) {

@@ -12,7 +12,7 @@
 static int read_region(const struct vfb_device *device, unsigned int index,
 		       struct vfio_region_info *region)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	int error;
 
 	if (index >= device->regions)
@@ -106,7 +106,7 @@ static int transfer_failed(const struct vfb_device *device, unsigned int index, 
 int vfb_region_read(const struct vfb_device *device, unsigned int index, uint64_t offset,
 		    void *buffer, size_t bytes)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfio_region_info region;
 	ssize_t done;
 	int error;
@@ -121,7 +121,7 @@ int vfb_region_read(const struct vfb_device *device, unsigned int index, uint64_
 int vfb_region_write(const struct vfb_device *device, unsigned int index, uint64_t offset,
 		     const void *buffer, size_t bytes)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfio_region_info region;
 	ssize_t done;
 	int error;

@@ -166,7 +166,7 @@ static void give_back(const struct vfb_sys *sys, const struct vfb_region_mapping
 static int map_areas(const struct vfb_device *device, const struct vfio_region_info *info,
 		     const struct areas *areas, char *begin)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	int prot = (info->flags & VFIO_REGION_INFO_FLAG_READ ? PROT_READ : 0) |
 		   (info->flags & VFIO_REGION_INFO_FLAG_WRITE ? PROT_WRITE : 0);
 	int error = 0;
@@ -221,7 +221,7 @@ static int map_region(const struct vfb_device *device, unsigned int index,
 		      const struct vfio_region_info *info, const struct areas *areas,
 		      struct vfb_region_mapping *mapping)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	int error = 0;
 
 	mapping->bytes = info->size;
@@ -297,7 +297,7 @@ int vfb_region_map(struct vfb_device *device, unsigned int index,
 		   const struct vfb_region_map_opts *opts, void **out)
 {
 	struct vfb_region_map_opts known = VFB_REGION_MAP_OPTS_INIT;
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfb_region_mapping mapping = {0};
 	struct vfio_region_info *info = NULL;
 	struct areas areas = {0};
@@ -348,7 +348,7 @@ int vfb_region_unmap(struct vfb_device *device, unsigned int index)
 	if (!mapping.address)
 		return vfb_fail(-ENOENT, "region %u of device %s is not mapped", index,
 				device->pci.address);
-	give_back(device->space->ctx->sys, &mapping);
+	give_back(device->ctx->sys, &mapping);
 	return 0;
 }
 
@@ -358,6 +358,6 @@ void vfb_region_unmap_all(struct vfb_device *device)
 		struct vfb_region_mapping mapping = take(device, i);
 
 		if (mapping.address)
-			give_back(device->space->ctx->sys, &mapping);
+			give_back(device->ctx->sys, &mapping);
 	}
 }

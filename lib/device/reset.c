@@ -21,7 +21,7 @@ struct reset_job {
 /* What a bus reset would hit, to be freed. */
 static int read_affected(const struct vfb_device *device, struct vfio_pci_hot_reset_info **out)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfio_pci_hot_reset_info *info = NULL;
 	uint32_t room = 0;
 	int error;
@@ -100,7 +100,7 @@ static uint32_t collect_groups(const struct vfb_space *space, struct vfb_device_
 static int reset_bus(struct vfb_device_item *first, uint32_t affected)
 {
 	struct vfb_device *device = first->device;
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfio_pci_hot_reset *reset;
 	size_t length = 0;
 	int error;
@@ -122,7 +122,7 @@ static int reset_bus(struct vfb_device_item *first, uint32_t affected)
 
 static int reset_function(const struct vfb_device *device)
 {
-	const struct vfb_sys *sys = device->space->ctx->sys;
+	const struct vfb_sys *sys = device->ctx->sys;
 	int error;
 
 	if (!device->resets)
@@ -228,7 +228,7 @@ static int check_entries(const struct vfb_device_reset *resets, size_t count)
 		if ((unsigned int)resets[i].method > VFB_RESET_BUS)
 			return vfb_fail(-EINVAL, "entry %zu: reset method %d is unknown", i,
 					(int)resets[i].method);
-		if (resets[i].device->space->ctx != resets[0].device->space->ctx)
+		if (resets[i].device->ctx != resets[0].device->ctx)
 			return vfb_fail(-EINVAL, "entry %zu is of another context than entry 0", i);
 		for (size_t other = 0; other < i; other++)
 			if (resets[other].device == resets[i].device)
@@ -247,7 +247,7 @@ static int prepare(struct reset_job *job, size_t count, unsigned int width)
 	batch->job.operation = "reset";
 	batch->job.finish = finish_reset;
 	batch->job.free = free_reset;
-	error = vfb_device_batch_init(batch, job->resets[0].device->space->ctx, count, width);
+	error = vfb_device_batch_init(batch, job->resets[0].device->ctx, count, width);
 	if (error)
 		return error;
 	error = vfb_device_batch_reserve(batch);

@@ -66,6 +66,9 @@ int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *dev
  */
 void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted);
 
+/* Reads what the domain admits, now that devices are attached. */
+int vfb_space_read_domain(struct vfb_space *space);
+
 /* For jobs: true when it is decided already, else @waiter is called once. */
 bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter);
 

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* The devices of a space, and the domain that comes with the first and goes with the last. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dma/space.h"
+#include "memory/memory.h"
+#include "observe/error.h"
+
+/* A device that is attached. The list belongs to whoever attaches or detaches. */
+struct vfb_attached {
+	struct vfb_attached *next;
+	char address[];
+};
+
+int vfb_space_read_domain(struct vfb_space *space)
+{
+	struct vfb_iova_range *ranges = NULL;
+	uint64_t alignment, entries_left;
+	size_t count;
+	int error;
+
+	error = space->iommu->ops->describe(space->iommu, &ranges, &count, &alignment,
+					    &entries_left);
+	if (error) {
+		free(ranges);
+		return error;
+	}
+	pthread_mutex_lock(&space->lock);
+	free(space->ranges);
+	space->ranges = ranges;
+	space->range_count = count;
+	/* Memory is never mapped in less than a base page. */
+	space->alignment = alignment > 4 * KIB ? alignment : 4 * KIB;
+	/* Counted from here on: what the kernel tells while others map is soon out of date. */
+	if (space->entries_left == UINT64_MAX)
+		space->entries_left = entries_left;
+	pthread_mutex_unlock(&space->lock);
+	return 0;
+}
+
+void vfb_space_opening_begin(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	space->opening++;
+	space->open_jobs++;
+	pthread_mutex_unlock(&space->lock);
+}
+
+void vfb_space_opening_finish(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	space->open_jobs--;
+	pthread_mutex_unlock(&space->lock);
+}
+
+/*
+ * Maps what the kernel does not have, and announces the domain in the moment in which nothing is
+ * left: jobs keep ranges for it until then.
+ */
+static int announce_domain(struct vfb_space *space, unsigned int attached)
+{
+	bool done = false;
+	int error;
+
+	do {
+		error = vfb_space_restore(space);
+		pthread_mutex_lock(&space->lock);
+		if (!error && !vfb_space_has_lost(space)) {
+			space->devices += attached;
+			space->domain = true;
+			done = true;
+		}
+		pthread_mutex_unlock(&space->lock);
+	} while (!error && !done);
+	return error;
+}
+
+static int renew_domain(struct vfb_space *space, unsigned int attached)
+{
+	struct vfb_span span;
+	int error;
+
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DOMAIN);
+	error = vfb_space_read_domain(space);
+	if (!error)
+		error = announce_domain(space, attached);
+	vfb_observe_end(&span, .operation = space->iommu->ops->name, .result = error,
+			.node = VFB_ANY_NODE);
+	return error;
+}
+
+int vfb_space_look_for_domain(struct vfb_space *space)
+{
+	struct vfb_iommu *iommu = space->iommu;
+	bool wanted;
+
+	pthread_mutex_lock(&space->lock);
+	wanted = iommu->adopted && !space->domain && !space->opening;
+	pthread_mutex_unlock(&space->lock);
+	if (!wanted)
+		return 0;
+	iommu->ops->look_for_domain(iommu);
+	return iommu->has_domain ? renew_domain(space, 0) : 0;
+}
+
+int vfb_space_opening_end(struct vfb_space *space, unsigned int attached)
+{
+	struct vfb_domain_waiter *waiters = NULL, *waiter;
+	int error = 0;
+
+	if (attached)
+		error = renew_domain(space, attached);
+
+	pthread_mutex_lock(&space->lock);
+	space->opening--;
+	if (space->domain || !space->opening) {
+		waiters = space->waiters;
+		space->waiters = NULL;
+	}
+	pthread_mutex_unlock(&space->lock);
+	while ((waiter = waiters)) {
+		waiters = waiter->next;
+		waiter->decided(waiter);
+	}
+	return error;
+}
+
+/* Only one at a time attaches or detaches; both may sleep, so that no lock is held meanwhile. */
+static void attach_begin(struct vfb_space *space)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	pthread_mutex_lock(&space->lock);
+	while (space->attaching)
+		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
+	space->attaching = true;
+	pthread_mutex_unlock(&space->lock);
+}
+
+/* @gone: devices that were detached and counted. With the last, the space may be destroyed. */
+static void attach_end(struct vfb_space *space, unsigned int gone)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	pthread_mutex_lock(&space->lock);
+	space->devices -= gone;
+	space->attaching = false;
+	sys->cond_broadcast(sys, &space->changed);
+	pthread_mutex_unlock(&space->lock);
+}
+
+/* The link to a device in the list of those attached; to NULL at its end. */
+static struct vfb_attached **find_attached(struct vfb_space *space, const char *address)
+{
+	struct vfb_attached **link = &space->attached;
+
+	while (*link && strcmp((*link)->address, address))
+		link = &(*link)->next;
+	return link;
+}
+
+int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *device)
+{
+	size_t length = strlen(device->address) + 1;
+	struct vfb_attached *attached = malloc(sizeof(*attached) + length);
+	struct vfb_span span;
+	int error;
+
+	if (!attached)
+		return vfb_fail_memory();
+	memcpy(attached->address, device->address, length);
+	attached->next = NULL;
+	attach_begin(space);
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_ATTACH);
+	if (*find_attached(space, device->address))
+		error = vfb_fail(-EBUSY, "device %s is open in this space already",
+				 device->address);
+	else
+		error = space->iommu->ops->attach(space->iommu, device);
+	if (!error)
+		*find_attached(space, device->address) = attached;
+	attach_end(space, 0);
+	vfb_observe_end(&span, .operation = space->iommu->ops->attach_call, .result = error,
+			.device = device->address, .node = VFB_ANY_NODE);
+	if (error)
+		free(attached);
+	return error;
+}
+
+/* The last device is going, and the domain with it. */
+static void lose_domain(struct vfb_space *space)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	if (space->iommu->has_domain)
+		return;
+	pthread_mutex_lock(&space->lock);
+	/* Jobs that wait for a domain don't use this one: it has not been announced. */
+	while (space->domain && space->jobs && space->iommu->ops->mappings_need_domain)
+		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
+	space->domain = false;
+	space->entries_left = UINT64_MAX;
+	if (space->iommu->ops->mappings_need_domain)
+		for (size_t i = 0; i < space->index.count; i++)
+			space->index.mappings[i].backed = false;
+	pthread_mutex_unlock(&space->lock);
+}
+
+void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted)
+{
+	const char *operation = space->iommu->ops->detach_call;
+	struct vfb_attached **link, *attached;
+	struct vfb_span span;
+
+	attach_begin(space);
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DETACH);
+	link = find_attached(space, device->address);
+	attached = *link;
+	*link = attached->next;
+	free(attached);
+	if (!space->attached)
+		lose_domain(space);
+	space->iommu->ops->detach(space->iommu, device);
+	attach_end(space, counted);
+	vfb_observe_end(&span, .operation = operation, .device = device->address,
+			.node = VFB_ANY_NODE);
+}
+
+bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter)
+{
+	bool decided;
+
+	pthread_mutex_lock(&space->lock);
+	decided = space->domain || !space->opening;
+	if (!decided) {
+		waiter->next = space->waiters;
+		space->waiters = waiter;
+	}
+	pthread_mutex_unlock(&space->lock);
+	return decided;
+}
