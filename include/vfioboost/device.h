@@ -38,7 +38,7 @@ struct vfb_device_info {
 	size_t size;
 	/** The PCI address with its domain, valid as long as the device. */
 	const char *address;
-	/** The VFIO file descriptor. It belongs to the device. */
+	/** The VFIO file descriptor. It belongs to the device, or to whoever had it adopted. */
 	int fd;
 	/** The NUMA node the device is on, -1 when the host does not tell. */
 	int node;
@@ -80,6 +80,48 @@ VFB_API int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_re
 
 /** Opens one device; as vfb_devices_open(). */
 VFB_API int vfb_device_open(struct vfb_space *space, const char *address, struct vfb_device **out);
+
+struct vfb_device_adopt_opts {
+	size_t size;
+	/** The PCI address. NULL: found by the file descriptor, which works for a device node
+	 *  (/dev/vfio/devices/vfioN), and not for what VFIO_GROUP_GET_DEVICE_FD has returned. */
+	const char *address;
+	/** The space of vfb_space_adopt() that the caller has attached the device to: what is
+	 * mapped there reaches the device. NULL: none, the library maps nothing for it. */
+	struct vfb_space *space;
+	/** VFB_DEVICE_... */
+	uint32_t flags;
+	/** With VFB_DEVICE_HAS_GROUP_FD: the group that the device was opened by. It stays the
+	 *  caller's. The kernel wants it for resets of a whole bus, and for nothing else. */
+	int group_fd;
+};
+
+#define VFB_DEVICE_ADOPT_OPTS_INIT VFB_SIZED(struct vfb_device_adopt_opts)
+
+/** group_fd is set. */
+#define VFB_DEVICE_HAS_GROUP_FD (1u << 0)
+
+/**
+ * Makes a device of what the caller, or another process, has opened: by its group, or by its node
+ * and bound to an iommufd. It is reset neither now nor when it is closed, and its attachment is
+ * left alone. Closing it undoes what the library did: unmaps regions, disables interrupts that
+ * it has enabled. What the caller has mapped and enabled by itself stays.
+ *
+ * @param ctx   the context
+ * @param fd    the device's file descriptor; it must stay open, and attached, until the device is
+ *              closed, and is not closed then
+ * @param opts  settings, or NULL
+ * @param out   the device, to be given to vfb_device_close()
+ *
+ * @return 0; -EBADF: the file descriptor is not open; -ENOTTY: it is none of VFIO; -EINVAL: it is
+ * a container, an iommufd or a group, or a device node that is not bound, or not of the device with
+ * that address, or the address cannot be found; or one that is no address, unknown flags, or a
+ * space that was not adopted; -ENOTSUP: it is not a PCI device; -ENODEV: there is no device with
+ * that address; -ENXIO: nothing is attached to the space; -EBUSY: the space has the device already;
+ * or the kernel's errno.
+ */
+VFB_API int vfb_device_adopt(struct vfb_ctx *ctx, int fd, const struct vfb_device_adopt_opts *opts,
+			     struct vfb_device **out);
 
 /**
  * Closes devices: unmaps their regions, disables their interrupts, lets the kernel reset them, and

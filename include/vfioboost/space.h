@@ -148,7 +148,7 @@ VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *o
  * of that is touched. The library maps and unmaps beside it, and opens devices into it if asked.
  *
  * When the caller attaches its first device only later, ranges that were mapped before are kept
- * until the next batch is mapped, or the library opens a device.
+ * until the next batch is mapped, or the library opens a device or adopts one.
  *
  * @param ctx   the context
  * @param fd    the container or iommufd; it must stay open until the space is destroyed, and is

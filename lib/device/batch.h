@@ -12,6 +12,8 @@ struct vfb_device_item {
 	struct vfb_space *space;
 	struct vfb_device *device;
 	int error;
+	/* It was attached by the caller. */
+	bool adopted;
 	/* It is attached to its space, and counts there. */
 	bool attached, counted;
 	/* For an explicit reset. */

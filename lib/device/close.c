@@ -16,11 +16,18 @@ static void close_item(struct vfb_device_batch *batch, struct vfb_device_item *i
 	atomic_fetch_add(&batch->job.entries_done, 1);
 }
 
-static void detach(struct vfb_space *space, const struct vfb_pci *pci)
+/* What has been closed leaves its space; its group, unless that is the caller's. */
+static void detach(struct vfb_ctx *ctx, const struct vfb_device_item *item)
 {
-	struct vfb_iommu_device identity = vfb_device_identity(pci);
+	struct vfb_iommu_device identity = vfb_device_identity(&item->pci);
 
-	vfb_space_detach(space, &identity, true);
+	if (!item->adopted) {
+		vfb_space_detach(item->space, &identity, true);
+		return;
+	}
+	if (item->space)
+		vfb_space_leave(item->space, item->pci.address);
+	atomic_fetch_sub(&ctx->objects, 1);
 }
 
 static bool finish_close(struct vfb_job *job)
@@ -28,7 +35,7 @@ static bool finish_close(struct vfb_job *job)
 	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
 
 	for (size_t i = 0; i < batch->count; i++)
-		detach(batch->items[i].space, &batch->items[i].pci);
+		detach(batch->ctx, &batch->items[i]);
 	vfb_device_batch_release(batch);
 	return true;
 }
@@ -126,6 +133,16 @@ static int create(struct vfb_ctx *ctx, size_t count, unsigned int width,
 	return 0;
 }
 
+static struct vfb_device_item item_of(struct vfb_device *device)
+{
+	return (struct vfb_device_item){
+		.pci = device->pci,
+		.space = device->space,
+		.device = device,
+		.adopted = device->adopted,
+	};
+}
+
 static void take_devices(struct vfb_device_batch *batch, struct vfb_device **devices, size_t count)
 {
 	struct vfb_device_item *item = batch->items;
@@ -133,11 +150,7 @@ static void take_devices(struct vfb_device_batch *batch, struct vfb_device **dev
 	for (size_t i = 0; i < count; i++) {
 		if (!devices[i])
 			continue;
-		*item++ = (struct vfb_device_item){
-			.pci = devices[i]->pci,
-			.space = devices[i]->space,
-			.device = devices[i],
-		};
+		*item++ = item_of(devices[i]);
 		devices[i] = NULL;
 	}
 }
@@ -173,8 +186,8 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 
 int vfb_device_close(struct vfb_device *device)
 {
-	struct vfb_space *space;
-	struct vfb_pci pci;
+	struct vfb_device_item item;
+	struct vfb_ctx *ctx;
 	int error;
 
 	if (!device)
@@ -182,10 +195,10 @@ int vfb_device_close(struct vfb_device *device)
 	error = claim_all(&device, 1);
 	if (error)
 		return error;
-	space = device->space;
-	pci = device->pci;
+	ctx = device->ctx;
+	item = item_of(device);
 	vfb_device_close_one(device);
-	detach(space, &pci);
+	detach(ctx, &item);
 	return 0;
 }
 

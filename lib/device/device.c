@@ -62,8 +62,7 @@ static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci)
 	return fd;
 }
 
-/* Regions and interrupts of a device that was opened. */
-static int describe(struct vfb_device *device)
+int vfb_device_describe(struct vfb_device *device)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfio_device_info info = {.argsz = sizeof(info)};
@@ -94,17 +93,23 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, stru
 	device->fd = open_with_event(space, pci);
 	if (device->fd < 0) {
 		error = device->fd;
-		pthread_mutex_destroy(&device->lock);
-		free(device);
+		vfb_device_free(device);
 		return error;
 	}
-	error = describe(device);
+	error = vfb_device_describe(device);
 	if (error) {
 		vfb_device_close_one(device);
 		return error;
 	}
 	*out = device;
 	return 0;
+}
+
+void vfb_device_free(struct vfb_device *device)
+{
+	pthread_mutex_destroy(&device->lock);
+	free(device->mappings);
+	free(device);
 }
 
 void vfb_device_close_one(struct vfb_device *device)
@@ -115,12 +120,11 @@ void vfb_device_close_one(struct vfb_device *device)
 	vfb_observe_begin(&span, &device->ctx->observer, VFB_PHASE_CLOSE);
 	vfb_region_unmap_all(device);
 	vfb_irq_disable_all(device);
-	sys->close(sys, device->fd);
-	vfb_observe_end(&span, .operation = "close", .device = device->pci.address,
-			.node = device->pci.numa_node);
-	pthread_mutex_destroy(&device->lock);
-	free(device->mappings);
-	free(device);
+	if (!device->adopted)
+		sys->close(sys, device->fd);
+	vfb_observe_end(&span, .operation = device->adopted ? "none" : "close",
+			.device = device->pci.address, .node = device->pci.numa_node);
+	vfb_device_free(device);
 }
 
 int vfb_device_info(const struct vfb_device *device, struct vfb_device_info *info)

@@ -29,6 +29,10 @@ struct vfb_device {
 	struct vfb_space *space;
 	struct vfb_pci pci;
 	int fd;
+	/* The file is the caller's. */
+	bool adopted;
+	/* The group that such a file was opened by, -1 when that is not known. */
+	int group_fd;
 	unsigned int regions, irqs;
 	/* A job is closing it. */
 	atomic_bool closing;
@@ -52,7 +56,16 @@ static inline struct vfb_iommu_device vfb_device_identity(const struct vfb_pci *
 int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci,
 			struct vfb_device **out);
 
-/* Unmaps its regions, closes it, with its event, and frees it. It stays attached. */
+/* Reads what it has. On failure, told, it is as before. */
+int vfb_device_describe(struct vfb_device *device);
+
+/* One that has no regions mapped; its file stays as it is. */
+void vfb_device_free(struct vfb_device *device);
+
+/*
+ * Unmaps its regions, closes it unless it was adopted, with its event, and frees it. It stays
+ * attached.
+ */
 void vfb_device_close_one(struct vfb_device *device);
 
 /*

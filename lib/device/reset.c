@@ -79,19 +79,43 @@ static int check_affected(const struct vfio_pci_hot_reset_info *info, struct vfb
 	return 0;
 }
 
-/* The groups of what is hit, which show whose they are; none where devices show that. */
-static uint32_t collect_groups(const struct vfb_space *space, struct vfb_device_item *chain,
-			       int32_t *fds)
+/* The group that shows whose the device is; -1 where it shows that itself. */
+static int group_fd(const struct vfb_device *device)
+{
+	struct vfb_iommu *iommu;
+
+	if (device->adopted)
+		return device->group_fd;
+	iommu = device->space->iommu;
+	return iommu->ops->group_fd ? iommu->ops->group_fd(iommu, device->pci.group) : -1;
+}
+
+/* Those that were opened by their groups need them; of what was adopted they are not known. */
+static int check_groups(const struct vfio_pci_hot_reset_info *info,
+			const struct vfb_device_item *chain)
+{
+	if (info->flags & VFB_VFIO_PCI_HOT_RESET_FLAG_DEV_ID)
+		return 0;
+	for (; chain; chain = chain->next_in_chain)
+		if (chain->device->adopted && chain->device->group_fd < 0)
+			return vfb_fail(-EPERM,
+					"to reset the bus of device %s the kernel wants the group "
+					"that it was opened by: adopt it with group_fd",
+					chain->pci.address);
+	return 0;
+}
+
+static uint32_t collect_groups(const struct vfb_device_item *chain, int32_t *fds)
 {
 	uint32_t count = 0;
 
-	for (; chain && space->iommu->ops->group_fd; chain = chain->next_in_chain) {
-		int fd = space->iommu->ops->group_fd(space->iommu, chain->pci.group);
+	for (; chain; chain = chain->next_in_chain) {
+		int fd = group_fd(chain->device);
 		uint32_t i = 0;
 
 		while (i < count && fds[i] != fd)
 			i++;
-		if (i == count)
+		if (fd >= 0 && i == count)
 			fds[count++] = fd;
 	}
 	return count;
@@ -110,7 +134,7 @@ static int reset_bus(struct vfb_device_item *first, uint32_t affected)
 	reset = calloc(1, sizeof(*reset) + length * sizeof(reset->group_fds[0]));
 	if (!reset)
 		return vfb_fail_memory();
-	reset->count = collect_groups(device->space, first, reset->group_fds);
+	reset->count = collect_groups(first, reset->group_fds);
 	reset->argsz = sizeof(*reset) + reset->count * sizeof(reset->group_fds[0]);
 	error = vfb_device_retry(sys, device->fd, VFIO_DEVICE_PCI_HOT_RESET, reset);
 	free(reset);
@@ -145,6 +169,8 @@ static int try_bus(struct vfb_device_item *first, bool must)
 	error = read_affected(first->device, &info);
 	if (!error)
 		error = check_affected(info, first);
+	if (!error)
+		error = check_groups(info, first);
 	if (!error)
 		error = must || info->count > 1 ? reset_bus(first, info->count) : -ENOTSUP;
 	free(info);

@@ -161,22 +161,46 @@ static struct vfb_attached **find_attached(struct vfb_space *space, const char *
 	return link;
 }
 
+static struct vfb_attached *new_attached(const char *address)
+{
+	size_t length = strlen(address) + 1;
+	struct vfb_attached *attached = malloc(sizeof(*attached) + length);
+
+	if (!attached) {
+		vfb_fail_memory();
+		return NULL;
+	}
+	memcpy(attached->address, address, length);
+	attached->next = NULL;
+	return attached;
+}
+
+/* Takes a device from the list. */
+static void remove_attached(struct vfb_space *space, const char *address)
+{
+	struct vfb_attached **link = find_attached(space, address), *attached = *link;
+
+	*link = attached->next;
+	free(attached);
+}
+
+static int fail_attached(const char *address)
+{
+	return vfb_fail(-EBUSY, "device %s is open in this space already", address);
+}
+
 int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *device)
 {
-	size_t length = strlen(device->address) + 1;
-	struct vfb_attached *attached = malloc(sizeof(*attached) + length);
+	struct vfb_attached *attached = new_attached(device->address);
 	struct vfb_span span;
 	int error;
 
 	if (!attached)
-		return vfb_fail_memory();
-	memcpy(attached->address, device->address, length);
-	attached->next = NULL;
+		return -ENOMEM;
 	attach_begin(space);
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_ATTACH);
 	if (*find_attached(space, device->address))
-		error = vfb_fail(-EBUSY, "device %s is open in this space already",
-				 device->address);
+		error = fail_attached(device->address);
 	else
 		error = space->iommu->ops->attach(space->iommu, device);
 	if (!error)
@@ -211,21 +235,86 @@ static void lose_domain(struct vfb_space *space)
 void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted)
 {
 	const char *operation = space->iommu->ops->detach_call;
-	struct vfb_attached **link, *attached;
 	struct vfb_span span;
 
 	attach_begin(space);
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DETACH);
-	link = find_attached(space, device->address);
-	attached = *link;
-	*link = attached->next;
-	free(attached);
+	remove_attached(space, device->address);
 	if (!space->attached)
 		lose_domain(space);
 	space->iommu->ops->detach(space->iommu, device);
 	attach_end(space, counted);
 	vfb_observe_end(&span, .operation = operation, .device = device->address,
 			.node = VFB_ANY_NODE);
+}
+
+/* The caller's attachment has brought a domain, or adds to one. */
+static bool caller_has_attached(struct vfb_space *space)
+{
+	struct vfb_iommu *iommu = space->iommu;
+	bool domain;
+
+	pthread_mutex_lock(&space->lock);
+	domain = space->domain;
+	pthread_mutex_unlock(&space->lock);
+	if (!domain)
+		iommu->ops->look_for_domain(iommu);
+	return domain || iommu->has_domain;
+}
+
+/* With attach_begin(). From now on the domain does not go with the library's own devices. */
+static int join(struct vfb_space *space, struct vfb_attached *attached)
+{
+	if (*find_attached(space, attached->address))
+		return fail_attached(attached->address);
+	if (!caller_has_attached(space))
+		return vfb_fail(-ENXIO,
+				"nothing is attached to the space that device %s was adopted for: "
+				"attach it first (VFIO_GROUP_SET_CONTAINER and VFIO_SET_IOMMU, or "
+				"VFIO_DEVICE_ATTACH_IOMMUFD_PT), or adopt it without a space",
+				attached->address);
+	space->iommu->has_domain = true;
+	*find_attached(space, attached->address) = attached;
+	return 0;
+}
+
+static void leave(struct vfb_space *space, const char *address, bool counted)
+{
+	attach_begin(space);
+	remove_attached(space, address);
+	attach_end(space, counted);
+}
+
+int vfb_space_join(struct vfb_space *space, const char *address)
+{
+	struct vfb_attached *attached;
+	int error;
+
+	if (!space->iommu->adopted)
+		return vfb_fail(-EINVAL,
+				"device %s is attached to something else than a space that the "
+				"library has made: adopt that too (vfb_space_adopt())",
+				address);
+	attached = new_attached(address);
+	if (!attached)
+		return -ENOMEM;
+	attach_begin(space);
+	error = join(space, attached);
+	attach_end(space, 0);
+	if (error) {
+		free(attached);
+		return error;
+	}
+	/* It may have narrowed what IOVAs are valid. */
+	error = renew_domain(space, 1);
+	if (error)
+		leave(space, address, false);
+	return error;
+}
+
+void vfb_space_leave(struct vfb_space *space, const char *address)
+{
+	leave(space, address, true);
 }
 
 bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter)

@@ -66,6 +66,13 @@ int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *dev
  */
 void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted);
 
+/*
+ * A device that the caller has attached, and detaches some time after it has left. -EINVAL: the
+ * space is not the caller's; -ENXIO: nothing is attached; -EBUSY.
+ */
+int vfb_space_join(struct vfb_space *space, const char *address);
+void vfb_space_leave(struct vfb_space *space, const char *address);
+
 /* Reads what the domain admits, now that devices are attached. */
 int vfb_space_read_domain(struct vfb_space *space);
 

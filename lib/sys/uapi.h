@@ -118,6 +118,9 @@ struct vfb_vfio_device_attach_iommufd_pt {
 };
 #define VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
 
+/* The device is bound to an iommufd, of struct vfio_pci_hot_reset_info. */
+#define VFB_VFIO_PCI_HOT_RESET_FLAG_DEV_ID (1u << 0)
+
 /* Linux 5.14: include/uapi/asm-generic/mman-common.h; glibc has it since 2.35. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

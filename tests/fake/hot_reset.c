@@ -3,6 +3,7 @@
 #include <linux/vfio.h>
 
 #include "model.h"
+#include "sys/uapi.h"
 
 /* On the same bus: below the same bridge, virtual functions too. */
 static bool shares_bus(const struct device *a, const struct device *b)
@@ -41,7 +42,7 @@ int fk_hot_reset_info(struct fake *fake, struct devfile *df, void *arg)
 			};
 		count++;
 	}
-	info->flags = 0;
+	info->flags = df->group_file ? 0 : VFB_VFIO_PCI_HOT_RESET_FLAG_DEV_ID;
 	info->count = count;
 	return count > room ? -ENOSPC : 0;
 }

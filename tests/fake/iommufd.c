@@ -260,6 +260,9 @@ void fk_iommufd_release(struct fake *fake, struct iommufd *iommufd)
 
 int fk_iommufd_ioctl(struct fake *fake, struct iommufd *iommufd, unsigned long request, void *arg)
 {
+	/* iommufd_vfio_ioctl(): it can stand for a container. */
+	if (request == VFIO_GET_API_VERSION)
+		return VFIO_API_VERSION;
 	if (!arg)
 		return -EFAULT;
 	switch (request) {

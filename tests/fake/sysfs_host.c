@@ -202,6 +202,22 @@ static int dev_path(struct fake *fake, const char *path, struct text *text)
 	return SYSFS_DIR;
 }
 
+/* The name of an open file. */
+static int fd_path(struct fake *fake, const char *path, struct text *text)
+{
+	struct file *file = fk_file_get(fake, atoi(path));
+
+	if (!file)
+		return SYSFS_NONE;
+	/* What a group has opened has no node. */
+	if (file->kind == FILE_DEVICE && file->devfile->group_file)
+		fk_put(text, "anon_inode:[vfio-device]");
+	else
+		fk_put(text, "%s", file->path);
+	fk_file_put(fake, file);
+	return SYSFS_LINK;
+}
+
 int fk_sysfs_host(struct fake *fake, const char *path, struct text *text)
 {
 	const char *rest;
@@ -222,6 +238,8 @@ int fk_sysfs_host(struct fake *fake, const char *path, struct text *text)
 		fk_put(text, "%s\n", fake->config.release ? fake->config.release : "7.3.4");
 		return SYSFS_TEXT;
 	}
+	if (after(path, "/proc/self/fd/"))
+		return fd_path(fake, path + strlen("/proc/self/fd/"), text);
 	if (!strcmp(path, "/proc/self/cgroup")) {
 		fk_put(text, "0::/vm.slice\n");
 		return SYSFS_TEXT;

@@ -258,12 +258,30 @@ static int group_path(struct fake *fake, const char *path, struct text *text)
 	return SYSFS_TEXT;
 }
 
+/* The device that a node is of. */
+static int class_path(struct fake *fake, const char *path, struct text *text)
+{
+	unsigned int index;
+	int end = 0;
+
+	if (sscanf(path, "vfio%u%n", &index, &end) != 1 || strcmp(path + end, "/device"))
+		return SYSFS_NONE;
+	for (const struct device *d = fake->devices; d; d = d->next)
+		if (fk_device_is_vfio(d) && d->index == index) {
+			fk_put(text, "../../../%s", d->address);
+			return SYSFS_LINK;
+		}
+	return SYSFS_NONE;
+}
+
 int fk_sysfs_pci(struct fake *fake, const char *path, struct text *text)
 {
 	const char *rest;
 
 	if ((rest = after(path, "/sys/bus/pci/")))
 		return pci_path(fake, rest, text);
+	if ((rest = after(path, "/sys/class/vfio-dev/")))
+		return class_path(fake, rest, text);
 	if ((rest = after(path, "/sys/kernel/iommu_groups")))
 		return group_path(fake, rest, text);
 	if ((rest = after(path, "/sys/")))

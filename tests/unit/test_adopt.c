@@ -274,13 +274,75 @@ static void test_measure(void **state)
 	host_close(&host);
 }
 
+/* A device as another program would have opened it: bound, and attached unless @ioas is 0. */
+static int open_node(struct host *host, int iommufd, uint32_t ioas)
+{
+	struct vfb_vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = iommufd};
+	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach), .pt_id = ioas};
+	const struct vfb_sys *sys = host->sys;
+	int fd = sys->open(sys, "/dev/vfio/devices/vfio0", O_RDWR);
+
+	assert_int_equal(sys->ioctl(sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind), 0);
+	assert_int_equal(sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach), 0);
+	return fd;
+}
+
+/* Each call of adopting a device fails in turn: all is as before, and the next try succeeds. */
+static void test_adopted_device_fails(void **state)
+{
+	unsigned int n = 0;
+	bool failed;
+
+	(void)state;
+	do {
+		struct vfb_device_adopt_opts opts = VFB_DEVICE_ADOPT_OPTS_INIT;
+		struct vfb_iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
+		struct vfb_range range = {.bytes = BYTES, .iova = GIB};
+		struct vfb_device *device;
+		struct host host;
+		int fd, node, error;
+
+		host_open(&host, NULL);
+		add_devices(host.fake, 1);
+		fd = host.sys->open(host.sys, "/dev/iommu", O_RDWR);
+		assert_int_equal(host.sys->ioctl(host.sys, fd, VFB_IOMMU_IOAS_ALLOC, &alloc), 0);
+		assert_ok(vfb_space_adopt(host.ctx, fd, alloc.out_ioas_id, NULL, &host.space));
+		/* Kept for the first device. */
+		range.memory = make_memfd(&host);
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		node = open_node(&host, fd, alloc.out_ioas_id);
+		opts.space = host.space;
+		clear_last_error();
+		fake_fail_nth(host.fake, ++n, 0);
+		error = vfb_device_adopt(host.ctx, node, &opts, &device);
+		failed = fake_failed(host.fake);
+		fake_fail_none(host.fake);
+		/* The device's NUMA node need not be known. */
+		assert_true(failed || !error);
+		if (error) {
+			assert_null(device);
+			assert_string_not_equal(vfb_last_error(), "");
+			assert_int_equal(info_of(host.space).devices, 0);
+			assert_ok(vfb_device_adopt(host.ctx, node, &opts, &device));
+		}
+		assert_mapped(&host, &range);
+		vfb_device_close(device);
+		assert_ok(vfb_space_destroy(host.space));
+		host.space = NULL;
+		host.sys->close(host.sys, node);
+		host.sys->close(host.sys, fd);
+		host_end(&host, NULL, range.memory);
+	} while (failed);
+	assert_true(n > 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_map_file),	cmocka_unit_test(test_keep_domain_fails),
 		cmocka_unit_test(test_adopted_iommufd), cmocka_unit_test(test_adopted_memory),
 		cmocka_unit_test(test_unmap_all),	cmocka_unit_test(test_measure),
-		cmocka_unit_test(test_handover_fails),
+		cmocka_unit_test(test_handover_fails),	cmocka_unit_test(test_adopted_device_fails),
 	};
 
 	return cmocka_run_group_tests_name("adopt", tests, NULL, NULL);

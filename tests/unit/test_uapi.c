@@ -80,6 +80,7 @@ static void test_device_nodes(void **state)
 	SAME_FIELD(vfb_vfio_device_bind_iommufd, vfio_device_bind_iommufd, iommufd);
 	SAME_FIELD(vfb_vfio_device_bind_iommufd, vfio_device_bind_iommufd, out_devid);
 	assert_int_equal(VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_DEVICE_ATTACH_IOMMUFD_PT);
+	assert_int_equal(VFB_VFIO_PCI_HOT_RESET_FLAG_DEV_ID, VFIO_PCI_HOT_RESET_FLAG_DEV_ID);
 	SAME_FIELD(vfb_vfio_device_attach_iommufd_pt, vfio_device_attach_iommufd_pt, argsz);
 	SAME_FIELD(vfb_vfio_device_attach_iommufd_pt, vfio_device_attach_iommufd_pt, flags);
 	SAME_FIELD(vfb_vfio_device_attach_iommufd_pt, vfio_device_attach_iommufd_pt, pt_id);

@@ -119,3 +119,20 @@ uint64_t entries_left(struct vfb_space *space)
 	assert_ok(vfb_space_info(space, &info));
 	return info.entries_left;
 }
+
+void mark(struct vfb_device *device)
+{
+	uint64_t value = 0;
+
+	assert_ok(vfb_region_store(device, 0, NVME_INTMS, 4, MARK));
+	assert_ok(vfb_region_load(device, 0, NVME_INTMS, 4, &value));
+	assert_int_equal(value, MARK);
+}
+
+bool is_marked(struct vfb_device *device)
+{
+	uint64_t value = 1;
+
+	assert_ok(vfb_region_load(device, 0, NVME_INTMS, 4, &value));
+	return value;
+}

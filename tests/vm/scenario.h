@@ -38,6 +38,7 @@ struct scenario {
 
 extern const struct scenario start_scenarios[];
 extern const struct scenario adopt_scenarios[];
+extern const struct scenario adopt_device_scenarios[];
 extern const struct scenario device_scenarios[];
 extern const struct scenario region_scenarios[];
 extern const struct scenario reset_scenarios[];
@@ -79,6 +80,13 @@ struct vfb_memory *make_memory(struct fixture *f, uint64_t bytes, enum vfb_page_
 struct vfb_range range_of(struct vfb_memory *memory, uint64_t bytes, uint64_t iova);
 int map_one(struct vfb_space *space, struct vfb_memory *memory, uint64_t bytes, uint64_t iova);
 int unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes);
+
+/* Interrupt mask set of an NVMe controller: what is written there is gone after a reset. */
+#define NVME_INTMS 0x0c
+#define MARK	   0x00070007
+
+void mark(struct vfb_device *device);
+bool is_marked(struct vfb_device *device);
 
 /* What the space holds. */
 void assert_holds(struct vfb_space *space, size_t devices, size_t mappings, uint64_t bytes);

@@ -1,145 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Spaces and memory that the caller has made; and domains that stay. */
-#include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "scenario.h"
-#include "sys/uapi.h"
+#include "caller.h"
 
-#define BYTES (4 * MIB)
+#define BYTES CALLER_BYTES
 #define IOVA  GIB
-#define OWN   (8 * GIB)
-
-/* What the caller has opened, and mapped. */
-struct caller {
-	int space, device, group;
-	uint32_t ioas;
-	void *memory;
-};
-
-static void open_container(struct fixture *f, struct caller *caller)
-{
-	char path[64];
-
-	machine_group_path(f->machine->devices[0], path, sizeof(path));
-	caller->space = machine_open("/dev/vfio/vfio");
-	caller->group = machine_open(path);
-	assert_true(caller->space >= 0 && caller->group >= 0);
-	caller->device = -1;
-}
-
-static void attach_container(struct caller *caller)
-{
-	assert_returns(machine_ioctl(caller->group, VFIO_GROUP_SET_CONTAINER, &caller->space), 0);
-	assert_returns(machine_ioctl(caller->space, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU), 0);
-}
-
-static void open_iommufd(struct fixture *f, struct caller *caller)
-{
-	struct vfb_iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
-	char path[64];
-
-	machine_node_path(f->machine->devices[0], path, sizeof(path));
-	caller->space = machine_open("/dev/iommu");
-	assert_returns(machine_ioctl(caller->space, VFB_IOMMU_IOAS_ALLOC, &alloc), 0);
-	caller->ioas = alloc.out_ioas_id;
-	caller->device = machine_open(path);
-	assert_true(caller->device >= 0);
-	caller->group = -1;
-}
-
-static void attach_iommufd(struct caller *caller)
-{
-	struct vfb_vfio_device_bind_iommufd bind = {.argsz = sizeof(bind),
-						    .iommufd = caller->space};
-	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach),
-							   .pt_id = caller->ioas};
-
-	assert_returns(machine_ioctl(caller->device, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind), 0);
-	assert_returns(machine_ioctl(caller->device, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach),
-		       0);
-}
-
-static void caller_open(struct fixture *f, struct caller *caller)
-{
-	*caller = (struct caller){0};
-	if (f->backend == VFB_BACKEND_TYPE1)
-		open_container(f, caller);
-	else
-		open_iommufd(f, caller);
-}
-
-static void caller_attach(struct fixture *f, struct caller *caller)
-{
-	if (f->backend == VFB_BACKEND_TYPE1)
-		attach_container(caller);
-	else
-		attach_iommufd(caller);
-}
-
-static void caller_close(struct caller *caller)
-{
-	if (caller->device >= 0)
-		machine_close(caller->device);
-	if (caller->group >= 0)
-		machine_close(caller->group);
-	machine_close(caller->space);
-}
-
-static void caller_map(struct fixture *f, struct caller *caller)
-{
-	assert_returns(machine_mmap(BYTES, PROT_READ | PROT_WRITE, &caller->memory), 0);
-	if (f->backend == VFB_BACKEND_TYPE1) {
-		struct vfio_iommu_type1_dma_map map = {
-			.argsz = sizeof(map),
-			.flags = VFIO_DMA_MAP_FLAG_READ,
-			.vaddr = (uintptr_t)caller->memory,
-			.iova = OWN,
-			.size = BYTES,
-		};
-
-		assert_returns(machine_ioctl(caller->space, VFIO_IOMMU_MAP_DMA, &map), 0);
-	} else {
-		struct vfb_iommu_ioas_map map = {
-			.size = sizeof(map),
-			.flags = VFB_IOMMU_IOAS_MAP_FIXED_IOVA | VFB_IOMMU_IOAS_MAP_READABLE,
-			.ioas_id = caller->ioas,
-			.user_va = (uintptr_t)caller->memory,
-			.length = BYTES,
-			.iova = OWN,
-		};
-
-		assert_returns(machine_ioctl(caller->space, VFB_IOMMU_IOAS_MAP, &map), 0);
-	}
-}
-
-/* It must still be there. */
-static void caller_unmap(struct fixture *f, struct caller *caller)
-{
-	if (f->backend == VFB_BACKEND_TYPE1) {
-		struct vfio_iommu_type1_dma_unmap unmap = {
-			.argsz = sizeof(unmap),
-			.iova = OWN,
-			.size = BYTES,
-		};
-
-		assert_returns(machine_ioctl(caller->space, VFIO_IOMMU_UNMAP_DMA, &unmap), 0);
-		assert_int_equal(unmap.size, BYTES);
-	} else {
-		struct vfb_iommu_ioas_unmap unmap = {
-			.size = sizeof(unmap),
-			.ioas_id = caller->ioas,
-			.iova = OWN,
-			.length = BYTES,
-		};
-
-		assert_returns(machine_ioctl(caller->space, VFB_IOMMU_IOAS_UNMAP, &unmap), 0);
-	}
-	machine_munmap(caller->memory, BYTES);
-}
+#define OWN   CALLER_IOVA
 
 /* The library maps beside the caller, and leaves what is the caller's alone. */
 static void space(struct fixture *f)
@@ -149,7 +19,7 @@ static void space(struct fixture *f)
 	struct caller caller;
 	struct vfb_space *space;
 
-	caller_open(f, &caller);
+	caller_open(f, &caller, 0);
 	caller_attach(f, &caller);
 	caller_map(f, &caller);
 	assert_ok(vfb_space_adopt(f->ctx, caller.space, caller.ioas, NULL, &space));
@@ -182,7 +52,7 @@ static void space_before_device(struct fixture *f)
 	struct caller caller;
 	struct vfb_space *space;
 
-	caller_open(f, &caller);
+	caller_open(f, &caller, 0);
 	assert_ok(vfb_space_adopt(f->ctx, caller.space, caller.ioas, NULL, &space));
 	assert_ok(map_one(space, memory, BYTES, IOVA));
 	assert_int_equal(machine_pinned(), 0);
@@ -200,7 +70,7 @@ static void wrong_space(struct fixture *f)
 	struct vfb_space *space = (void *)1;
 	struct caller caller;
 
-	caller_open(f, &caller);
+	caller_open(f, &caller, 0);
 	assert_error(vfb_space_adopt(f->ctx, -1, caller.ioas, NULL, &space), -EINVAL);
 	assert_null(space);
 	if (f->backend == VFB_BACKEND_IOMMUFD) {
@@ -492,7 +362,7 @@ static void rollback(struct fixture *f)
 	struct vfb_space *space;
 	void *address;
 
-	caller_open(f, &caller);
+	caller_open(f, &caller, 0);
 	caller_attach(f, &caller);
 	caller_map(f, &caller);
 	assert_ok(vfb_space_adopt(f->ctx, caller.space, caller.ioas, NULL, &space));

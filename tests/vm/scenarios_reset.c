@@ -7,10 +7,6 @@
 
 #include "scenario.h"
 
-/* Interrupt mask set of an NVMe controller: a reset clears it. */
-#define NVME_INTMS 0x0c
-#define MARK	   0x00070007
-
 static void open_family(struct fixture *f, struct vfb_space *space, const struct family *family,
 			struct vfb_device **devices)
 {
@@ -22,23 +18,6 @@ static void open_family(struct fixture *f, struct vfb_space *space, const struct
 	assert_ok(vfb_devices_open(space, requests, family->count, NULL));
 	for (size_t i = 0; i < family->count; i++)
 		devices[i] = requests[i].device;
-}
-
-static void mark(struct vfb_device *device)
-{
-	uint64_t value = 0;
-
-	assert_ok(vfb_region_store(device, 0, NVME_INTMS, 4, MARK));
-	assert_ok(vfb_region_load(device, 0, NVME_INTMS, 4, &value));
-	assert_int_equal(value, MARK);
-}
-
-static bool is_marked(struct vfb_device *device)
-{
-	uint64_t value = 1;
-
-	assert_ok(vfb_region_load(device, 0, NVME_INTMS, 4, &value));
-	return value;
 }
 
 static void one(struct fixture *f)
