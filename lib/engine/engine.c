@@ -232,9 +232,8 @@ int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vf
 	return 0;
 }
 
-static void wake_everybody(struct vfb_engine *engine)
+static void wake_workers(struct vfb_engine *engine)
 {
-	engine->sys->cond_broadcast(engine->sys, &engine->sleepers.filled);
 	for (unsigned int node = 0; node < engine->node_count; node++)
 		engine->sys->cond_broadcast(engine->sys, &engine->nodes[node].filled);
 }
@@ -243,7 +242,8 @@ void vfb_engine_destroy(struct vfb_engine *engine)
 {
 	pthread_mutex_lock(&engine->lock);
 	engine->stopping = true;
-	wake_everybody(engine);
+	engine->sys->cond_broadcast(engine->sys, &engine->sleepers.filled);
+	wake_workers(engine);
 	pthread_mutex_unlock(&engine->lock);
 	for (unsigned int i = 0; i < engine->worker_count; i++)
 		engine->sys->thread_join(engine->sys, engine->workers[i].id);
@@ -273,7 +273,7 @@ void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *first, int no
 	if (pool)
 		engine->sys->cond_broadcast(engine->sys, &pool->filled);
 	else
-		wake_everybody(engine);
+		wake_workers(engine);
 	pthread_mutex_unlock(&engine->lock);
 }
 
@@ -309,7 +309,9 @@ void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count)
 void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *first)
 {
 	pthread_mutex_lock(&engine->lock);
+	/* One for each task: there may be many, and none but these finds something to do. */
+	for (const struct vfb_task *task = first; task; task = task->next)
+		engine->sys->cond_signal(engine->sys, &engine->sleepers.filled);
 	queue_append(&engine->sleepers.queue, first);
-	engine->sys->cond_broadcast(engine->sys, &engine->sleepers.filled);
 	pthread_mutex_unlock(&engine->lock);
 }

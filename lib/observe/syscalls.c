@@ -96,6 +96,7 @@ TIMED(int, thread_create,
 HAND_ON_VOID(thread_join, (SYS, pthread_t thread), thread)
 HAND_ON(int, cond_wait, (SYS, pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadline_ns),
 	cond, mutex, deadline_ns)
+HAND_ON_VOID(cond_signal, (SYS, pthread_cond_t *cond), cond)
 HAND_ON_VOID(cond_broadcast, (SYS, pthread_cond_t *cond), cond)
 HAND_ON(int, current_cpu, (SYS))
 HAND_ON(int, current_thread, (SYS))
@@ -111,7 +112,7 @@ TIMED(int, eventfd, (SYS), "eventfd2", 0)
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be timed or handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 36 * sizeof(void (*)(void)), "all calls are known");
+_Static_assert(sizeof(struct vfb_sys) == 37 * sizeof(void (*)(void)), "all calls are known");
 
 void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner,
 			struct vfb_observer *observer)
@@ -144,6 +145,7 @@ void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner
 		.thread_create = timed_thread_create,
 		.thread_join = handed_thread_join,
 		.cond_wait = handed_cond_wait,
+		.cond_signal = handed_cond_signal,
 		.cond_broadcast = handed_cond_broadcast,
 		.current_cpu = handed_current_cpu,
 		.current_thread = handed_current_thread,

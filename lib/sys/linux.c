@@ -287,6 +287,11 @@ static int linux_cond_wait(UNUSED const struct vfb_sys *sys, pthread_cond_t *con
 	return -pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &deadline);
 }
 
+static void linux_cond_signal(UNUSED const struct vfb_sys *sys, pthread_cond_t *cond)
+{
+	pthread_cond_signal(cond);
+}
+
 static void linux_cond_broadcast(UNUSED const struct vfb_sys *sys, pthread_cond_t *cond)
 {
 	pthread_cond_broadcast(cond);
@@ -348,6 +353,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.thread_create = linux_thread_create,
 	.thread_join = linux_thread_join,
 	.cond_wait = linux_cond_wait,
+	.cond_signal = linux_cond_signal,
 	.cond_broadcast = linux_cond_broadcast,
 	.current_cpu = linux_current_cpu,
 	.current_thread = linux_current_thread,

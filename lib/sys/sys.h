@@ -82,6 +82,8 @@ struct vfb_sys {
 	 */
 	int (*cond_wait)(const struct vfb_sys *sys, pthread_cond_t *cond, pthread_mutex_t *mutex,
 			 uint64_t deadline_ns);
+	/* Wakes one of those that wait at least. */
+	void (*cond_signal)(const struct vfb_sys *sys, pthread_cond_t *cond);
 	void (*cond_broadcast)(const struct vfb_sys *sys, pthread_cond_t *cond);
 	/* Processes. */
 	/* pipe(2), close-on-exec: the end to read from, the end to write to; and writing. */

@@ -106,6 +106,42 @@ static void test_conditions(void **state)
 	fake_destroy(fake);
 }
 
+/* Two of the four are woken, and take all tokens. */
+static void test_signal(void **state)
+{
+	struct fake *fake = fake_create(NULL);
+	const struct vfb_sys *sys = fake_sys(fake);
+	struct queue queue = {.sys = sys,
+			      .mutex = PTHREAD_MUTEX_INITIALIZER,
+			      .cond = PTHREAD_COND_INITIALIZER};
+	uint64_t start = sys->now(sys);
+	pthread_t threads[4];
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(sys->thread_create(sys, "consumer", NULL, consumer, &queue,
+						    &threads[i]),
+				 0);
+	sys->sleep(sys, MS);
+	pthread_mutex_lock(&queue.mutex);
+	queue.tokens = 4;
+	sys->cond_signal(sys, &queue.cond);
+	sys->cond_signal(sys, &queue.cond);
+	pthread_mutex_unlock(&queue.mutex);
+	sys->sleep(sys, MS / 2);
+	assert_int_equal(queue.taken, 2);
+	sys->sleep(sys, MS);
+	assert_int_equal(queue.taken, 4);
+	pthread_mutex_lock(&queue.mutex);
+	queue.stop = true;
+	sys->cond_broadcast(sys, &queue.cond);
+	pthread_mutex_unlock(&queue.mutex);
+	for (int i = 0; i < 4; i++)
+		sys->thread_join(sys, threads[i]);
+	assert_int_equal(sys->now(sys) - start, 3 * MS);
+	fake_destroy(fake);
+}
+
 static void test_cond_timeout(void **state)
 {
 	struct fake *fake = fake_create(NULL);
@@ -282,10 +318,10 @@ static void test_hangs(void **state)
 int run_clock_tests(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sleep),	     cmocka_unit_test(test_conditions),
-		cmocka_unit_test(test_cond_timeout), cmocka_unit_test(test_poll),
-		cmocka_unit_test(test_outside),	     cmocka_unit_test(test_many_sleepers),
-		cmocka_unit_test(test_hangs),
+		cmocka_unit_test(test_sleep),	      cmocka_unit_test(test_conditions),
+		cmocka_unit_test(test_signal),	      cmocka_unit_test(test_cond_timeout),
+		cmocka_unit_test(test_poll),	      cmocka_unit_test(test_outside),
+		cmocka_unit_test(test_many_sleepers), cmocka_unit_test(test_hangs),
 	};
 
 	return cmocka_run_group_tests_name("fake: clock", tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads, conditions and eventfds of the table. */
+#include <limits.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -243,7 +244,7 @@ static void op_thread_join(const struct vfb_sys *sys, pthread_t handle)
 
 /*
  * The condition is only a name: the waiter blocks in the fake, which knows it before the mutex is
- * free, so that a broadcast makes it runnable at once.
+ * free, so that a wake-up makes it runnable at once.
  */
 static int op_cond_wait(const struct vfb_sys *sys, pthread_cond_t *cond, pthread_mutex_t *mutex,
 			uint64_t deadline_ns)
@@ -265,11 +266,12 @@ static int op_cond_wait(const struct vfb_sys *sys, pthread_cond_t *cond, pthread
 	return timed_out ? -ETIMEDOUT : 0;
 }
 
-static void op_cond_broadcast(const struct vfb_sys *sys, pthread_cond_t *cond)
+/* Wakes those that wait for the condition, no more than @count. */
+static void wake_waiters(const struct vfb_sys *sys, pthread_cond_t *cond, unsigned int count)
 {
 	struct fake *fake = kernel_enter(sys);
 
-	for (struct thread *t = fake->threads; t; t = t->next) {
+	for (struct thread *t = fake->threads; t && count; t = t->next) {
 		if (!t->blocked || t->on != cond || !t->mutex)
 			continue;
 		if (!pthread_mutex_trylock(t->mutex)) {
@@ -277,8 +279,19 @@ static void op_cond_broadcast(const struct vfb_sys *sys, pthread_cond_t *cond)
 			fk_misuse(fake, "condition of %s woken without its mutex held", t->name);
 		}
 		fk_thread_wake(t, false);
+		count--;
 	}
 	kernel_leave(fake);
+}
+
+static void op_cond_signal(const struct vfb_sys *sys, pthread_cond_t *cond)
+{
+	wake_waiters(sys, cond, 1);
+}
+
+static void op_cond_broadcast(const struct vfb_sys *sys, pthread_cond_t *cond)
+{
+	wake_waiters(sys, cond, UINT_MAX);
 }
 
 /* ---- eventfd ---- */
@@ -416,6 +429,7 @@ void fk_threads_table(struct vfb_sys *sys)
 	sys->thread_create = op_thread_create;
 	sys->thread_join = op_thread_join;
 	sys->cond_wait = op_cond_wait;
+	sys->cond_signal = op_cond_signal;
 	sys->cond_broadcast = op_cond_broadcast;
 	sys->current_cpu = op_current_cpu;
 	sys->current_thread = op_current_thread;

@@ -68,6 +68,7 @@ HAND_ON(int, thread_create,
 HAND_ON_VOID(thread_join, (SYS, pthread_t thread), thread)
 HAND_ON(int, cond_wait, (SYS, pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadline_ns),
 	cond, mutex, deadline_ns)
+HAND_ON_VOID(cond_signal, (SYS, pthread_cond_t *cond), cond)
 HAND_ON_VOID(cond_broadcast, (SYS, pthread_cond_t *cond), cond)
 COUNT(int, current_cpu)
 COUNT(int, current_thread)
@@ -83,7 +84,7 @@ HAND_ON(int, eventfd, (SYS))
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 36 * sizeof(void (*)(void)), "all calls are handed on");
+_Static_assert(sizeof(struct vfb_sys) == 37 * sizeof(void (*)(void)), "all calls are handed on");
 
 void counted_init(struct counted *counted, const struct vfb_sys *inner)
 {
@@ -116,6 +117,7 @@ void counted_init(struct counted *counted, const struct vfb_sys *inner)
 				.thread_create = count_thread_create,
 				.thread_join = count_thread_join,
 				.cond_wait = count_cond_wait,
+				.cond_signal = count_cond_signal,
 				.cond_broadcast = count_cond_broadcast,
 				.current_cpu = count_current_cpu,
 				.current_thread = count_current_thread,
