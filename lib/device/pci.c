@@ -58,19 +58,19 @@ int vfb_pci_read_link(const struct vfb_sys *sys, const char *address, const char
 
 static int find_bridge(const struct vfb_sys *sys, struct vfb_pci *pci)
 {
-	char path[PATH_MAX], real[PATH_MAX];
+	char path[PATH_MAX], target[PATH_MAX];
 	char *parent;
 	int error;
 
 	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s", pci->address);
-	error = sys->realpath(sys, path, real, sizeof(real));
+	error = sys->readlink(sys, path, target, sizeof(target));
 	if (error == -ENOENT)
 		return vfb_fail(-ENODEV, "there is no PCI device %s: see lspci -D", pci->address);
 	if (error)
 		return vfb_fail_errno(error, "cannot look up PCI device %s", pci->address);
 	/* .../pci0000:00/BRIDGE/DEVICE, or .../pci0000:00/DEVICE on the root bus. */
-	*strrchr(real, '/') = '\0';
-	parent = strrchr(real, '/');
+	*strrchr(target, '/') = '\0';
+	parent = strrchr(target, '/');
 	if (parent && vfb_pci_parse(parent + 1, pci->bridge))
 		pci->bridge[0] = '\0';
 	return 0;
