@@ -21,8 +21,10 @@ enum vfb_irq {
 	VFB_IRQ_MSIX,
 	/** The device has reported an error that the bus could not correct. */
 	VFB_IRQ_ERROR,
-	/** The host wants the device back, since it is unplugged or its driver unbound: close it.
-	 */
+	/** The host wants the device back, since it is unplugged or its driver unbound: close it
+	 *  (vfb_device_close()), and end its reaper. The host waits for that, and asks again every
+	 *  10 s; the device works until then. What is mapped in its space stays, and opening the
+	 *  device again gives -ENODEV until it is back. */
 	VFB_IRQ_REQUEST,
 };
 

@@ -55,6 +55,8 @@ void fk_vunlock_write(struct vlock *lock);
 void fk_vunlock_read(struct vlock *lock);
 void fk_thread_wake(struct thread *thread, bool timed_out);
 void fk_wake_all(struct fake *fake, const void *on);
+/* Those in fake_poll() look again: an eventfd may have been written to behind the table. */
+void fk_wake_pollers(struct fake *fake);
 void fk_clock_advance(struct fake *fake);
 struct thread *fk_thread_add(struct fake *fake, const char *name, bool counted);
 void fk_thread_remove(struct thread *thread);

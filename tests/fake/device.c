@@ -55,7 +55,10 @@ static void enable(struct fake *fake, struct device *device)
 	device->stats.open_resets++;
 }
 
-/* vfio_pci_core_disable(): since 7.0 not without the lock of the bridge, which it only tries. */
+/*
+ * vfio_pci_core_disable(): since 7.0 not without the lock of the bridge, which it only tries; and
+ * never without the device's, which whoever takes its driver away has.
+ */
 static void disable(struct fake *fake, struct device *device)
 {
 	struct shared_lock *bridge = fake->config.old_close ? NULL : device->bridge_lock;
@@ -63,7 +66,7 @@ static void disable(struct fake *fake, struct device *device)
 	fk_irq_disable_all(device);
 	if (device->config.no_reset)
 		return;
-	if (bridge && !fk_vlock_try(&bridge->lock)) {
+	if (device->leaving || (bridge && !fk_vlock_try(&bridge->lock))) {
 		device->stats.skipped_resets++;
 		fake->stats.skipped_resets++;
 		return;
@@ -247,6 +250,7 @@ void fk_device_release(struct fake *fake, struct devfile *df)
 	else if (df->access)
 		unbind_iommufd(fake, df);
 	df->device->stats.opens--;
+	fk_wake_all(fake, df->device);
 	free(df);
 }
 

@@ -121,6 +121,7 @@ const struct vfb_sys *fake_sys(struct fake *fake)
 
 static void free_devices(struct fake *fake)
 {
+	fk_rescan(fake);
 	while (fake->devices) {
 		struct device *device = fake->devices;
 

@@ -105,6 +105,13 @@ static void deliver(struct irqs *irqs, unsigned int index, unsigned int vector)
 		eventfd_write(irqs->fds[index][vector], 1);
 }
 
+/* vfio_pci_core_request() */
+void fk_irq_request(struct fake *fake, struct device *device)
+{
+	deliver(&device->irqs, VFIO_PCI_REQ_IRQ_INDEX, 0);
+	fk_wake_pollers(fake);
+}
+
 static int mask(struct irqs *irqs, const struct vfio_irq_set *set, bool masked)
 {
 	bool *pending = &irqs->pending[VFIO_PCI_INTX_IRQ_INDEX][0];

@@ -105,7 +105,7 @@ enum {
 /* What can be written to, and writing it. */
 bool fk_sysfs_writable(struct fake *fake, const char *path);
 ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, size_t bytes);
-/* Those of them that change a device's driver. */
+/* Those of them that change a device's driver, or what devices there are. May block. */
 bool fk_sysfs_binds(struct fake *fake, const char *path);
 int fk_sysfs_bind(struct fake *fake, const char *path, const char *text, size_t bytes);
 int fk_sysfs_get(struct fake *fake, const char *path, char *out, size_t bytes);
@@ -168,7 +168,7 @@ struct fake {
 	struct space *spaces;
 	unsigned int next_space;
 	struct group *groups;
-	struct device *devices;
+	struct device *devices, *unplugged;
 	struct shared_lock *locks;
 	struct iommufd *iommufds;
 	/* Of /dev/vfio/devices. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Files of sysfs that change a device's driver when they are written; files a test has added. */
+/*
+ * Files of sysfs that change a device's driver, or the devices there are, when they are written;
+ * files a test has added.
+ */
 #include "sysfs.h"
 
 static struct device *named(struct fake *fake, const char *text, size_t length)
@@ -10,32 +13,30 @@ static struct device *named(struct fake *fake, const char *text, size_t length)
 	return NULL;
 }
 
-static struct device *overridden(struct fake *fake, const char *path)
+/* The device whose attribute that is. */
+static struct device *device_of(struct fake *fake, const char *path, const char *attribute)
 {
 	const char *rest = after(path, "/sys/bus/pci/devices/");
 
-	return rest && strlen(rest) > 12 && !strcmp(rest + 12, "/driver_override") ?
-		       named(fake, rest, 12) :
-		       NULL;
+	return rest && strlen(rest) > 12 && !strcmp(rest + 12, attribute) ? named(fake, rest, 12) :
+									    NULL;
 }
 
 bool fk_sysfs_binds(struct fake *fake, const char *path)
 {
 	char driver[32], action[8];
 
-	return overridden(fake, path) ||
+	return device_of(fake, path, "/driver_override") || device_of(fake, path, "/remove") ||
+	       !strcmp(path, "/sys/bus/pci/rescan") ||
 	       (sscanf(path, "/sys/bus/pci/drivers/%31[^/]/%7s", driver, action) == 2 &&
 		(!strcmp(action, "bind") || !strcmp(action, "unbind")));
 }
 
-static int unbind(struct device *device, const char *driver)
+static int unbind(struct fake *fake, struct device *device, const char *driver)
 {
 	if (strcmp(device->driver, driver))
 		return -ENODEV;
-	/* The kernel would wait for those who have it open. */
-	if (device->open_count)
-		abort();
-	device->driver[0] = '\0';
+	fk_device_leave(fake, device);
 	return 0;
 }
 
@@ -59,9 +60,17 @@ static int bind(struct fake *fake, struct device *device, const char *driver)
 
 int fk_sysfs_bind(struct fake *fake, const char *path, const char *text, size_t bytes)
 {
-	struct device *device = overridden(fake, path);
+	struct device *device = device_of(fake, path, "/driver_override");
 	char driver[32], action[8];
 
+	if (!strcmp(path, "/sys/bus/pci/rescan")) {
+		fk_rescan(fake);
+		return 0;
+	}
+	if (device_of(fake, path, "/remove")) {
+		fk_device_unplug(fake, device_of(fake, path, "/remove"));
+		return 0;
+	}
 	if (device) {
 		snprintf(device->override, sizeof(device->override), "%.*s",
 			 (int)(text[0] == '\n' ? 0 : bytes), text);
@@ -71,7 +80,7 @@ int fk_sysfs_bind(struct fake *fake, const char *path, const char *text, size_t 
 	device = named(fake, text, bytes);
 	if (!device)
 		return -ENODEV;
-	return action[0] == 'u' ? unbind(device, driver) : bind(fake, device, driver);
+	return action[0] == 'u' ? unbind(fake, device, driver) : bind(fake, device, driver);
 }
 
 void fake_add_file(struct fake *fake, const char *path, const char *text)

@@ -328,6 +328,15 @@ static void op_eventfd_signal(const struct vfb_sys *sys, int fd)
 	kernel_leave(fake);
 }
 
+static const char polling[] = "an eventfd";
+
+void fk_wake_pollers(struct fake *fake)
+{
+	for (struct thread *t = fake->threads; t; t = t->next)
+		if (t->blocked && t->why == polling)
+			fk_thread_wake(t, false);
+}
+
 bool fake_poll(struct fake *fake, int fd, uint64_t timeout_ns)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
@@ -342,7 +351,7 @@ bool fake_poll(struct fake *fake, int fd, uint64_t timeout_ns)
 		ready = poll(&poll_fd, 1, 0) > 0;
 		if (ready || deadline <= fake->now || !file)
 			break;
-		fk_thread_block(fake, "an eventfd", file, deadline);
+		fk_thread_block(fake, polling, file, deadline);
 	}
 	if (file)
 		fk_file_put(fake, file);

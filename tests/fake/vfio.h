@@ -125,6 +125,8 @@ struct device {
 	struct group *group;
 	struct shared_lock *dev_set, *bridge_lock;
 	unsigned int open_count;
+	/* Its driver lets go of it, with the device's lock held. */
+	bool leaving;
 	struct fake_device_stats stats;
 	uint8_t space[4096];
 	int bar_fds[6];
@@ -150,12 +152,19 @@ int fk_device_open_by_group(struct fake *fake, struct file *group_file, const ch
 int fk_device_open_node(struct fake *fake, unsigned int index, const char *path);
 void fk_device_release(struct fake *fake, struct devfile *df);
 int fk_device_ioctl(struct fake *fake, struct devfile *df, unsigned long request, void *arg);
+/* Its driver gives it back; it is taken off the bus. May block: until nobody has it open. */
+void fk_device_leave(struct fake *fake, struct device *device);
+void fk_device_unplug(struct fake *fake, struct device *device);
+/* What was taken off the bus is back. */
+void fk_rescan(struct fake *fake);
 int fk_hot_reset_info(struct fake *fake, struct devfile *df, void *arg);
 int fk_hot_reset(struct fake *fake, struct devfile *df, void *arg);
 size_t fk_device_reserved(struct fake *fake, const struct device *device, struct range out[2]);
 void fk_region_reset(struct device *device);
 int fk_irq_info(struct device *device, void *arg);
 int fk_irq_set(struct device *device, void *arg);
+/* Tells who has the device open that it is wanted back. */
+void fk_irq_request(struct fake *fake, struct device *device);
 void fk_irq_disable_all(struct device *device);
 int fk_region_info(struct device *device, void *arg);
 ssize_t fk_region_rw(struct device *device, void *buf, size_t bytes, off_t offset, bool write);

@@ -89,6 +89,7 @@ void machine_begin(const struct limits *limits);
 unsigned int machine_end(char *text, size_t bytes);
 
 int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out);
+int machine_eventfd(void);
 /* Waits until @fd is readable; false after the timeout. */
 bool machine_poll(int fd, uint64_t timeout_ns);
 
@@ -116,6 +117,14 @@ unsigned int machine_workers(void);
 /* The page at @address gets a memory error. */
 void machine_poison(void *address);
 bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node);
+
+/*
+ * Takes a device off the bus, as unplugging it does: asks for that; waits until it is done, false
+ * after the timeout; and looks for devices on the bus, which finds it again.
+ */
+void machine_unplug(const char *address);
+bool machine_unplugged(uint64_t timeout_ns);
+void machine_rescan(void);
 
 /*
  * A register of 4 bytes in BAR 0 of a device that nobody has open: read behind the back of VFIO,

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,11 @@ int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out)
 	return vfb_ctx_create_with(fake_sys(fake), opts, out);
 }
 
+int machine_eventfd(void)
+{
+	return fake_sys(fake)->eventfd(fake_sys(fake));
+}
+
 bool machine_poll(int fd, uint64_t timeout_ns)
 {
 	return fake_poll(fake, fd, timeout_ns);
@@ -268,4 +274,57 @@ void machine_poison(void *address)
 bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node)
 {
 	return cpu / CPUS_PER_NODE == node;
+}
+
+/* ---- Unplugging ---- */
+
+static struct {
+	pthread_t thread;
+	char path[64];
+	atomic_bool done;
+} remover;
+
+static void write_one(const char *path)
+{
+	int fd = fake_sys(fake)->open(fake_sys(fake), path, O_WRONLY);
+
+	fake_sys(fake)->pwrite(fake_sys(fake), fd, "1", 1, 0);
+	fake_sys(fake)->close(fake_sys(fake), fd);
+}
+
+static void *remove_device(void *arg)
+{
+	(void)arg;
+	write_one(remover.path);
+	remover.done = true;
+	return NULL;
+}
+
+void machine_unplug(const char *address)
+{
+	const struct vfb_sys *sys = fake_sys(fake);
+
+	snprintf(remover.path, sizeof(remover.path), "/sys/bus/pci/devices/%s/remove", address);
+	remover.done = false;
+	if (sys->thread_create(sys, "remover", NULL, remove_device, NULL, &remover.thread))
+		abort();
+}
+
+bool machine_unplugged(uint64_t timeout_ns)
+{
+	const struct vfb_sys *sys = fake_sys(fake);
+	uint64_t end = sys->now(sys) + timeout_ns;
+
+	while (!remover.done) {
+		if (sys->now(sys) >= end)
+			return false;
+		sys->sleep(sys, 10 * FAKE_MS);
+	}
+	sys->thread_join(sys, remover.thread);
+	return true;
+}
+
+void machine_rescan(void)
+{
+	write_one("/sys/bus/pci/rescan");
 }

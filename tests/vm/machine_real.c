@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -394,6 +395,11 @@ unsigned int machine_end(char *text, size_t bytes)
 int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out)
 {
 	return vfb_ctx_create(opts, out);
+}
+
+int machine_eventfd(void)
+{
+	return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 }
 
 bool machine_poll(int fd, uint64_t timeout_ns)

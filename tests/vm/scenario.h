@@ -42,6 +42,7 @@ extern const struct scenario adopt_device_scenarios[];
 extern const struct scenario device_scenarios[];
 extern const struct scenario region_scenarios[];
 extern const struct scenario reset_scenarios[];
+extern const struct scenario unplug_scenarios[];
 extern const struct scenario dma_scenarios[];
 extern const struct scenario iova_scenarios[];
 extern const struct scenario batch_scenarios[];
