@@ -64,9 +64,9 @@ struct vfb_device_info {
  * -ENODEV: there is no such device;
  * -ENXIO: it is not bound to a VFIO driver (the text tells what binds it, and how to change it);
  * -EOPNOTSUPP: it has no IOMMU group, because no IOMMU is switched on;
- * -EPERM: its group is not viable, another device of it is bound to a host driver;
- * -EACCES: no permission for its device node;
- * -EBUSY: another process, or another space of this one, has it;
+ * -EPERM: its group is not viable, another device of it is bound to a host driver; or the IOMMU
+ * does not isolate interrupts; -EACCES: no permission for its device node, nor for its group;
+ * -EBUSY: another process, or another space of this one, has it; or see vfb_space_adopt();
  * -EADDRINUSE: what is mapped in the space hits IOVAs that this device cannot use;
  * or the kernel's errno.
  */

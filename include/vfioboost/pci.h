@@ -42,7 +42,7 @@ struct vfb_pci_info {
 	char parent[VFB_PCI_ADDRESS_BYTES];
 	/** The driver it is bound to. */
 	char driver[64];
-	/** Its VFIO device node, as "/dev/vfio/devices/vfio0" (Linux 6.6), which iommufd needs. */
+	/** Its VFIO device node, as "/dev/vfio/devices/vfio0" (Linux 6.6). */
 	char cdev[64];
 	/** How the kernel can reset it, the preferred one first, as "flr bus" (Linux 5.15); ""
 	 *  when it cannot. */

@@ -22,15 +22,19 @@ struct vfb_space;
 
 /** The kernel interface behind a space. */
 enum vfb_backend {
-	/** type1 where the kernel has no iommufd with device nodes (Linux 6.6). Where it has both,
-	 *  what vfb_backend_measure() found faster for vfb_space_opts.page_size; without that
-	 *  iommufd, but for large pages of private memory with few workers on Linux 6.18 and
-	 *  later, which type1 pins as fast as it finds them. vfb_space_info.reason says why. */
+	/** type1 where the kernel has no iommufd (Linux 6.2). Where it has both, what
+	 *  vfb_backend_measure() found faster for vfb_space_opts.page_size; without that iommufd,
+	 *  but for large pages of private memory with few workers on Linux 6.18 and later, which
+	 *  type1 pins as fast as it finds them. vfb_space_info.reason says why. */
 	VFB_BACKEND_AUTO,
 	/** /dev/vfio/vfio with VFIO_TYPE1v2_IOMMU, and device groups. Maps of one space are
 	 *  serialised by the kernel, so they are few and large. */
 	VFB_BACKEND_TYPE1,
-	/** /dev/iommu, and /dev/vfio/devices/vfioN. Maps of one space run in parallel. */
+	/** /dev/iommu. Maps of one space run in parallel. Devices are opened by their nodes,
+	 *  /dev/vfio/devices/vfioN (Linux 6.6, CONFIG_VFIO_DEVICE_CDEV); one whose node is not
+	 *  there or may not be opened is opened by its group, /dev/vfio/N, with the iommufd as the
+	 *  container of that (VFIO_GROUP_SET_CONTAINER). All is the same for the caller then, but
+	 *  for VFB_SPACE_KEEP_DOMAIN. */
 	VFB_BACKEND_IOMMUFD,
 	/** No IOMMU, and no devices: ranges are populated and can be translated
 	 *  (vfioboost/translate.h). For programs that emulate devices themselves. */
@@ -64,7 +68,8 @@ struct vfb_space_opts {
 /**
  * iommufd: the domain is made apart from the devices (IOMMU_HWPT_ALLOC, Linux 6.7) and stays when
  * the last of them is closed. What is mapped stays pinned, so that opening a device again costs
- * nothing but its reset. type1 cannot do that: -ENOTSUP.
+ * nothing but its reset. type1 cannot do that: -ENOTSUP. Nor can a device that has to be opened by
+ * its group: opening it fails.
  */
 #define VFB_SPACE_KEEP_DOMAIN (1u << 0)
 
@@ -143,9 +148,10 @@ VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *o
 			     struct vfb_space **out);
 
 /**
- * Makes a space of what the caller has opened: a container of type1, or an iommufd with an I/O
- * address space in it. The caller keeps it, and may go on to attach devices and to map; nothing
- * of that is touched. The library maps and unmaps beside it, and opens devices into it if asked.
+ * Makes a space of what the caller has opened: a container of type1, an iommufd with an I/O
+ * address space in it, or an iommufd that is the container of groups. The caller keeps it, and may
+ * go on to attach devices and to map; nothing of that is touched. The library maps and unmaps
+ * beside it, and opens devices into it if asked.
  *
  * When the caller attaches its first device only later, ranges that were mapped before are kept
  * until the next batch is mapped, or the library opens a device or adopts one.
@@ -153,9 +159,14 @@ VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *o
  * @param ctx   the context
  * @param fd    the container or iommufd; it must stay open until the space is destroyed, and is
  *              not closed then: what the library has mapped is unmapped
- * @param ioas  the number of the I/O address space (IOMMU_IOAS_ALLOC), 0 for a container
- * @param opts  as for vfb_space_create(), or NULL; VFB_BACKEND_AUTO: what @p ioas says
+ * @param ioas  the number of the I/O address space (IOMMU_IOAS_ALLOC); 0 for a container of type1,
+ *              and for an iommufd as the container of groups: the one that those use
+ *              (IOMMU_VFIO_IOAS), which is made, and stays, if there is none yet
+ * @param opts  as for vfb_space_create(), or NULL; VFB_BACKEND_AUTO: what @p fd is
  * @param out   the space
+ *
+ * Devices that the library has to open by their groups go into the address space of the iommufd's
+ * groups: when the caller has set another than @p ioas, opening them fails with -EBUSY.
  *
  * @return 0; -EINVAL, -ENOTTY, -ENOENT: the file descriptor is not of that kind, or has no such
  * I/O address space; or as vfb_space_create().

@@ -36,14 +36,14 @@ int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, v
 }
 
 /* vfio_pci_core_enable() tries to take the device's lock, as vfb_device_retry() says. */
-static int open_fd(struct vfb_space *space, const struct vfb_pci *pci)
+static int open_fd(struct vfb_space *space, const struct vfb_pci *pci, const char **call)
 {
 	struct vfb_iommu_device identity = vfb_device_identity(pci);
 	const struct vfb_sys *sys = space->ctx->sys;
 	int fd;
 
 	for (uint64_t waited = 0;; waited += RETRY_NS) {
-		fd = space->iommu->ops->open_device(space->iommu, &identity);
+		fd = space->iommu->ops->open_device(space->iommu, &identity, call);
 		if (fd != -EAGAIN || waited >= RETRY_END_NS)
 			return fd;
 		sys->sleep(sys, RETRY_NS);
@@ -52,13 +52,14 @@ static int open_fd(struct vfb_space *space, const struct vfb_pci *pci)
 
 static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci)
 {
+	const char *call = space->iommu->ops->open_call;
 	struct vfb_span span;
 	int fd;
 
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_OPEN);
-	fd = open_fd(space, pci);
-	vfb_observe_end(&span, .operation = space->iommu->ops->open_call, .result = fd < 0 ? fd : 0,
-			.device = pci->address, .node = pci->numa_node);
+	fd = open_fd(space, pci, &call);
+	vfb_observe_end(&span, .operation = call, .result = fd < 0 ? fd : 0, .device = pci->address,
+			.node = pci->numa_node);
 	return fd;
 }
 

@@ -87,7 +87,7 @@ static int group_fd(const struct vfb_device *device)
 	if (device->adopted)
 		return device->group_fd;
 	iommu = device->space->iommu;
-	return iommu->ops->group_fd ? iommu->ops->group_fd(iommu, device->pci.group) : -1;
+	return iommu->ops->group_fd(iommu, device->pci.group);
 }
 
 /* Those that were opened by their groups need them; of what was adopted they are not known. */

@@ -58,7 +58,7 @@ enum vfb_backend vfb_choose_backend(struct vfb_ctx *ctx, const struct vfb_space_
 
 	if (!vfb_iommu_has_iommufd(ctx->sys)) {
 		snprintf(reason, VFB_REASON_BYTES,
-			 "there is no iommufd with device nodes, or no permission to use it");
+			 "there is no iommufd, or no permission to use it");
 		return VFB_BACKEND_TYPE1;
 	}
 	if (choose_measured(ctx, opts->page_size, &backend, reason))

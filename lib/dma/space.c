@@ -78,7 +78,7 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 	if (!error && known.backend == VFB_BACKEND_AUTO)
 		known.backend = vfb_choose_backend(ctx, &known, reason);
 	if (!error)
-		error = vfb_iommu_choose(ctx->sys, known.backend, &ops);
+		error = vfb_iommu_choose(known.backend, &ops);
 	if (error)
 		return error;
 	error = make_space(ctx, ops,
@@ -98,6 +98,7 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 {
 	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
 	const struct vfb_iommu_ops *ops;
+	bool is_iommufd;
 	int error;
 
 	*out = NULL;
@@ -106,16 +107,23 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 		error = check_opts(&known);
 	if (error)
 		return error;
+	if (fd < 0 || known.backend == VFB_BACKEND_NONE)
+		return vfb_fail(
+			-EINVAL,
+			"file descriptor %d cannot be adopted: a container or an iommufd is "
+			"needed",
+			fd);
+	is_iommufd = ioas || vfb_iommu_is_iommufd(ctx->sys, fd);
 	if (known.backend == VFB_BACKEND_AUTO)
-		known.backend = ioas ? VFB_BACKEND_IOMMUFD : VFB_BACKEND_TYPE1;
-	if (fd < 0 || (known.backend == VFB_BACKEND_IOMMUFD) != (ioas != 0) ||
-	    known.backend == VFB_BACKEND_NONE)
+		known.backend = is_iommufd ? VFB_BACKEND_IOMMUFD : VFB_BACKEND_TYPE1;
+	if ((known.backend == VFB_BACKEND_IOMMUFD) != is_iommufd)
 		return vfb_fail(-EINVAL,
 				"file descriptor %d with I/O address space %" PRIu32
-				" cannot be adopted: a container has no number, an iommufd needs "
-				"one",
-				fd, ioas);
-	error = vfb_iommu_choose(ctx->sys, known.backend, &ops);
+				" cannot be adopted as %s: it is %s",
+				fd, ioas, is_iommufd ? "type1" : "iommufd",
+				is_iommufd ? "an iommufd, leave the choice to VFB_BACKEND_AUTO" :
+					     "no iommufd");
+	error = vfb_iommu_choose(known.backend, &ops);
 	if (error)
 		return error;
 	error = make_space(ctx, ops,

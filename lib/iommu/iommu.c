@@ -8,28 +8,10 @@
 #include "observe/error.h"
 
 #ifdef VFB_HAVE_IOMMUFD
-static int ignore_name(const char *name, void *arg)
-{
-	(void)name;
-	(void)arg;
-	return 0;
-}
-
-/* iommufd is of use only with device nodes, which Linux has since 6.6, as an option. */
-static bool kernel_has_device_nodes(const struct vfb_sys *sys)
-{
-	return sys->list(sys, "/dev/vfio/devices", ignore_name, NULL) == 0;
-}
-
-static int choose_iommufd(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
+static int choose_iommufd(const struct vfb_iommu_ops **out)
 {
 	*out = &vfb_iommu_iommufd;
-	if (kernel_has_device_nodes(sys))
-		return 0;
-	return vfb_fail(-ENOTSUP,
-			"this kernel has no VFIO device nodes (/dev/vfio/devices), which iommufd "
-			"needs: use Linux 6.6 or later with CONFIG_IOMMUFD and "
-			"CONFIG_VFIO_DEVICE_CDEV and bind a device to vfio-pci, or use type1");
+	return 0;
 }
 
 bool vfb_iommu_has_iommufd(const struct vfb_sys *sys)
@@ -38,12 +20,11 @@ bool vfb_iommu_has_iommufd(const struct vfb_sys *sys)
 
 	if (fd >= 0)
 		sys->close(sys, fd);
-	return fd >= 0 && kernel_has_device_nodes(sys);
+	return fd >= 0;
 }
 #else
-static int choose_iommufd(const struct vfb_sys *sys, const struct vfb_iommu_ops **out)
+static int choose_iommufd(const struct vfb_iommu_ops **out)
 {
-	(void)sys;
 	(void)out;
 	return vfb_fail(-ENOTSUP,
 			"the library was built without iommufd (-Diommufd=disabled): use type1");
@@ -54,17 +35,23 @@ bool vfb_iommu_has_iommufd(const struct vfb_sys *sys)
 	(void)sys;
 	return false;
 }
+
+bool vfb_iommu_is_iommufd(const struct vfb_sys *sys, int fd)
+{
+	(void)sys;
+	(void)fd;
+	return false;
+}
 #endif
 
-int vfb_iommu_choose(const struct vfb_sys *sys, enum vfb_backend backend,
-		     const struct vfb_iommu_ops **out)
+int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out)
 {
 	switch (backend) {
 	case VFB_BACKEND_TYPE1:
 		*out = &vfb_iommu_type1;
 		return 0;
 	case VFB_BACKEND_IOMMUFD:
-		return choose_iommufd(sys, out);
+		return choose_iommufd(out);
 	case VFB_BACKEND_NONE:
 		*out = &vfb_iommu_none;
 		return 0;

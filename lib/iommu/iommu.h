@@ -19,7 +19,7 @@ struct vfb_iommu_device {
 /* What a space is made of or from. */
 struct vfb_iommu_source {
 	/* A file descriptor of the caller's, a container or an iommufd, -1 for none; and the I/O
-	 * address space in it. */
+	 * address space in it, 0: that of its groups. */
 	int fd;
 	uint32_t ioas;
 	enum vfb_map_by map_by;
@@ -80,10 +80,12 @@ struct vfb_iommu_ops {
 	int (*attach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
 	void (*detach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
 	/* Opens the device, which resets it: a file descriptor. -EAGAIN: the kernel could not
-	 * take a lock, try again. Several at once are allowed. */
-	int (*open_device)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
+	 * take a lock, try again. Several at once are allowed. @call is set to the call that was
+	 * made, if it is not open_call. */
+	int (*open_device)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
+			   const char **call);
 
-	/* The file of an attached group, with which a reset of its bus is claimed; NULL where the
+	/* The file of an attached group, with which a reset of its bus is claimed; -1 where the
 	 * devices themselves show whose they are. */
 	int (*group_fd)(struct vfb_iommu *iommu, int group);
 
@@ -114,11 +116,13 @@ extern const struct vfb_iommu_ops vfb_iommu_type1;
 extern const struct vfb_iommu_ops vfb_iommu_iommufd;
 
 /* The ops of a backend, which is not VFB_BACKEND_AUTO. */
-int vfb_iommu_choose(const struct vfb_sys *sys, enum vfb_backend backend,
-		     const struct vfb_iommu_ops **out);
+int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out);
 
-/* Whether spaces of iommufd can be made, and devices be opened in them. */
+/* Whether spaces of iommufd can be made. */
 bool vfb_iommu_has_iommufd(const struct vfb_sys *sys);
+
+/* Whether a file of the caller's is an iommufd. */
+bool vfb_iommu_is_iommufd(const struct vfb_sys *sys, int fd);
 
 /* Opens a file of /dev/vfio or /dev/iommu; a failure is told with its remedy. */
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path);

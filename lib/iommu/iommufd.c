@@ -1,36 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * iommufd: one file descriptor with one I/O address space (IOAS) in it. Devices are opened by
- * their node, bound, and attached to the IOAS; the first one brings an automatic domain, which
- * goes with the last. Without a domain, IOMMU_IOAS_MAP pins nothing, and the next device to be
- * attached has to wait for all of it. A domain that is to stay is made for the first device
- * (IOMMU_HWPT_ALLOC), and devices are attached to that.
- */
+/* iommufd: address spaces, and what is mapped in them. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "container_of.h"
-#include "iommu/iommu.h"
+#include "iommu/container.h"
+#include "iommu/iommufd.h"
 #include "observe/error.h"
 #include "sys/uapi.h"
-
-#define MAX_DOMAINS 16
-
-struct iommufd {
-	struct vfb_iommu iommu;
-	int fd;
-	uint32_t ioas;
-	enum vfb_map_by map_by;
-	/* The kernel has been found to lack IOMMU_IOAS_MAP_FILE. */
-	atomic_bool no_map_file;
-	bool keep_domain;
-	/* Domains that stay: one does for most devices. The lock is held while one is made. */
-	pthread_mutex_t lock;
-	uint32_t domains[MAX_DOMAINS];
-	size_t domain_count;
-};
 
 static int make_ioas(struct iommufd *iommufd)
 {
@@ -39,6 +17,10 @@ static int make_ioas(struct iommufd *iommufd)
 	int error;
 
 	iommufd->fd = vfb_iommu_open_node(sys, "/dev/iommu");
+	if (iommufd->fd == -ENOTSUP)
+		return vfb_fail(-ENOTSUP,
+				"there is no /dev/iommu: load the module iommufd, or use Linux 6.2 "
+				"or later with CONFIG_IOMMUFD, or type1");
 	if (iommufd->fd < 0)
 		return iommufd->fd;
 	error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_ALLOC, &alloc);
@@ -78,6 +60,11 @@ static int adopt_ioas(struct iommufd *iommufd, const struct vfb_iommu_source *so
 	iommufd->iommu.adopted = true;
 	iommufd->fd = source->fd;
 	iommufd->ioas = source->ioas;
+	if (!iommufd->ioas) {
+		error = vfb_container_ioas(iommufd->iommu.sys, source->fd, &iommufd->ioas);
+		if (error)
+			return error;
+	}
 	error = read_alignment(iommufd, &alignment);
 	if (error)
 		return vfb_fail_errno(error,
@@ -107,6 +94,7 @@ static int iommufd_create(const struct vfb_sys *sys, const struct vfb_iommu_sour
 		return error;
 	}
 	pthread_mutex_init(&iommufd->lock, NULL);
+	vfb_groups_init(&iommufd->groups);
 	*out = &iommufd->iommu;
 	return 0;
 }
@@ -135,121 +123,9 @@ static void iommufd_destroy(struct vfb_iommu *iommu)
 		destroy_domains(iommufd);
 	else
 		iommu->sys->close(iommu->sys, iommufd->fd);
+	vfb_groups_destroy(&iommufd->groups);
 	pthread_mutex_destroy(&iommufd->lock);
 	free(iommufd);
-}
-
-static int iommufd_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
-{
-	(void)iommu;
-	if (device->node[0])
-		return 0;
-	return vfb_fail(-ENOTSUP,
-			"device %s has no node below /dev/vfio/devices: iommufd needs "
-			"Linux 6.6 or later with CONFIG_VFIO_DEVICE_CDEV, use type1",
-			device->address);
-}
-
-static void iommufd_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
-{
-	/* Closing the device has done it. */
-	(void)iommu;
-	(void)device;
-}
-
-static int attach_to(struct iommufd *iommufd, int fd, uint32_t id)
-{
-	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach), .pt_id = id};
-	const struct vfb_sys *sys = iommufd->iommu.sys;
-
-	return sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
-}
-
-/* Attaches to a domain that stays: one that suits the device, or a new one. */
-static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
-{
-	struct vfb_iommu_hwpt_alloc alloc = {
-		.size = sizeof(alloc),
-		.dev_id = device,
-		.pt_id = iommufd->ioas,
-	};
-	const struct vfb_sys *sys = iommufd->iommu.sys;
-	int error = -EINVAL;
-
-	pthread_mutex_lock(&iommufd->lock);
-	/* EINVAL: the device is behind another IOMMU than the domain. */
-	for (size_t i = 0; i < iommufd->domain_count && error == -EINVAL; i++)
-		error = attach_to(iommufd, fd, iommufd->domains[i]);
-	if (error == -EINVAL && iommufd->domain_count < MAX_DOMAINS) {
-		error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_ALLOC, &alloc);
-		if (!error) {
-			iommufd->domains[iommufd->domain_count++] = alloc.out_hwpt_id;
-			iommufd->iommu.has_domain = true;
-			error = attach_to(iommufd, fd, alloc.out_hwpt_id);
-		}
-	}
-	pthread_mutex_unlock(&iommufd->lock);
-	return error;
-}
-
-static int attach_ioas(struct iommufd *iommufd, int fd, uint32_t device, const char *address)
-{
-	int error = iommufd->keep_domain ? attach_domain(iommufd, fd, device) :
-					   attach_to(iommufd, fd, iommufd->ioas);
-
-	if (error == -EADDRINUSE)
-		return vfb_fail(
-			error,
-			"device %s cannot use some of the IOVAs that are mapped "
-			"(see reserved_regions of its IOMMU group in sysfs): open it before "
-			"mapping, and map elsewhere",
-			address);
-	if (error)
-		return vfb_fail_errno(error, "cannot attach device %s to the I/O address space",
-				      address);
-	return 0;
-}
-
-static int iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
-{
-	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
-	struct vfb_vfio_device_bind_iommufd bind = {
-		.argsz = sizeof(bind),
-		.iommufd = iommufd->fd,
-	};
-	char path[64];
-	int fd, error;
-
-	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", device->node);
-	fd = vfb_iommu_open_node(iommu->sys, path);
-	if (fd < 0)
-		return fd;
-	error = iommu->sys->ioctl(iommu->sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind);
-	switch (error) {
-	case 0:
-		error = attach_ioas(iommufd, fd, bind.out_devid, device->address);
-		break;
-	case -EBUSY:  /* opened through its group */
-	case -EINVAL: /* bound already: vfio_df_open() */
-		error = vfb_fail(-EBUSY,
-				 "device %s is in use by another process or another space: "
-				 "end that first (fuser -v %s)",
-				 device->address, path);
-		break;
-	case -EPERM: /* iommu_device_claim_dma_owner() */
-		vfb_fail(error,
-			 "the IOMMU group %d of device %s is not viable: bind all of its "
-			 "devices to vfio-pci, or to no driver, and open all of them in one "
-			 "space (see /sys/kernel/iommu_groups/%d/devices)",
-			 device->group, device->address, device->group);
-		break;
-	default:
-		vfb_fail_errno(error, "cannot bind device %s to iommufd", device->address);
-	}
-	if (!error)
-		return fd;
-	iommu->sys->close(iommu->sys, fd);
-	return error;
 }
 
 static int iommufd_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ranges, size_t *count,
@@ -407,9 +283,10 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.create = iommufd_create,
 	.destroy = iommufd_destroy,
 	.look_for_domain = iommufd_look_for_domain,
-	.attach = iommufd_attach,
-	.detach = iommufd_detach,
-	.open_device = iommufd_open_device,
+	.attach = vfb_iommufd_attach,
+	.detach = vfb_iommufd_detach,
+	.open_device = vfb_iommufd_open_device,
+	.group_fd = vfb_iommufd_group_fd,
 	.describe = iommufd_describe,
 	.map = iommufd_map,
 	.change_process = iommufd_change_process,

@@ -8,29 +8,17 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "container_of.h"
-#include "iommu/iommu.h"
+#include "iommu/group.h"
 #include "observe/error.h"
 #include "sys/capability.h"
-
-struct group {
-	struct group *next;
-	int number;
-	int fd;
-	unsigned int devices;
-};
 
 struct type1 {
 	struct vfb_iommu iommu;
 	int fd;
-	/* Changed by attach() and detach() only, which never run at the same time; open_device()
-	 * finds the group that its own attach() has put there. */
-	pthread_mutex_t lock;
-	struct group *groups;
+	struct vfb_groups groups;
 };
 
 static int check_container(const struct vfb_sys *sys, int fd)
@@ -54,7 +42,7 @@ static void type1_look_for_domain(struct vfb_iommu *iommu)
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
 	struct vfio_iommu_type1_info info = {.argsz = sizeof(info)};
 
-	if (!type1->groups)
+	if (!type1->groups.first)
 		iommu->has_domain = !iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_GET_INFO,
 						       &info);
 }
@@ -84,7 +72,7 @@ static int type1_create(const struct vfb_sys *sys, const struct vfb_iommu_source
 		free(type1);
 		return error;
 	}
-	pthread_mutex_init(&type1->lock, NULL);
+	vfb_groups_init(&type1->groups);
 	if (type1->iommu.adopted)
 		type1_look_for_domain(&type1->iommu);
 	*out = &type1->iommu;
@@ -97,48 +85,25 @@ static void type1_destroy(struct vfb_iommu *iommu)
 
 	if (!iommu->adopted)
 		iommu->sys->close(iommu->sys, type1->fd);
-	pthread_mutex_destroy(&type1->lock);
+	vfb_groups_destroy(&type1->groups);
 	free(type1);
 }
 
-static struct group *find_group(struct type1 *type1, int number)
-{
-	struct group *group;
-
-	pthread_mutex_lock(&type1->lock);
-	for (group = type1->groups; group; group = group->next)
-		if (group->number == number)
-			break;
-	pthread_mutex_unlock(&type1->lock);
-	return group;
-}
-
 /* Attaches a group that was opened, and makes the domain if it is the first. */
-static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_device *device)
+static int attach_group(struct vfb_iommu *iommu, int fd, const struct vfb_iommu_device *device)
 {
-	const struct vfb_sys *sys = type1->iommu.sys;
-	struct vfio_group_status status = {.argsz = sizeof(status)};
-	bool has_iommu = type1->groups || type1->iommu.has_domain;
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	bool has_iommu = type1->groups.first || iommu->has_domain;
+	const struct vfb_sys *sys = iommu->sys;
 	int error;
 
-	error = sys->ioctl(sys, fd, VFIO_GROUP_GET_STATUS, &status);
+	error = vfb_group_check_viable(sys, fd, device);
 	if (error)
-		return vfb_fail_errno(error, "cannot read the state of IOMMU group %d",
-				      device->group);
-	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
-		return vfb_fail(-EPERM,
-				"the IOMMU group %d of device %s is not viable: bind all of "
-				"its devices to vfio-pci, or to no driver (see "
-				"/sys/kernel/iommu_groups/%d/devices)",
-				device->group, device->address, device->group);
+		return error;
 	error = sys->ioctl(sys, fd, VFIO_GROUP_SET_CONTAINER, &type1->fd);
 	/* vfio_iommu_type1_attach_group(): what is mapped hits its reserved regions. */
 	if (error == -EINVAL && has_iommu)
-		return vfb_fail(-EADDRINUSE,
-				"device %s cannot use some of the IOVAs that are mapped (see "
-				"/sys/kernel/iommu_groups/%d/reserved_regions): open it before "
-				"mapping, and map elsewhere",
-				device->address, device->group);
+		return vfb_group_reserves_iovas(device);
 	if (error)
 		return vfb_fail_errno(error, "cannot attach IOMMU group %d of device %s",
 				      device->group, device->address);
@@ -160,63 +125,26 @@ static int attach_group(struct type1 *type1, int fd, const struct vfb_iommu_devi
 static int type1_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-	struct group *group = find_group(type1, device->group);
-	char path[32];
-	int error;
 
-	if (group) {
-		group->devices++;
-		return 0;
-	}
-	group = calloc(1, sizeof(*group));
-	if (!group)
-		return vfb_fail_memory();
-	snprintf(path, sizeof(path), "/dev/vfio/%d", device->group);
-	group->number = device->group;
-	group->devices = 1;
-	group->fd = vfb_iommu_open_node(iommu->sys, path);
-	if (group->fd < 0) {
-		error = group->fd;
-		free(group);
-		return error;
-	}
-	error = attach_group(type1, group->fd, device);
-	if (error) {
-		iommu->sys->close(iommu->sys, group->fd);
-		free(group);
-		return error;
-	}
-	pthread_mutex_lock(&type1->lock);
-	group->next = type1->groups;
-	type1->groups = group;
-	pthread_mutex_unlock(&type1->lock);
-	return 0;
+	return vfb_groups_hold(&type1->groups, iommu, device, attach_group);
 }
 
 static void type1_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-	struct group *group = find_group(type1, device->group), **link;
 
-	if (--group->devices)
-		return;
-	pthread_mutex_lock(&type1->lock);
-	for (link = &type1->groups; *link != group; link = &(*link)->next)
-		;
-	*link = group->next;
-	pthread_mutex_unlock(&type1->lock);
-	iommu->sys->close(iommu->sys, group->fd);
-	free(group);
+	vfb_groups_release(&type1->groups, iommu->sys, device->group);
 }
 
-static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
+static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
+			     const char **call)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-	struct group *group = find_group(type1, device->group);
 	int fd;
 
-	fd = iommu->sys->ioctl(iommu->sys, group->fd, VFIO_GROUP_GET_DEVICE_FD,
-			       (void *)device->address);
+	(void)call;
+	fd = iommu->sys->ioctl(iommu->sys, vfb_groups_fd(&type1->groups, device->group),
+			       VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
 	if (fd < 0)
 		return vfb_fail_errno(fd, "cannot open device %s (VFIO_GROUP_GET_DEVICE_FD)",
 				      device->address);
@@ -225,7 +153,7 @@ static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_dev
 
 static int type1_group_fd(struct vfb_iommu *iommu, int group)
 {
-	return find_group(container_of(iommu, struct type1, iommu), group)->fd;
+	return vfb_groups_fd(&container_of(iommu, struct type1, iommu)->groups, group);
 }
 
 /* What VFIO_IOMMU_GET_INFO tells, with its chain of capabilities; to be freed. */

@@ -64,6 +64,7 @@ struct vfb_iommu_ioas_unmap {
 };
 #define VFB_IOMMU_IOAS_UNMAP _IO(VFB_IOMMUFD_TYPE, 0x86)
 
+#define VFB_IOMMU_VFIO_IOAS_GET 0
 #define VFB_IOMMU_VFIO_IOAS_SET 1
 struct vfb_iommu_vfio_ioas {
 	__u32 size;

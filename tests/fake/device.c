@@ -79,23 +79,51 @@ static void disable(struct fake *fake, struct device *device)
 
 /* ---- Opening through the group ---- */
 
+/* The first time, with the locks of group and dev_set held; in a container. */
+static int open_in_container(struct fake *fake, struct device *device)
+{
+	/* vfio_group_use_container(): VFIO_SET_IOMMU comes first. */
+	if (!device->group->container->has_iommu)
+		return -EINVAL;
+	device->group->container_users++;
+	enable(fake, device);
+	return 0;
+}
+
+/* Bound, reset, and attached to the compatible IOAS: vfio_iommufd_compat_attach_ioas(). */
+static int open_in_iommufd(struct fake *fake, struct device *device)
+{
+	struct iommufd *iommufd = device->group->iommufd_file->iommufd;
+	uint32_t id;
+	int error;
+
+	error = fk_iommufd_bind(fake, iommufd, device, &id);
+	if (error)
+		return error;
+	enable(fake, device);
+	id = iommufd->compat ? iommufd->compat->id : 0;
+	error = id ? fk_iommufd_attach(fake, device, &id) : -ENODEV;
+	if (error) {
+		disable(fake, device);
+		fk_iommufd_unbind(fake, device);
+	}
+	return error;
+}
+
 /* vfio_df_group_open(), with the group's lock held. */
 static int group_open_device(struct fake *fake, struct device *device, struct file *group_file)
 {
 	struct group *group = device->group;
 	int error = 0;
 
-	if (!group->container)
+	if (!group->container && !group->iommufd_file)
 		return -EINVAL;
 	fk_vlock_write(fake, &device->dev_set->lock);
-	/* vfio_group_use_container(): VFIO_SET_IOMMU comes first. */
-	if (!group->container->has_iommu)
-		error = -EINVAL;
-	if (!error && ++device->open_count == 1) {
-		group->container_users++;
+	if (!device->open_count)
+		error = group->container ? open_in_container(fake, device) :
+					   open_in_iommufd(fake, device);
+	if (!error && ++device->open_count == 1)
 		group_file->refs++;
-		enable(fake, device);
-	}
 	fk_vunlock_write(&device->dev_set->lock);
 	return error;
 }
@@ -141,7 +169,10 @@ static void group_close_device(struct fake *fake, struct devfile *df)
 	last = device->open_count == 1;
 	if (last) {
 		disable(fake, device);
-		group->container_users--;
+		if (device->iommufd)
+			fk_iommufd_unbind(fake, device);
+		else
+			group->container_users--;
 	}
 	device->open_count--;
 	fk_vunlock_write(&device->dev_set->lock);

@@ -356,6 +356,7 @@ static const struct {
 	{VFB_IOMMU_HWPT_ALLOC, "IOMMU_HWPT_ALLOC", ENOMEM},
 	{VFB_IOMMU_IOAS_CHANGE_PROCESS, "IOMMU_IOAS_CHANGE_PROCESS", ENOMEM},
 	{VFB_IOMMU_IOAS_UNMAP, "IOMMU_IOAS_UNMAP", EBUSY},
+	{VFB_IOMMU_VFIO_IOAS, "IOMMU_VFIO_IOAS", ENOENT},
 };
 
 /* On a device the numbers of a container's requests mean something else. */

@@ -88,12 +88,20 @@ static void detach(struct fake *fake, struct group *group)
 	fk_container_put(container);
 }
 
+static void drop_iommufd(struct fake *fake, struct group *group)
+{
+	if (group->iommufd_file)
+		fk_file_put(fake, group->iommufd_file);
+	group->iommufd_file = NULL;
+}
+
 /* Device files hold the group's file: no device is open any more. */
 void fk_group_release(struct fake *fake, struct group *group)
 {
 	fk_vlock_write(fake, &group->lock);
 	if (group->container)
 		detach(fake, group);
+	drop_iommufd(fake, group);
 	group->opened = NULL;
 	fk_vunlock_write(&group->lock);
 }
@@ -114,7 +122,7 @@ static int get_status(struct fake *fake, struct group *group, struct vfio_group_
 		return -EINVAL;
 	fk_vlock_write(fake, &group->lock);
 	status->flags = 0;
-	if (group->container)
+	if (group->container || group->iommufd_file)
 		status->flags = VFIO_GROUP_FLAGS_CONTAINER_SET | VFIO_GROUP_FLAGS_VIABLE;
 	else if (!fk_group_claimed(fake, group))
 		status->flags = VFIO_GROUP_FLAGS_VIABLE;
@@ -142,10 +150,18 @@ static int attach(struct fake *fake, struct group *group, struct container *cont
 	return 0;
 }
 
+/* Nothing is claimed before a device is opened. */
+static void hold_iommufd(struct fake *fake, struct group *group, struct file *file)
+{
+	fk_iommufd_make_compat(fake, file->iommufd);
+	file->refs++;
+	group->iommufd_file = file;
+}
+
 static int set_container(struct fake *fake, struct group *group, const int *fd)
 {
 	struct file *file;
-	int error;
+	int error = 0;
 
 	if (!fd)
 		return -EFAULT;
@@ -153,8 +169,10 @@ static int set_container(struct fake *fake, struct group *group, const int *fd)
 	if (!file)
 		return -EBADF;
 	fk_vlock_write(fake, &group->lock);
-	if (group->container)
+	if (group->container || group->iommufd_file)
 		error = -EINVAL;
+	else if (file->kind == FILE_IOMMUFD)
+		hold_iommufd(fake, group, file);
 	else if (file->kind != FILE_CONTAINER)
 		error = -EBADFD;
 	else
@@ -169,7 +187,9 @@ static int unset_container(struct fake *fake, struct group *group)
 	int error = 0;
 
 	fk_vlock_write(fake, &group->lock);
-	if (!group->container)
+	if (group->iommufd_file)
+		drop_iommufd(fake, group);
+	else if (!group->container)
 		error = -EINVAL;
 	else if (group->container_users != 1)
 		error = -EBUSY;

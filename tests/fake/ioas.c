@@ -400,6 +400,8 @@ void fk_ioas_free(struct fake *fake, struct ioas *ioas)
 	while (*at != ioas)
 		at = &(*at)->next;
 	*at = ioas->next;
+	if (ioas->iommufd->compat == ioas)
+		ioas->iommufd->compat = NULL;
 	fk_space_fini(fake, &ioas->space);
 	free(ioas);
 }

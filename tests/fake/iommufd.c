@@ -164,15 +164,10 @@ void fk_iommufd_detach(struct fake *fake, struct device *device)
 
 /* ---- Objects ---- */
 
-static int ioas_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_ioas_alloc *cmd)
+static struct ioas *make_ioas(struct fake *fake, struct iommufd *iommufd)
 {
-	struct ioas *ioas;
+	struct ioas *ioas = fk_xalloc(sizeof(*ioas));
 
-	if (cmd->size < sizeof(*cmd))
-		return -EINVAL;
-	if (cmd->flags)
-		return -EOPNOTSUPP;
-	ioas = fk_xalloc(sizeof(*ioas));
 	ioas->id = fk_iommufd_new_id(iommufd);
 	ioas->iommufd = iommufd;
 	ioas->mutex.name = "ioas->mutex";
@@ -180,9 +175,54 @@ static int ioas_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iom
 	fk_space_init(fake, &ioas->space);
 	ioas->next = iommufd->ioases;
 	iommufd->ioases = ioas;
-	cmd->out_ioas_id = ioas->id;
+	return ioas;
+}
+
+static int ioas_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_ioas_alloc *cmd)
+{
+	if (cmd->size < sizeof(*cmd))
+		return -EINVAL;
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	cmd->out_ioas_id = make_ioas(fake, iommufd)->id;
 	return 0;
 }
+
+/* ---- As a container: vfio_compat.c ---- */
+
+void fk_iommufd_make_compat(struct fake *fake, struct iommufd *iommufd)
+{
+	if (!iommufd->compat)
+		iommufd->compat = make_ioas(fake, iommufd);
+}
+
+/* iommufd_vfio_ioas() */
+static int vfio_ioas(struct iommufd *iommufd, struct vfb_iommu_vfio_ioas *cmd)
+{
+	struct ioas *ioas;
+
+	if (cmd->size < sizeof(*cmd))
+		return -EINVAL;
+	if (cmd->reserved)
+		return -EOPNOTSUPP;
+	switch (cmd->op) {
+	case VFB_IOMMU_VFIO_IOAS_GET:
+		if (!iommufd->compat)
+			return -ENODEV;
+		cmd->ioas_id = iommufd->compat->id;
+		return 0;
+	case VFB_IOMMU_VFIO_IOAS_SET:
+		ioas = fk_ioas_find(iommufd, cmd->ioas_id);
+		if (!ioas)
+			return -ENOENT;
+		iommufd->compat = ioas;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+/* ---- More objects ---- */
 
 /* iommufd_hwpt_alloc(): a domain for a bound device, of which an IOAS has one here. */
 static int hwpt_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_hwpt_alloc *cmd)
@@ -280,6 +320,8 @@ int fk_iommufd_ioctl(struct fake *fake, struct iommufd *iommufd, unsigned long r
 		return fake->config.no_map_file ? -ENOTTY : change_process(iommufd);
 	case VFB_IOMMU_HWPT_ALLOC:
 		return hwpt_alloc(fake, iommufd, arg);
+	case VFB_IOMMU_VFIO_IOAS:
+		return vfio_ioas(iommufd, arg);
 	case VFB_IOMMU_IOAS_UNMAP:
 		return fk_ioas_unmap(fake, iommufd, arg);
 	default:

@@ -69,6 +69,8 @@ struct group {
 	struct container *container;
 	struct group *container_next;
 	unsigned int container_users;
+	/* An iommufd as its container. */
+	struct file *iommufd_file;
 	unsigned int cdev_opens;
 	/* Bound to iommufd: the owner and how often. */
 	struct iommufd *owner;
@@ -191,11 +193,15 @@ struct ioas {
 struct iommufd {
 	struct iommufd *next;
 	struct ioas *ioases;
+	/* What devices that are opened by their group are attached to. */
+	struct ioas *compat;
 	struct device *bound[64];
 	unsigned int bound_count;
 };
 
 int fk_iommufd_ioctl(struct fake *fake, struct iommufd *iommufd, unsigned long request, void *arg);
+/* iommufd_vfio_compat_ioas_create() */
+void fk_iommufd_make_compat(struct fake *fake, struct iommufd *iommufd);
 void fk_iommufd_release(struct fake *fake, struct iommufd *iommufd);
 int fk_iommufd_bind(struct fake *fake, struct iommufd *iommufd, struct device *device,
 		    uint32_t *id);

@@ -27,15 +27,22 @@ const char *scenario_name(const struct scenario *scenario)
 	static char name[80];
 
 	snprintf(name, sizeof(name), "%s%s%s%s",
-		 scenario->backend == VFB_BACKEND_TYPE1 ? "type1" : "iommufd",
+		 scenario->backend == VFB_BACKEND_TYPE1 ? "type1" :
+		 scenario->by_group			? "iommufd by groups" :
+							  "iommufd",
 		 scenario->overlapped ? ", overlapped" : "",
 		 scenario->best_effort ? ", best effort" : "", scenario->width ? ", width 1" : "");
 	return name;
 }
 
-struct fake *scenario_machine(void)
+struct fake *scenario_machine(const struct scenario *scenario)
 {
-	struct fake_config config = {.nodes = 2, .cpus_per_node = 2, .pages_2m = {32, 32}};
+	struct fake_config config = {
+		.no_cdev = scenario->by_group,
+		.nodes = 2,
+		.cpus_per_node = 2,
+		.pages_2m = {32, 32},
+	};
 	struct fake *fake = fake_create(&config);
 
 	add_device(fake, "0000:01:00.0", 1, "0000:00:01.0");

@@ -11,6 +11,8 @@
 
 struct scenario {
 	enum vfb_backend backend;
+	/* iommufd opens devices by their groups. */
+	bool by_group;
 	/* Devices open while memory is mapped; and close while it is unmapped. */
 	bool overlapped;
 	bool best_effort;
@@ -22,7 +24,7 @@ struct scenario {
 const char *scenario_name(const struct scenario *scenario);
 
 /* The machine that it runs on. */
-struct fake *scenario_machine(void);
+struct fake *scenario_machine(const struct scenario *scenario);
 
 /*
  * Runs it as a program would that gives up after the first failure and destroys what it has. All

@@ -5,7 +5,7 @@
 
 static bool fail_allocation(const struct scenario *scenario, unsigned int n)
 {
-	struct fake *fake = scenario_machine();
+	struct fake *fake = scenario_machine(scenario);
 	bool reached;
 	int result;
 
@@ -38,6 +38,7 @@ static void test_in_turn(void **state)
 	(void)state;
 	sweep(&(struct scenario){.backend = VFB_BACKEND_TYPE1});
 	sweep(&(struct scenario){.backend = VFB_BACKEND_IOMMUFD});
+	sweep(&(struct scenario){.backend = VFB_BACKEND_IOMMUFD, .by_group = true});
 }
 
 static void test_overlapped(void **state)

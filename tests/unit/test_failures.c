@@ -32,7 +32,7 @@ static void add_name(struct names *names, const char *name)
 static bool fail_call(const struct scenario *scenario, const char *name, unsigned int n,
 		      struct names *names)
 {
-	struct fake *fake = scenario_machine();
+	struct fake *fake = scenario_machine(scenario);
 	bool reached;
 	int result;
 
@@ -89,6 +89,8 @@ SWEEP(type1_width, .backend = VFB_BACKEND_TYPE1, .width = 1)
 SWEEP(iommufd, .backend = VFB_BACKEND_IOMMUFD)
 SWEEP(iommufd_overlapped, .backend = VFB_BACKEND_IOMMUFD, .overlapped = true)
 SWEEP(iommufd_best_effort, .backend = VFB_BACKEND_IOMMUFD, .overlapped = true, .best_effort = true)
+SWEEP(groups, .backend = VFB_BACKEND_IOMMUFD, .by_group = true)
+SWEEP(groups_overlapped, .backend = VFB_BACKEND_IOMMUFD, .by_group = true, .overlapped = true)
 SWEEP(iommufd_width, .backend = VFB_BACKEND_IOMMUFD, .width = 1)
 
 int main(int argc, char **argv)
@@ -100,6 +102,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_type1_width),
 		cmocka_unit_test(test_iommufd),
 		cmocka_unit_test(test_iommufd_overlapped),
+		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_groups_overlapped),
 		cmocka_unit_test(test_iommufd_best_effort),
 		cmocka_unit_test(test_iommufd_width),
 	};

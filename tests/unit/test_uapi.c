@@ -49,6 +49,7 @@ static void test_iommufd(void **state)
 	SAME_FIELD(vfb_iommu_ioas_unmap, iommu_ioas_unmap, iova);
 	SAME_FIELD(vfb_iommu_ioas_unmap, iommu_ioas_unmap, length);
 	assert_int_equal(VFB_IOMMU_VFIO_IOAS, IOMMU_VFIO_IOAS);
+	assert_int_equal(VFB_IOMMU_VFIO_IOAS_GET, IOMMU_VFIO_IOAS_GET);
 	assert_int_equal(VFB_IOMMU_VFIO_IOAS_SET, IOMMU_VFIO_IOAS_SET);
 	assert_int_equal(VFB_IOMMU_HWPT_ALLOC, IOMMU_HWPT_ALLOC);
 	SAME_SIZE(vfb_iommu_vfio_ioas, iommu_vfio_ioas);

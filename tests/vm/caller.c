@@ -6,12 +6,12 @@
 
 #include "sys/uapi.h"
 
-static void open_container(struct caller *caller)
+static void open_container(struct caller *caller, const char *container)
 {
 	char path[64];
 
 	machine_group_path(caller->address, path, sizeof(path));
-	caller->space = machine_open("/dev/vfio/vfio");
+	caller->space = machine_open(container);
 	caller->group = machine_open(path);
 	assert_true(caller->space >= 0 && caller->group >= 0);
 	caller->device = -1;
@@ -31,10 +31,20 @@ static void open_iommufd(struct caller *caller)
 	machine_node_path(caller->address, path, sizeof(path));
 	caller->space = machine_open("/dev/iommu");
 	assert_returns(machine_ioctl(caller->space, VFB_IOMMU_IOAS_ALLOC, &alloc), 0);
-	caller->ioas = alloc.out_ioas_id;
+	caller->ioas = caller->own_ioas = alloc.out_ioas_id;
 	caller->device = machine_open(path);
 	assert_true(caller->device >= 0);
 	caller->group = -1;
+}
+
+/* The iommufd is the container, with an I/O address space that the kernel makes. */
+static void attach_iommufd_group(struct caller *caller)
+{
+	struct vfb_iommu_vfio_ioas get = {.size = sizeof(get), .op = VFB_IOMMU_VFIO_IOAS_GET};
+
+	assert_returns(machine_ioctl(caller->group, VFIO_GROUP_SET_CONTAINER, &caller->space), 0);
+	assert_returns(machine_ioctl(caller->space, VFB_IOMMU_VFIO_IOAS, &get), 0);
+	caller->own_ioas = get.ioas_id;
 }
 
 static void bind_iommufd(struct caller *caller)
@@ -64,15 +74,19 @@ void caller_get_device(struct caller *caller)
 void caller_open(struct fixture *f, struct caller *caller, size_t n)
 {
 	*caller = (struct caller){.address = f->machine->devices[n]};
-	if (f->backend == VFB_BACKEND_TYPE1)
-		open_container(caller);
+	if (f->by_group)
+		open_container(caller, "/dev/iommu");
+	else if (f->backend == VFB_BACKEND_TYPE1)
+		open_container(caller, "/dev/vfio/vfio");
 	else
 		open_iommufd(caller);
 }
 
 void caller_bind(struct fixture *f, struct caller *caller)
 {
-	if (f->backend == VFB_BACKEND_TYPE1)
+	if (f->by_group)
+		attach_iommufd_group(caller);
+	else if (f->backend == VFB_BACKEND_TYPE1)
 		attach_container(caller);
 	else
 		bind_iommufd(caller);
@@ -81,7 +95,9 @@ void caller_bind(struct fixture *f, struct caller *caller)
 void caller_attach(struct fixture *f, struct caller *caller)
 {
 	caller_bind(f, caller);
-	if (f->backend == VFB_BACKEND_IOMMUFD)
+	if (f->by_group)
+		caller_get_device(caller);
+	else if (f->backend == VFB_BACKEND_IOMMUFD)
 		attach_iommufd(caller);
 }
 
@@ -119,7 +135,7 @@ void caller_map(struct fixture *f, struct caller *caller)
 		struct vfb_iommu_ioas_map map = {
 			.size = sizeof(map),
 			.flags = VFB_IOMMU_IOAS_MAP_FIXED_IOVA | VFB_IOMMU_IOAS_MAP_READABLE,
-			.ioas_id = caller->ioas,
+			.ioas_id = caller->own_ioas,
 			.user_va = (uintptr_t)caller->memory,
 			.length = CALLER_BYTES,
 			.iova = CALLER_IOVA,
@@ -143,7 +159,7 @@ void caller_unmap(struct fixture *f, struct caller *caller)
 	} else {
 		struct vfb_iommu_ioas_unmap unmap = {
 			.size = sizeof(unmap),
-			.ioas_id = caller->ioas,
+			.ioas_id = caller->own_ioas,
 			.iova = CALLER_IOVA,
 			.length = CALLER_BYTES,
 		};

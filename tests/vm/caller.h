@@ -14,7 +14,9 @@ struct caller {
 	int space, device, group;
 	/* The device's address. */
 	const char *address;
-	uint32_t ioas;
+	/* What the library is told of a space, and what it is: groups of an iommufd need not tell.
+	 */
+	uint32_t ioas, own_ioas;
 	void *memory;
 };
 

@@ -23,6 +23,8 @@ struct limits {
 	/* hugetlb.2MB.max in bytes, and cpu.max, of the cgroup that it runs in. */
 	uint64_t hugetlb_2m;
 	const char *cpu_max;
+	/* Devices have no nodes below /dev/vfio/devices, as on Linux 6.2 to 6.5. */
+	bool no_nodes;
 	/* transparent_hugepage/enabled says never. */
 	bool no_thp;
 	/* A user without any privilege, who may open these nodes besides /dev/vfio/vfio. */

@@ -142,7 +142,7 @@ void machine_begin(const struct limits *limits)
 {
 	struct fake_config config = {
 		.no_iommufd = described->no_iommufd[0],
-		.no_cdev = described->no_iommufd[0],
+		.no_cdev = described->no_iommufd[0] || limits->no_nodes,
 		.nodes = NODES,
 		.cpus_per_node = CPUS_PER_NODE,
 		.pages_2m = {PAGES_2M, PAGES_2M},

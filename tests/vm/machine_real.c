@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -337,10 +339,20 @@ static struct state read_state(void)
 	};
 }
 
+/* From this process alone. */
+static void hide_nodes(void)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", "/dev/vfio/devices", "tmpfs", 0, NULL))
+		die("hiding /dev/vfio/devices");
+}
+
 void machine_begin(const struct limits *limits)
 {
 	struct rlimit memlock = {.rlim_cur = limits->memlock, .rlim_max = limits->memlock};
 
+	if (limits->no_nodes)
+		hide_nodes();
 	if (has_cgroup(limits))
 		write_file(CGROUP "/cgroup.procs", "0");
 	if (limits->memlock && setrlimit(RLIMIT_MEMLOCK, &memlock))

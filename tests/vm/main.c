@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs the scenarios for each backend that the kernel has. Each one is a process of its own, so
- * that what one leaves behind, or a crash, does not disturb the others.
+ * Runs the scenarios for each backend that the kernel has, and for iommufd by groups. Each one is a
+ * process of its own, so that what one leaves behind, or a crash, does not disturb the others.
  *
  * Arguments: -f PATTERN runs only those whose name matches ("type1: *"); others are the machine's.
  */
@@ -20,12 +20,34 @@ static const struct scenario *const subjects[] = {
 	iommufd_scenarios,
 };
 
+/* Those that have to do with how devices are opened, and what follows from that. */
+static const struct scenario *const group_subjects[] = {
+	group_scenarios, adopt_scenarios, start_scenarios, device_scenarios,
+	reset_scenarios, dma_scenarios,	  limit_scenarios,
+};
+
 static struct machine machine;
 
-/* A scenario over a backend: a test. */
+/* A way to make spaces and to open devices. */
+struct way {
+	const char *name;
+	enum vfb_backend backend;
+	bool by_group;
+	const struct scenario *const *subjects;
+	size_t subject_count;
+};
+
+static const struct way ways[] = {
+	{"type1", VFB_BACKEND_TYPE1, false, subjects, COUNT(subjects)},
+	{"iommufd", VFB_BACKEND_IOMMUFD, false, subjects, COUNT(subjects)},
+	{"groups", VFB_BACKEND_IOMMUFD, true, group_subjects, COUNT(group_subjects)},
+};
+
+/* A scenario in a way: a test. */
 struct trial {
 	const struct scenario *scenario;
-	enum vfb_backend backend;
+	const struct way *way;
+	struct limits limits;
 	char name[96];
 };
 
@@ -37,8 +59,7 @@ static void missing_backend(struct fixture *f)
 	opts.backend = f->backend;
 	assert_error(vfb_space_create(f->ctx, &opts, &space), -ENOTSUP);
 	assert_null(space);
-	assert_says("iommufd needs");
-	assert_says("CONFIG_VFIO_DEVICE_CDEV");
+	assert_says("CONFIG_IOMMUFD");
 	assert_says("type1");
 }
 
@@ -55,10 +76,14 @@ static double seconds(void)
 /* In the child. */
 static void run_scenario(const struct trial *trial)
 {
-	struct fixture fixture = {.machine = &machine, .backend = trial->backend};
+	struct fixture fixture = {
+		.machine = &machine,
+		.backend = trial->way->backend,
+		.by_group = trial->way->by_group,
+	};
 	char text[4096];
 
-	machine_begin(&trial->scenario->limits);
+	machine_begin(&trial->limits);
 	assert_ok(machine_ctx_create(NULL, &fixture.ctx));
 	trial->scenario->run(&fixture);
 	assert_ok(vfb_ctx_destroy(fixture.ctx));
@@ -73,7 +98,7 @@ static void run_trial(void **state)
 	int status = -1;
 	pid_t child;
 
-	machine_before(&trial->scenario->limits);
+	machine_before(&trial->limits);
 	fflush(NULL);
 	child = fork();
 	if (!child) {
@@ -93,23 +118,26 @@ static void run_trial(void **state)
 }
 
 static size_t add_trial(struct trial *trials, size_t count, const struct scenario *scenario,
-			enum vfb_backend backend)
+			const struct way *way)
 {
-	trials[count].scenario = scenario;
-	trials[count].backend = backend;
-	snprintf(trials[count].name, sizeof(trials[count].name), "%s: %s",
-		 backend == VFB_BACKEND_TYPE1 ? "type1" : "iommufd", scenario->name);
+	struct trial *trial = &trials[count];
+
+	trial->scenario = scenario;
+	trial->way = way;
+	trial->limits = scenario->limits;
+	trial->limits.no_nodes = way->by_group;
+	snprintf(trial->name, sizeof(trial->name), "%s: %s", way->name, scenario->name);
 	return count + 1;
 }
 
-static size_t add_backend(struct trial *trials, size_t count, enum vfb_backend backend)
+static size_t add_way(struct trial *trials, size_t count, const struct way *way)
 {
-	if (backend == VFB_BACKEND_IOMMUFD && machine.no_iommufd[0])
-		return add_trial(trials, count, &missing, backend);
-	for (size_t i = 0; i < COUNT(subjects); i++)
-		for (const struct scenario *s = subjects[i]; s->name; s++)
-			if (!s->only || s->only == backend)
-				count = add_trial(trials, count, s, backend);
+	if (way->backend == VFB_BACKEND_IOMMUFD && machine.no_iommufd[0])
+		return way->by_group ? count : add_trial(trials, count, &missing, way);
+	for (size_t i = 0; i < way->subject_count; i++)
+		for (const struct scenario *s = way->subjects[i]; s->name; s++)
+			if (!s->only || s->only == way->backend)
+				count = add_trial(trials, count, s, way);
 	return count;
 }
 
@@ -132,8 +160,8 @@ int main(int argc, char **argv)
 		      machine.nodes);
 	if (machine.no_iommufd[0])
 		print_message("no scenarios over iommufd: %s\n", machine.no_iommufd);
-	count = add_backend(trials, count, VFB_BACKEND_TYPE1);
-	count = add_backend(trials, count, VFB_BACKEND_IOMMUFD);
+	for (size_t i = 0; i < COUNT(ways); i++)
+		count = add_way(trials, count, &ways[i]);
 	for (size_t i = 0; i < count; i++) {
 		tests[i].name = trials[i].name;
 		tests[i].test_func = run_trial;

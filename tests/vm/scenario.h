@@ -24,6 +24,8 @@
 struct fixture {
 	const struct machine *machine;
 	enum vfb_backend backend;
+	/* iommufd has to open devices by their groups. */
+	bool by_group;
 	struct vfb_ctx *ctx;
 };
 
@@ -40,6 +42,7 @@ extern const struct scenario start_scenarios[];
 extern const struct scenario adopt_scenarios[];
 extern const struct scenario adopt_device_scenarios[];
 extern const struct scenario device_scenarios[];
+extern const struct scenario group_scenarios[];
 extern const struct scenario region_scenarios[];
 extern const struct scenario reset_scenarios[];
 extern const struct scenario unplug_scenarios[];

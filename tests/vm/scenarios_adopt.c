@@ -67,6 +67,7 @@ static void space_before_device(struct fixture *f)
 
 static void wrong_space(struct fixture *f)
 {
+	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
 	struct vfb_space *space = (void *)1;
 	struct caller caller;
 
@@ -74,9 +75,16 @@ static void wrong_space(struct fixture *f)
 	assert_error(vfb_space_adopt(f->ctx, -1, caller.ioas, NULL, &space), -EINVAL);
 	assert_null(space);
 	if (f->backend == VFB_BACKEND_IOMMUFD) {
+		opts.backend = VFB_BACKEND_TYPE1;
+		assert_error(vfb_space_adopt(f->ctx, caller.space, 0, &opts, &space), -EINVAL);
+		assert_says("it is an iommufd");
 		assert_error(vfb_space_adopt(f->ctx, caller.space, 99, NULL, &space), -ENOENT);
 		assert_says("99");
 		assert_error(vfb_space_adopt(f->ctx, caller.device, 1, NULL, &space), -EINVAL);
+	} else {
+		opts.backend = VFB_BACKEND_IOMMUFD;
+		assert_error(vfb_space_adopt(f->ctx, caller.space, 0, &opts, &space), -EINVAL);
+		assert_says("it is no iommufd");
 	}
 	caller_close(&caller);
 }
@@ -178,6 +186,13 @@ static void kept_domain(struct fixture *f)
 		return;
 	}
 	assert_ok(vfb_space_create(f->ctx, &opts, &space));
+	if (f->by_group) {
+		assert_error(vfb_device_open(space, f->machine->devices[0], devices), -ENOTSUP);
+		assert_says("VFB_SPACE_KEEP_DOMAIN");
+		end_space(space, NULL);
+		assert_ok(vfb_memory_destroy(memory));
+		return;
+	}
 	open_devices(f, space, devices, 2);
 	assert_ok(map_one(space, memory, BYTES, IOVA));
 	assert_int_equal(machine_pinned(), BYTES);

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* Devices of iommufd: by their node, or by their group. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "iommu/container.h"
+#include "iommu/iommufd.h"
+#include "observe/error.h"
+#include "sys/uapi.h"
+
+static void node_path(char path[64], const struct vfb_iommu_device *device)
+{
+	snprintf(path, 64, "/dev/vfio/devices/%s", device->node);
+}
+
+/* Whether the device can be opened by its node: 0, -ENOTSUP: there is none, -EACCES, ... */
+static int try_node(const struct vfb_sys *sys, const struct vfb_iommu_device *device)
+{
+	char path[64];
+	int fd;
+
+	if (!device->node[0])
+		return -ENOTSUP;
+	node_path(path, device);
+	fd = vfb_iommu_open_node(sys, path);
+	if (fd < 0)
+		return fd;
+	sys->close(sys, fd);
+	return 0;
+}
+
+static int attach_group(struct vfb_iommu *iommu, int fd, const struct vfb_iommu_device *device)
+{
+	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
+	int error;
+
+	error = vfb_group_check_viable(iommu->sys, fd, device);
+	if (!error)
+		error = vfb_container_set_ioas(iommu->sys, iommufd->fd, iommufd->ioas);
+	if (error)
+		return error;
+	error = iommu->sys->ioctl(iommu->sys, fd, VFIO_GROUP_SET_CONTAINER, &iommufd->fd);
+	if (error)
+		return vfb_fail_errno(error,
+				      "cannot make the iommufd the container of IOMMU group %d of "
+				      "device %s (VFIO_GROUP_SET_CONTAINER, Linux 6.2)",
+				      device->group, device->address);
+	return 0;
+}
+
+/* By its group; @no_node is why it is not by its node. */
+static int attach_by_group(struct iommufd *iommufd, const struct vfb_iommu_device *device,
+			   int no_node)
+{
+	int error;
+
+	/* Its domain is the kernel's choice: vfio_iommufd_compat_attach_ioas(). */
+	if (iommufd->keep_domain)
+		return vfb_fail(no_node,
+				"a domain that stays (VFB_SPACE_KEEP_DOMAIN) needs a device that "
+				"can be opened by its node, and %s /dev/vfio/devices/%s of device "
+				"%s: Linux 6.6 with CONFIG_VFIO_DEVICE_CDEV has them",
+				no_node == -EACCES ? "there is no permission to open" :
+						     "there is no",
+				device->node, device->address);
+	error = vfb_groups_hold(&iommufd->groups, &iommufd->iommu, device, attach_group);
+	if (error == -EACCES && no_node == -EACCES)
+		return vfb_fail(error,
+				"no permission to open /dev/vfio/devices/%s, nor /dev/vfio/%d: run "
+				"as root, or give the user one of these files (chown, or a udev "
+				"rule)",
+				device->node, device->group);
+	return error;
+}
+
+int vfb_iommufd_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
+{
+	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
+	/* While a group is open, none of its devices can be opened by its node. */
+	int error = vfb_groups_has(&iommufd->groups, device->group) ? -ENOTSUP :
+								      try_node(iommu->sys, device);
+
+	if (error == -ENOTSUP || error == -EACCES)
+		return attach_by_group(iommufd, device, error);
+	return error;
+}
+
+void vfb_iommufd_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
+{
+	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
+
+	/* A device that is open by its node was detached when it was closed. */
+	if (vfb_groups_has(&iommufd->groups, device->group))
+		vfb_groups_release(&iommufd->groups, iommu->sys, device->group);
+}
+
+static int attach_to(struct iommufd *iommufd, int fd, uint32_t id)
+{
+	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach), .pt_id = id};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+
+	return sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+}
+
+/* Attaches to a domain that stays: one that suits the device, or a new one. */
+static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
+{
+	struct vfb_iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc),
+		.dev_id = device,
+		.pt_id = iommufd->ioas,
+	};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+	int error = -EINVAL;
+
+	pthread_mutex_lock(&iommufd->lock);
+	/* EINVAL: the device is behind another IOMMU than the domain. */
+	for (size_t i = 0; i < iommufd->domain_count && error == -EINVAL; i++)
+		error = attach_to(iommufd, fd, iommufd->domains[i]);
+	if (error == -EINVAL && iommufd->domain_count < MAX_DOMAINS) {
+		error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_ALLOC, &alloc);
+		if (!error) {
+			iommufd->domains[iommufd->domain_count++] = alloc.out_hwpt_id;
+			iommufd->iommu.has_domain = true;
+			error = attach_to(iommufd, fd, alloc.out_hwpt_id);
+		}
+	}
+	pthread_mutex_unlock(&iommufd->lock);
+	return error;
+}
+
+static int attach_ioas(struct iommufd *iommufd, int fd, uint32_t device_id,
+		       const struct vfb_iommu_device *device)
+{
+	int error = iommufd->keep_domain ? attach_domain(iommufd, fd, device_id) :
+					   attach_to(iommufd, fd, iommufd->ioas);
+
+	if (error == -EADDRINUSE)
+		return vfb_group_reserves_iovas(device);
+	if (error)
+		return vfb_fail_errno(error, "cannot attach device %s to the I/O address space",
+				      device->address);
+	return 0;
+}
+
+/* iommufd_device_bind() */
+static int refused(const struct vfb_iommu_device *device)
+{
+	return vfb_fail(
+		-EPERM,
+		"iommufd refuses device %s: its IOMMU group %d is not viable, then bind all "
+		"of its devices to vfio-pci, or to no driver, and open all of them in one "
+		"space (see /sys/kernel/iommu_groups/%d/devices); or the IOMMU does not "
+		"isolate interrupts, then switch interrupt remapping on, or set "
+		"iommufd.allow_unsafe_interrupts=1",
+		device->address, device->group, device->group);
+}
+
+static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *device)
+{
+	struct vfb_vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.iommufd = iommufd->fd,
+	};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+	char path[64];
+	int fd, error;
+
+	node_path(path, device);
+	fd = vfb_iommu_open_node(sys, path);
+	if (fd < 0)
+		return fd;
+	error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind);
+	switch (error) {
+	case 0:
+		error = attach_ioas(iommufd, fd, bind.out_devid, device);
+		break;
+	case -EBUSY:  /* opened through its group */
+	case -EINVAL: /* bound already: vfio_df_open() */
+		error = vfb_fail(-EBUSY,
+				 "device %s is in use by another process or another space: "
+				 "end that first (fuser -v %s)",
+				 device->address, path);
+		break;
+	case -EPERM:
+		refused(device);
+		break;
+	default:
+		vfb_fail_errno(error, "cannot bind device %s to iommufd", device->address);
+	}
+	if (!error)
+		return fd;
+	sys->close(sys, fd);
+	return error;
+}
+
+/* It comes bound to the iommufd and attached to the IOAS: vfio_df_group_open(). */
+static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_iommu_device *device)
+{
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+	int fd = sys->ioctl(sys, group, VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
+
+	if (fd == -EPERM)
+		return refused(device);
+	if (fd == -EADDRINUSE)
+		return vfb_group_reserves_iovas(device);
+	if (fd < 0)
+		return vfb_fail_errno(fd, "cannot open device %s (VFIO_GROUP_GET_DEVICE_FD)",
+				      device->address);
+	return fd;
+}
+
+int vfb_iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
+			    const char **call)
+{
+	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
+	int group = vfb_groups_fd(&iommufd->groups, device->group);
+
+	if (group < 0)
+		return open_by_node(iommufd, device);
+	*call = "VFIO_GROUP_GET_DEVICE_FD";
+	return open_by_group(iommufd, group, device);
+}
+
+int vfb_iommufd_group_fd(struct vfb_iommu *iommu, int group)
+{
+	return vfb_groups_fd(&container_of(iommu, struct iommufd, iommu)->groups, group);
+}
