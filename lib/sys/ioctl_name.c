@@ -31,6 +31,8 @@ const char *vfb_ioctl_name(unsigned long request)
 		return "VFIO_DEVICE_SET_IRQS";
 	case VFIO_DEVICE_RESET:
 		return "VFIO_DEVICE_RESET";
+	case VFIO_DEVICE_FEATURE:
+		return "VFIO_DEVICE_FEATURE";
 	/* VFIO gives these numbers to devices, too: VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, which is
 	 * rare, and VFIO_DEVICE_PCI_HOT_RESET have the names of those of the container here. */
 	case VFIO_IOMMU_GET_INFO:
@@ -53,6 +55,8 @@ const char *vfb_ioctl_name(unsigned long request)
 		return "IOMMU_IOAS_MAP";
 	case VFB_IOMMU_IOAS_UNMAP:
 		return "IOMMU_IOAS_UNMAP";
+	case VFB_IOMMU_IOAS_MAP_FILE:
+		return "IOMMU_IOAS_MAP_FILE";
 	}
 	return "ioctl";
 }

@@ -122,6 +122,21 @@ struct vfb_vfio_device_attach_iommufd_pt {
 /* The device is bound to an iommufd, of struct vfio_pci_hot_reset_info. */
 #define VFB_VFIO_PCI_HOT_RESET_FLAG_DEV_ID (1u << 0)
 
+/* Linux 6.19, with CONFIG_VFIO_PCI_DMABUF: what follows a struct vfio_device_feature. */
+#define VFB_VFIO_DEVICE_FEATURE_DMA_BUF 11
+struct vfb_vfio_region_dma_range {
+	__u64 offset;
+	__u64 length;
+};
+
+struct vfb_vfio_device_feature_dma_buf {
+	__u32 region_index;
+	__u32 open_flags;
+	__u32 flags;
+	__u32 nr_ranges;
+	struct vfb_vfio_region_dma_range dma_ranges[];
+};
+
 /* Linux 5.14: include/uapi/asm-generic/mman-common.h; glibc has it since 2.35. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

@@ -39,9 +39,11 @@ size_t fk_device_reserved(struct fake *fake, const struct device *device, struct
 static void reset(struct fake *fake, struct device *device)
 {
 	COUNT_UP(fake, resets_in_flight, max_resets_at_once);
+	fk_dma_buf_move(fake, device, true);
 	fk_clock_spend(fake, device->config.reset_ns);
 	fake->resets_in_flight--;
 	fk_region_reset(device);
+	fk_dma_buf_move(fake, device, false);
 	device->stats.resets++;
 	fake->stats.resets++;
 }
@@ -63,6 +65,7 @@ static void disable(struct fake *fake, struct device *device)
 {
 	struct shared_lock *bridge = fake->config.old_close ? NULL : device->bridge_lock;
 
+	fk_dma_buf_forget(fake, device);
 	fk_irq_disable_all(device);
 	if (device->config.no_reset)
 		return;
@@ -347,6 +350,8 @@ int fk_device_ioctl(struct fake *fake, struct devfile *df, unsigned long request
 		return fk_hot_reset_info(fake, df, arg);
 	case VFIO_DEVICE_PCI_HOT_RESET:
 		return fk_hot_reset(fake, df, arg);
+	case VFIO_DEVICE_FEATURE:
+		return fk_device_feature(fake, df->device, arg);
 	case VFIO_DEVICE_RESET:
 		return reset_ioctl(fake, df->device);
 	default:

@@ -46,6 +46,8 @@ struct fake_config {
 	bool no_type1, no_iommufd, no_cdev;
 	/* Linux before 6.13: no IOMMU_IOAS_MAP_FILE, no IOMMU_IOAS_CHANGE_PROCESS. */
 	bool no_map_file;
+	/* Linux before 6.19: no VFIO_DEVICE_FEATURE_DMA_BUF. */
+	bool no_dma_buf;
 	/* Linux before 7.0: closing a device always resets it. Zero: it trylocks the bridge above
 	 * it first, and skips the reset while another device below that is being reset by closing
 	 * (opening takes no lock of the bridge). */
@@ -324,6 +326,13 @@ struct fake_iova {
  * numbered from 0 in order of creation; FAKE_ANY_SPACE: the first one that maps the range.
  */
 void fake_iova(struct fake *fake, int space, uint64_t iova, uint64_t bytes, struct fake_iova *out);
+
+/*
+ * The device @address writes @bytes of @data to @iova, to memory or a BAR: false when it cannot
+ * reach all of that.
+ */
+bool fake_dma_write(struct fake *fake, const char *address, uint64_t iova, const void *data,
+		    size_t bytes);
 
 /* The node of a page, -ENOENT: not populated, -EFAULT: no such address. */
 int fake_page_node(struct fake *fake, const void *address);

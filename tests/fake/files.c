@@ -80,6 +80,9 @@ void fk_file_put(struct fake *fake, struct file *file)
 	case FILE_MEMFD:
 		fk_object_put(fake, file->object);
 		break;
+	case FILE_DMA_BUF:
+		fk_dma_buf_put(file->dma_buf);
+		break;
 	case FILE_EVENTFD:
 	case FILE_PIPE:
 	case FILE_PAGEMAP:
@@ -281,7 +284,7 @@ static ssize_t rw(struct fake *fake, struct file *file, void *buf, size_t bytes,
 	case FILE_DEVICE:
 		if (!file->devfile->access)
 			return -EINVAL;
-		return fk_region_rw(file->devfile->device, buf, bytes, offset, write);
+		return fk_region_rw(fake, file->devfile->device, buf, bytes, offset, write);
 	case FILE_MEMFD:
 	case FILE_EVENTFD:
 		done = write ? pwrite(file->fd, buf, bytes, offset) :
@@ -341,6 +344,7 @@ static const struct {
 	{VFIO_DEVICE_GET_IRQ_INFO, "VFIO_DEVICE_GET_IRQ_INFO", EIO},
 	{VFIO_DEVICE_SET_IRQS, "VFIO_DEVICE_SET_IRQS", ENOSPC},
 	{VFIO_DEVICE_RESET, "VFIO_DEVICE_RESET", ENOTTY},
+	{VFIO_DEVICE_FEATURE, "VFIO_DEVICE_FEATURE", ENOMEM},
 	{VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", ENOMEM},
 	{VFIO_DEVICE_PCI_HOT_RESET, "VFIO_DEVICE_PCI_HOT_RESET", ENOTTY},
 	{VFIO_IOMMU_GET_INFO, "VFIO_IOMMU_GET_INFO", ENOMEM},

@@ -92,13 +92,16 @@ int fk_hot_reset(struct fake *fake, struct devfile *df, void *arg)
 		return -EINVAL;
 	fk_vlock_write(fake, &df->device->dev_set->lock);
 	for (struct device *d = fake->devices; d; d = d->next)
-		if (shares_bus(df->device, d) && d->config.reset_ns > longest)
-			longest = d->config.reset_ns;
+		if (shares_bus(df->device, d)) {
+			fk_dma_buf_move(fake, d, true);
+			longest = max_u64(longest, d->config.reset_ns);
+		}
 	fk_clock_spend(fake, longest);
 	for (struct device *d = fake->devices; d; d = d->next) {
 		if (!shares_bus(df->device, d))
 			continue;
 		fk_region_reset(d);
+		fk_dma_buf_move(fake, d, false);
 		d->stats.resets++;
 	}
 	fake->stats.bus_resets++;

@@ -60,8 +60,12 @@ static int fill(struct fake *fake, struct dma *dma, uint64_t *cost)
 {
 	const struct fake_config *config = &fake->config;
 	struct pin pin = {.write = dma->write, .budget = NEVER};
-	int error = fk_memory_pin(fake, dma->vaddr, dma->last - dma->iova + 1, &pin);
+	int error;
 
+	/* A dma-buf is neither pinned nor charged. */
+	if (dma->dma_buf)
+		return 0;
+	error = fk_memory_pin(fake, dma->vaddr, dma->last - dma->iova + 1, &pin);
 	fake->stats.populated_by_map_bytes += pin.zeroed;
 	*cost += cost_of(pin.zeroed, config->zero_ns_per_gib) +
 		 cost_of(pin.pinned, config->pin_ns_per_gib);
@@ -210,7 +214,8 @@ static int check_map(const struct vfb_iommu_ioas_map *cmd)
 }
 
 /* The area is in the table, busy, before its pages are pinned: iopt_alloc_area_pages(). */
-static int map_area(struct fake *fake, struct ioas *ioas, struct vfb_iommu_ioas_map *cmd)
+static int map_area(struct fake *fake, struct ioas *ioas, struct vfb_iommu_ioas_map *cmd,
+		    struct dma_buf *dma_buf)
 {
 	uint64_t cost = fake->config.map_call_ns;
 	struct dma *dma;
@@ -230,6 +235,9 @@ static int map_area(struct fake *fake, struct ioas *ioas, struct vfb_iommu_ioas_
 	dma = fk_space_insert(&ioas->space, cmd->iova, cmd->iova + cmd->length - 1, cmd->user_va);
 	dma->read = cmd->flags & VFB_IOMMU_IOAS_MAP_READABLE;
 	dma->write = cmd->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE;
+	dma->dma_buf = dma_buf;
+	if (dma_buf)
+		dma_buf->refs++;
 	dma->busy = true;
 	fk_vlock_read(fake, &ioas->domains);
 	if (ioas->has_domain)
@@ -242,9 +250,10 @@ static int map_area(struct fake *fake, struct ioas *ioas, struct vfb_iommu_ioas_
 	return error;
 }
 
-int fk_ioas_map(struct fake *fake, struct iommufd *iommufd, void *arg)
+/* @dma_buf: NULL, or what is mapped instead of an address. */
+static int map(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_ioas_map *cmd,
+	       struct dma_buf *dma_buf)
 {
-	struct vfb_iommu_ioas_map *cmd = arg;
 	struct vfb_iommu_ioas_map copy = *cmd;
 	int error = check_map(&copy);
 	struct ioas *ioas;
@@ -256,7 +265,7 @@ int fk_ioas_map(struct fake *fake, struct iommufd *iommufd, void *arg)
 		return -ENOENT;
 	ioas->users++;
 	COUNT_UP(fake, maps_in_flight, max_maps_in_flight);
-	error = map_area(fake, ioas, &copy);
+	error = map_area(fake, ioas, &copy, dma_buf);
 	fake->maps_in_flight--;
 	ioas->users--;
 	fake->stats.map_calls += !error;
@@ -265,14 +274,38 @@ int fk_ioas_map(struct fake *fake, struct iommufd *iommufd, void *arg)
 	return error;
 }
 
+int fk_ioas_map(struct fake *fake, struct iommufd *iommufd, void *arg)
+{
+	return map(fake, iommufd, arg, NULL);
+}
+
+/* iopt_alloc_dmabuf_pages() */
+static int check_dma_buf(const struct dma_buf *dma_buf, const struct vfb_iommu_ioas_map_file *cmd)
+{
+	uint64_t end;
+
+	if (__builtin_add_overflow(cmd->start, cmd->length, &end))
+		return -EOVERFLOW;
+	if (!cmd->length || end > dma_buf->bytes)
+		return -EINVAL;
+	return dma_buf->revoked ? -ENODEV : 0;
+}
+
 /* Memory is told apart by where it is mapped: some mapping of the file's part is found. */
-static int find_file(struct fake *fake, const struct vfb_iommu_ioas_map_file *cmd, uint64_t *vaddr)
+static int find_file(struct fake *fake, const struct vfb_iommu_ioas_map_file *cmd, uint64_t *vaddr,
+		     struct dma_buf **dma_buf)
 {
 	struct file *file = fk_file_get(fake, cmd->fd);
 	int error = -EBADF;
 
 	if (!file)
 		return error;
+	if (file->kind == FILE_DMA_BUF) {
+		*dma_buf = file->dma_buf;
+		error = check_dma_buf(file->dma_buf, cmd);
+		fk_file_put(fake, file);
+		return error;
+	}
 	error = file->kind == FILE_MEMFD ? -EFAULT : -EINVAL;
 	for (size_t i = 0; i < fake->mm.count && error == -EFAULT; i++) {
 		const struct vma *vma = &fake->mm.vmas[i];
@@ -290,30 +323,32 @@ static int find_file(struct fake *fake, const struct vfb_iommu_ioas_map_file *cm
 int fk_ioas_map_file(struct fake *fake, struct iommufd *iommufd, void *arg)
 {
 	struct vfb_iommu_ioas_map_file *cmd = arg;
-	struct vfb_iommu_ioas_map map = {
-		.size = sizeof(map),
+	struct vfb_iommu_ioas_map by_address = {
+		.size = sizeof(by_address),
 		.flags = cmd->flags,
 		.ioas_id = cmd->ioas_id,
 		.length = cmd->length,
 		.iova = cmd->iova,
 	};
 	struct ioas *ioas = fk_ioas_find(iommufd, cmd->ioas_id);
-	uint64_t vaddr;
+	struct dma_buf *dma_buf = NULL;
+	uint64_t vaddr = 0;
 	int error;
 
 	if (cmd->size < sizeof(*cmd))
 		return -EINVAL;
 	if (!ioas)
 		return -ENOENT;
-	error = find_file(fake, cmd, &vaddr);
+	error = find_file(fake, cmd, &vaddr, &dma_buf);
 	if (error)
 		return error;
-	map.user_va = vaddr;
-	error = fk_ioas_map(fake, iommufd, &map);
+	by_address.user_va = vaddr;
+	error = map(fake, iommufd, &by_address, dma_buf);
 	if (error)
 		return error;
-	cmd->iova = map.iova;
-	fk_space_find(&ioas->space, map.iova, map.iova)->by_file = true;
+	cmd->iova = by_address.iova;
+	/* iommufd_ioas_change_process() takes only memory. */
+	fk_space_find(&ioas->space, cmd->iova, cmd->iova)->by_file = !dma_buf;
 	return 0;
 }
 

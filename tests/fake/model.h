@@ -62,6 +62,7 @@ enum kind {
 	FILE_DEVICE,
 	FILE_IOMMUFD,
 	FILE_MEMFD,
+	FILE_DMA_BUF,
 	FILE_EVENTFD,
 	FILE_PIPE,
 };
@@ -80,6 +81,7 @@ struct file {
 		struct devfile *devfile;
 		struct iommufd *iommufd;
 		struct object *object;
+		struct dma_buf *dma_buf;
 	};
 };
 

@@ -104,7 +104,13 @@ int fk_region_info(struct device *device, void *arg)
 	return 0;
 }
 
-static ssize_t config_rw(struct device *device, void *buf, size_t bytes, uint64_t at, bool write)
+bool fk_region_enabled(const struct device *device)
+{
+	return device->space[CONFIG_COMMAND] & COMMAND_MEMORY;
+}
+
+static ssize_t config_rw(struct fake *fake, struct device *device, void *buf, size_t bytes,
+			 uint64_t at, bool write)
 {
 	if (at >= sizeof(device->space) || bytes > sizeof(device->space) - at)
 		return -EFAULT;
@@ -112,6 +118,8 @@ static ssize_t config_rw(struct device *device, void *buf, size_t bytes, uint64_
 	for (size_t i = 0; write && i < bytes; i++)
 		if (at + i >= CONFIG_COMMAND && (at + i < 8 || at + i >= 12))
 			device->space[at + i] = ((const uint8_t *)buf)[i];
+	if (write)
+		fk_dma_buf_move(fake, device, !fk_region_enabled(device));
 	if (!write)
 		memcpy(buf, device->space + at, bytes);
 	return bytes;
@@ -124,7 +132,7 @@ static ssize_t bar_rw(struct device *device, unsigned int index, void *buf, size
 
 	if (at >= device->config.bars[index].bytes)
 		return -EINVAL;
-	if (!(device->space[CONFIG_COMMAND] & COMMAND_MEMORY))
+	if (!fk_region_enabled(device))
 		return -EIO;
 	bytes = min_u64(bytes, device->config.bars[index].bytes - at);
 	done = write ? pwrite(bar_fd(device, index), buf, bytes, at) :
@@ -141,7 +149,8 @@ static ssize_t rom_rw(struct device *device, void *buf, size_t bytes, uint64_t a
 	return bytes;
 }
 
-ssize_t fk_region_rw(struct device *device, void *buf, size_t bytes, off_t offset, bool write)
+ssize_t fk_region_rw(struct fake *fake, struct device *device, void *buf, size_t bytes,
+		     off_t offset, bool write)
 {
 	unsigned int index = (uint64_t)offset >> OFFSET_SHIFT;
 	uint64_t at = (uint64_t)offset & ((UINT64_C(1) << OFFSET_SHIFT) - 1);
@@ -151,7 +160,7 @@ ssize_t fk_region_rw(struct device *device, void *buf, size_t bytes, off_t offse
 	if (index < VFIO_PCI_ROM_REGION_INDEX)
 		return bar_rw(device, index, buf, bytes, at, write);
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
-		return config_rw(device, buf, bytes, at, write);
+		return config_rw(fake, device, buf, bytes, at, write);
 	if (index == VFIO_PCI_ROM_REGION_INDEX)
 		return rom_rw(device, buf, bytes, at, write);
 	return -EINVAL;

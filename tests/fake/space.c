@@ -75,6 +75,8 @@ void fk_space_remove(struct space *space, struct dma *dma)
 	space->mapped -= dma->last - dma->iova + 1;
 	space->count--;
 	memmove(space->dmas + at, space->dmas + at + 1, (space->count - at) * sizeof(*space->dmas));
+	if (dma->dma_buf)
+		fk_dma_buf_put(dma->dma_buf);
 	free(dma);
 }
 
@@ -84,7 +86,8 @@ bool fk_space_uses_memory(struct fake *fake, uint64_t start, uint64_t end)
 		for (size_t i = 0; i < space->count; i++) {
 			const struct dma *dma = space->dmas[i];
 
-			if (dma->vaddr < end && dma->vaddr + (dma->last - dma->iova) >= start)
+			if (!dma->dma_buf && dma->vaddr < end &&
+			    dma->vaddr + (dma->last - dma->iova) >= start)
 				return true;
 		}
 	return false;

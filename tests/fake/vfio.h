@@ -18,6 +18,9 @@ struct dma {
 	bool vaddr_invalid;
 	/* Mapped by IOMMU_IOAS_MAP_FILE. */
 	bool by_file;
+	/* Of a BAR, which it keeps; nothing is behind the IOVAs once that was revoked. */
+	struct dma_buf *dma_buf;
+	bool revoked;
 	/* In the middle of being mapped or unmapped. */
 	bool busy;
 	uint64_t pinned;
@@ -132,6 +135,7 @@ struct device {
 	struct fake_device_stats stats;
 	uint8_t space[4096];
 	int bar_fds[6];
+	struct dma_buf *dma_bufs;
 	struct irqs irqs;
 	/* Bound to iommufd, attached to an IOAS. */
 	struct iommufd *iommufd;
@@ -169,9 +173,32 @@ int fk_irq_set(struct device *device, void *arg);
 void fk_irq_request(struct fake *fake, struct device *device);
 void fk_irq_disable_all(struct device *device);
 int fk_region_info(struct device *device, void *arg);
-ssize_t fk_region_rw(struct device *device, void *buf, size_t bytes, off_t offset, bool write);
+ssize_t fk_region_rw(struct fake *fake, struct device *device, void *buf, size_t bytes,
+		     off_t offset, bool write);
 /* The real fd and offset behind a mapping of a BAR, -EINVAL. */
 int fk_region_map(struct device *device, uint64_t offset, uint64_t bytes, int flags, int *fd);
+
+/* The switch in the command register. */
+bool fk_region_enabled(const struct device *device);
+
+/* ---- dma_buf.c: what VFIO_DEVICE_FEATURE_DMA_BUF makes of a part of a BAR ---- */
+
+struct dma_buf {
+	struct dma_buf *next;
+	unsigned int refs;
+	/* NULL when it was closed. */
+	struct device *device;
+	unsigned int region;
+	uint64_t offset, bytes;
+	bool revoked;
+};
+
+int fk_device_feature(struct fake *fake, struct device *device, void *arg);
+void fk_dma_buf_put(struct dma_buf *dma_buf);
+/* vfio_pci_dma_buf_move(): what is mapped goes and doesn't come back; new maps may be made. */
+void fk_dma_buf_move(struct fake *fake, struct device *device, bool revoked);
+/* vfio_pci_dma_buf_cleanup() */
+void fk_dma_buf_forget(struct fake *fake, struct device *device);
 
 /* ---- iommufd.c, ioas.c ---- */
 

@@ -88,6 +88,18 @@ static void vma_remove_range(struct fake *fake, uint64_t start, uint64_t end)
 	}
 }
 
+/* A BAR stays where it is, whoever has it mapped. */
+static bool is_reached(struct fake *fake, uint64_t start, uint64_t end)
+{
+	const struct mm *mm = &fake->mm;
+
+	for (size_t i = fk_vma_index(mm, start); i < mm->count && mm->vmas[i].start < end; i++)
+		if (mm->vmas[i].object &&
+		    fk_space_uses_memory(fake, mm->vmas[i].start, mm->vmas[i].end))
+			return true;
+	return false;
+}
+
 int fk_memory_unmap(struct fake *fake, uint64_t start, uint64_t end)
 {
 	int error = fk_vma_split(fake, start);
@@ -96,7 +108,7 @@ int fk_memory_unmap(struct fake *fake, uint64_t start, uint64_t end)
 		error = fk_vma_split(fake, end);
 	if (error)
 		return error;
-	if (fk_space_uses_memory(fake, start, end))
+	if (is_reached(fake, start, end))
 		fk_misuse(fake, "unmapped memory at %#lx that is mapped in an IOMMU",
 			  (unsigned long)start);
 	vma_remove_range(fake, start, end);
@@ -154,7 +166,7 @@ int fk_memory_pin(struct fake *fake, uint64_t address, uint64_t bytes, struct pi
 			return -EFAULT;
 		part = min_u64(end, vma->end) - address;
 		if (!vma->object) {
-			if (!pin->allow_mmio)
+			if (!pin->allow_mmio || !fk_region_enabled(vma->device->devfile->device))
 				return -EFAULT;
 		} else {
 			error = populate_vma(fake, vma, address, address + part, &budget,

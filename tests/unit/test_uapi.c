@@ -90,6 +90,21 @@ static void test_device_nodes(void **state)
 #endif
 }
 
+static void test_dma_buf(void **state)
+{
+	(void)state;
+#ifdef VFIO_DEVICE_FEATURE_DMA_BUF
+	assert_int_equal(VFB_VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_DMA_BUF);
+	SAME_SIZE(vfb_vfio_region_dma_range, vfio_region_dma_range);
+	SAME_SIZE(vfb_vfio_device_feature_dma_buf, vfio_device_feature_dma_buf);
+	SAME_FIELD(vfb_vfio_device_feature_dma_buf, vfio_device_feature_dma_buf, region_index);
+	SAME_FIELD(vfb_vfio_device_feature_dma_buf, vfio_device_feature_dma_buf, open_flags);
+	SAME_FIELD(vfb_vfio_device_feature_dma_buf, vfio_device_feature_dma_buf, nr_ranges);
+#else
+	skip();
+#endif
+}
+
 /* The numbers themselves, from Linux 6.6, for hosts that have neither. */
 static void test_numbers(void **state)
 {
@@ -112,6 +127,8 @@ static void test_numbers(void **state)
 	assert_int_equal(sizeof(struct vfb_iommu_ioas_map_file), 40);
 	assert_int_equal(sizeof(struct vfb_vfio_device_bind_iommufd), 16);
 	assert_int_equal(sizeof(struct vfb_vfio_device_attach_iommufd_pt), 12);
+	assert_int_equal(VFB_VFIO_DEVICE_FEATURE_DMA_BUF, 11);
+	assert_int_equal(sizeof(struct vfb_vfio_device_feature_dma_buf), 16);
 	assert_int_equal(MADV_POPULATE_WRITE, 23);
 }
 
@@ -120,6 +137,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_iommufd),
 		cmocka_unit_test(test_device_nodes),
+		cmocka_unit_test(test_dma_buf),
 		cmocka_unit_test(test_numbers),
 	};
 
