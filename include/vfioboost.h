@@ -2,6 +2,7 @@
 #ifndef VFIOBOOST_H
 #define VFIOBOOST_H
 
+#include <vfioboost/bar.h>
 #include <vfioboost/context.h>
 #include <vfioboost/device.h>
 #include <vfioboost/doctor.h>

@@ -124,10 +124,11 @@ VFB_API int vfb_device_adopt(struct vfb_ctx *ctx, int fd, const struct vfb_devic
 			     struct vfb_device **out);
 
 /**
- * Closes devices: unmaps their regions, disables their interrupts, lets the kernel reset them, and
- * frees them. Entries become NULL, and those that are NULL are passed over, so that closing an
- * array again does nothing. An event of VFB_PHASE_CLOSE tells that a device is released; that of
- * VFB_PHASE_DESTROY for memory tells that its pages are back.
+ * Closes devices: unmaps their regions, also for other devices (vfb_bars_map()), disables their
+ * interrupts, lets the kernel reset them, and frees them. Entries become NULL, and those that are
+ * NULL are passed over, so that closing an array again does nothing. An event of VFB_PHASE_CLOSE
+ * tells that a device is released; that of VFB_PHASE_DESTROY for memory tells that its pages are
+ * back.
  *
  * @return 0; -EINVAL: a device is there twice, or they are of different contexts; -EALREADY: one
  * is being closed by another job; nothing was closed then. -ENOMEM, -EMFILE, -EAGAIN: out of
@@ -178,6 +179,9 @@ struct vfb_device_reset {
  * Resets devices that stay open: as after opening, their mapped regions, interrupts and the
  * memory mapped for them stay. Devices that do not share a bus are reset at the same time. One
  * that fails does not keep the others from being reset.
+ *
+ * BARs that other devices reach (vfb_bars_map()) stay within their reach. Should one not be mapped
+ * again, the reset succeeds all the same, and vfb_last_error() tells of it.
  *
  * A bus reset takes all devices of the bus, see vfb_pci_reset_set(): it is refused unless all of
  * them are open in the same space and entries of the batch, so that none is reset unawares.

@@ -55,10 +55,13 @@ enum vfb_phase {
 	VFB_PHASE_SYSCALL,
 	/** A span of the caller's, see vfb_span_begin(). */
 	VFB_PHASE_USER,
+	/** Mapping a BAR for other devices, or mapping it again after a reset; the map calls are
+	 *  parts of it. */
+	VFB_PHASE_BAR,
 };
 
 /** How many phases this version knows: they count from 0. */
-#define VFB_PHASE_COUNT 17
+#define VFB_PHASE_COUNT 18
 
 /** The bit of a phase in a set of phases. */
 #define VFB_PHASE_BIT(phase) (UINT64_C(1) << (phase))

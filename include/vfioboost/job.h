@@ -47,9 +47,10 @@ VFB_API int vfb_job_fd(const struct vfb_job *job);
  * @param job         the job
  * @param timeout_ns  how long to wait; 0 only looks, UINT64_MAX waits without end
  *
- * @return the result of the work: 0, or the negative errno of the entry that failed first, whose
- * text becomes vfb_last_error() of this thread; -ECANCELED after a cancel that took effect;
- * -ETIMEDOUT: it still runs.
+ * @return the result of the work: 0 (vfb_last_error() may tell of what did not keep it from
+ * succeeding, where the function that started it says so), or the negative errno of the entry that
+ * failed first, whose text becomes vfb_last_error() of this thread; -ECANCELED after a cancel that
+ * took effect; -ETIMEDOUT: it still runs.
  */
 VFB_API int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns);
 

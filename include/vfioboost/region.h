@@ -105,7 +105,11 @@ struct vfb_region_map_opts {
 VFB_API int vfb_region_map(struct vfb_device *device, unsigned int index,
 			   const struct vfb_region_map_opts *opts, void **out);
 
-/** Unmaps a region. @return 0; -ENOENT: it is not mapped. */
+/**
+ * Unmaps a region.
+ *
+ * @return 0; -ENOENT: it is not mapped; -EBUSY: other devices reach it, see vfb_bars_unmap().
+ */
 VFB_API int vfb_region_unmap(struct vfb_device *device, unsigned int index);
 
 #ifdef __cplusplus

@@ -254,9 +254,10 @@ VFB_API int vfb_space_map_start(struct vfb_space *space, struct vfb_range *range
 				const struct vfb_batch_opts *opts, struct vfb_job **out);
 
 /**
- * Unmaps ranges. Each must be one that was mapped, or several adjacent ones as a whole: the
- * kernel does not split a mapping. What was joined (VFB_BATCH_COALESCE) must be in one batch. Only
- * iova and bytes of an entry are looked at. The batch is checked before anything is unmapped.
+ * Unmaps ranges, or parts of BARs (vfb_bars_map()). Each must be one that was mapped, or several
+ * adjacent ones as a whole: the kernel does not split a mapping. What was joined
+ * (VFB_BATCH_COALESCE) must be in one batch. Only iova and bytes of an entry are looked at. The
+ * batch is checked before anything is unmapped.
  *
  * Devices must not use the ranges any more: a DMA to them is refused by the IOMMU.
  *
@@ -291,9 +292,9 @@ VFB_API int vfb_space_unmap_all(struct vfb_space *space);
  *
  * It rests on VFIO_DMA_UNMAP_FLAG_VADDR (Linux 5.12) for type1.
  *
- * @return 0; -EBUSY: jobs work on the space, or it was done already; -EINVAL: something was
- * mapped by address on iommufd; -ENOTSUP: there is no IOMMU; or the kernel's errno. On failure
- * all is as before.
+ * @return 0; -EBUSY: jobs work on the space, BARs are mapped in it (vfb_bars_unmap()), or it was
+ * done already; -EINVAL: something was mapped by address on iommufd; -ENOTSUP: there is no IOMMU;
+ * or the kernel's errno. On failure all is as before.
  */
 VFB_API int vfb_space_release_addresses(struct vfb_space *space);
 

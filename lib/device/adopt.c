@@ -131,6 +131,7 @@ static int make(struct vfb_ctx *ctx, int fd, const struct vfb_pci *pci,
 		return error;
 	}
 	pthread_mutex_init(&device->lock, NULL);
+	pthread_cond_init(&device->idle, NULL);
 	*out = device;
 	return 0;
 }

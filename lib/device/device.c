@@ -91,6 +91,7 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, stru
 	device->space = space;
 	device->pci = *pci;
 	pthread_mutex_init(&device->lock, NULL);
+	pthread_cond_init(&device->idle, NULL);
 	device->fd = open_with_event(space, pci);
 	if (device->fd < 0) {
 		error = device->fd;
@@ -108,6 +109,7 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, stru
 
 void vfb_device_free(struct vfb_device *device)
 {
+	pthread_cond_destroy(&device->idle);
 	pthread_mutex_destroy(&device->lock);
 	free(device->mappings);
 	free(device);
@@ -119,6 +121,7 @@ void vfb_device_close_one(struct vfb_device *device)
 	struct vfb_span span;
 
 	vfb_observe_begin(&span, &device->ctx->observer, VFB_PHASE_CLOSE);
+	vfb_bars_release(device);
 	vfb_region_unmap_all(device);
 	vfb_irq_disable_all(device);
 	if (!device->adopted)

@@ -12,6 +12,17 @@
 
 #define VFB_IRQ_COUNT (VFB_IRQ_REQUEST + 1)
 
+/* A part of a region. */
+struct vfb_area {
+	uint64_t first, end;
+};
+
+/* In order. */
+struct vfb_areas {
+	size_t count;
+	struct vfb_area *areas;
+};
+
 /* A region that is mapped into the process. */
 struct vfb_region_mapping {
 	/* Somebody is mapping it, and will set the address. */
@@ -22,6 +33,13 @@ struct vfb_region_mapping {
 	bool placed;
 	/* 0 when it was not measured. */
 	uint64_t page_bytes;
+	/* What of it is mapped; the rest of the addresses give no access. */
+	struct vfb_areas areas;
+	/* The region as what can be mapped for devices; NULL until it is. Then the mapping stays
+	 * while that has users. */
+	struct vfb_memory *memory;
+	/* Those of which space. */
+	struct vfb_space *space;
 };
 
 struct vfb_device {
@@ -40,6 +58,9 @@ struct vfb_device {
 	bool resets;
 	/* Guards what follows. */
 	pthread_mutex_t lock;
+	/* Jobs that map its BARs for devices, and that there is none any more. */
+	unsigned int bar_jobs;
+	pthread_cond_t idle;
 	/* Enabled up to here. */
 	unsigned int irq_vectors[VFB_IRQ_COUNT];
 	/* One for each region; address NULL where it is not mapped. */
@@ -77,6 +98,21 @@ int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, v
 /* Before closing; what fails is left to closing. */
 void vfb_irq_disable_all(struct vfb_device *device);
 void vfb_region_unmap_all(struct vfb_device *device);
+
+/* Waits for jobs that map its BARs for devices, and unmaps what they have mapped. */
+void vfb_bars_release(struct vfb_device *device);
+/*
+ * Maps its BARs for devices again where a reset has revoked that. What fails stays unmapped; the
+ * first failure is the result.
+ */
+int vfb_bars_remap(struct vfb_device *device);
+
+/* The device answers to accesses to its BARs: they are switched on in its command register. */
+bool vfb_device_has_memory(const struct vfb_device *device);
+
+/* What of a region may be mapped, to be freed. */
+int vfb_areas_find(const struct vfb_device *device, unsigned int index,
+		   const struct vfio_region_info *info, bool without_msix, struct vfb_areas *areas);
 
 /* VFIO_DEVICE_GET_REGION_INFO, with its chain of capabilities, to be freed. */
 int vfb_region_read_info(const struct vfb_device *device, unsigned int index,

@@ -11,9 +11,9 @@
 #include <sys/mman.h>
 
 #include "device/device.h"
+#include "memory/memory.h"
 #include "observe/error.h"
 #include "options.h"
-#include "sys/capability.h"
 
 #define BASE_PAGE   UINT64_C(4096)
 #define PAGE_2MIB   (UINT64_C(2) << 20)
@@ -21,112 +21,12 @@
 #define KNOWN_FLAGS (VFB_REGION_WITHOUT_MSIX | VFB_REGION_MEASURE)
 
 /* Of the configuration space. */
-#define COMMAND		 0x04
-#define COMMAND_MEMORY	 0x2
-#define STATUS		 0x06
-#define STATUS_HAS_LIST	 0x10
-#define CAPABILITIES	 0x34
-#define CAPABILITY_MSIX	 0x11
-#define MSIX_VECTORS	 2
-#define MSIX_VECTOR_MASK 0x7ff
-#define MSIX_TABLE	 4
-#define MSIX_TABLE_BAR	 0x7
-#define MSIX_ENTRY_BYTES 16
-
-/* What may be mapped of a region, in order: at most one hole is cut out of what VFIO tells. */
-struct area {
-	uint64_t first, end;
-};
-
-struct areas {
-	size_t count;
-	struct area *areas;
-};
-
-static uint64_t round_down(uint64_t value, uint64_t unit)
-{
-	return value - value % unit;
-}
+#define COMMAND	       0x04
+#define COMMAND_MEMORY 0x2
 
 static uint64_t round_up(uint64_t value, uint64_t unit)
 {
-	return round_down(value + unit - 1, unit);
-}
-
-static int read_areas(const struct vfio_region_info *info, struct areas *areas)
-{
-	const struct vfio_region_info_cap_sparse_mmap *sparse =
-		vfb_capability_find(info, info->argsz,
-				    info->flags & VFIO_REGION_INFO_FLAG_CAPS ? info->cap_offset : 0,
-				    VFIO_REGION_INFO_CAP_SPARSE_MMAP);
-
-	areas->count = sparse ? sparse->nr_areas : 1;
-	/* And one for a hole. */
-	areas->areas = calloc(areas->count + 1, sizeof(*areas->areas));
-	if (!areas->areas)
-		return vfb_fail_memory();
-	if (!sparse)
-		areas->areas[0] = (struct area){0, info->size};
-	for (size_t i = 0; sparse && i < areas->count; i++)
-		areas->areas[i] = (struct area){sparse->areas[i].offset,
-						sparse->areas[i].offset + sparse->areas[i].size};
-	return 0;
-}
-
-static void cut_hole(struct areas *areas, uint64_t first, uint64_t end)
-{
-	for (size_t i = 0; i < areas->count; i++) {
-		struct area *area = &areas->areas[i];
-
-		if (end <= area->first || first >= area->end)
-			continue;
-		/* Only the last one can be cut in two: then there is room for the rest. */
-		if (end < area->end)
-			areas->areas[areas->count++] = (struct area){end, area->end};
-		area->end = first > area->first ? first : area->first;
-		return;
-	}
-}
-
-/* Where the MSI-X capability is in the configuration space, 0 when there is none. */
-static int find_msix(const struct vfb_device *device, uint64_t *at)
-{
-	uint64_t status, offset = 0, header = 0;
-	int error = vfb_region_load(device, VFB_REGION_CONFIG, STATUS, 2, &status);
-
-	*at = 0;
-	if (!error && status & STATUS_HAS_LIST)
-		error = vfb_region_load(device, VFB_REGION_CONFIG, CAPABILITIES, 1, &offset);
-	/* A list that is longer goes in circles. */
-	for (int i = 0; i < 48 && offset && !error; i++) {
-		error = vfb_region_load(device, VFB_REGION_CONFIG, offset & ~UINT64_C(3), 2,
-					&header);
-		if (!error && (header & 0xff) == CAPABILITY_MSIX) {
-			*at = offset & ~UINT64_C(3);
-			return 0;
-		}
-		offset = header >> 8;
-	}
-	return error;
-}
-
-static int cut_msix(const struct vfb_device *device, unsigned int index, struct areas *areas)
-{
-	uint64_t at, control = 0, table = 0;
-	int error = find_msix(device, &at);
-
-	if (error || !at)
-		return error;
-	error = vfb_region_load(device, VFB_REGION_CONFIG, at + MSIX_VECTORS, 2, &control);
-	if (!error)
-		error = vfb_region_load(device, VFB_REGION_CONFIG, at + MSIX_TABLE, 4, &table);
-	if (error || (table & MSIX_TABLE_BAR) != index)
-		return error;
-	table &= ~(uint64_t)MSIX_TABLE_BAR;
-	cut_hole(areas, round_down(table, BASE_PAGE),
-		 round_up(table + ((control & MSIX_VECTOR_MASK) + 1) * MSIX_ENTRY_BYTES,
-			  BASE_PAGE));
-	return 0;
+	return (value + unit - 1) / unit * unit;
 }
 
 /* Addresses for the region, congruent to it for the largest pages that it can have. */
@@ -164,7 +64,7 @@ static void give_back(const struct vfb_sys *sys, const struct vfb_region_mapping
 }
 
 static int map_areas(const struct vfb_device *device, const struct vfio_region_info *info,
-		     const struct areas *areas, char *begin)
+		     const struct vfb_areas *areas, char *begin)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
 	int prot = (info->flags & VFIO_REGION_INFO_FLAG_READ ? PROT_READ : 0) |
@@ -172,7 +72,7 @@ static int map_areas(const struct vfb_device *device, const struct vfio_region_i
 	int error = 0;
 
 	for (size_t i = 0; i < areas->count && !error; i++) {
-		const struct area *area = &areas->areas[i];
+		const struct vfb_area *area = &areas->areas[i];
 		void *address;
 
 		if (area->end > area->first)
@@ -183,7 +83,7 @@ static int map_areas(const struct vfb_device *device, const struct vfio_region_i
 	return error;
 }
 
-static bool memory_is_enabled(const struct vfb_device *device)
+bool vfb_device_has_memory(const struct vfb_device *device)
 {
 	uint64_t command;
 
@@ -201,7 +101,7 @@ static bool faults(const struct vfb_sys *sys, const volatile char *byte)
 }
 
 /* The size of the pages of an area that nobody has touched yet. */
-static uint64_t measure(const struct vfb_sys *sys, const struct area *area, const char *begin)
+static uint64_t measure(const struct vfb_sys *sys, const struct vfb_area *area, const char *begin)
 {
 	uint64_t huge = round_up(area->first, PAGE_1GIB), large = round_up(area->first, PAGE_2MIB);
 	uint64_t at = huge + PAGE_1GIB <= area->end  ? huge :
@@ -218,8 +118,7 @@ static uint64_t measure(const struct vfb_sys *sys, const struct area *area, cons
 
 /* Maps what is planned at addresses that @mapping gets. */
 static int map_region(const struct vfb_device *device, unsigned int index,
-		      const struct vfio_region_info *info, const struct areas *areas,
-		      struct vfb_region_mapping *mapping)
+		      const struct vfio_region_info *info, struct vfb_region_mapping *mapping)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
 	int error = 0;
@@ -228,7 +127,7 @@ static int map_region(const struct vfb_device *device, unsigned int index,
 	if (!mapping->placed)
 		error = reserve(sys, info->size, &mapping->address);
 	if (!error) {
-		error = map_areas(device, info, areas, mapping->address);
+		error = map_areas(device, info, &mapping->areas, mapping->address);
 		if (error)
 			give_back(sys, mapping);
 	}
@@ -278,7 +177,7 @@ static int check_opts(const struct vfb_region_map_opts *opts)
 
 /* What of the region is to be mapped. */
 static int plan(const struct vfb_device *device, unsigned int index, uint32_t flags,
-		struct vfio_region_info **info, struct areas *areas)
+		struct vfio_region_info **info, struct vfb_areas *areas)
 {
 	int error = vfb_region_read_info(device, index, info);
 
@@ -287,10 +186,7 @@ static int plan(const struct vfb_device *device, unsigned int index, uint32_t fl
 	if (!((*info)->flags & VFIO_REGION_INFO_FLAG_MMAP))
 		return vfb_fail(-ENOTSUP, "region %u of device %s cannot be mapped", index,
 				device->pci.address);
-	error = read_areas(*info, areas);
-	if (!error && flags & VFB_REGION_WITHOUT_MSIX)
-		error = cut_msix(device, index, areas);
-	return error;
+	return vfb_areas_find(device, index, *info, flags & VFB_REGION_WITHOUT_MSIX, areas);
 }
 
 int vfb_region_map(struct vfb_device *device, unsigned int index,
@@ -300,7 +196,6 @@ int vfb_region_map(struct vfb_device *device, unsigned int index,
 	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfb_region_mapping mapping = {0};
 	struct vfio_region_info *info = NULL;
-	struct areas areas = {0};
 	int error;
 
 	*out = NULL;
@@ -310,54 +205,77 @@ int vfb_region_map(struct vfb_device *device, unsigned int index,
 	mapping.address = known.address;
 	mapping.placed = known.address;
 	if (!error)
-		error = plan(device, index, known.flags, &info, &areas);
+		error = plan(device, index, known.flags, &info, &mapping.areas);
 	if (!error)
 		error = claim(device, index);
-	if (!error) {
-		error = map_region(device, index, info, &areas, &mapping);
-		if (error)
-			mapping = (struct vfb_region_mapping){0};
-		else if (known.flags & VFB_REGION_MEASURE && memory_is_enabled(device))
-			mapping.page_bytes = measure(sys, &areas.areas[0], mapping.address);
-		publish(device, index, &mapping);
-		*out = mapping.address;
+	if (error) {
+		free(mapping.areas.areas);
+		free(info);
+		return error;
 	}
-	free(areas.areas);
+	error = map_region(device, index, info, &mapping);
+	if (error) {
+		free(mapping.areas.areas);
+		mapping = (struct vfb_region_mapping){0};
+	} else if (known.flags & VFB_REGION_MEASURE && vfb_device_has_memory(device)) {
+		mapping.page_bytes = measure(sys, &mapping.areas.areas[0], mapping.address);
+	}
+	publish(device, index, &mapping);
+	*out = mapping.address;
 	free(info);
 	return error;
 }
 
-/* Takes a mapping out of the device; its address is NULL when there is none. */
-static struct vfb_region_mapping take(struct vfb_device *device, unsigned int index)
+/* Takes a mapping out of the device. */
+static int take(struct vfb_device *device, unsigned int index, struct vfb_region_mapping *mapping)
 {
-	struct vfb_region_mapping mapping = {0};
+	int error = 0;
 
 	pthread_mutex_lock(&device->lock);
-	if (index < device->regions && device->mappings[index].address) {
-		mapping = device->mappings[index];
+	if (index >= device->regions || !device->mappings[index].address) {
+		error = -ENOENT;
+	} else if (device->mappings[index].memory &&
+		   atomic_load(&device->mappings[index].memory->users)) {
+		error = -EBUSY;
+	} else {
+		*mapping = device->mappings[index];
 		device->mappings[index] = (struct vfb_region_mapping){0};
 	}
 	pthread_mutex_unlock(&device->lock);
-	return mapping;
+	return error;
+}
+
+/* -ENOENT, -EBUSY: without a text. */
+static int unmap(struct vfb_device *device, unsigned int index)
+{
+	struct vfb_region_mapping mapping;
+	int error = take(device, index, &mapping);
+
+	if (error)
+		return error;
+	give_back(device->ctx->sys, &mapping);
+	free(mapping.areas.areas);
+	free(mapping.memory);
+	return 0;
 }
 
 int vfb_region_unmap(struct vfb_device *device, unsigned int index)
 {
-	struct vfb_region_mapping mapping = take(device, index);
+	int error = unmap(device, index);
 
-	if (!mapping.address)
-		return vfb_fail(-ENOENT, "region %u of device %s is not mapped", index,
+	if (error == -EBUSY)
+		return vfb_fail(error,
+				"region %u of device %s is mapped for other devices, or being so: "
+				"unmap that first (vfb_bars_unmap())",
+				index, device->pci.address);
+	if (error)
+		return vfb_fail(error, "region %u of device %s is not mapped", index,
 				device->pci.address);
-	give_back(device->ctx->sys, &mapping);
 	return 0;
 }
 
 void vfb_region_unmap_all(struct vfb_device *device)
 {
-	for (unsigned int i = 0; device->mappings && i < device->regions; i++) {
-		struct vfb_region_mapping mapping = take(device, i);
-
-		if (mapping.address)
-			give_back(device->ctx->sys, &mapping);
-	}
+	for (unsigned int i = 0; device->mappings && i < device->regions; i++)
+		unmap(device, i);
 }

@@ -121,7 +121,14 @@ static uint32_t collect_groups(const struct vfb_device_item *chain, int32_t *fds
 	return count;
 }
 
-static int reset_bus(struct vfb_device_item *first, uint32_t affected)
+/* What peers could reach of the device, a reset may have taken from them, a failed one too. */
+static void restore_bars(struct reset_job *job, struct vfb_device *device)
+{
+	if (vfb_bars_remap(device))
+		vfb_job_warn(&job->batch.job);
+}
+
+static int reset_bus(struct reset_job *job, struct vfb_device_item *first, uint32_t affected)
 {
 	struct vfb_device *device = first->device;
 	const struct vfb_sys *sys = device->ctx->sys;
@@ -138,13 +145,15 @@ static int reset_bus(struct vfb_device_item *first, uint32_t affected)
 	reset->argsz = sizeof(*reset) + reset->count * sizeof(reset->group_fds[0]);
 	error = vfb_device_retry(sys, device->fd, VFIO_DEVICE_PCI_HOT_RESET, reset);
 	free(reset);
+	for (struct vfb_device_item *item = first; item; item = item->next_in_chain)
+		restore_bars(job, item->device);
 	if (error)
 		return vfb_fail_errno(error, "cannot reset the bus of device %s, with %u devices",
 				      device->pci.address, affected);
 	return 0;
 }
 
-static int reset_function(const struct vfb_device *device)
+static int reset_function(struct reset_job *job, struct vfb_device *device)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
 	int error;
@@ -155,13 +164,14 @@ static int reset_function(const struct vfb_device *device)
 				"sysfs)",
 				device->pci.address);
 	error = vfb_device_retry(sys, device->fd, VFIO_DEVICE_RESET, NULL);
+	restore_bars(job, device);
 	if (error)
 		return vfb_fail_errno(error, "cannot reset device %s", device->pci.address);
 	return 0;
 }
 
 /* @must: by itself too, where a reset of the function would be as fast. */
-static int try_bus(struct vfb_device_item *first, bool must)
+static int try_bus(struct reset_job *job, struct vfb_device_item *first, bool must)
 {
 	struct vfio_pci_hot_reset_info *info = NULL;
 	int error;
@@ -172,7 +182,7 @@ static int try_bus(struct vfb_device_item *first, bool must)
 	if (!error)
 		error = check_groups(info, first);
 	if (!error)
-		error = must || info->count > 1 ? reset_bus(first, info->count) : -ENOTSUP;
+		error = must || info->count > 1 ? reset_bus(job, first, info->count) : -ENOTSUP;
 	free(info);
 	return error;
 }
@@ -204,7 +214,7 @@ static void reset_chain(struct reset_job *job, struct vfb_device_item *first)
 
 	for (struct vfb_device_item *item = first; item; item = item->next_in_chain)
 		must = must || must_be_bus(item);
-	error = must || first->next_in_chain ? try_bus(first, must) : -ENOTSUP;
+	error = must || first->next_in_chain ? try_bus(job, first, must) : -ENOTSUP;
 	for (struct vfb_device_item *item = first; item; item = item->next_in_chain)
 		if (!error || must_be_bus(item))
 			report(job, item, VFB_RESET_BUS, error);
@@ -224,7 +234,7 @@ static void reset_item(struct vfb_device_batch *batch, struct vfb_device_item *i
 	if (item->method != VFB_RESET_FUNCTION)
 		reset_chain(job, item);
 	if (!item->done)
-		report(job, item, VFB_RESET_FUNCTION, reset_function(item->device));
+		report(job, item, VFB_RESET_FUNCTION, reset_function(job, item->device));
 	vfb_observe_end(&span,
 			.operation = reset->method == VFB_RESET_BUS ? "VFIO_DEVICE_PCI_HOT_RESET" :
 								      "VFIO_DEVICE_RESET",

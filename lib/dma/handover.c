@@ -77,6 +77,20 @@ static int check_idle(const struct vfb_space *space)
 	return 0;
 }
 
+/* A region of a device is nothing that another process has at hand. */
+static int check_regions(const struct vfb_space *space)
+{
+	for (size_t i = 0; i < space->index.count; i++)
+		if (space->index.mappings[i].memory->device)
+			return vfb_fail(-EBUSY,
+					"a BAR of device %s is mapped at IOVA 0x%" PRIx64
+					": it cannot be handed over, unmap it first "
+					"(vfb_bars_unmap())",
+					space->index.mappings[i].memory->device,
+					space->index.mappings[i].iova);
+	return 0;
+}
+
 /* What was mapped by address stays bound to the process that mapped it. */
 static int check_files(const struct vfb_space *space)
 {
@@ -98,6 +112,8 @@ int vfb_space_release_addresses(struct vfb_space *space)
 	error = check_idle(space);
 	if (!error && space->released)
 		error = vfb_fail(-EBUSY, "the addresses were released already");
+	if (!error)
+		error = check_regions(space);
 	if (!error && space->iommu->ops->change_process)
 		error = check_files(space);
 	if (!error && space->iommu->ops->release_address)

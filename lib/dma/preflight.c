@@ -50,7 +50,9 @@ int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *
 	/* What the kernel counts are pages. */
 	limit -= limit % (4 * KIB);
 	for (size_t i = 0; i < plan->count; i++) {
-		bytes += plan->order[i]->bytes;
+		/* Regions of devices are not counted. */
+		if (!plan->order[i]->memory->device)
+			bytes += plan->order[i]->bytes;
 		if (!first && (locked > limit || bytes > limit - locked))
 			first = plan->order[i];
 	}

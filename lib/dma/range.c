@@ -94,16 +94,18 @@ int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range
 }
 
 /* The largest page that the IOMMU could use for the range: its IOVA should fit that. */
-static uint64_t best_alignment(const struct vfb_range *range)
+static uint64_t best_alignment(const struct vfb_memory *memory, uint64_t bytes)
 {
-	if ((range->memory->page_bytes == GIB || range->memory->bulk_bytes) && range->bytes >= GIB)
+	if ((memory->page_bytes == GIB || memory->bulk_bytes) && bytes >= GIB)
 		return GIB;
-	if (range->bytes >= 2 * MIB)
+	if (bytes >= 2 * MIB)
 		return 2 * MIB;
 	return 4 * KIB;
 }
 
-int vfb_range_take_gap(struct vfb_space *space, struct vfb_range *range, size_t entry)
+/* Finds an IOVA for a part of memory. Called with the space's lock held. */
+static bool find_gap(const struct vfb_space *space, const struct vfb_memory *memory,
+		     uint64_t offset, uint64_t bytes, uint64_t *iova)
 {
 	/*
 	 * What devices can use before there is one: above the windows for interrupts of x86
@@ -113,21 +115,39 @@ int vfb_range_take_gap(struct vfb_space *space, struct vfb_range *range, size_t 
 	const struct vfb_iova_range *ranges = space->domain ? space->ranges : &assumed;
 	size_t range_count = space->domain ? space->range_count : 1;
 	uint64_t smallest = space->domain ? space->alignment : 4 * KIB;
-	uint64_t alignments[] = {best_alignment(range), smallest};
-	uintptr_t address = (uintptr_t)range->memory->address + range->offset;
+	uint64_t alignments[] = {best_alignment(memory, bytes), smallest};
+	uintptr_t address = (uintptr_t)memory->address + offset;
+
+	for (size_t i = 0; i < 2; i++)
+		if (alignments[i] >= smallest &&
+		    vfb_index_find_gap(&space->index, ranges, range_count, bytes, address,
+				       alignments[i], iova))
+			return true;
+	return false;
+}
+
+int vfb_range_take_gap(struct vfb_space *space, struct vfb_range *range, size_t entry)
+{
 	struct vfb_mapping mapping;
 	size_t clash;
 
-	for (size_t i = 0; i < 2; i++) {
-		if (alignments[i] < smallest ||
-		    !vfb_index_find_gap(&space->index, ranges, range_count, range->bytes, address,
-					alignments[i], &range->iova))
-			continue;
-		mapping = vfb_range_mapping(range);
-		return vfb_index_add(&space->index, &mapping, 1, &clash) ? vfb_fail_memory() : 0;
-	}
-	return vfb_fail(-ENOSPC, "%s: no free IOVAs are left for it",
-			vfb_range_name(range, entry).text);
+	if (!find_gap(space, range->memory, range->offset, range->bytes, &range->iova))
+		return vfb_fail(-ENOSPC, "%s: no free IOVAs are left for it",
+				vfb_range_name(range, entry).text);
+	mapping = vfb_range_mapping(range);
+	return vfb_index_add(&space->index, &mapping, 1, &clash) ? vfb_fail_memory() : 0;
+}
+
+int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory, uint64_t *iova)
+{
+	bool found;
+
+	pthread_mutex_lock(&space->lock);
+	found = find_gap(space, memory, 0, memory->bytes, iova);
+	pthread_mutex_unlock(&space->lock);
+	return found ? 0 :
+		       vfb_fail(-ENOSPC, "no free IOVAs are left for %s",
+				vfb_size_text(memory->bytes).text);
 }
 
 struct vfb_mapping vfb_range_mapping(const struct vfb_range *range)

@@ -34,6 +34,9 @@ bool vfb_iova_is_valid(const struct vfb_space *space, uint64_t first, uint64_t l
 /* Finds and takes an IOVA for a range that has none. Called with the space's lock held. */
 int vfb_range_take_gap(struct vfb_space *space, struct vfb_range *range, size_t entry);
 
+/* An IOVA at which all of @memory has room just now. -ENOSPC, told. */
+int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory, uint64_t *iova);
+
 /* The mapping of a range whose IOVA is known, begun. */
 struct vfb_mapping vfb_range_mapping(const struct vfb_range *range);
 

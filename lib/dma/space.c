@@ -246,6 +246,9 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 		.flags = flags & (VFB_RANGE_READ | VFB_RANGE_WRITE),
 		.fd = memory->fd,
 		.file_offset = memory->fd_offset + offset,
+		.device = memory->device,
+		.device_fd = memory->device_fd,
+		.region = memory->region,
 		.call = space->iommu->ops->map_call,
 	};
 	int error;
@@ -256,7 +259,8 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 	error = space->iommu->ops->map(space->iommu, &map);
 	vfb_observe_end(&span, .operation = map.call, .result = error,
 			.address = (uintptr_t)map.address, .bytes = bytes, .iova = iova,
-			.page_bytes = memory->page_bytes, .node = VFB_ANY_NODE);
+			.page_bytes = memory->page_bytes, .device = memory->device,
+			.node = VFB_ANY_NODE);
 	if (!error)
 		count_entries(space, -1);
 	return error;

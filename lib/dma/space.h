@@ -100,4 +100,15 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,
 			unsigned int entries);
 
+/*
+ * Unmaps all that is mapped of a region of a device; waits for jobs that map or unmap it. What the
+ * kernel would not unmap is forgotten all the same, as the region is about to go.
+ */
+void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *region);
+/*
+ * Maps all of that again after the kernel has revoked it. What cannot be mapped is unmapped; the
+ * first failure is the result.
+ */
+int vfb_space_remap_region(struct vfb_space *space, const struct vfb_memory *region);
+
 #endif

@@ -104,6 +104,14 @@ int vfb_job_fail(struct vfb_job *job, int error, bool stop)
 	return error;
 }
 
+void vfb_job_warn(struct vfb_job *job)
+{
+	pthread_mutex_lock(&job->lock);
+	if (!job->result && !job->error[0])
+		vfb_error_save(job->error);
+	pthread_mutex_unlock(&job->lock);
+}
+
 int vfb_job_settle(struct vfb_job *job)
 {
 	int result;
@@ -233,7 +241,8 @@ static int tell_result(struct vfb_job *job)
 
 	pthread_mutex_lock(&job->lock);
 	result = job->result;
-	if (result)
+	/* Without a result, it is a warning. */
+	if (job->error[0])
 		vfb_error_restore(job->error);
 	pthread_mutex_unlock(&job->lock);
 	return result;

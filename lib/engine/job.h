@@ -75,6 +75,9 @@ void vfb_job_release(struct vfb_job *job);
  */
 int vfb_job_fail(struct vfb_job *job, int error, bool stop);
 
+/* Notes this thread's error text, as what is to be told of a job that succeeds in spite of it. */
+void vfb_job_warn(struct vfb_job *job);
+
 /*
  * The result, which no failure or cancel changes any more; to be asked by @finish when it decides
  * between keeping and undoing.

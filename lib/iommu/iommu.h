@@ -36,6 +36,11 @@ struct vfb_iommu_map {
 	/* The file that the memory is of, and where in it; -1 for none. */
 	int fd;
 	uint64_t file_offset;
+	/* It is no memory, but what is at file_offset in a region of an open device, of that
+	 * address, which is mapped at @address. NULL for memory. */
+	const char *device;
+	int device_fd;
+	unsigned int region;
 	/* Out: the call that was made. */
 	const char *call;
 };
@@ -65,6 +70,8 @@ struct vfb_iommu_ops {
 	bool attach_makes_domain;
 	/* Mappings go with the domain, when its last device goes. */
 	bool mappings_need_domain;
+	/* A reset of a device takes away what is mapped of its regions. */
+	bool reset_revokes;
 	/* The line of /proc/PID/status that tells what RLIMIT_MEMLOCK is compared with. */
 	const char *locked_key;
 
@@ -126,6 +133,12 @@ bool vfb_iommu_is_iommufd(const struct vfb_sys *sys, int fd);
 
 /* Opens a file of /dev/vfio or /dev/iommu; a failure is told with its remedy. */
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path);
+
+/*
+ * A dma-buf of the region that @map is about (VFIO_DEVICE_FEATURE_DMA_BUF): a file descriptor, to
+ * be closed by the caller.
+ */
+int vfb_dma_buf_export(const struct vfb_sys *sys, const struct vfb_iommu_map *map);
 
 /* The failure of a map call, told with its remedy. */
 int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_iommu_map *map);

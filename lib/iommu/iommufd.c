@@ -204,12 +204,31 @@ static int map_address(struct iommufd *iommufd, struct vfb_iommu_map *map)
 	return sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_MAP, &request);
 }
 
+/* By address it would be EFAULT. The mapping keeps the dma-buf, whose file has served then. */
+static int map_region(struct iommufd *iommufd, struct vfb_iommu_map *map)
+{
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+	int error;
+
+	map->call = "VFIO_DEVICE_FEATURE";
+	map->fd = vfb_dma_buf_export(sys, map);
+	if (map->fd < 0)
+		return map->fd;
+	/* It begins where the mapping does. */
+	map->file_offset = 0;
+	error = map_file(iommufd, map);
+	sys->close(sys, map->fd);
+	return error ? vfb_iommu_map_failed(sys, error, map) : 0;
+}
+
 static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 	bool by_file = map->fd >= 0 && iommufd->map_by != VFB_MAP_BY_ADDRESS;
 	int error = -ENOTTY;
 
+	if (map->device)
+		return map_region(iommufd, map);
 	if (by_file && !iommufd->no_map_file) {
 		error = map_file(iommufd, map);
 		iommufd->no_map_file = iommufd->no_map_file || error == -ENOTTY;
@@ -278,6 +297,8 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.unmap_call = "IOMMU_IOAS_UNMAP",
 	.backend = VFB_BACKEND_IOMMUFD,
 	.parallel = true,
+	/* vfio_pci_dma_buf_move(); the IOAS does not map them again by itself. */
+	.reset_revokes = true,
 	/* mm->pinned_vm, of what is charged to the user: iopt_pages_update_pinned(). */
 	.locked_key = "VmPin:",
 	.create = iommufd_create,

@@ -39,6 +39,11 @@ struct vfb_memory {
 	/* What munmap() is to be given: more than the memory where that had to be aligned. */
 	void *reservation;
 	uint64_t reservation_bytes;
+	/* It is no memory, but a region of an open device, of that address: nothing to be populated
+	 * or pinned. NULL for memory. */
+	const char *device;
+	int device_fd;
+	unsigned int region;
 	/* Ranges mapped in spaces, and jobs: while there are any the memory stays. */
 	atomic_uint users;
 	/* One bit for each granule, the step of populating, that is populated as a whole. */

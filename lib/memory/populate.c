@@ -25,6 +25,8 @@ bool vfb_memory_is_populated(const struct vfb_memory *memory, uint64_t offset, u
 {
 	uint64_t size = vfb_memory_granule(memory);
 
+	if (memory->device)
+		return true;
 	for (uint64_t granule = offset / size; granule * size < offset + bytes; granule++)
 		if (!granule_is_populated(memory, granule))
 			return false;
@@ -182,7 +184,10 @@ uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset
 	 */
 	unsigned int for_each = vfb_memory_is_populated(memory, offset, bytes) ? 2 : 8;
 
-	if (width) {
+	/* A region of a device is one run of physical addresses. */
+	if (memory->device) {
+		piece = bytes;
+	} else if (width) {
 		piece = (bytes + width - 1) / width;
 	} else {
 		piece = bytes / (for_each * vfb_engine_workers(memory->ctx->engine));

@@ -221,11 +221,12 @@ static int start_overlapped(struct guest *guest)
 	return open_error ? open_error : error;
 }
 
-/* Interrupts, and a reset of all. */
+/* Interrupts, BARs for peers, and a reset of all. */
 static int use_more(struct guest *guest)
 {
 	static const int none[4] = {-1, -1, -1, -1};
 	struct vfb_device_reset resets[3] = {0};
+	struct vfb_bar bars[3] = {0};
 	int error;
 
 	for (size_t i = 0; i < 3; i++) {
@@ -233,8 +234,15 @@ static int use_more(struct guest *guest)
 		if (error)
 			return error;
 		resets[i].device = guest->devices[i];
+		bars[i].device = guest->devices[i];
+		bars[i].flags = VFB_RANGE_ANY_IOVA | VFB_BAR_REQUIRED;
 	}
+	error = told(vfb_bars_map(guest->space, bars, 3, &guest->batch));
+	if (error)
+		return error;
 	error = told(vfb_devices_reset(resets, 3, &guest->batch));
+	/* It may not have been possible to map it again. */
+	told(vfb_bars_unmap(bars, 1));
 	return error ? error : told(vfb_irq_disable(guest->devices[0], VFB_IRQ_MSIX));
 }
 

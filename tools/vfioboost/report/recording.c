@@ -388,7 +388,7 @@ const struct span *recording_find(const struct run *run, const char *name)
 
 bool span_is_work(const struct span *span)
 {
-	static const char *const others[] = {"user", "job", "wait", "syscall", "kernel"};
+	static const char *const others[] = {"user", "job", "bar", "wait", "syscall", "kernel"};
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		if (!strcmp(span->phase, others[i]))

@@ -5,7 +5,7 @@ const [TRACK, BEGIN, DURATION, PHASE, NAME, OPERATION, BYTES, PAGE, NODE, CPU, R
   Array.from({ length: 12 }, (_, i) => i);
 const COLORED = ["open", "populate", "map", "unmap", "close", "reset", "destroy", "wait", "job",
   "user"];
-const WHOLE = ["user", "job", "wait", "syscall", "kernel"];
+const WHOLE = ["user", "job", "bar", "wait", "syscall", "kernel"];
 const ROW = 20, BAR = 15, AXIS = 22, LABELS = 160;
 
 function color(phase) {

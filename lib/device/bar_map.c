@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mapping BARs for other devices, one after another: type1 maps in turn anyway, and to iommufd a
+ * BAR is one run of physical addresses. The thread is one that may sleep, as each waits until it
+ * is decided whether the space has a domain.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "container_of.h"
+#include "device/bar.h"
+#include "dma/range.h"
+#include "engine/job.h"
+#include "memory/memory.h"
+#include "observe/error.h"
+
+#define KNOWN_FLAGS (VFB_RANGE_READ | VFB_RANGE_WRITE | VFB_RANGE_ANY_IOVA | VFB_BAR_REQUIRED)
+#define RANGE_FLAGS (VFB_RANGE_READ | VFB_RANGE_WRITE)
+
+/* What was done for a BAR. */
+struct progress {
+	bool mapped;
+	/* Into the process, which it was not before. */
+	bool placed;
+};
+
+struct bar_job {
+	struct vfb_job job;
+	struct vfb_task task;
+	struct vfb_space *space;
+	struct vfb_bar *bars;
+	struct progress *progress;
+	size_t count;
+	bool best_effort;
+};
+
+static int explain(const struct vfb_bar *bar, int error)
+{
+	char text[VFB_ERROR_BYTES];
+
+	vfb_error_save(text);
+	return vfb_fail(error, "BAR %u of device %s is not mapped for other devices: %s",
+			bar->index, bar->device->pci.address, text);
+}
+
+static int check_bar(struct vfb_bar *bar)
+{
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	int error;
+
+	if (atomic_load(&bar->device->closing))
+		return vfb_fail(-ECANCELED, "the device is being closed");
+	error = vfb_region_info(bar->device, bar->index, &info);
+	if (error)
+		return error;
+	bar->bytes = info.bytes;
+	if (info.bytes && info.bytes < 4 * KIB)
+		return vfb_fail(-ENOTSUP, "it has %s, and an IOMMU maps 4 KiB at least",
+				vfb_size_text(info.bytes).text);
+	if (!(bar->flags & VFB_RANGE_ANY_IOVA) && info.bytes &&
+	    bar->iova + (info.bytes - 1) < bar->iova)
+		return vfb_fail(-EINVAL, "%s at IOVA 0x%" PRIx64 " end beyond 64 bits",
+				vfb_size_text(info.bytes).text, bar->iova);
+	/* A fault of type1 would be EFAULT; a dma-buf is revoked from the beginning. */
+	if (!vfb_device_has_memory(bar->device))
+		return vfb_fail(-EIO, "its device does not answer: switch memory on in the command "
+				      "register");
+	return 0;
+}
+
+/* Into the process, unless it is. */
+static int take(struct bar_job *job, struct vfb_bar *bar, struct progress *progress,
+		struct vfb_memory **memory, const struct vfb_areas **areas)
+{
+	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
+	int error = vfb_bar_take(bar->device, bar->index, job->space, memory, areas);
+	void *address;
+
+	if (error != -ENOENT)
+		return error;
+	opts.flags = VFB_REGION_WITHOUT_MSIX;
+	error = vfb_region_map(bar->device, bar->index, &opts, &address);
+	if (error)
+		return error;
+	progress->placed = true;
+	return vfb_bar_take(bar->device, bar->index, job->space, memory, areas);
+}
+
+static void put_back(struct vfb_bar *bar, struct progress *progress)
+{
+	if (progress->mapped)
+		vfb_bar_unmap(bar->device, bar->index);
+	if (progress->placed)
+		vfb_region_unmap(bar->device, bar->index);
+	*progress = (struct progress){0};
+}
+
+static size_t fill_ranges(const struct vfb_bar *bar, struct vfb_memory *memory,
+			  const struct vfb_areas *areas, struct vfb_range *ranges)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < areas->count; i++) {
+		const struct vfb_area *area = &areas->areas[i];
+
+		if (area->end > area->first)
+			ranges[count++] = (struct vfb_range){
+				.memory = memory,
+				.offset = area->first,
+				.bytes = area->end - area->first,
+				.iova = bar->iova + area->first,
+				.flags = bar->flags & RANGE_FLAGS,
+			};
+	}
+	return count;
+}
+
+/*
+ * At an IOVA that is free for all of it, holes included. Another thread may take that before it
+ * is mapped: then there is another one.
+ */
+static int map_anywhere(struct bar_job *job, struct vfb_bar *bar, struct vfb_memory *memory,
+			const struct vfb_areas *areas, struct vfb_range *ranges)
+{
+	int error = vfb_range_find_iova(job->space, memory, &bar->iova);
+
+	while (!error) {
+		uint64_t tried = bar->iova;
+
+		error = vfb_space_map(job->space, ranges, fill_ranges(bar, memory, areas, ranges),
+				      NULL);
+		if (error != -EEXIST)
+			break;
+		error = vfb_range_find_iova(job->space, memory, &bar->iova);
+		if (!error && bar->iova == tried)
+			error = vfb_fail(-EEXIST,
+					 "IOVA 0x%" PRIx64 " is taken by what the library does not "
+					 "know of",
+					 tried);
+	}
+	return error;
+}
+
+static int map_areas(struct bar_job *job, struct vfb_bar *bar, struct vfb_memory *memory,
+		     const struct vfb_areas *areas)
+{
+	struct vfb_range *ranges = calloc(areas->count + 1, sizeof(*ranges));
+	int error;
+
+	if (!ranges)
+		return vfb_fail_memory();
+	if (bar->flags & VFB_RANGE_ANY_IOVA)
+		error = map_anywhere(job, bar, memory, areas, ranges);
+	else
+		error = vfb_space_map(job->space, ranges, fill_ranges(bar, memory, areas, ranges),
+				      NULL);
+	free(ranges);
+	return error;
+}
+
+static int map_bar(struct bar_job *job, struct vfb_bar *bar, struct progress *progress)
+{
+	const struct vfb_areas *areas;
+	struct vfb_memory *memory;
+	int error;
+
+	error = check_bar(bar);
+	if (!error)
+		error = take(job, bar, progress, &memory, &areas);
+	if (!error) {
+		error = map_areas(job, bar, memory, areas);
+		/* Each mapping of it is a user now. */
+		atomic_fetch_sub(&memory->users, 1);
+	}
+	progress->mapped = !error;
+	if (error) {
+		error = explain(bar, error);
+		put_back(bar, progress);
+	}
+	return error;
+}
+
+static void map_with_event(struct bar_job *job, size_t entry)
+{
+	struct vfb_bar *bar = &job->bars[entry];
+	struct vfb_span span;
+
+	vfb_observe_begin(&span, job->job.observer, VFB_PHASE_BAR);
+	bar->status = map_bar(job, bar, &job->progress[entry]);
+	vfb_observe_end(&span, .operation = "map", .result = bar->status, .bytes = bar->bytes,
+			.iova = bar->iova, .device = bar->device->pci.address,
+			.node = bar->device->pci.numa_node);
+	atomic_fetch_add(&job->job.entries_done, 1);
+	if (!bar->status)
+		return;
+	if (bar->flags & VFB_BAR_REQUIRED)
+		vfb_job_fail(&job->job, bar->status, !job->best_effort);
+	else
+		vfb_job_warn(&job->job);
+}
+
+static void undo(struct bar_job *job)
+{
+	for (size_t i = job->count; i-- > 0;) {
+		if (job->progress[i].mapped)
+			job->bars[i].status = -ECANCELED;
+		put_back(&job->bars[i], &job->progress[i]);
+	}
+}
+
+static void run(struct vfb_task *task)
+{
+	struct bar_job *job = container_of(task, struct bar_job, task);
+
+	for (size_t i = 0; i < job->count && !vfb_job_stopped(&job->job); i++)
+		map_with_event(job, i);
+	if (!vfb_job_decide(&job->job, true))
+		undo(job);
+	vfb_job_release(&job->job);
+}
+
+static bool finish(struct vfb_job *base)
+{
+	struct bar_job *job = container_of(base, struct bar_job, job);
+
+	vfb_engine_release_sleepers(job->space->ctx->engine, 1);
+	for (size_t i = 0; i < job->count; i++)
+		vfb_bar_job_end(job->bars[i].device);
+	vfb_space_job_end(job->space);
+	return true;
+}
+
+static void free_job(struct vfb_job *base)
+{
+	struct bar_job *job = container_of(base, struct bar_job, job);
+
+	free(job->progress);
+	free(job);
+}
+
+static int check_entry(const struct vfb_space *space, const struct vfb_bar *bars, size_t entry)
+{
+	const struct vfb_bar *bar = &bars[entry];
+
+	if (!bar->device)
+		return vfb_fail(-EINVAL, "entry %zu has no device", entry);
+	if (bar->index >= VFB_BARS)
+		return vfb_fail(-EINVAL, "entry %zu: device %s has no BAR %u, they are 0 to 5",
+				entry, bar->device->pci.address, bar->index);
+	if (bar->flags & ~KNOWN_FLAGS || bar->reserved[0] || bar->reserved[1] || bar->reserved[2])
+		return vfb_fail(-EINVAL,
+				"entry %zu has flags 0x%x or reserved fields set that this version "
+				"does not know",
+				entry, bar->flags);
+	if (atomic_load(&bar->device->closing))
+		return vfb_fail(-EALREADY, "entry %zu: device %s is being closed", entry,
+				bar->device->pci.address);
+	if (bar->device->ctx != space->ctx)
+		return vfb_fail(-EINVAL, "entry %zu is of another context than the space", entry);
+	for (size_t other = 0; other < entry; other++)
+		if (bars[other].device == bar->device && bars[other].index == bar->index)
+			return vfb_fail(-EINVAL,
+					"BAR %u of device %s is there twice, as entries %zu and "
+					"%zu",
+					bar->index, bar->device->pci.address, other, entry);
+	return 0;
+}
+
+static int create(struct vfb_space *space, size_t count, struct bar_job **out)
+{
+	struct bar_job *job = calloc(1, sizeof(*job));
+	int error;
+
+	if (!job)
+		return vfb_fail_memory();
+	job->job.sys = space->ctx->sys;
+	job->job.observer = &space->ctx->observer;
+	job->job.operation = "map BARs";
+	job->job.finish = finish;
+	job->job.free = free_job;
+	job->job.entries = count;
+	job->job.cancellable = true;
+	job->space = space;
+	job->count = count;
+	job->progress = calloc(count, sizeof(*job->progress));
+	error = job->progress ? vfb_job_init(&job->job, &space->ctx->objects) : vfb_fail_memory();
+	if (error) {
+		free_job(&job->job);
+		return error;
+	}
+	*out = job;
+	return 0;
+}
+
+static void start(struct bar_job *job)
+{
+	for (size_t i = 0; i < job->count; i++) {
+		job->bars[i].status = -ECANCELED;
+		vfb_bar_job_begin(job->bars[i].device);
+	}
+	vfb_space_job_begin(job->space);
+	job->task = (struct vfb_task){.run = run, .span = job->job.span.id};
+	vfb_job_hold(&job->job);
+	vfb_engine_submit_sleeping(job->space->ctx->engine, &job->task);
+	vfb_job_release(&job->job);
+}
+
+int vfb_bars_map_start(struct vfb_space *space, struct vfb_bar *bars, size_t count,
+		       const struct vfb_batch_opts *opts, struct vfb_job **out)
+{
+	struct vfb_batch_opts known;
+	struct bar_job *job = NULL;
+	int error;
+
+	*out = NULL;
+	error = vfb_batch_opts_read(&known, opts);
+	if (!error && !count)
+		error = vfb_fail(-EINVAL, "no BARs were given to map");
+	for (size_t i = 0; i < count && !error; i++)
+		error = check_entry(space, bars, i);
+	if (!error)
+		error = create(space, count, &job);
+	if (error)
+		return error;
+	job->bars = bars;
+	job->best_effort = known.flags & VFB_BATCH_BEST_EFFORT;
+	error = vfb_job_set_timeout(&job->job, space->ctx->deadlines, known.timeout_ns);
+	if (!error)
+		error = vfb_engine_reserve_sleepers(space->ctx->engine, 1);
+	if (error) {
+		vfb_job_fini(&job->job);
+		free_job(&job->job);
+		return error;
+	}
+	*out = &job->job;
+	start(job);
+	return 0;
+}
+
+int vfb_bars_map(struct vfb_space *space, struct vfb_bar *bars, size_t count,
+		 const struct vfb_batch_opts *opts)
+{
+	struct vfb_job *job;
+	int error;
+
+	if (!count)
+		return 0;
+	error = vfb_observe_check_wait();
+	if (!error)
+		error = vfb_bars_map_start(space, bars, count, opts, &job);
+	return error ? error : vfb_job_complete(job);
+}
