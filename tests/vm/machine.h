@@ -108,6 +108,14 @@ void machine_munmap(void *address, size_t bytes);
 void machine_group_path(const char *address, char *path, size_t bytes);
 void machine_node_path(const char *address, char *path, size_t bytes);
 
+/*
+ * The device, an NVMe controller that is open in the space, writes 4 KiB to @iova that begin with
+ * MACHINE_DMA_WORD. What it cannot reach it does not write.
+ */
+#define MACHINE_DMA_WORD 0x1af41b36
+void machine_dma_write(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_device *device,
+		       uint64_t iova);
+
 /* Bytes that the kernel holds for devices: what is really mapped. */
 uint64_t machine_pinned(void);
 /* Pages of 2 MiB that are free in the pool of a node. */

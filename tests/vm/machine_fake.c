@@ -47,7 +47,7 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	machine->device_count = NODES * DEVICES_PER_NODE;
 	describe_family(&machine->bridged, "0000:51:%02x.0", 4);
 	describe_family(&machine->functions, "0000:52:00.%u", 4);
-	describe_family(&machine->bars, "0000:53:%02x.0", 2);
+	describe_family(&machine->bars, "0000:53:%02x.0", 1);
 	strcpy(machine->foreign, FOREIGN);
 	machine->nodes = NODES;
 	if (stock)
@@ -99,6 +99,18 @@ static void add_devices(void)
 				      .vendor_id = 0x1af4,
 				      .device_id = 0x1009,
 			      });
+}
+
+void machine_dma_write(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_device *device,
+		       uint64_t iova)
+{
+	struct vfb_device_info info = VFB_DEVICE_INFO_INIT;
+	uint32_t data[1024] = {MACHINE_DMA_WORD};
+
+	(void)ctx;
+	(void)space;
+	vfb_device_info(device, &info);
+	fake_dma_write(fake, info.address, iova, data, sizeof(data));
 }
 
 uint32_t machine_register(const char *address, uint64_t offset)

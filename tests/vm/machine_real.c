@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "nvme.h"
+
 #define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
 #define NOBODY	    65534
 #define THP	    "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -486,6 +488,12 @@ void machine_node_path(const char *address, char *path, size_t bytes)
 }
 
 /* type1 counts what is locked, iommufd what is pinned. */
+void machine_dma_write(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_device *device,
+		       uint64_t iova)
+{
+	nvme_identify_to(ctx, space, device, iova);
+}
+
 uint64_t machine_pinned(void)
 {
 	return 1024 * (uint64_t)(read_number("/proc/self/status", "VmLck:") +

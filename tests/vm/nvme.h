@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* A real NVMe controller as something that does DMA. */
+#ifndef NVME_H
+#define NVME_H
+
+#include <vfioboost.h>
+
+/*
+ * Makes the controller write 4 KiB that tell what it is to @iova: its PCI vendor and that of its
+ * subsystem first. It is off afterwards, as it was.
+ */
+void nvme_identify_to(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_device *device,
+		      uint64_t iova);
+
+#endif
