@@ -44,6 +44,7 @@ int command_release(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_unbind(int argc, char **argv);
 
+int bench_bar(int argc, char **argv);
 int bench_events(int argc, char **argv);
 int bench_map(int argc, char **argv);
 int bench_close(int argc, char **argv);
