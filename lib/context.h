@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <vfioboost/context.h>
 
-#include "dma/choose.h"
+#include "dma/rates.h"
 #include "engine/deadline.h"
 #include "engine/engine.h"
 #include "memory/pace.h"

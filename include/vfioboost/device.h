@@ -208,10 +208,11 @@ VFB_API int vfb_devices_reset_start(struct vfb_device_reset *resets, size_t coun
 VFB_API int vfb_device_reset(struct vfb_device *device);
 
 /**
- * Measures which backend maps such memory faster, by a device that nobody uses yet, for spaces of
- * VFB_BACKEND_AUTO that are created in this context from now on. It is done once for each page
- * size; where there is only one backend, not at all. It takes four resets of the device, half a
- * second or so: worth it for a program that starts guest after guest.
+ * Measures how fast such memory is populated, and mapped by each backend that there is, with a
+ * device that nobody uses yet: for spaces of VFB_BACKEND_AUTO that are created in this context from
+ * now on, and for what vfb_space_map_plan() tells. It is done once for each page size, with 64 MiB
+ * (of pages of 1 GiB: with one), and takes two resets of the device for each backend, half a second
+ * or so: worth it for a program that starts guest after guest.
  *
  * @param ctx        the context
  * @param address    the device, as for vfb_device_open()

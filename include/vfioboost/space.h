@@ -199,6 +199,14 @@ struct vfb_map_plan {
 	/** 1: neighbours become one mapping, see VFB_BATCH_COALESCE. */
 	uint32_t joined;
 	uint32_t reserved;
+	/** How long populating populate_bytes will take, and mapping all of it, in nanoseconds:
+	 *  as fast as vfb_backend_measure() was in this context, for each page size that the
+	 *  memory has. UINT64_MAX: one of them was not measured. Both overlap on iommufd, and
+	 *  type1 maps what is populated: the batch takes no less than the longer of them, and no
+	 *  more than their sum. Memory in smaller physical runs than what was measured takes
+	 *  longer to be mapped, and memory that the host has to give up elsewhere first longer to
+	 *  be populated. */
+	uint64_t populate_ns, map_ns;
 };
 
 #define VFB_MAP_PLAN_INIT VFB_SIZED(struct vfb_map_plan)

@@ -43,22 +43,32 @@ static int measure(struct vfb_ctx *ctx, enum vfb_backend backend, const char *ad
 	return error;
 }
 
-static int measure_both(struct vfb_ctx *ctx, const char *address, enum vfb_page_size page_size,
-			struct vfb_memory *memory)
+/* A backend that is not there, or is not to be used, costs nothing. */
+static int measure_each(struct vfb_ctx *ctx, const char *address, struct vfb_memory *memory,
+			double *ns_per_gib)
 {
-	uint64_t ns[VFB_BACKEND_IOMMUFD + 1] = {0};
+	bool any = false;
 	int error = 0;
 
-	for (int backend = VFB_BACKEND_TYPE1; backend <= VFB_BACKEND_IOMMUFD && !error; backend++)
-		error = measure(ctx, backend, address, memory, &ns[backend]);
-	if (error)
-		return error;
-	pthread_mutex_lock(&ctx->rates.lock);
-	for (int backend = VFB_BACKEND_TYPE1; backend <= VFB_BACKEND_IOMMUFD; backend++)
-		ctx->rates.ns_per_gib[page_size][backend] = (double)ns[backend] * GIB /
-							    memory->bytes;
-	pthread_mutex_unlock(&ctx->rates.lock);
-	return 0;
+	for (int backend = VFB_BACKEND_TYPE1; backend <= VFB_BACKEND_IOMMUFD; backend++) {
+		uint64_t ns = 0;
+
+		error = measure(ctx, backend, address, memory, &ns);
+		if (error && error != -ENOTSUP && error != -EACCES)
+			return error;
+		any = any || !error;
+		ns_per_gib[backend] = (double)ns * GIB / memory->bytes;
+	}
+	return any ? 0 : error;
+}
+
+static int populate_timed(struct vfb_ctx *ctx, struct vfb_memory *memory, double *ns_per_gib)
+{
+	uint64_t begin = ctx->sys->now(ctx->sys);
+	int error = vfb_memory_populate(memory);
+
+	*ns_per_gib = (double)(ctx->sys->now(ctx->sys) - begin) * GIB / memory->bytes;
+	return error;
 }
 
 int vfb_backend_measure(struct vfb_ctx *ctx, const char *address, enum vfb_page_size page_size,
@@ -66,16 +76,14 @@ int vfb_backend_measure(struct vfb_ctx *ctx, const char *address, enum vfb_page_
 {
 	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
 	struct vfb_memory *memory;
-	bool known;
+	struct vfb_rate rate;
 	int error;
 
 	if (page_size > VFB_PAGE_1G || page_size == VFB_PAGE_AUTO)
 		return vfb_fail(-EINVAL, "page size %d cannot be measured by itself",
 				(int)page_size);
-	pthread_mutex_lock(&ctx->rates.lock);
-	known = ctx->rates.ns_per_gib[page_size][VFB_BACKEND_TYPE1] > 0;
-	pthread_mutex_unlock(&ctx->rates.lock);
-	if (known || !vfb_iommu_has_iommufd(ctx->sys))
+	rate = vfb_rates_get(&ctx->rates, page_size);
+	if (rate.populate > 0)
 		return 0;
 	opts.bytes = page_size == VFB_PAGE_1G ? GIB : BYTES;
 	opts.page_size = page_size;
@@ -83,9 +91,11 @@ int vfb_backend_measure(struct vfb_ctx *ctx, const char *address, enum vfb_page_
 	error = vfb_memory_create(ctx, &opts, &memory);
 	if (error)
 		return error;
-	error = vfb_memory_populate(memory);
+	error = populate_timed(ctx, memory, &rate.populate);
 	if (!error)
-		error = measure_both(ctx, address, page_size, memory);
+		error = measure_each(ctx, address, memory, rate.map);
 	vfb_memory_destroy(memory);
+	if (!error)
+		vfb_rates_set(&ctx->rates, page_size, &rate);
 	return error;
 }

@@ -2,24 +2,12 @@
 #include "dma/choose.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "context.h"
 #include "iommu/iommu.h"
 
 /* With so many workers iommufd is faster even where one thread of type1 is than one of its. */
 #define MANY_WORKERS 4
-
-void vfb_rates_init(struct vfb_rates *rates)
-{
-	memset(rates, 0, sizeof(*rates));
-	pthread_mutex_init(&rates->lock, NULL);
-}
-
-void vfb_rates_destroy(struct vfb_rates *rates)
-{
-	pthread_mutex_destroy(&rates->lock);
-}
 
 /* Since Linux 6.18, vfio_pin_map_dma() takes physically contiguous pages together. */
 static bool type1_pins_large(const struct vfb_sys *sys)
@@ -35,12 +23,9 @@ static bool type1_pins_large(const struct vfb_sys *sys)
 static bool choose_measured(struct vfb_ctx *ctx, enum vfb_page_size page_size,
 			    enum vfb_backend *backend, char reason[VFB_REASON_BYTES])
 {
-	double type1, iommufd;
+	struct vfb_rate rate = vfb_rates_get(&ctx->rates, page_size);
+	double type1 = rate.map[VFB_BACKEND_TYPE1], iommufd = rate.map[VFB_BACKEND_IOMMUFD];
 
-	pthread_mutex_lock(&ctx->rates.lock);
-	type1 = ctx->rates.ns_per_gib[page_size][VFB_BACKEND_TYPE1];
-	iommufd = ctx->rates.ns_per_gib[page_size][VFB_BACKEND_IOMMUFD];
-	pthread_mutex_unlock(&ctx->rates.lock);
 	if (type1 <= 0 || iommufd <= 0)
 		return false;
 	*backend = type1 < iommufd ? VFB_BACKEND_TYPE1 : VFB_BACKEND_IOMMUFD;

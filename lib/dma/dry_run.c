@@ -8,22 +8,46 @@
 #include "memory/memory.h"
 #include "options.h"
 
-static uint64_t populate_bytes(const struct map_job *map)
+static uint64_t populate_bytes(const struct map_job *map, const struct run *run)
 {
 	uint64_t bytes = 0;
 
-	for (size_t i = 0; i < map->run_count; i++) {
-		const struct run *run = &map->runs[i];
+	for (size_t n = 0; n < run->piece_count; n++) {
+		const struct piece *piece = &map->pieces[run->first_piece + n];
 
-		for (size_t n = 0; n < run->piece_count; n++) {
-			const struct piece *piece = &map->pieces[run->first_piece + n];
-
-			if (!vfb_memory_is_populated(run->memory, run->offset + piece->offset,
-						     piece->bytes))
-				bytes += piece->bytes;
-		}
+		if (!vfb_memory_is_populated(run->memory, run->offset + piece->offset,
+					     piece->bytes))
+			bytes += piece->bytes;
 	}
 	return bytes;
+}
+
+/* Adds what @bytes take; what was not measured makes the whole unknown. */
+static void add_time(uint64_t *ns, uint64_t bytes, double ns_per_gib)
+{
+	if (!bytes || *ns == UINT64_MAX)
+		return;
+	*ns = ns_per_gib > 0 ? *ns + (uint64_t)(ns_per_gib * bytes / GIB) : UINT64_MAX;
+}
+
+/* What the runs take, by what was measured in the context. Regions of devices are no memory. */
+static void estimate(const struct map_job *map, struct vfb_map_plan *plan)
+{
+	enum vfb_backend backend = map->space->iommu->ops->backend;
+
+	for (size_t i = 0; i < map->run_count; i++) {
+		const struct run *run = &map->runs[i];
+		uint64_t populate = populate_bytes(map, run);
+		struct vfb_rate rate;
+
+		plan->populate_bytes += populate;
+		if (run->memory->device)
+			continue;
+		rate = vfb_rates_get(&map->space->ctx->rates, run->memory->page_size);
+		add_time(&plan->populate_ns, populate, rate.populate);
+		if (backend != VFB_BACKEND_NONE)
+			add_time(&plan->map_ns, run->bytes, rate.map[backend]);
+	}
 }
 
 /* Each is a mapping of the kernel. */
@@ -60,12 +84,14 @@ static int plan(struct map_job *map, const struct vfb_batch_opts *opts, bool *sk
 
 static struct vfb_map_plan describe(const struct map_job *map)
 {
-	return (struct vfb_map_plan){
+	struct vfb_map_plan plan = {
 		.bytes = map->job.bytes,
-		.populate_bytes = populate_bytes(map),
 		.map_calls = count_calls(map),
 		.joined = map->joined,
 	};
+
+	estimate(map, &plan);
+	return plan;
 }
 
 int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges, size_t count,

@@ -243,10 +243,10 @@ static enum vfb_backend choose(struct host *host, enum vfb_page_size page_size, 
 	return info.backend;
 }
 
-/* What was measured decides, and is measured once; where there is nothing to choose, not at all. */
+/* What was measured decides, and is measured once; of one backend where there is no other. */
 static void test_measure(void **state)
 {
-	struct fake_config config = {.no_iommufd = true};
+	struct fake_config configs[] = {{.no_iommufd = true}, {.no_type1 = true}};
 	unsigned int resets;
 	struct host host;
 
@@ -268,9 +268,19 @@ static void test_measure(void **state)
 	assert_int_equal(choose(&host, VFB_PAGE_4K, "measured: "), VFB_BACKEND_IOMMUFD);
 	assert_int_equal(choose(&host, VFB_PAGE_2M, "not measured"), VFB_BACKEND_IOMMUFD);
 	host_close(&host);
-	host_open(&host, &config);
-	assert_ok(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_4K, 0));
-	assert_int_equal(choose(&host, VFB_PAGE_4K, "no iommufd"), VFB_BACKEND_TYPE1);
+	for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
+		host_open(&host, &configs[i]);
+		add_devices(host.fake, 1);
+		assert_ok(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_4K, 0));
+		assert_int_equal(stats_of(&host).resets, 2);
+		assert_int_equal(choose(&host, VFB_PAGE_4K, i ? "not measured" : "no iommufd"),
+				 i ? VFB_BACKEND_IOMMUFD : VFB_BACKEND_TYPE1);
+		host_close(&host);
+	}
+	configs[0].no_type1 = true;
+	host_open(&host, &configs[0]);
+	add_devices(host.fake, 1);
+	assert_fails(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_4K, 0), -ENOTSUP, "use");
 	host_close(&host);
 }
 

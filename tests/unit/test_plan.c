@@ -145,6 +145,54 @@ static void test_coalesce(void **state)
 	}
 }
 
+/* A plan tells how long it takes, once that was measured, and it does take about so long. */
+static void test_time(void **state)
+{
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct vfb_range range = {.bytes = GIB, .iova = GIB};
+		struct vfb_map_plan plan, half;
+		struct vfb_device *device;
+		struct host host;
+		uint64_t took;
+
+		host_ready(&host, NULL, backends[b], 2);
+		range.memory = make_memory(&host, GIB, VFB_PAGE_4K);
+		plan = plan_of(&host, &range, 1, NULL);
+		assert_true(plan.populate_ns == UINT64_MAX && plan.map_ns == UINT64_MAX);
+		assert_ok(vfb_backend_measure(host.ctx, addresses[1], VFB_PAGE_4K,
+					      VFB_MEMORY_ANONYMOUS));
+		open_devices(&host, 1, &device);
+		range.bytes = GIB / 2;
+		half = plan_of(&host, &range, 1, NULL);
+		range.bytes = GIB;
+		plan = plan_of(&host, &range, 1, NULL);
+		assert_true(half.populate_ns && half.map_ns);
+		assert_in_range(plan.populate_ns, 2 * half.populate_ns - 2,
+				2 * half.populate_ns + 2);
+		assert_in_range(plan.map_ns, 2 * half.map_ns - 2, 2 * half.map_ns + 2);
+		took = fake_now(host.fake);
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		took = fake_now(host.fake) - took;
+		assert_in_range(took, plan.populate_ns / 2, (plan.populate_ns + plan.map_ns) * 2);
+		/* What is populated takes no time; other pages were not measured. */
+		assert_ok(vfb_space_unmap_all(host.space));
+		half = plan_of(&host, &range, 1, NULL);
+		assert_int_equal(half.populate_ns, 0);
+		assert_int_equal(half.map_ns, plan.map_ns);
+		took = fake_now(host.fake);
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		took = fake_now(host.fake) - took;
+		assert_in_range(took, plan.map_ns / 2, plan.map_ns * 2);
+		assert_ok(vfb_space_unmap_all(host.space));
+		assert_ok(vfb_memory_destroy(range.memory));
+		range.memory = make_memory(&host, GIB, VFB_PAGE_THP);
+		plan = plan_of(&host, &range, 1, NULL);
+		assert_true(plan.populate_ns == UINT64_MAX && plan.map_ns == UINT64_MAX);
+		host_end(&host, device, range.memory);
+	}
+}
+
 /* Nothing is changed by a plan, whatever it says. */
 static void test_dry(void **state)
 {
@@ -210,9 +258,9 @@ static void test_congruence(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_70000),	   cmocka_unit_test(test_joined_again),
-		cmocka_unit_test(test_coalesce),   cmocka_unit_test(test_dry),
-		cmocka_unit_test(test_congruence),
+		cmocka_unit_test(test_70000),	 cmocka_unit_test(test_joined_again),
+		cmocka_unit_test(test_coalesce), cmocka_unit_test(test_time),
+		cmocka_unit_test(test_dry),	 cmocka_unit_test(test_congruence),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);

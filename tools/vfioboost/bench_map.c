@@ -24,7 +24,7 @@ struct options {
 	bool page_sizes[PAGE_SIZES], backends[BACKENDS];
 	struct thread_counts threads;
 	unsigned int repeat;
-	bool memfd, cold, json;
+	bool memfd, cold, estimate, json;
 };
 
 /* One way to go about it: a line of the table. */
@@ -36,8 +36,8 @@ struct line {
 	/* All by one call, which has to populate as well if nobody has. */
 	bool one_call;
 	enum vfb_backend chosen;
-	/* One for each run. */
-	double *map_s, *unmap_s;
+	/* One for each run; what a plan has told of populating and of mapping beforehand. */
+	double *map_s, *unmap_s, *told_populate_s, *told_map_s;
 };
 
 static const char *const by_names[] = {"best", "address", "file"};
@@ -51,6 +51,9 @@ static const char doc[] =
 	"a line more does both by one map call for all of it, as programs do that leave populating "
 	"to the kernel.\n"
 	"\n"
+	"With --estimate each run measures a little memory first, and what a plan tells thereupon is "
+	"printed beside what it took.\n"
+	"\n"
 	"The lines take turns, and each is run once beforehand, uncounted. Medians are printed.\n"
 	"\n"
 	"Sizes are bytes, or have K, M, G or T (powers of 1024) behind them.\n"
@@ -60,6 +63,7 @@ static const char doc[] =
 enum {
 	OPTION_MEMFD = 256,
 	OPTION_COLD,
+	OPTION_ESTIMATE,
 	OPTION_JSON,
 };
 
@@ -71,6 +75,7 @@ static const struct argp_option argp_options[] = {
 	{"backend", 'b', "NAME[,NAME]...", 0, "auto, type1, iommufd (auto)", 0},
 	{"threads", 't', "N[,N]...", 0, "Numbers of workers (1, and 2)", 0},
 	{"cold", OPTION_COLD, NULL, 0, "Memory that is not populated", 0},
+	{"estimate", OPTION_ESTIMATE, NULL, 0, "Tell beforehand how long it will take", 0},
 	{"repeat", 'r', "N", 0, "Runs of each line (5)", 0},
 	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
@@ -133,6 +138,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_COLD:
 		options->cold = true;
 		return 0;
+	case OPTION_ESTIMATE:
+		options->estimate = true;
+		return 0;
 	case 'r':
 		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
 		return 0;
@@ -194,6 +202,9 @@ static int begin(const struct options *options, const struct line *line, struct 
 	space.page_size = line->page_size;
 	space.kind = options->memfd ? VFB_MEMORY_MEMFD : VFB_MEMORY_ANONYMOUS;
 	error = vfb_ctx_create(&ctx, &setting->ctx);
+	if (!error && options->estimate)
+		error = vfb_backend_measure(setting->ctx, options->device, line->page_size,
+					    space.kind);
 	if (!error)
 		error = vfb_space_create(setting->ctx, &space, &setting->space);
 	return error ? error : vfb_device_open(setting->space, options->device, &setting->device);
@@ -206,6 +217,18 @@ static void end(struct setting *setting)
 	vfb_memory_destroy(setting->memory);
 	vfb_memory_destroy(setting->fresh);
 	vfb_ctx_destroy(setting->ctx);
+}
+
+/* What the plan of a range says, as far as it was measured. */
+static int ask(struct vfb_space *space, struct vfb_range *range, const struct vfb_batch_opts *opts,
+	       struct line *line, unsigned int run)
+{
+	struct vfb_map_plan plan = VFB_MAP_PLAN_INIT;
+	int error = vfb_space_map_plan(space, range, 1, opts, &plan);
+
+	line->told_populate_s[run] = plan.populate_ns * 1e-9;
+	line->told_map_s[run] = plan.map_ns * 1e-9;
+	return error;
 }
 
 static int map_and_unmap(struct setting *setting, struct line *line, unsigned int run)
@@ -222,6 +245,9 @@ static int map_and_unmap(struct setting *setting, struct line *line, unsigned in
 	line->chosen = space.backend;
 	range.bytes = info.bytes;
 	opts.width = line->one_call ? 1 : 0;
+	error = ask(setting->space, &range, &opts, line, run);
+	if (error)
+		return error;
 	start = clock_seconds();
 	error = vfb_space_map(setting->space, &range, 1, &opts);
 	line->map_s[run] = clock_seconds() - start;
@@ -330,15 +356,19 @@ static bool print_table(const struct options *options, const struct line *lines,
 	uname(&kernel);
 	printf("%.2f GiB, Linux %s, medians of %u%s\n\n", options->bytes / GIB, kernel.release,
 	       options->repeat, options->cold ? "; map_s includes populating" : "");
-	printf("%-5s %-8s %-8s %-8s %8s %9s %9s\n", "pages", "backend", "is", "by", "threads",
-	       "map_s", "unmap_s");
-	for (size_t i = 0; i < count; i++)
-		printf("%-5s %-8s %-8s %-8s %8u %9.4f %9.4f%s\n",
-		       page_size_names[lines[i].page_size], backend_names[lines[i].backend],
-		       backend_names[lines[i].chosen], by_names[lines[i].by], lines[i].threads,
+	printf("%-5s %-8s %-8s %-8s %8s %9s %9s%s\n", "pages", "backend", "is", "by", "threads",
+	       "map_s", "unmap_s", options->estimate ? "  told: populate_s, map_s" : "");
+	for (size_t i = 0; i < count; i++) {
+		printf("%-5s %-8s %-8s %-8s %8u %9.4f %9.4f", page_size_names[lines[i].page_size],
+		       backend_names[lines[i].backend], backend_names[lines[i].chosen],
+		       by_names[lines[i].by], lines[i].threads,
 		       median(lines[i].map_s, options->repeat),
-		       median(lines[i].unmap_s, options->repeat),
-		       lines[i].one_call ? "  one call" : "");
+		       median(lines[i].unmap_s, options->repeat));
+		if (options->estimate)
+			printf("  %16.4f %7.4f", median(lines[i].told_populate_s, options->repeat),
+			       median(lines[i].told_map_s, options->repeat));
+		puts(lines[i].one_call ? "  one call" : "");
+	}
 	return output_flush();
 }
 
@@ -368,6 +398,15 @@ static bool print_json(const struct options *options, const struct line *lines, 
 		json_object_object_add(result, "unmap_s",
 				       json_object_new_double(
 					       median(lines[i].unmap_s, options->repeat)));
+		if (options->estimate) {
+			json_object_object_add(result, "told_populate_s",
+					       json_object_new_double(
+						       median(lines[i].told_populate_s,
+							      options->repeat)));
+			json_object_object_add(result, "told_map_s",
+					       json_object_new_double(median(lines[i].told_map_s,
+									     options->repeat)));
+		}
 		json_object_array_add(results, result);
 	}
 	json_object_object_add(object, "results", results);
@@ -418,10 +457,12 @@ int bench_map(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
 	set_defaults(&options);
 	count = make_lines(&options, lines);
-	times = calloc(2 * count * options.repeat, sizeof(*times));
+	times = calloc(4 * count * options.repeat, sizeof(*times));
 	for (size_t i = 0; times && i < count; i++) {
-		lines[i].map_s = times + 2 * i * options.repeat;
+		lines[i].map_s = times + 4 * i * options.repeat;
 		lines[i].unmap_s = lines[i].map_s + options.repeat;
+		lines[i].told_populate_s = lines[i].unmap_s + options.repeat;
+		lines[i].told_map_s = lines[i].told_populate_s + options.repeat;
 	}
 	if (!times || run_all(&options, lines, count)) {
 		free(times);

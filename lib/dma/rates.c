@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#include "dma/rates.h"
+
+#include <string.h>
+
+void vfb_rates_init(struct vfb_rates *rates)
+{
+	memset(rates, 0, sizeof(*rates));
+	pthread_mutex_init(&rates->lock, NULL);
+}
+
+void vfb_rates_destroy(struct vfb_rates *rates)
+{
+	pthread_mutex_destroy(&rates->lock);
+}
+
+struct vfb_rate vfb_rates_get(struct vfb_rates *rates, enum vfb_page_size page_size)
+{
+	struct vfb_rate rate;
+
+	/* Nearly all of it is pages of 1 GiB. */
+	if (page_size == VFB_PAGE_MIXED)
+		page_size = VFB_PAGE_1G;
+	pthread_mutex_lock(&rates->lock);
+	rate = rates->all[page_size];
+	pthread_mutex_unlock(&rates->lock);
+	return rate;
+}
+
+void vfb_rates_set(struct vfb_rates *rates, enum vfb_page_size page_size,
+		   const struct vfb_rate *rate)
+{
+	pthread_mutex_lock(&rates->lock);
+	rates->all[page_size] = *rate;
+	pthread_mutex_unlock(&rates->lock);
+}

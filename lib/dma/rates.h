@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_RATES_H
+#define VFB_RATES_H
+
+#include <pthread.h>
+#include <vfioboost/space.h>
+
+/* What populating and mapping were measured to cost in a context, in nanoseconds for a GiB; 0: not
+ * measured. */
+struct vfb_rate {
+	double populate;
+	double map[VFB_BACKEND_IOMMUFD + 1];
+};
+
+struct vfb_rates {
+	pthread_mutex_t lock;
+	struct vfb_rate all[VFB_PAGE_MIXED + 1];
+};
+
+void vfb_rates_init(struct vfb_rates *rates);
+void vfb_rates_destroy(struct vfb_rates *rates);
+
+struct vfb_rate vfb_rates_get(struct vfb_rates *rates, enum vfb_page_size page_size);
+void vfb_rates_set(struct vfb_rates *rates, enum vfb_page_size page_size,
+		   const struct vfb_rate *rate);
+
+#endif
