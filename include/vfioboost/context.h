@@ -141,8 +141,9 @@ struct vfb_batch_opts {
 	uint32_t flags;
 	/**
 	 * How long the batch may take; 0: as long as it does. When the time is over, the job is
-	 * cancelled and ends with -ETIMEDOUT (see vfb_job_cancel() for what that means). Batches
-	 * that unmap or close cannot be cancelled and don't look at it.
+	 * cancelled and ends with -ETIMEDOUT (see vfb_job_cancel() for what that means). A batch
+	 * that closes cannot be cancelled: it ends, and the devices go on to be closed. One that
+	 * unmaps, or resets, doesn't look at it.
 	 */
 	uint64_t timeout_ns;
 };

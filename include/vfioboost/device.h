@@ -130,17 +130,23 @@ VFB_API int vfb_device_adopt(struct vfb_ctx *ctx, int fd, const struct vfb_devic
  * tells that a device is released; that of VFB_PHASE_DESTROY for memory tells that its pages are
  * back.
  *
+ * A reset cannot be hurried or broken off. When vfb_batch_opts.timeout_ns is over, the devices that
+ * are not closed yet go on to be, and nobody waits for them: until they are, their events are still
+ * to come, and destroying their space or the context gives -EBUSY.
+ *
  * @return 0; -EINVAL: a device is there twice, or they are of different contexts; -EALREADY: one
- * is being closed by another job; nothing was closed then. -ENOMEM, -EMFILE, -EAGAIN: out of
+ * is being closed by another job; nothing was closed then. -ETIMEDOUT: it takes longer than
+ * timeout_ns (the text tells how many are not closed yet). -ENOMEM, -EMFILE, -EAGAIN: out of
  * resources, then the devices were closed all the same, one after another.
  */
 VFB_API int vfb_devices_close(struct vfb_device **devices, size_t count,
 			      const struct vfb_batch_opts *opts);
 
 /**
- * Starts vfb_devices_close(). The entries are NULL when it returns, and the array may be freed. A
- * reset cannot be hurried: to wait no longer than so long, give vfb_job_wait() a timeout; the job
- * goes on.
+ * Starts vfb_devices_close(). The entries are NULL when it returns, and the array may be freed.
+ * vfb_job_wait_entry() tells which are closed; entries that were NULL don't count. The job ends
+ * with -ETIMEDOUT when the time that it was given is over, and may be destroyed then; to wait once
+ * more, give a timeout to vfb_job_wait() instead.
  *
  * @return 0; -EINVAL: no devices, one twice, or of different contexts; -EALREADY: one is being
  * closed by another job; -ENOMEM, -EMFILE, -EAGAIN. Nothing was begun then.

@@ -69,7 +69,8 @@ VFB_API int vfb_job_ready_fd(const struct vfb_job *job);
 
 /**
  * Waits until one range of a job that maps is mapped. It may be undone until the job is ready: if
- * another entry fails, or the job is cancelled. For other jobs this is vfb_job_wait().
+ * another entry fails, or the job is cancelled. Likewise whether a device is closed; for other
+ * jobs this is vfb_job_wait().
  *
  * @param entry       the number of the range in the batch
  * @param timeout_ns  how long to wait; 0 only looks: which ranges are mapped can be asked so
@@ -96,7 +97,7 @@ VFB_API int vfb_job_progress(struct vfb_job *job, struct vfb_job_progress *progr
 
 /**
  * Waits until the job has ended, and frees it. Its results are kept: what it mapped or opened
- * stays.
+ * stays; and when the time to close devices was over, they go on to be closed.
  *
  * @param job  the job; NULL is allowed
  */

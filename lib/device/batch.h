@@ -16,6 +16,8 @@ struct vfb_device_item {
 	bool adopted;
 	/* It is attached to its space, and counts there. */
 	bool attached, counted;
+	/* It has been closed. */
+	atomic_bool closed;
 	/* For an explicit reset. */
 	enum vfb_reset_method method;
 	bool done;

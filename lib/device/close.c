@@ -13,7 +13,39 @@
 static void close_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
 {
 	vfb_device_close_one(item->device);
+	atomic_store(&item->closed, true);
 	atomic_fetch_add(&batch->job.entries_done, 1);
+	vfb_job_announce(&batch->job);
+}
+
+static int entry_status(struct vfb_job *job, size_t entry)
+{
+	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
+
+	return atomic_load(&batch->items[entry].closed) ? 0 : -EINPROGRESS;
+}
+
+static void tell_late(struct vfb_job *job)
+{
+	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
+	const char *first = NULL;
+	size_t open = 0;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		if (atomic_load(&batch->items[i].closed))
+			continue;
+		first = first ? first : batch->items[i].pci.address;
+		open++;
+	}
+	if (open)
+		vfb_fail(-ETIMEDOUT,
+			 "%zu of %zu devices are not closed yet, %s among them: they go on to be, "
+			 "and an event of VFB_PHASE_CLOSE tells of each; to wait for them, allow "
+			 "more time (timeout_ns)",
+			 open, batch->count, first);
+	else
+		vfb_fail(-ETIMEDOUT, "the devices are closed, but not detached yet: that goes on; "
+				     "to wait for it, allow more time (timeout_ns)");
 }
 
 /* What has been closed leaves its space; its group, unless that is the caller's. */
@@ -37,6 +69,7 @@ static bool finish_close(struct vfb_job *job)
 	for (size_t i = 0; i < batch->count; i++)
 		detach(batch->ctx, &batch->items[i]);
 	vfb_device_batch_release(batch);
+	vfb_job_settle(job);
 	return true;
 }
 
@@ -107,32 +140,6 @@ static void unclaim_all(struct vfb_device *const *devices, size_t count)
 			atomic_store(&devices[i]->closing, false);
 }
 
-static int create(struct vfb_ctx *ctx, size_t count, unsigned int width,
-		  struct vfb_device_batch **out)
-{
-	struct vfb_device_batch *batch = calloc(1, sizeof(*batch));
-	int error;
-
-	if (!batch)
-		return vfb_fail_memory();
-	batch->job.operation = "close";
-	batch->job.finish = finish_close;
-	batch->job.free = free_close;
-	error = vfb_device_batch_init(batch, ctx, count, width);
-	if (error) {
-		free(batch);
-		return error;
-	}
-	error = vfb_device_batch_reserve(batch);
-	if (error) {
-		vfb_job_fini(&batch->job);
-		free_close(&batch->job);
-		return error;
-	}
-	*out = batch;
-	return 0;
-}
-
 static struct vfb_device_item item_of(struct vfb_device *device)
 {
 	return (struct vfb_device_item){
@@ -143,16 +150,45 @@ static struct vfb_device_item item_of(struct vfb_device *device)
 	};
 }
 
-static void take_devices(struct vfb_device_batch *batch, struct vfb_device **devices, size_t count)
+static void fill_in(struct vfb_device_batch *batch, struct vfb_device *const *devices, size_t count)
 {
 	struct vfb_device_item *item = batch->items;
 
-	for (size_t i = 0; i < count; i++) {
-		if (!devices[i])
-			continue;
-		*item++ = item_of(devices[i]);
-		devices[i] = NULL;
+	for (size_t i = 0; i < count; i++)
+		if (devices[i])
+			*item++ = item_of(devices[i]);
+	vfb_device_batch_chain(batch);
+}
+
+static int create(struct vfb_ctx *ctx, struct vfb_device *const *devices, size_t count,
+		  const struct vfb_batch_opts *opts, struct vfb_device_batch **out)
+{
+	struct vfb_device_batch *batch = calloc(1, sizeof(*batch));
+	int error;
+
+	if (!batch)
+		return vfb_fail_memory();
+	batch->job.operation = "close";
+	batch->job.finish = finish_close;
+	batch->job.free = free_close;
+	batch->job.tell_late = tell_late;
+	batch->job.entry_status = entry_status;
+	error = vfb_device_batch_init(batch, ctx, count_devices(devices, count), opts->width);
+	if (error) {
+		free(batch);
+		return error;
 	}
+	fill_in(batch, devices, count);
+	error = vfb_job_set_timeout(&batch->job, ctx->deadlines, opts->timeout_ns);
+	if (!error)
+		error = vfb_device_batch_reserve(batch);
+	if (error) {
+		vfb_job_fini(&batch->job);
+		free_close(&batch->job);
+		return error;
+	}
+	*out = batch;
+	return 0;
 }
 
 int vfb_devices_close_start(struct vfb_device **devices, size_t count,
@@ -171,13 +207,13 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 		error = claim_all(devices, count);
 	if (error)
 		return error;
-	error = create(ctx, count_devices(devices, count), known.width, &batch);
+	error = create(ctx, devices, count, &known, &batch);
 	if (error) {
 		unclaim_all(devices, count);
 		return error;
 	}
-	take_devices(batch, devices, count);
-	vfb_device_batch_chain(batch);
+	for (size_t i = 0; i < count; i++)
+		devices[i] = NULL;
 	*out = &batch->job;
 	vfb_device_batch_run(batch, close_item);
 	vfb_job_release(&batch->job);

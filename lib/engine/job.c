@@ -57,9 +57,23 @@ static void tell_end(struct vfb_job *job)
 			.bytes = job->bytes, .node = -1);
 }
 
+/* Called with the lock held. */
+static void end_waiting(struct vfb_job *job)
+{
+	job->over = true;
+	job->sys->eventfd_signal(job->sys, job->event_fd);
+	job->sys->cond_broadcast(job->sys, &job->changed);
+}
+
+static void free_job(struct vfb_job *job)
+{
+	vfb_job_fini(job);
+	job->free(job);
+}
+
 void vfb_job_release(struct vfb_job *job)
 {
-	bool last;
+	bool last, abandoned = false;
 
 	pthread_mutex_lock(&job->lock);
 	last = job->holds == 1;
@@ -81,14 +95,16 @@ void vfb_job_release(struct vfb_job *job)
 			job->holds--;
 		if (ended) {
 			job->ended = true;
+			abandoned = job->abandoned;
 			if (!job->ready && job->ready_fd != job->event_fd)
 				job->sys->eventfd_signal(job->sys, job->ready_fd);
 			job->ready = true;
-			job->sys->eventfd_signal(job->sys, job->event_fd);
-			job->sys->cond_broadcast(job->sys, &job->changed);
+			end_waiting(job);
 		}
 		pthread_mutex_unlock(&job->lock);
 	}
+	if (abandoned)
+		free_job(job);
 }
 
 int vfb_job_fail(struct vfb_job *job, int error, bool stop)
@@ -182,7 +198,7 @@ static bool look(struct vfb_job *job, done_fn done, size_t entry)
 	bool is_done;
 
 	pthread_mutex_lock(&job->lock);
-	is_done = job->ended || done(job, entry);
+	is_done = job->over || done(job, entry);
 	pthread_mutex_unlock(&job->lock);
 	return is_done;
 }
@@ -196,7 +212,7 @@ static bool sleep_until(struct vfb_job *job, done_fn done, size_t entry, uint64_
 
 	vfb_observe_begin(&span, job->observer, VFB_PHASE_WAIT);
 	pthread_mutex_lock(&job->lock);
-	while (!(is_done = job->ended || done(job, entry)) && timeout != -ETIMEDOUT)
+	while (!(is_done = job->over || done(job, entry)) && timeout != -ETIMEDOUT)
 		timeout = job->sys->cond_wait(job->sys, &job->changed, &job->lock, deadline);
 	pthread_mutex_unlock(&job->lock);
 	vfb_observe_end(&span, .operation = job->operation, .result = is_done ? 0 : -ETIMEDOUT,
@@ -217,10 +233,10 @@ static int wait_until(struct vfb_job *job, done_fn done, size_t entry, uint64_t 
 	return sleep_until(job, done, entry, timeout_ns) ? 0 : -ETIMEDOUT;
 }
 
-static bool has_ended(struct vfb_job *job, size_t entry)
+static bool is_over(struct vfb_job *job, size_t entry)
 {
 	(void)entry;
-	return job->ended;
+	return job->over;
 }
 
 static bool is_ready(struct vfb_job *job, size_t entry)
@@ -250,7 +266,7 @@ static int tell_result(struct vfb_job *job)
 
 int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns)
 {
-	int error = wait_until(job, has_ended, 0, timeout_ns);
+	int error = wait_until(job, is_over, 0, timeout_ns);
 
 	if (error == -ETIMEDOUT)
 		return vfb_fail(error, "the job has not ended yet");
@@ -289,9 +305,13 @@ int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns)
 		return tell_result(job);
 	status = job->entry_status(job, entry);
 	if (!status) {
-		job->show_entry(job, entry);
+		if (job->show_entry)
+			job->show_entry(job, entry);
 		return 0;
 	}
+	/* The time was over before it was done. */
+	if (status == -EINPROGRESS)
+		return tell_result(job);
 	/* Another entry's failure may be the reason. */
 	result = tell_result(job);
 	return result ? status : vfb_fail_errno(status, "entry %zu failed", entry);
@@ -316,10 +336,27 @@ void vfb_job_cancel(struct vfb_job *job)
 		stop(job, -ECANCELED, "the job was cancelled");
 }
 
+/* The work goes on, and nobody waits for it. */
+static void end_late(struct vfb_job *job)
+{
+	pthread_mutex_lock(&job->lock);
+	if (!job->settled) {
+		job->tell_late(job);
+		job->result = -ETIMEDOUT;
+		vfb_error_save(job->error);
+		end_waiting(job);
+	}
+	pthread_mutex_unlock(&job->lock);
+}
+
 static void expire(struct vfb_deadline *deadline)
 {
 	struct vfb_job *job = container_of(deadline, struct vfb_job, deadline);
 
+	if (job->tell_late) {
+		end_late(job);
+		return;
+	}
 	stop(job, -ETIMEDOUT,
 	     "the batch took longer than its timeout_ns and was undone: allow more, or ask for "
 	     "less");
@@ -327,7 +364,7 @@ static void expire(struct vfb_deadline *deadline)
 
 int vfb_job_set_timeout(struct vfb_job *job, struct vfb_deadlines *deadlines, uint64_t timeout_ns)
 {
-	if (!timeout_ns || !job->cancellable)
+	if (!timeout_ns || !(job->cancellable || job->tell_late))
 		return 0;
 	return vfb_deadline_set(deadlines, &job->deadline, timeout_ns, expire);
 }
@@ -366,20 +403,31 @@ int vfb_job_progress(struct vfb_job *job, struct vfb_job_progress *progress)
 	return vfb_struct_write(progress, &known, sizeof(known));
 }
 
+/* Frees it, or leaves that to whoever ends it. */
+static void dispose(struct vfb_job *job)
+{
+	bool ended;
+
+	pthread_mutex_lock(&job->lock);
+	ended = job->ended;
+	job->abandoned = true;
+	pthread_mutex_unlock(&job->lock);
+	if (ended)
+		free_job(job);
+}
+
 void vfb_job_destroy(struct vfb_job *job)
 {
 	if (!job)
 		return;
 	vfb_job_wait(job, UINT64_MAX);
-	vfb_job_fini(job);
-	job->free(job);
+	dispose(job);
 }
 
 int vfb_job_complete(struct vfb_job *job)
 {
 	int result = vfb_job_wait(job, UINT64_MAX);
 
-	vfb_job_fini(job);
-	job->free(job);
+	dispose(job);
 	return result;
 }

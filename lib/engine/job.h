@@ -27,10 +27,13 @@ struct vfb_job {
 	bool (*finish)(struct vfb_job *job);
 	/* Frees what the job is part of, after it has ended. */
 	void (*free)(struct vfb_job *job);
+	/* Tells, with vfb_fail(), what is still to be done when the time is over: the owner need
+	 * not wait for that any longer. NULL where the job is cancelled then. */
+	void (*tell_late)(struct vfb_job *job);
 	/* What has become of an entry, -EINPROGRESS when nothing yet. NULL where that is told for
 	 * all of the job only. */
 	int (*entry_status)(struct vfb_job *job, size_t entry);
-	/* Somebody knows now that it succeeded. NULL where entry_status is. */
+	/* Somebody knows now that it succeeded. NULL: that changes nothing. */
 	void (*show_entry)(struct vfb_job *job, size_t entry);
 	uint64_t entries, bytes;
 	atomic_uint_fast64_t entries_done, bytes_done;
@@ -52,7 +55,11 @@ struct vfb_job {
 	bool settled;
 	/* Only what is in the background is left; and all else had succeeded by then. */
 	bool ready, was_ready;
+	/* Nobody is to wait any longer: it has ended, or its time is over. */
+	bool over;
 	bool ended;
+	/* Its owner has destroyed it before it ended. */
+	bool abandoned;
 	int result;
 	char error[VFB_ERROR_BYTES];
 };
@@ -97,8 +104,8 @@ void vfb_job_announce_ready(struct vfb_job *job);
 void vfb_job_announce(struct vfb_job *job);
 
 /*
- * Cancels the job after @timeout_ns, unless that is 0: its result is -ETIMEDOUT then. To be called
- * before anybody knows the job.
+ * Cancels the job after @timeout_ns, unless that is 0, or tells that it is late: its result is
+ * -ETIMEDOUT then. To be called before anybody knows the job.
  */
 int vfb_job_set_timeout(struct vfb_job *job, struct vfb_deadlines *deadlines, uint64_t timeout_ns);
 

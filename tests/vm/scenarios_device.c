@@ -323,6 +323,35 @@ static void one_goes_while_another_comes(struct fixture *f)
 	assert_ok(vfb_memory_destroy(memory));
 }
 
+/* A reset takes 100 ms: nobody waits for it, and it is done all the same. */
+static void close_late(struct fixture *f)
+{
+	struct vfb_batch_opts opts = VFB_BATCH_OPTS_INIT;
+	struct vfb_device *devices[2];
+	struct vfb_space *space = make_space(f);
+	int never = machine_eventfd(), error = 0;
+
+	open_devices(f, space, devices, 2);
+	for (size_t i = 0; i < 2; i++)
+		mark(devices[i]);
+	opts.timeout_ns = MS;
+	assert_error(vfb_devices_close(devices, 2, &opts), -ETIMEDOUT);
+	assert_says("2 of 2 devices are not closed yet");
+	assert_null(devices[0]);
+	assert_error(vfb_space_destroy(space), -EBUSY);
+	/* When the devices have left the space, and when the job has ended. */
+	for (size_t i = 0; i < 1000 && (error = vfb_space_destroy(space)); i++)
+		assert_false(machine_poll(never, 10 * MS));
+	assert_int_equal(error, 0);
+	for (size_t i = 0; i < 1000 && (error = vfb_ctx_destroy(f->ctx)); i++)
+		assert_false(machine_poll(never, 10 * MS));
+	assert_int_equal(error, 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(machine_register(device_of(f, i, 2), NVME_INTMS), 0);
+	assert_ok(machine_ctx_create(NULL, &f->ctx));
+	machine_close(never);
+}
+
 static void destroy_busy(struct fixture *f)
 {
 	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_THP);
@@ -359,6 +388,7 @@ const struct scenario device_scenarios[] = {
 	{.name = "close all devices and open them again", .run = close_all_and_open_again},
 	{.name = "two batches of devices, one fails", .run = two_batches},
 	{.name = "one device goes while another comes", .run = one_goes_while_another_comes},
+	{.name = "closing takes longer than it may", .run = close_late},
 	{.name = "destroy what is busy", .run = destroy_busy},
 	{0},
 };
