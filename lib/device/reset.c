@@ -156,15 +156,18 @@ static int reset_bus(struct reset_job *job, struct vfb_device_item *first, uint3
 static int reset_function(struct reset_job *job, struct vfb_device *device)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
-	int error;
+	int error = -ENOTTY;
 
-	if (!device->resets)
+	if (device->resets) {
+		error = vfb_device_retry(sys, device->fd, VFIO_DEVICE_RESET, NULL);
+		restore_bars(job, device);
+	}
+	/* Its methods may have been taken from it since it was opened. */
+	if (error == -ENOTTY)
 		return vfb_fail(-ENOTSUP,
-				"device %s cannot be reset by itself (see its reset_method in "
-				"sysfs)",
+				"device %s cannot be reset by itself (its reset_method in sysfs "
+				"names no way to): write \"default\" there, or reset its bus",
 				device->pci.address);
-	error = vfb_device_retry(sys, device->fd, VFIO_DEVICE_RESET, NULL);
-	restore_bars(job, device);
 	if (error)
 		return vfb_fail_errno(error, "cannot reset device %s", device->pci.address);
 	return 0;
@@ -222,6 +225,20 @@ static void reset_chain(struct reset_job *job, struct vfb_device_item *first)
 			item->method = VFB_RESET_FUNCTION;
 }
 
+/* One that may be reset in any way, and has lost its own since it was opened, has the bus left. */
+static void reset_alone(struct reset_job *job, struct vfb_device_item *item)
+{
+	bool any = job->resets[item - job->batch.items].method == VFB_RESET_AUTO;
+	int error = reset_function(job, item->device);
+
+	if (error == -ENOTSUP && any) {
+		item->method = VFB_RESET_BUS;
+		reset_chain(job, item);
+	} else {
+		report(job, item, VFB_RESET_FUNCTION, error);
+	}
+}
+
 static void reset_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
 {
 	struct reset_job *job = container_of(batch, struct reset_job, batch);
@@ -234,7 +251,7 @@ static void reset_item(struct vfb_device_batch *batch, struct vfb_device_item *i
 	if (item->method != VFB_RESET_FUNCTION)
 		reset_chain(job, item);
 	if (!item->done)
-		report(job, item, VFB_RESET_FUNCTION, reset_function(job, item->device));
+		reset_alone(job, item);
 	vfb_observe_end(&span,
 			.operation = reset->method == VFB_RESET_BUS ? "VFIO_DEVICE_PCI_HOT_RESET" :
 								      "VFIO_DEVICE_RESET",

@@ -48,10 +48,16 @@ static void reset(struct fake *fake, struct device *device)
 	fake->stats.resets++;
 }
 
+static bool has_reset_method(const struct device *device)
+{
+	return !device->config.no_reset && device->reset_method[0];
+}
+
 /* vfio_pci_core_enable() */
 static void enable(struct fake *fake, struct device *device)
 {
-	if (device->config.no_reset)
+	device->reset_works = has_reset_method(device);
+	if (!device->reset_works)
 		return;
 	reset(fake, device);
 	device->stats.open_resets++;
@@ -67,7 +73,7 @@ static void disable(struct fake *fake, struct device *device)
 
 	fk_dma_buf_forget(fake, device);
 	fk_irq_disable_all(device);
-	if (device->config.no_reset)
+	if (!device->reset_works || !has_reset_method(device))
 		return;
 	if (device->leaving || (bridge && !fk_vlock_try(&bridge->lock))) {
 		device->stats.skipped_resets++;
@@ -311,8 +317,7 @@ static int get_info(const struct device *device, void *arg)
 	memcpy(&info, arg, min);
 	if (info.argsz < min)
 		return -EINVAL;
-	info.flags = VFIO_DEVICE_FLAGS_PCI |
-		     (device->config.no_reset ? 0 : VFIO_DEVICE_FLAGS_RESET);
+	info.flags = VFIO_DEVICE_FLAGS_PCI | (device->reset_works ? VFIO_DEVICE_FLAGS_RESET : 0);
 	info.num_regions = VFIO_PCI_NUM_REGIONS;
 	info.num_irqs = VFIO_PCI_NUM_IRQS;
 	memcpy(arg, &info, min);
@@ -321,8 +326,11 @@ static int get_info(const struct device *device, void *arg)
 
 static int reset_ioctl(struct fake *fake, struct device *device)
 {
-	if (device->config.no_reset)
+	if (!device->reset_works)
 		return -EINVAL;
+	/* __pci_reset_function_locked() */
+	if (!has_reset_method(device))
+		return -ENOTTY;
 	reset(fake, device);
 	return 0;
 }

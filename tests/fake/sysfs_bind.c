@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files of sysfs that change a device's driver, or the devices there are, when they are written;
- * files a test has added.
+ * Files of sysfs that change a device, its driver, or the devices there are, when they are
+ * written; files a test has added.
  */
 #include "sysfs.h"
 
@@ -27,7 +27,7 @@ bool fk_sysfs_binds(struct fake *fake, const char *path)
 	char driver[32], action[8];
 
 	return device_of(fake, path, "/driver_override") || device_of(fake, path, "/remove") ||
-	       !strcmp(path, "/sys/bus/pci/rescan") ||
+	       device_of(fake, path, "/reset_method") || !strcmp(path, "/sys/bus/pci/rescan") ||
 	       (sscanf(path, "/sys/bus/pci/drivers/%31[^/]/%7s", driver, action) == 2 &&
 		(!strcmp(action, "bind") || !strcmp(action, "unbind")));
 }
@@ -58,6 +58,19 @@ static int bind(struct fake *fake, struct device *device, const char *driver)
 	return 0;
 }
 
+/* reset_method_store(): nothing, all that it can, or names, which are not looked at. */
+static void set_reset_method(struct device *device, const char *text, size_t bytes)
+{
+	const char *all = device->bridge[0] ? "flr bus" : "flr";
+	size_t length = strcspn(text, "\n");
+
+	if (!strncmp(text, "default", 7))
+		snprintf(device->reset_method, sizeof(device->reset_method), "%s", all);
+	else
+		snprintf(device->reset_method, sizeof(device->reset_method), "%.*s",
+			 (int)(length < bytes ? length : bytes), text);
+}
+
 int fk_sysfs_bind(struct fake *fake, const char *path, const char *text, size_t bytes)
 {
 	struct device *device = device_of(fake, path, "/driver_override");
@@ -69,6 +82,10 @@ int fk_sysfs_bind(struct fake *fake, const char *path, const char *text, size_t 
 	}
 	if (device_of(fake, path, "/remove")) {
 		fk_device_unplug(fake, device_of(fake, path, "/remove"));
+		return 0;
+	}
+	if (device_of(fake, path, "/reset_method")) {
+		set_reset_method(device_of(fake, path, "/reset_method"), text, bytes);
 		return 0;
 	}
 	if (device) {

@@ -130,6 +130,8 @@ struct device {
 	struct group *group;
 	struct shared_lock *dev_set, *bridge_lock;
 	unsigned int open_count;
+	/* Opening has reset it. */
+	bool reset_works;
 	/* Its driver lets go of it, with the device's lock held. */
 	bool leaving;
 	struct fake_device_stats stats;

@@ -203,13 +203,19 @@ static void test_failures(void **state)
 	(void)state;
 	begin(&f, VFB_BACKEND_TYPE1, 3, &(struct fake_device){.no_bus_reset = true});
 	mark(&f);
-	fake_fail_call(f.host.fake, "VFIO_DEVICE_RESET", 2, ENOTTY);
-	assert_fails(vfb_devices_reset(f.resets, 3, NULL), -ENOTTY, addresses[1]);
+	fake_fail_call(f.host.fake, "VFIO_DEVICE_RESET", 2, EIO);
+	assert_fails(vfb_devices_reset(f.resets, 3, NULL), -EIO, addresses[1]);
 	assert_int_equal(f.resets[0].status, 0);
-	assert_int_equal(f.resets[1].status, -ENOTTY);
+	assert_int_equal(f.resets[1].status, -EIO);
 	assert_int_equal(f.resets[2].status, 0);
 	assert_true(is_marked(&f, 1));
 	assert_false(is_marked(&f, 2));
+	/* It has no way of its own any more, and its bus has none. */
+	fake_fail_none(f.host.fake);
+	fake_fail_call(f.host.fake, "VFIO_DEVICE_RESET", 1, ENOTTY);
+	f.resets[0].method = VFB_RESET_AUTO;
+	assert_fails(vfb_devices_reset(f.resets, 1, NULL), -ENOTSUP, addresses[0], "the bus");
+	assert_int_equal(f.resets[0].method, VFB_RESET_BUS);
 	/* A lock that another has for a while; and for ever. */
 	fake_fail_none(f.host.fake);
 	fake_fail_call(f.host.fake, "VFIO_DEVICE_RESET", 1, EAGAIN);

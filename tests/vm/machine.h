@@ -136,6 +136,9 @@ void machine_unplug(const char *address);
 bool machine_unplugged(uint64_t timeout_ns);
 void machine_rescan(void);
 
+/* Writes to a file of sysfs. */
+void machine_write(const char *path, const char *text);
+
 /*
  * A register of 4 bytes in BAR 0 of a device that nobody has open: read behind the back of VFIO,
  * which would reset it.

@@ -296,18 +296,19 @@ static struct {
 	atomic_bool done;
 } remover;
 
-static void write_one(const char *path)
+void machine_write(const char *path, const char *text)
 {
 	int fd = fake_sys(fake)->open(fake_sys(fake), path, O_WRONLY);
 
-	fake_sys(fake)->pwrite(fake_sys(fake), fd, "1", 1, 0);
+	if (fake_sys(fake)->pwrite(fake_sys(fake), fd, text, strlen(text), 0) < 0)
+		abort();
 	fake_sys(fake)->close(fake_sys(fake), fd);
 }
 
 static void *remove_device(void *arg)
 {
 	(void)arg;
-	write_one(remover.path);
+	machine_write(remover.path, "1");
 	remover.done = true;
 	return NULL;
 }
@@ -338,5 +339,5 @@ bool machine_unplugged(uint64_t timeout_ns)
 
 void machine_rescan(void)
 {
-	write_one("/sys/bus/pci/rescan");
+	machine_write("/sys/bus/pci/rescan", "1");
 }

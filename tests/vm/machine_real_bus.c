@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Unplugging devices of the running kernel, by sysfs. */
+/* Devices of the running kernel by sysfs: unplugging, settings. */
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,14 +44,19 @@ bool machine_unplugged(uint64_t timeout_ns)
 	return status == 0;
 }
 
-void machine_rescan(void)
+void machine_write(const char *path, const char *text)
 {
-	static const char path[] = "/sys/bus/pci/rescan";
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t length = strlen(text);
 
-	if (fd < 0 || write(fd, "1", 1) != 1) {
+	if (fd < 0 || write(fd, text, length) != length) {
 		perror(path);
 		exit(1);
 	}
 	close(fd);
+}
+
+void machine_rescan(void)
+{
+	machine_write("/sys/bus/pci/rescan", "1");
 }

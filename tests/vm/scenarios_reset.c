@@ -36,6 +36,51 @@ static void one(struct fixture *f)
 	end_space(space, reset.device);
 }
 
+static void set_reset_method(const struct fixture *f, const char *text)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset_method", device_of(f, 0, 1));
+	machine_write(path, text);
+}
+
+/* What it was reset by is taken from it while it is open. */
+static void no_way(struct fixture *f)
+{
+	struct vfb_device_reset reset = {0};
+	struct vfb_space *space = make_space_with_device(f, &reset.device);
+
+	set_reset_method(f, "\n");
+	mark(reset.device);
+	reset.method = VFB_RESET_FUNCTION;
+	assert_error(vfb_devices_reset(&reset, 1, NULL), -ENOTSUP);
+	assert_int_equal(reset.status, -ENOTSUP);
+	assert_says(device_of(f, 0, 1));
+	assert_says("reset_method");
+	assert_says("reset its bus");
+	assert_true(is_marked(reset.device));
+	reset.method = VFB_RESET_AUTO;
+	assert_ok(vfb_devices_reset(&reset, 1, NULL));
+	assert_int_equal(reset.method, VFB_RESET_BUS);
+	assert_false(is_marked(reset.device));
+	assert_ok(vfb_device_close(reset.device));
+	/* It opens all the same. */
+	assert_ok(vfb_device_open(space, device_of(f, 0, 1), &reset.device));
+	mark(reset.device);
+	reset.method = VFB_RESET_FUNCTION;
+	assert_error(vfb_devices_reset(&reset, 1, NULL), -ENOTSUP);
+	assert_says("reset_method");
+	reset.method = VFB_RESET_AUTO;
+	assert_ok(vfb_devices_reset(&reset, 1, NULL));
+	assert_false(is_marked(reset.device));
+	set_reset_method(f, "default\n");
+	assert_ok(vfb_device_close(reset.device));
+	assert_ok(vfb_device_open(space, device_of(f, 0, 1), &reset.device));
+	reset.method = VFB_RESET_FUNCTION;
+	assert_ok(vfb_devices_reset(&reset, 1, NULL));
+	end_space(space, reset.device);
+}
+
 static void many(struct fixture *f)
 {
 	struct vfb_device_reset resets[4] = {0};
@@ -182,6 +227,7 @@ static void killed(struct fixture *f)
 
 const struct scenario reset_scenarios[] = {
 	{.name = "a reset clears registers", .run = one},
+	{.name = "a device without a way to be reset", .run = no_way},
 	{.name = "four devices are reset", .run = many},
 	{.name = "devices below one bridge are reset", .run = reset_bridged},
 	{.name = "functions of one device are reset", .run = reset_functions},
