@@ -352,6 +352,38 @@ static void close_late(struct fixture *f)
 	machine_close(never);
 }
 
+/* While memory is populated and mapped for them: that goes on, without the devices. */
+static void close_during_map(struct fixture *f)
+{
+	struct vfb_device *devices[2], *device;
+	struct vfb_space *space = make_space(f);
+
+	for (size_t i = 0; i < 4; i++) {
+		struct vfb_memory *memory = make_memory(f, 4 * BYTES, VFB_PAGE_4K);
+		struct vfb_range range = range_of(memory, 4 * BYTES, IOVA);
+		struct vfb_job *map, *close;
+
+		open_devices(f, space, devices, 2);
+		assert_ok(vfb_space_map_start(space, &range, 1, NULL, &map));
+		/* A moment later each time. */
+		vfb_job_wait(map, i * 5 * MS);
+		assert_ok(vfb_devices_close_start(devices, 2, NULL, &close));
+		assert_ok(vfb_job_wait(map, UINT64_MAX));
+		assert_ok(vfb_job_wait(close, UINT64_MAX));
+		vfb_job_destroy(map);
+		vfb_job_destroy(close);
+		assert_holds(space, 0, 1, 4 * BYTES);
+		assert_int_equal(machine_pinned(), 0);
+		/* The next device has it. */
+		assert_ok(vfb_device_open(space, f->machine->devices[0], &device));
+		assert_int_equal(machine_pinned(), 4 * BYTES);
+		assert_ok(unmap_one(space, IOVA, 4 * BYTES));
+		assert_ok(vfb_device_close(device));
+		assert_ok(vfb_memory_destroy(memory));
+	}
+	assert_ok(vfb_space_destroy(space));
+}
+
 static void destroy_busy(struct fixture *f)
 {
 	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_THP);
@@ -389,6 +421,7 @@ const struct scenario device_scenarios[] = {
 	{.name = "two batches of devices, one fails", .run = two_batches},
 	{.name = "one device goes while another comes", .run = one_goes_while_another_comes},
 	{.name = "closing takes longer than it may", .run = close_late},
+	{.name = "devices close during a map", .run = close_during_map},
 	{.name = "destroy what is busy", .run = destroy_busy},
 	{0},
 };
