@@ -108,6 +108,48 @@ static void count_while_opening(struct fixture *f)
 	assert_ok(vfb_memory_destroy(memory));
 }
 
+/* More than type1 has entries for: neighbours become one mapping, others are refused at once. */
+static void many_pages(struct fixture *f)
+{
+	enum {
+		PAGES = 70000,
+		LIMIT = 65535
+	};
+	static struct vfb_range ranges[PAGES];
+	struct vfb_memory *memory = make_memory(f, PAGES * 4 * KIB, VFB_PAGE_4K);
+	struct vfb_map_plan plan = VFB_MAP_PLAN_INIT;
+	struct vfb_translation piece;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+
+	assert_int_equal(entries_left(space), LIMIT);
+	for (size_t i = 0; i < PAGES; i++) {
+		ranges[i] = range_of(memory, 4 * KIB, IOVA + i * 8 * KIB);
+		ranges[i].offset = i * 4 * KIB;
+	}
+	assert_error(vfb_space_map(space, ranges, PAGES, NULL), -ENOSPC);
+	assert_says("70000 ranges");
+	assert_says("65535 mappings");
+	assert_holds(space, 1, 0, 0);
+	assert_int_equal(machine_pinned(), 0);
+	for (size_t i = 0; i < PAGES; i++)
+		ranges[i].iova = IOVA + i * 4 * KIB;
+	assert_ok(vfb_space_map_plan(space, ranges, PAGES, NULL, &plan));
+	assert_int_equal(plan.map_calls, 1);
+	assert_ok(vfb_space_map(space, ranges, PAGES, NULL));
+	assert_holds(space, 1, PAGES, PAGES * 4 * KIB);
+	assert_int_equal(entries_left(space), LIMIT - 1);
+	assert_int_equal(machine_pinned(), PAGES * 4 * KIB);
+	assert_int_equal(vfb_space_translate(space, IOVA + (PAGES - 1) * 4 * KIB, 4 * KIB, &piece,
+					     1),
+			 1);
+	assert_ok(vfb_space_unmap(space, ranges, PAGES, NULL));
+	assert_int_equal(entries_left(space), LIMIT);
+	assert_int_equal(machine_pinned(), 0);
+	end_space(space, device);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
 /* 8 MiB. */
 static void locked_memory(struct fixture *f)
 {
@@ -209,6 +251,7 @@ const struct scenario limit_scenarios[] = {
 	{.name = "the count of mappings while a device opens",
 	 .run = count_while_opening,
 	 .only = VFB_BACKEND_TYPE1},
+	{.name = "70,000 pages", .run = many_pages, .only = VFB_BACKEND_TYPE1},
 	{.name = "the limit of locked memory", .run = locked_memory, .limits.memlock = 8 * MIB},
 	{.name = "no permission", .run = no_permission, .limits.user = USER_MAY_NOTHING},
 	{.name = "no permission for the device",
