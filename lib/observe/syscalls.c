@@ -66,8 +66,8 @@ TIMED(int, realpath, (SYS, const char *path, char *buf, size_t bytes), "realpath
       bytes)
 TIMED(int, list, (SYS, const char *path, int (*each)(const char *name, void *arg), void *arg),
       "getdents64", 0, path, each, arg)
-TIMED(int, ioctl, (SYS, int fd, unsigned long request, void *arg), vfb_ioctl_name(request), 0, fd,
-      request, arg)
+TIMED(int, ioctl, (SYS, int fd, unsigned long request, void *arg), vfb_ioctl_request_name(request),
+      0, fd, request, arg)
 TIMED(int, mmap,
       (SYS, void *addr, size_t bytes, int prot, int flags, int fd, off_t offset, void **out),
       "mmap", bytes, addr, bytes, prot, flags, fd, offset, out)

@@ -2,7 +2,24 @@
 #ifndef VFB_IOCTL_NAME_H
 #define VFB_IOCTL_NAME_H
 
-/* The name of a request that the library makes, "ioctl" for any other. */
-const char *vfb_ioctl_name(unsigned long request);
+/* What a file descriptor is of: the same numbers mean other things to containers and devices. */
+enum vfb_ioctl_target {
+	VFB_IOCTL_CONTAINER,
+	VFB_IOCTL_GROUP,
+	VFB_IOCTL_DEVICE,
+	VFB_IOCTL_IOMMUFD,
+};
+
+/* The name of a request of VFIO or iommufd by its number, the low 8 bits; NULL: it is unknown. */
+const char *vfb_ioctl_name(enum vfb_ioctl_target target, unsigned int number);
+
+/* The name of a feature, by the low 16 bits of the flags of VFIO_DEVICE_FEATURE; NULL: unknown. */
+const char *vfb_ioctl_feature_name(unsigned int feature);
+
+/*
+ * The name of a request of which only that is known; "ioctl" for any other. What containers and
+ * devices share is taken for a container's: of devices these are rare.
+ */
+const char *vfb_ioctl_request_name(unsigned long request);
 
 #endif

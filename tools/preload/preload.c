@@ -164,10 +164,10 @@ static void find_next(void)
 
 #define REQUEST(request) ((request)&0xff)
 
-/* What a map or unmap is about, from the command's own argument. */
+/* What it is about, from the command's own argument. */
 static void describe(struct record *record, const void *arg)
 {
-	bool is_container = record->target == TARGET_CONTAINER;
+	bool is_container = record->target == VFB_IOCTL_CONTAINER;
 
 	if (is_container && record->request == REQUEST(VFIO_IOMMU_MAP_DMA)) {
 		const struct vfio_iommu_type1_dma_map *map = arg;
@@ -196,6 +196,11 @@ static void describe(struct record *record, const void *arg)
 
 		record->bytes = unmap->length;
 		record->iova = unmap->iova;
+	} else if (record->target == VFB_IOCTL_DEVICE &&
+		   record->request == REQUEST(VFIO_DEVICE_FEATURE)) {
+		const struct vfio_device_feature *feature = arg;
+
+		record->feature = feature->flags & VFIO_DEVICE_FEATURE_MASK;
 	}
 }
 
@@ -206,7 +211,8 @@ static void boost(const struct record *record, const void *arg)
 	const struct vfb_iommu_ioas_map *ioas_map = arg;
 	const struct vfb_iommu_ioas_map_file *file_map = arg;
 
-	if (record->target == TARGET_CONTAINER && record->request == REQUEST(VFIO_IOMMU_MAP_DMA)) {
+	if (record->target == VFB_IOCTL_CONTAINER &&
+	    record->request == REQUEST(VFIO_IOMMU_MAP_DMA)) {
 		if ((map->flags & (VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR)) ==
 		    VFIO_DMA_MAP_FLAG_WRITE)
 			boost_map(map->vaddr, map->size);
@@ -224,9 +230,10 @@ static void name_device(const struct record *record, int fd, const void *arg)
 {
 	if (record->result < 0)
 		return;
-	if (record->target == TARGET_GROUP && record->request == REQUEST(VFIO_GROUP_GET_DEVICE_FD))
+	if (record->target == VFB_IOCTL_GROUP &&
+	    record->request == REQUEST(VFIO_GROUP_GET_DEVICE_FD))
 		devices_add(record->result, arg);
-	else if (record->target == TARGET_DEVICE)
+	else if (record->target == VFB_IOCTL_DEVICE)
 		devices_add(fd, NULL);
 }
 
@@ -254,7 +261,7 @@ static int timed_ioctl(int fd, unsigned long request, void *arg)
 	preload_inside = true;
 	record.result = result < 0 ? -error : result;
 	name_device(&record, fd, arg);
-	record.device = devices_number(record.target == TARGET_GROUP ? record.result : fd);
+	record.device = devices_number(record.target == VFB_IOCTL_GROUP ? record.result : fd);
 	preload_note(record);
 	preload_inside = false;
 	errno = error;
@@ -289,7 +296,7 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 
 EXPORT int close(int fd)
 {
-	struct record record = {.kind = RECORD_CLOSE, .target = TARGET_DEVICE};
+	struct record record = {.kind = RECORD_CLOSE, .target = VFB_IOCTL_DEVICE};
 	int result, error;
 
 	if (!preload_records || preload_inside || !devices_has(fd) || getpid() != self)

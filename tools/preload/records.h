@@ -6,13 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sys/ioctl_name.h"
+
 /*
  * What `vfioboost exec` tells the object that it preloads, and what that tells it: a memory file
  * that both map, so that nothing is lost when the command is killed, and so that writing takes no
  * system call. The command finds it under the path in this variable.
  */
 #define RECORDS_VARIABLE "VFIOBOOST_EXEC"
-#define RECORDS_VERSION	 1
+#define RECORDS_VERSION	 2
 #define RECORDS_MAX	 (1u << 16)
 
 enum record_kind {
@@ -26,20 +28,16 @@ enum record_kind {
 	RECORD_RELEASE,
 };
 
-/* What a file descriptor is of. */
-enum record_target {
-	TARGET_CONTAINER,
-	TARGET_GROUP,
-	TARGET_DEVICE,
-	TARGET_IOMMUFD,
-};
-
 struct record {
 	/* Set last: what has been begun when the command was killed is left out. */
 	atomic_bool complete;
-	uint8_t kind, target;
+	uint8_t kind;
+	/* What it was asked of: enum vfb_ioctl_target. */
+	uint8_t target;
 	/* The number within type ';': 100 and above for VFIO, 0x80 and above for iommufd. */
 	uint8_t request;
+	/* Which one, of VFIO_DEVICE_FEATURE. */
+	uint16_t feature;
 	/* The value returned, or -errno. */
 	int32_t result;
 	int32_t process, thread;

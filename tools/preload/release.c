@@ -114,7 +114,7 @@ static void run_chain(struct vfb_task *task)
 	for (size_t i = chain->first; i != NONE; i = release->next[i]) {
 		struct record record = {
 			.kind = RECORD_RELEASE,
-			.target = TARGET_DEVICE,
+			.target = VFB_IOCTL_DEVICE,
 			.device = devices_number(release->fds[i]),
 			.start_ns = preload_now(),
 		};

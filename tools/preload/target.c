@@ -42,22 +42,22 @@ void target_prepare(void)
 	iommufd_number();
 }
 
-enum record_target target_of(int fd, unsigned int request)
+enum vfb_ioctl_target target_of(int fd, unsigned int request)
 {
 	struct stat file;
 
 	if (request >= FIRST_IOMMUFD_REQUEST)
-		return TARGET_IOMMUFD;
+		return VFB_IOCTL_IOMMUFD;
 	/* A device that its group has opened is an anonymous inode. */
 	if (fstat(fd, &file) || !S_ISCHR(file.st_mode))
-		return TARGET_DEVICE;
+		return VFB_IOCTL_DEVICE;
 	/* An iommufd takes a container's requests, too. */
 	if (file.st_rdev == container_number() || file.st_rdev == iommufd_number())
-		return TARGET_CONTAINER;
+		return VFB_IOCTL_CONTAINER;
 	if (request >= REQUEST(VFIO_GROUP_GET_STATUS) &&
 	    request <= REQUEST(VFIO_GROUP_GET_DEVICE_FD))
-		return TARGET_GROUP;
-	return TARGET_DEVICE;
+		return VFB_IOCTL_GROUP;
+	return VFB_IOCTL_DEVICE;
 }
 
 uint64_t target_number(const char *address)

@@ -15,7 +15,7 @@ void target_prepare(void);
  * costs a thousandth of the cheapest ioctl of them), so that nothing has to be followed through
  * open, dup, fork and sockets, and nothing can be stale.
  */
-enum record_target target_of(int fd, unsigned int request);
+enum vfb_ioctl_target target_of(int fd, unsigned int request);
 
 /* How a record has a PCI address; 0 for none. */
 uint64_t target_number(const char *address);

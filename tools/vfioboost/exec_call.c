@@ -1,17 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #include "exec_call.h"
 
-#include <linux/vfio.h>
+#include <stdio.h>
 
 #include "sys/uapi.h"
 
 #define REQUEST(request) ((request)&0xff)
 
-const char *exec_call_name(const struct record *record, char text[IOCTL_NAME])
+static const char *ioctl_name(const struct record *record, char text[CALL_NAME])
+{
+	const char *name = vfb_ioctl_name(record->target, record->request), *feature = NULL;
+
+	if (record->target == VFB_IOCTL_DEVICE && record->request == REQUEST(VFIO_DEVICE_FEATURE))
+		feature = vfb_ioctl_feature_name(record->feature);
+	if (!name)
+		snprintf(text, CALL_NAME, "request %#x", record->request);
+	return feature ? feature : name ? name : text;
+}
+
+const char *exec_call_name(const struct record *record, char text[CALL_NAME])
 {
 	switch ((enum record_kind)record->kind) {
 	case RECORD_IOCTL:
-		return ioctl_name(record->target, record->request, text);
+		return ioctl_name(record, text);
 	case RECORD_CLOSE:
 		return "close device";
 	case RECORD_POPULATE:
@@ -37,7 +48,7 @@ static enum vfb_phase device_phase(unsigned int request)
 	}
 }
 
-static enum vfb_phase ioctl_phase(enum record_target target, unsigned int request)
+static enum vfb_phase ioctl_phase(enum vfb_ioctl_target target, unsigned int request)
 {
 	switch (request) {
 	case REQUEST(VFB_IOMMU_IOAS_MAP):
@@ -51,7 +62,7 @@ static enum vfb_phase ioctl_phase(enum record_target target, unsigned int reques
 	case REQUEST(VFIO_GROUP_GET_DEVICE_FD):
 		return VFB_PHASE_OPEN;
 	}
-	if (target == TARGET_DEVICE)
+	if (target == VFB_IOCTL_DEVICE)
 		return device_phase(request);
 	if (request == REQUEST(VFIO_IOMMU_MAP_DMA))
 		return VFB_PHASE_MAP;

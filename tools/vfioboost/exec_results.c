@@ -12,7 +12,7 @@
 
 /* All calls of one kind. */
 struct sum {
-	char name[IOCTL_NAME];
+	char name[CALL_NAME];
 	unsigned int count, errors;
 	uint64_t total_ns, max_ns, bytes;
 };
@@ -31,13 +31,13 @@ static struct sum *find_sum(struct results *results, const char *name)
 	for (size_t i = 0; i < results->sum_count; i++)
 		if (!strcmp(results->sums[i].name, name))
 			return &results->sums[i];
-	snprintf(results->sums[results->sum_count].name, IOCTL_NAME, "%s", name);
+	snprintf(results->sums[results->sum_count].name, CALL_NAME, "%s", name);
 	return &results->sums[results->sum_count++];
 }
 
 static void add(struct results *results, const struct record *record)
 {
-	char text[IOCTL_NAME];
+	char text[CALL_NAME];
 	struct sum *sum = find_sum(results, exec_call_name(record, text));
 
 	sum->count++;
@@ -103,7 +103,7 @@ static void print_sums(const struct results *results, FILE *file)
 
 static void print_slowest(const struct results *results, FILE *file)
 {
-	char text[IOCTL_NAME], device[TARGET_ADDRESS];
+	char text[CALL_NAME], device[TARGET_ADDRESS];
 
 	fprintf(file, "\n%10s %10s  %s\n", "seconds", "MiB", "slowest calls");
 	for (size_t i = 0; i < results->call_count && i < SLOWEST; i++) {
@@ -157,7 +157,7 @@ static struct json_object *sum_object(const struct sum *sum)
 static struct json_object *call_object(const struct record *call)
 {
 	struct json_object *object = json_object_new_object();
-	char text[IOCTL_NAME], device[TARGET_ADDRESS];
+	char text[CALL_NAME], device[TARGET_ADDRESS];
 
 	target_address(call->device, device);
 	json_object_object_add(object, "call", json_object_new_string(exec_call_name(call, text)));

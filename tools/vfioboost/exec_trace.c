@@ -20,7 +20,7 @@ static void add_hex(struct json_object *object, const char *key, uint64_t value)
 static struct json_object *args_of(const struct record *record, size_t id)
 {
 	struct json_object *args = json_object_new_object();
-	char text[IOCTL_NAME], device[TARGET_ADDRESS];
+	char text[CALL_NAME], device[TARGET_ADDRESS];
 
 	target_address(record->device, device);
 	json_object_object_add(args, "phase",
@@ -67,7 +67,7 @@ static void append_call(struct vfb_trace *trace, const struct record *record, si
 {
 	const char *phase = vfb_phase_name(exec_call_phase(record));
 	struct json_object *event = json_object_new_object();
-	char text[IOCTL_NAME];
+	char text[CALL_NAME];
 
 	json_object_object_add(event, "name", json_object_new_string(exec_call_name(record, text)));
 	json_object_object_add(event, "cat", json_object_new_string(phase));
