@@ -186,8 +186,8 @@ class Vfio(Directory):
         """The names, results, devices and bytes of what the program did."""
         answer = self.results("--no-boost", *self.user, status=3)
         maps = self.calls(answer, "VFIO_IOMMU_MAP_DMA")
-        self.assertEqual(sum(call["result"] == 0 for call in maps), 5)
-        self.assertEqual({call["bytes"] for call in maps if call["result"] == 0}, {32 * MIB})
+        self.assertEqual(sorted(call["bytes"] for call in maps if call["result"] == 0),
+                         [16 * MIB] + 5 * [32 * MIB])
         opened = self.calls(answer, "VFIO_GROUP_GET_DEVICE_FD")
         self.assertEqual([call["device"] for call in opened if call["result"] >= 0],
                          [DEVICES[0]] * 2)
@@ -217,7 +217,8 @@ class Vfio(Directory):
         populated = self.calls(answer, "populate (vfioboost)")
         mapped = [call for call in self.calls(answer, "VFIO_IOMMU_MAP_DMA")
                   if call["address"] == populated[0]["address"]]
-        self.assertEqual(populated[0]["bytes"], 64 * MIB)
+        self.assertEqual(mapped[0]["bytes"], 64 * MIB)
+        self.assertTrue(0 < populated[0]["bytes"] <= 64 * MIB, populated[0])
         self.assertLess(populated[0]["start_ns"], mapped[0]["start_ns"])
         released = self.calls(answer, "release device (vfioboost)")
         self.assertEqual(sorted(call["device"] for call in released), sorted(DEVICES))
@@ -235,8 +236,9 @@ class Vfio(Directory):
         for options, name in ([], "IOMMU_IOAS_MAP"), (["--memfd"], "IOMMU_IOAS_MAP_FILE"):
             answer = self.results(COMMAND, "run", "--memory", "64M", "--page-size", "4k",
                                   "--mode", "lazy", "--device", DEVICES[0], *options)
-            populated = self.calls(answer, "populate (vfioboost)")
-            self.assertEqual(sum(call["bytes"] for call in populated), 64 * MIB)
+            populated = sum(call["bytes"] for call in self.calls(answer, "populate (vfioboost)"))
+            # Beside a map by address, the map populates as well.
+            self.assertTrue(0 < populated <= 64 * MIB if not options else populated == 64 * MIB)
             self.assertEqual(sum(call["bytes"] for call in self.calls(answer, name)), 64 * MIB)
             bound = self.calls(answer, "VFIO_DEVICE_BIND_IOMMUFD")
             self.assertEqual([call["device"] for call in bound], DEVICES[:1])
@@ -251,6 +253,18 @@ class Vfio(Directory):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
         self.results(*self.user, status=3)
+
+    @unittest.skipUnless(re.search("spawn=", subprocess.run(
+        ["qemu-system-x86_64", "-help"], capture_output=True, text=True, check=False).stdout),
+                         "this QEMU has no sandbox")
+    def test_filter_of_all_threads(self):
+        """QEMU's sandbox kills for a process that is made, in whichever thread."""
+        sandbox = ["-sandbox", "on,spawn=deny"]
+        for options in ([], ["--reaper"]):
+            answer = self.qemu(*sandbox, options=options)
+            self.assertTrue(self.calls(answer, "populate (vfioboost)"))
+            self.assertTrue(self.calls(answer, "release device (vfioboost)"))
+        self.assertIn("filter", answer["not_boosted"])
 
     def test_no_boost_changes_nothing(self):
         answer = self.qemu(options=["--no-boost"])

@@ -125,6 +125,21 @@ static void map_right_and_wrong(void)
 	munmap(readonly, BYTES);
 }
 
+/* Pages beyond the end of a file raise SIGBUS for who touches them. */
+static void map_short_file(void)
+{
+	int fd = memfd_create("short", MFD_CLOEXEC);
+	char *file;
+
+	say("half of a file", ftruncate(fd, BYTES / 2));
+	file = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	say("map it all", map(file, BYTES, 1ul << 32, 3));
+	say("map what there is", map(file, BYTES / 2, 1ul << 32, 3));
+	say("unmap it", unmap(BYTES / 2, 1ul << 32));
+	munmap(file, BYTES);
+	close(fd);
+}
+
 /* Over descriptors that came about in other ways. */
 static void pass_around(void)
 {
@@ -248,6 +263,7 @@ int main(int argc, char **argv)
 	more = allocate(PROT_READ | PROT_WRITE);
 	use_container(argv[2], argv[1]);
 	map_right_and_wrong();
+	map_short_file();
 	pass_around();
 	have_children();
 	filter_calls();

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "boost.h"
 #include "devices.h"
 #include "preload.h"
 #include "sys/uapi.h"
@@ -205,24 +206,34 @@ static void describe(struct record *record, const void *arg)
 }
 
 /* What devices will write to, the kernel would make present one page after another. */
-static void boost(const struct record *record, const void *arg)
+static struct boost boost_of(const struct record *record, const void *arg)
 {
 	const struct vfio_iommu_type1_dma_map *map = arg;
 	const struct vfb_iommu_ioas_map *ioas_map = arg;
 	const struct vfb_iommu_ioas_map_file *file_map = arg;
+	struct boost boost = {.range = VFB_MEMORY_ADOPT_OPTS_INIT};
 
 	if (record->target == VFB_IOCTL_CONTAINER &&
 	    record->request == REQUEST(VFIO_IOMMU_MAP_DMA)) {
-		if ((map->flags & (VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR)) ==
+		if ((map->flags & (VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR)) !=
 		    VFIO_DMA_MAP_FLAG_WRITE)
-			boost_map(map->vaddr, map->size);
+			return boost;
+		boost.range.address = (void *)(uintptr_t)map->vaddr;
+		boost.range.bytes = map->size;
 	} else if (record->request == REQUEST(VFB_IOMMU_IOAS_MAP)) {
-		if (ioas_map->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE)
-			boost_map(ioas_map->user_va, ioas_map->length);
+		if (!(ioas_map->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE))
+			return boost;
+		boost.range.address = (void *)(uintptr_t)ioas_map->user_va;
+		boost.range.bytes = ioas_map->length;
 	} else if (record->request == REQUEST(VFB_IOMMU_IOAS_MAP_FILE)) {
-		if (file_map->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE)
-			boost_map_file(file_map->fd, file_map->start, file_map->length);
+		if (!(file_map->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE))
+			return boost;
+		boost.range.flags = VFB_MEMORY_HAS_FD;
+		boost.range.fd = file_map->fd;
+		boost.range.fd_offset = file_map->start;
+		boost.range.bytes = file_map->length;
 	}
+	return boost;
 }
 
 /* A device is there: its name is known, and it will have to be let go. */
@@ -241,6 +252,7 @@ static void name_device(const struct record *record, int fd, const void *arg)
 static int timed_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct record record = {.kind = RECORD_IOCTL, .request = REQUEST(request)};
+	struct boost boost = {0};
 	int result, error = errno;
 
 	preload_inside = true;
@@ -250,8 +262,9 @@ static int timed_ioctl(int fd, unsigned long request, void *arg)
 	if ((uintptr_t)arg >= 4096) {
 		describe(&record, arg);
 		if (preload_records->boost)
-			boost(&record, arg);
+			boost = boost_of(&record, arg);
 	}
+	boost_begin(&boost);
 	preload_inside = false;
 	errno = error;
 	record.start_ns = preload_now();
@@ -259,6 +272,7 @@ static int timed_ioctl(int fd, unsigned long request, void *arg)
 	error = errno;
 	record.duration_ns = preload_now() - record.start_ns;
 	preload_inside = true;
+	boost_end(&boost);
 	record.result = result < 0 ? -error : result;
 	name_device(&record, fd, arg);
 	record.device = devices_number(record.target == VFB_IOCTL_GROUP ? record.result : fd);

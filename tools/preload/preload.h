@@ -3,10 +3,12 @@
 #define PRELOAD_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 #include "context.h"
+#include "engine/engine.h"
 #include "records.h"
 
 /* Where to write, and what to do; NULL: `vfioboost exec` is not above this process. */
@@ -43,16 +45,25 @@ struct vfb_ctx *preload_context(void);
  */
 bool preload_run(void (*run)(void *arg), void *arg);
 
+/* The same in two halves, with the same answer; what has been started is to be waited for. */
+struct preload_call {
+	struct vfb_task task;
+	void (*run)(void *arg);
+	void *arg;
+	sem_t done;
+};
+bool preload_start(struct preload_call *call, void (*run)(void *arg), void *arg);
+void preload_wait(struct preload_call *call);
+
+/* Whether this thread has a filter of system calls, which might kill the command for ours. */
+bool preload_is_filtered(void);
+
 /* Ends the threads, for what the kernel refuses to a process that has several; the next use makes
  * new ones. */
 void threads_end(void);
 
 /* Leaves the threads behind, which did not survive a fork. preload_lock is held. */
 void threads_forget(void);
-
-/* Makes present what the command is about to map; what can't be is left to the kernel. */
-void boost_map(uint64_t address, uint64_t bytes);
-void boost_map_file(int fd, uint64_t offset, uint64_t bytes);
 
 /* Lets go of every device of this process, those that share no reset at the same time; for
  * preload_run(). */

@@ -152,6 +152,10 @@ static bool leave_to_reaper(const struct release *release)
 
 	if (!preload_records->reaper[0] || !release->count || release->count > VFB_REAPER_DEVICES)
 		return false;
+	if (preload_is_filtered()) {
+		preload_remark("a seccomp filter may forbid the process that resets devices");
+		return false;
+	}
 	for (size_t i = 0; i < release->count; i++)
 		devices[i] = (struct vfb_reaped){release->fds[i], &release->pcis[i]};
 	opts.program = preload_records->reaper;

@@ -22,15 +22,7 @@ pthread_mutex_t preload_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vfb_ctx *context;
 static bool tried;
 
-struct call {
-	struct vfb_task task;
-	void (*run)(void *arg);
-	void *arg;
-	sem_t done;
-};
-
-/* Whether a filter of system calls is in place, which might kill the command for ours. */
-static bool is_filtered(void)
+bool preload_is_filtered(void)
 {
 	char text[4096];
 	const char *line;
@@ -51,7 +43,7 @@ static void create_context(void)
 	struct vfb_ctx_opts opts = VFB_CTX_OPTS_INIT;
 
 	opts.threads = preload_records->threads;
-	if (is_filtered())
+	if (preload_is_filtered())
 		preload_remark("a seccomp filter was there before the first use of VFIO");
 	else if (vfb_ctx_create(&opts, &context) ||
 		 vfb_engine_reserve_sleepers(context->engine, SLEEPERS))
@@ -90,24 +82,38 @@ void threads_forget(void)
 
 static void run_call(struct vfb_task *task)
 {
-	struct call *call = container_of(task, struct call, task);
+	struct preload_call *call = container_of(task, struct preload_call, task);
 
 	preload_inside = true;
 	call->run(call->arg);
 	sem_post(&call->done);
 }
 
-bool preload_run(void (*run)(void *arg), void *arg)
+bool preload_start(struct preload_call *call, void (*run)(void *arg), void *arg)
 {
-	struct call call = {.task.run = run_call, .run = run, .arg = arg};
 	struct vfb_ctx *ctx = preload_context();
 
 	if (!ctx)
 		return false;
-	sem_init(&call.done, 0, 0);
-	vfb_engine_submit_sleeping(ctx->engine, &call.task);
-	while (sem_wait(&call.done))
-		;
-	sem_destroy(&call.done);
+	*call = (struct preload_call){.task.run = run_call, .run = run, .arg = arg};
+	sem_init(&call->done, 0, 0);
+	vfb_engine_submit_sleeping(ctx->engine, &call->task);
 	return true;
+}
+
+void preload_wait(struct preload_call *call)
+{
+	while (sem_wait(&call->done))
+		;
+	sem_destroy(&call->done);
+}
+
+bool preload_run(void (*run)(void *arg), void *arg)
+{
+	struct preload_call call;
+	bool started = preload_start(&call, run, arg);
+
+	if (started)
+		preload_wait(&call);
+	return started;
 }

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "touch.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/uapi.h"
+
+#define PAGE  UINT64_C(4096)
+#define STEP  (UINT64_C(2) << 20)
+#define STACK (64 << 10)
+
+/* A child that shares the memory of its parent, a thread that waits for its end. */
+struct toucher {
+	struct touching *touching;
+	pid_t parent;
+	_Alignas(16) char stack[STACK];
+};
+
+static bool kernel_gains(void)
+{
+	unsigned int major, minor;
+	struct utsname name;
+
+	return !uname(&name) && sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 7));
+}
+
+/*
+ * The advice means nothing for pages that are not there, and is refused for hugetlb, regions of
+ * devices and locked memory (can_madv_lru_vma()), and where there is no memory. What has VM_IO
+ * alone is refused by the first page's populating.
+ */
+bool touch_is_allowed(char *address, uint64_t bytes)
+{
+	return kernel_gains() && !madvise(address, bytes, MADV_COLD) &&
+	       !madvise(address, PAGE, MADV_POPULATE_WRITE);
+}
+
+/* Leaves what is in the page; as an atomic operation it loses no write of others. */
+static void touch(char *page)
+{
+	static volatile char nothing;
+
+	atomic_fetch_or((_Atomic char *)page, nothing);
+}
+
+/* Upwards, since the kernel hands out pages upwards, and contiguous ones are pinned sooner. */
+static void touch_step(struct touching *touching, char *address, uint64_t bytes)
+{
+	unsigned char there[STEP / PAGE];
+
+	if (mincore(address, bytes, there))
+		return;
+	for (uint64_t offset = 0; offset < bytes && !atomic_load(touching->stop); offset += PAGE) {
+		if (there[offset / PAGE] & 1)
+			continue;
+		touch(address + offset);
+		atomic_fetch_add_explicit(&touching->touched, PAGE, memory_order_relaxed);
+	}
+}
+
+static void end_child(int number)
+{
+	(void)number;
+	syscall(SYS_exit_group, 0);
+}
+
+/*
+ * The signals for memory that is not there (a file that was cut short, a limit of its file system)
+ * end this child alone: it has signal handlers of its own.
+ */
+static int run_child(void *arg)
+{
+	struct sigaction action = {.sa_handler = end_child};
+	struct toucher *toucher = arg;
+	struct touching *touching = toucher->touching;
+	uint_fast64_t left;
+	sigset_t faults;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != toucher->parent)
+		return 0;
+	sigemptyset(&faults);
+	sigaddset(&faults, SIGBUS);
+	sigaddset(&faults, SIGSEGV);
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	sigprocmask(SIG_UNBLOCK, &faults, NULL);
+	while (!atomic_load(touching->stop) && (left = atomic_load(&touching->left))) {
+		uint64_t bytes = left % STEP ? left % STEP : STEP;
+
+		if (atomic_compare_exchange_strong(&touching->left, &left, left - bytes))
+			touch_step(touching, touching->address + left - bytes, bytes);
+	}
+	return 0;
+}
+
+void touch_steps(struct touching *touching)
+{
+	struct toucher toucher = {.touching = touching, .parent = getpid()};
+	pid_t child;
+
+	/* No signal tells of its end, and wait(2) of the command does not see it. */
+	child = clone(run_child, toucher.stack + STACK,
+		      CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_FS, &toucher);
+	if (child > 0)
+		waitpid(child, NULL, __WCLONE);
+}
