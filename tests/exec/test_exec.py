@@ -22,6 +22,8 @@ DEVICES = os.environ.get("VFIO_DEVICES", "").split()
 CARDS = os.environ.get("VFIO_CARDS", "").split()
 NOTHING = "vfioboost exec: the command used no VFIO and no iommufd\n"
 MIB = 1 << 20
+# VFIO_GET_API_VERSION
+PROBE = 'import fcntl; fcntl.ioctl(open("/dev/vfio/vfio"), 0x3b64)'
 
 
 def run(*arguments, **options):
@@ -229,6 +231,36 @@ class Vfio(Directory):
         self.assertIn("map", {event["args"]["phase"] for event in spans})
         with open(self.path("r.html"), encoding="utf-8") as file:
             self.assertIn("VFIO_IOMMU_MAP_DMA", file.read())
+
+    def test_remarks_of_the_doctor(self):
+        """What is slow about this host, for the memory and the devices that were used."""
+        def doctor(*devices):
+            output = subprocess.check_output([COMMAND, "doctor", "--json", *(
+                word for device in devices for word in ("--device", device))], text=True)
+            return ["host: " + (finding["device"] + ": " if "device" in finding else "") +
+                    finding["text"] + (": " + finding["remedy"] if finding["remedy"] else "")
+                    for finding in json.loads(output)["findings"]
+                    if finding["severity"] != "good"]
+
+        def told(answer):
+            return [remark for remark in answer["remarks"] if remark.startswith("host: ")]
+
+        def set_reset_methods(text):
+            for device in DEVICES:
+                with open(f"/sys/bus/pci/devices/{device}/reset_method", "w",
+                          encoding="ascii") as file:
+                    file.write(text)
+
+        self.addCleanup(set_reset_methods, "default\n")
+        set_reset_methods("\n")
+        remarks = told(self.results(*self.user, status=3))
+        self.assertEqual(remarks, doctor(DEVICES[0]))
+        self.assertIn(f"host: {DEVICES[0]}: the kernel knows no way to reset it", "".join(remarks))
+        self.assertNotIn(DEVICES[1], "".join(remarks))
+        # A command that maps nothing hears nothing of memory.
+        answer = self.results("sh", "-c", f"python3 -c '{PROBE}'")
+        self.assertTrue(answer["calls"])
+        self.assertEqual(told(answer), [])
 
     @unittest.skipUnless(os.path.exists("/dev/iommu"), "the kernel has no iommufd")
     def test_iommufd(self):

@@ -43,7 +43,7 @@ static const char doc[] =
 	"and take most of it away."
 	"\v"
 	"Every VFIO and iommufd call of the command, and of what it starts, is timed and shown "
-	"when it has ended. Memory that it maps and "
+	"when it has ended, with what is slow about this host for it. Memory that it maps and "
 	"that is not populated is populated by all CPUs at once; when it ends, devices are let go at the same time as far as "
 	"they do not share a reset.\n"
 	"\n"

@@ -8,6 +8,7 @@
 
 #include "../preload/target.h"
 #include "exec_call.h"
+#include "exec_host.h"
 
 static void add_hex(struct json_object *object, const char *key, uint64_t value)
 {
@@ -59,6 +60,20 @@ static void append_name(struct vfb_trace *trace, const char *what, int group, in
 	json_object_object_add(event, "ph", json_object_new_string("M"));
 	json_object_object_add(event, "pid", json_object_new_int(group));
 	json_object_object_add(event, "tid", json_object_new_int(track));
+	json_object_object_add(event, "args", args);
+	append(trace, event);
+}
+
+/* As a trace of `vfioboost run` has it. */
+static void append_host(struct vfb_trace *trace, const struct records *records)
+{
+	struct json_object *event = json_object_new_object(), *args = json_object_new_object();
+
+	json_object_object_add(args, "findings", exec_host_findings(records));
+	json_object_object_add(event, "name", json_object_new_string("vfioboost_host"));
+	json_object_object_add(event, "ph", json_object_new_string("M"));
+	json_object_object_add(event, "pid", json_object_new_int(1));
+	json_object_object_add(event, "tid", json_object_new_int(0));
 	json_object_object_add(event, "args", args);
 	append(trace, event);
 }
@@ -138,5 +153,7 @@ bool exec_trace_write(const struct records *records, int fd)
 			append_call(trace, record, i + 1, track->group);
 	}
 	free(tracks.all);
+	if (count)
+		append_host(trace, records);
 	return !vfb_trace_destroy(trace);
 }

@@ -215,7 +215,7 @@ static void note_host(struct watch *watch)
 {
 	struct json_object *facts = json_object_new_object();
 
-	json_object_object_add(facts, "findings", host_findings());
+	json_object_object_add(facts, "findings", host_findings(NULL, 0));
 	watch_facts(watch, "vfioboost_host", facts);
 }
 

@@ -202,7 +202,7 @@ static void remark_run(struct json_object *remarks, const struct run *run)
 /* What the doctor found to be slow. */
 static void remark_host(struct json_object *remarks, struct json_object *host)
 {
-	struct json_object *findings = NULL, *finding, *said, *remedy;
+	struct json_object *findings = NULL, *finding, *said, *remedy, *device;
 	char text[1024];
 
 	if (!host || !json_object_object_get_ex(host, "findings", &findings) ||
@@ -216,8 +216,11 @@ static void remark_host(struct json_object *remarks, struct json_object *host)
 		    !json_object_is_type(said, json_type_string) ||
 		    !json_object_is_type(remedy, json_type_string))
 			continue;
-		snprintf(text, sizeof(text), "host: %s%s%s", json_object_get_string(said),
-			 *json_object_get_string(remedy) ? ": " : "",
+		if (!json_object_object_get_ex(finding, "device", &device))
+			device = NULL;
+		snprintf(text, sizeof(text), "host: %s%s%s%s%s",
+			 device ? json_object_get_string(device) : "", device ? ": " : "",
+			 json_object_get_string(said), *json_object_get_string(remedy) ? ": " : "",
 			 json_object_get_string(remedy));
 		json_object_array_add(remarks, json_object_new_string(text));
 	}

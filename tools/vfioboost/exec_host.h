@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef EXEC_HOST_H
+#define EXEC_HOST_H
+
+#include <json-c/json.h>
+
+#include "../preload/records.h"
+
+/* What the doctor says against this host, as far as it concerns what the command did: an array. */
+struct json_object *exec_host_findings(const struct records *records);
+
+#endif
