@@ -41,6 +41,7 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 	}
 	vfb_pace_init(&ctx->pace, ctx->sys);
 	vfb_rates_init(&ctx->rates);
+	vfb_turns_init(&ctx->turns, ctx->sys);
 	error = vfb_deadlines_create(ctx->sys, &ctx->deadlines);
 	if (!error)
 		error = vfb_engine_create(ctx->sys, known.threads, &ctx->engine);
@@ -49,6 +50,7 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 			vfb_deadlines_destroy(ctx->deadlines);
 		vfb_pace_destroy(&ctx->pace);
 		vfb_rates_destroy(&ctx->rates);
+		vfb_turns_destroy(&ctx->turns);
 		vfb_observer_destroy(&ctx->observer);
 		free(ctx);
 		return error;
@@ -78,6 +80,7 @@ int vfb_ctx_destroy(struct vfb_ctx *ctx)
 	vfb_deadlines_destroy(ctx->deadlines);
 	vfb_pace_destroy(&ctx->pace);
 	vfb_rates_destroy(&ctx->rates);
+	vfb_turns_destroy(&ctx->turns);
 	vfb_observer_destroy(&ctx->observer);
 	free(ctx);
 	return 0;

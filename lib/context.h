@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <vfioboost/context.h>
 
+#include "device/turn.h"
 #include "dma/rates.h"
 #include "engine/deadline.h"
 #include "engine/engine.h"
@@ -23,6 +24,7 @@ struct vfb_ctx {
 	struct vfb_deadlines *deadlines;
 	struct vfb_pace pace;
 	struct vfb_rates rates;
+	struct vfb_turns turns;
 	/* Objects that exist: they must be gone before the context goes. */
 	atomic_uint objects;
 };

@@ -115,9 +115,19 @@ void vfb_device_free(struct vfb_device *device)
 	free(device);
 }
 
-void vfb_device_close_one(struct vfb_device *device)
+/* Devices of other batches may be below the same bridge. */
+static void close_in_turn(struct vfb_device *device)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
+	struct vfb_turn turn;
+
+	vfb_turn_begin(&device->ctx->turns, &turn, device->pci.bridge);
+	sys->close(sys, device->fd);
+	vfb_turn_end(&device->ctx->turns, &turn);
+}
+
+void vfb_device_close_one(struct vfb_device *device)
+{
 	struct vfb_span span;
 
 	vfb_observe_begin(&span, &device->ctx->observer, VFB_PHASE_CLOSE);
@@ -125,7 +135,7 @@ void vfb_device_close_one(struct vfb_device *device)
 	vfb_region_unmap_all(device);
 	vfb_irq_disable_all(device);
 	if (!device->adopted)
-		sys->close(sys, device->fd);
+		close_in_turn(device);
 	vfb_observe_end(&span, .operation = device->adopted ? "none" : "close",
 			.device = device->pci.address, .node = device->pci.numa_node);
 	vfb_device_free(device);

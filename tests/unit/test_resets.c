@@ -94,6 +94,18 @@ static void test_one_bridge(void **state)
  * Virtual functions have a dev_set each (Linux 6.17), so that nothing but the library keeps the
  * resets of those below one bridge from meeting.
  */
+static void add_virtual_functions(struct fake *fake)
+{
+	for (unsigned int vf = 0; vf < 8; vf++)
+		fake_add_device(fake, &(struct fake_device){
+					      .address = addresses[vf],
+					      .group = vf + 1,
+					      .bridge = "0000:00:01.0",
+					      .physfn = "0000:09:00.0",
+					      .driver = "vfio-pci",
+				      });
+}
+
 static void test_virtual_functions(void **state)
 {
 	(void)state;
@@ -102,19 +114,36 @@ static void test_virtual_functions(void **state)
 		struct host host;
 
 		host_open(&host, NULL);
-		for (unsigned int vf = 0; vf < 8; vf++)
-			fake_add_device(host.fake, &(struct fake_device){
-							   .address = addresses[vf],
-							   .group = vf + 1,
-							   .bridge = "0000:00:01.0",
-							   .physfn = "0000:09:00.0",
-							   .driver = "vfio-pci",
-						   });
+		add_virtual_functions(host.fake);
 		host_space(&host, backends[i]);
 		times = time_batch(&host, addresses, 8, 0);
 		assert_about(times.close, 8 * RESET);
 		host_close(&host);
 	}
+}
+
+/* Nor do they when each is closed by a job of its own. */
+static void test_several_jobs(void **state)
+{
+	struct vfb_device *devices[8];
+	struct vfb_job *jobs[8];
+	struct host host;
+	uint64_t begin;
+
+	(void)state;
+	host_open(&host, NULL);
+	add_virtual_functions(host.fake);
+	host_space(&host, VFB_BACKEND_TYPE1);
+	open_devices(&host, 8, devices);
+	begin = fake_now(host.fake);
+	for (size_t i = 0; i < 7; i++)
+		assert_ok(vfb_devices_close_start(&devices[i], 1, NULL, &jobs[i]));
+	assert_ok(vfb_device_close(devices[7]));
+	for (size_t i = 0; i < 7; i++)
+		vfb_job_destroy(jobs[i]);
+	assert_about(fake_now(host.fake) - begin, 8 * RESET);
+	assert_int_equal(stats_of(&host).skipped_resets, 0);
+	host_close(&host);
 }
 
 static void test_old_kernel(void **state)
@@ -270,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_own_bridges),
 		cmocka_unit_test(test_one_bridge),
 		cmocka_unit_test(test_virtual_functions),
+		cmocka_unit_test(test_several_jobs),
 		cmocka_unit_test(test_old_kernel),
 		cmocka_unit_test(test_width),
 		cmocka_unit_test(test_root_bus),
