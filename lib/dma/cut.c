@@ -148,6 +148,33 @@ static void add_waves(struct map_job *map)
 	}
 }
 
+/* So many bytes of huge pages that are populated are mapped by file in a few milliseconds. */
+#define QUICK_BYTES (16 * GIB)
+
+/* Only has to be mapped, and by file, which takes no longer for a huge page than for a small one.
+ */
+static bool is_quick(const struct map_job *map, const struct run *run)
+{
+	const struct vfb_memory *memory = run->memory;
+
+	return map->space->iommu->maps_files && memory->fd >= 0 && memory->page_bytes >= 2 * MIB &&
+	       vfb_memory_is_populated(memory, run->offset, run->bytes);
+}
+
+/*
+ * How many pieces may be on their way at once. Workers that map by file side by side are in each
+ * other's way: two took 1.6 times as long as one for 3 GiB of pages of 2 MiB (measured, Linux 7.3).
+ */
+static unsigned int limit_width(const struct map_job *map)
+{
+	uint64_t enough = 1 + map->job.bytes / QUICK_BYTES;
+
+	for (size_t i = 0; i < map->run_count; i++)
+		if (!is_quick(map, &map->runs[i]))
+			return map->width;
+	return enough < map->width ? enough : map->width;
+}
+
 int vfb_pipeline_cut(struct map_job *map, unsigned int width)
 {
 	size_t pieces = 0, parts = 0;
@@ -156,6 +183,7 @@ int vfb_pipeline_cut(struct map_job *map, unsigned int width)
 		return -ENOMEM;
 	add_runs(map, width, &pieces, &parts);
 	map->run_count = map->plan.run_count;
+	map->width = limit_width(map);
 	map->pieces = calloc(pieces + 1, sizeof(*map->pieces));
 	map->parts = calloc(parts + 1, sizeof(*map->parts));
 	if (!map->pieces || !map->parts)

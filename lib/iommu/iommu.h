@@ -56,6 +56,8 @@ struct vfb_iommu {
 	atomic_bool has_domain;
 	/* The file is the caller's: it may have devices and mappings of its own in it. */
 	bool adopted;
+	/* Memory that has a file is mapped by that, as far as is known. */
+	atomic_bool maps_files;
 };
 
 /* A backend. Failures are told with vfb_fail(). */

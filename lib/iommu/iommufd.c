@@ -86,6 +86,7 @@ static int iommufd_create(const struct vfb_sys *sys, const struct vfb_iommu_sour
 		return vfb_fail_memory();
 	iommufd->iommu.ops = &vfb_iommu_iommufd;
 	iommufd->iommu.sys = sys;
+	iommufd->iommu.maps_files = source->map_by != VFB_MAP_BY_ADDRESS;
 	iommufd->map_by = source->map_by;
 	iommufd->keep_domain = source->keep_domain;
 	error = source->fd >= 0 ? adopt_ioas(iommufd, source) : make_ioas(iommufd);
@@ -229,9 +230,11 @@ static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 
 	if (map->device)
 		return map_region(iommufd, map);
-	if (by_file && !iommufd->no_map_file) {
+	if (by_file && iommu->maps_files) {
 		error = map_file(iommufd, map);
-		iommufd->no_map_file = iommufd->no_map_file || error == -ENOTTY;
+		/* The kernel has been found to lack IOMMU_IOAS_MAP_FILE. */
+		if (error == -ENOTTY)
+			iommu->maps_files = false;
 	}
 	if (iommufd->map_by == VFB_MAP_BY_FILE && error == -ENOTTY)
 		return vfb_fail(-ENOTSUP,

@@ -21,8 +21,6 @@ struct iommufd {
 	int fd;
 	uint32_t ioas;
 	enum vfb_map_by map_by;
-	/* The kernel has been found to lack IOMMU_IOAS_MAP_FILE. */
-	atomic_bool no_map_file;
 	bool keep_domain;
 	/* Of devices that have no node. */
 	struct vfb_groups groups;

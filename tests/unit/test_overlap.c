@@ -230,6 +230,39 @@ static void test_populated(void **state)
 	}
 }
 
+/* By file, huge pages that are populated are mapped sooner by one worker than by several. */
+static void test_by_file(void **state)
+{
+	struct fake_config config = {.pages_2m = {256}};
+
+	(void)state;
+	for (int by_file = 0; by_file < 2; by_file++) {
+		struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+		struct vfb_range range = {.bytes = 512 * MIB, .iova = 4 * GIB};
+		struct vfb_device *device;
+		struct host host;
+
+		host_start(&host, &config, VFB_BACKEND_IOMMUFD, 1, &device);
+		opts.bytes = range.bytes;
+		opts.page_size = VFB_PAGE_2M;
+		opts.kind = by_file ? VFB_MEMORY_MEMFD : VFB_MEMORY_ANONYMOUS;
+		assert_ok(vfb_memory_create(host.ctx, &opts, &range.memory));
+		assert_ok(vfb_memory_populate(range.memory));
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		assert_mapped(&host, &range);
+		if (by_file)
+			assert_int_equal(stats_of(&host).max_maps_in_flight, 1);
+		else
+			assert_int_equal(stats_of(&host).max_maps_in_flight, 4);
+		/* Unmapped they are side by side all the same. */
+		assert_true(stats_of(&host).map_calls > 1);
+		assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
+		vfb_device_close(device);
+		assert_ok(vfb_memory_destroy(range.memory));
+		host_close(&host);
+	}
+}
+
 /* Ranges that do not begin at a multiple of 2 MiB are populated once, too. */
 static void test_odd_offset(void **state)
 {
@@ -285,7 +318,7 @@ int main(void)
 		cmocka_unit_test(test_steps),	       cmocka_unit_test(test_nodes),
 		cmocka_unit_test(test_two_nodes),      cmocka_unit_test(test_width_1),
 		cmocka_unit_test(test_populated),      cmocka_unit_test(test_odd_offset),
-		cmocka_unit_test(test_once),
+		cmocka_unit_test(test_once),	       cmocka_unit_test(test_by_file),
 	};
 
 	return cmocka_run_group_tests_name("overlap", tests, NULL, NULL);
