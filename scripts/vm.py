@@ -20,8 +20,8 @@ Devices: NVMe controllers, each behind its own root port and in its own IOMMU
 group, bound to vfio-pci. $VFIO_DEVICES has their addresses: 0000:01:00.0,
 0000:02:00.0, ... on node 0, 0000:21:00.0, 0000:22:00.0, ... on node 1,
 0000:41:00.0, ... on node 2 and so on. Devices, CPUs and memory are shared out
-evenly among the nodes. --bridged, --functions, --bar and --cards add other devices
-to node 0, which are bound to vfio-pci too.
+evenly among the nodes. --bridged, --functions, --bar, --cards, --vfs and --mixed
+add other devices to node 0, which are bound to vfio-pci too.
 
 Exit status: the command's, or 128+N if signal N ended it; 124 after the timeout;
 125 if the machine failed (didn't start, too few huge pages, kernel panic); 2 for
@@ -134,6 +134,11 @@ def parse_arguments(argv):
         help="a device whose BAR 2 is memory of SIZE (ivshmem), in $VFIO_BARS; may be repeated")
     add("--cards", type=number(1, 8), default=0, metavar="N",
         help="N network cards without a network (Intel 82574), in $VFIO_CARDS")
+    add("--vfs", type=number(2, 7), default=0, metavar="N",
+        help="an NVMe device with N virtual functions, which are in $VFIO_VFS; its physical "
+        "function, in $VFIO_PF, has the kernel's nvme driver if there is one, else vfio-pci")
+    add("--mixed", action="store_true",
+        help="an NVMe device that shares its IOMMU group with one of the kernel's, in $VFIO_MIXED")
     add("--hugepages", type=hugepages, action="append", default=[], metavar="2m:N|1g:N",
         help="reserve N huge pages of 2 MiB or 1 GiB; may be given for both")
     add("--timeout", type=number(1, 10**6), default=900, metavar="SECONDS",
@@ -172,8 +177,9 @@ def share(total, parts, index):
 
 
 def extra_ports(args):
-    """Root ports that --bridged, --functions, --bar and --cards take."""
-    return bool(args.bridged) + bool(args.functions) + len(args.bar) + args.cards
+    """Root ports that the devices of extra_addresses take."""
+    return (bool(args.bridged) + bool(args.functions) + len(args.bar) + args.cards +
+            bool(args.vfs) + args.mixed)
 
 
 def device_addresses(args):
@@ -196,8 +202,13 @@ def extra_addresses(args, devices):
     bars = [f"0000:{bus + i:02x}:00.0" for i in range(len(args.bar))]
     bus += len(bars)
     cards = [f"0000:{bus + i:02x}:00.0" for i in range(args.cards)]
+    bus += len(cards)
+    pf = [f"0000:{bus:02x}:00.0"] if args.vfs else []
+    vfs = [f"0000:{bus:02x}:00.{i + 1}" for i in range(args.vfs)]
+    bus += len(pf)
+    mixed = [f"0000:{bus:02x}:00.0"] if args.mixed else []
     return {"VFIO_BRIDGED": bridged, "VFIO_FUNCTIONS": functions, "VFIO_BARS": bars,
-            "VFIO_CARDS": cards}
+            "VFIO_CARDS": cards, "VFIO_PF": pf, "VFIO_VFS": vfs, "VFIO_MIXED": mixed}
 
 
 class Ports:
@@ -248,6 +259,21 @@ def extra_options(args, ports, first):
     for i in range(args.cards):
         options += ports.options("pcie.0", 0x10, first + len(args.bar) + i)
         options += ["-device", f"e1000e,bus=port{ports.count}"]
+    first += len(args.bar) + args.cards
+    if args.vfs:
+        options += ports.options("pcie.0", 0x10, first)
+        options += ["-device", "nvme-subsys,id=subsystem"]
+        # Two queues and an interrupt of its own for each virtual function.
+        options += ["-device", f"nvme,serial=pf,bus=port{ports.count},subsys=subsystem,"
+                    f"sriov_max_vfs={args.vfs},sriov_vq_flexible={2 * args.vfs},"
+                    f"sriov_vi_flexible={args.vfs},max_ioqpairs={2 * args.vfs + 2},"
+                    f"msix_qsize={args.vfs + 4}"]
+        first += 1
+    if args.mixed:
+        options += ports.options("pcie.0", 0x10, first)
+        options += ["-device", f"nvme,serial=mixed,bus=port{ports.count},addr=0.0,"
+                    "multifunction=on",
+                    "-device", f"virtio-rng-pci,bus=port{ports.count},addr=0.1"]
     return options
 
 
@@ -291,6 +317,8 @@ def kernel_arguments(args, run):
         # Nobody changes the host's programs meanwhile.
         "root=/dev/root", "rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose",
     ]
+    if args.vfs:
+        arguments += ["vfio_pci.enable_sriov=1"]
     for page, count in args.hugepages:
         arguments += [f"hugepagesz={page // MIB}M", f"hugepages={count}"]
     return arguments + args.append
@@ -324,13 +352,15 @@ def write_job(args, run, devices):
     extra = extra_addresses(args, devices)
     for name, group in extra.items():
         environment[name] = " ".join(group)
-        addresses += group
+        addresses += group if name != "VFIO_PF" else []
     command = args.command
     if "=" in command[0]:  # it would be a variable to env
         command = ["sh", "-c", 'exec "$@"', "sh"] + command
     variables = {
         "cpus": str(args.cpus),
         "devices": " ".join(addresses),
+        "pf": " ".join(extra["VFIO_PF"]),
+        "vfs": str(args.vfs),
         "local_devices": " ".join(devices[0] + sum(extra.values(), [])) if args.nodes > 1 else "",
         "hugepages": " ".join(f"{page // 1024}:{count}" for page, count in args.hugepages),
         "directory": os.getcwd(),

@@ -53,15 +53,18 @@ void vfb_device_batch_release(struct vfb_device_batch *batch)
 }
 
 static struct vfb_device_chain *find_chain(struct vfb_device_batch *batch,
-					   const struct vfb_device_item *item)
+					   const struct vfb_device_item *item,
+					   bool (*belong)(const struct vfb_pci *a,
+							  const struct vfb_pci *b))
 {
 	for (size_t i = 0; i < batch->chain_count; i++)
-		if (vfb_device_share_reset(&batch->chains[i].first->pci, &item->pci))
+		if (belong(&batch->chains[i].first->pci, &item->pci))
 			return &batch->chains[i];
 	return &batch->chains[batch->chain_count];
 }
 
-void vfb_device_batch_chain(struct vfb_device_batch *batch)
+void vfb_device_batch_chain(struct vfb_device_batch *batch,
+			    bool (*belong)(const struct vfb_pci *a, const struct vfb_pci *b))
 {
 	batch->chain_count = 0;
 	for (size_t i = 0; i < batch->count; i++) {
@@ -71,7 +74,7 @@ void vfb_device_batch_chain(struct vfb_device_batch *batch)
 		if (item->error)
 			continue;
 		item->next_in_chain = NULL;
-		chain = find_chain(batch, item);
+		chain = find_chain(batch, item, belong);
 		if (chain == &batch->chains[batch->chain_count]) {
 			chain->first = NULL;
 			batch->chain_count++;

@@ -61,8 +61,9 @@ void vfb_device_batch_free(struct vfb_device_batch *batch);
 int vfb_device_batch_reserve(struct vfb_device_batch *batch);
 void vfb_device_batch_release(struct vfb_device_batch *batch);
 
-/* Sorts the items without an error into chains. */
-void vfb_device_batch_chain(struct vfb_device_batch *batch);
+/* Sorts the items without an error into chains of those that @belong together. */
+void vfb_device_batch_chain(struct vfb_device_batch *batch,
+			    bool (*belong)(const struct vfb_pci *a, const struct vfb_pci *b));
 
 /* Visits every chained item; each task holds the job. */
 void vfb_device_batch_run(struct vfb_device_batch *batch,

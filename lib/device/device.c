@@ -23,6 +23,11 @@ bool vfb_device_share_reset(const struct vfb_pci *a, const struct vfb_pci *b)
 	return !strncmp(a->address, b->address, strlen(a->address) - 1);
 }
 
+bool vfb_device_share_opening(const struct vfb_pci *a, const struct vfb_pci *b)
+{
+	return !a->parent[0] && !b->parent[0] && vfb_device_share_reset(a, b);
+}
+
 int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, void *arg)
 {
 	int error;

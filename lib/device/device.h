@@ -124,4 +124,10 @@ int vfb_region_read_info(const struct vfb_device *device, unsigned int index,
  */
 bool vfb_device_share_reset(const struct vfb_pci *a, const struct vfb_pci *b);
 
+/*
+ * The same for opening, where each virtual function is by itself: since Linux 6.17 (and 6.12.43)
+ * it has a dev_set of its own, and opening takes no lock of the bridge, as closing does.
+ */
+bool vfb_device_share_opening(const struct vfb_pci *a, const struct vfb_pci *b);
+
 #endif

@@ -86,20 +86,11 @@ static int read_bars(const struct vfb_sys *sys, struct vfb_pci_info *info)
 	return error;
 }
 
-static int read_parent(const struct vfb_sys *sys, const char *address, char *parent)
-{
-	int error = vfb_pci_read_link(sys, address, "physfn", parent, VFB_PCI_ADDRESS_BYTES);
-
-	if (error && error != -ENOENT)
-		return vfb_fail_errno(error, "cannot read the physical function of device %s",
-				      address);
-	return 0;
-}
-
 static void copy_identified(struct vfb_pci_info *info, const struct vfb_pci *pci)
 {
 	memcpy(info->address, pci->address, sizeof(info->address));
 	memcpy(info->bridge, pci->bridge, sizeof(info->bridge));
+	memcpy(info->parent, pci->parent, sizeof(info->parent));
 	memcpy(info->driver, pci->driver, sizeof(info->driver));
 	if (pci->node[0])
 		snprintf(info->cdev, sizeof(info->cdev), "/dev/vfio/devices/%s", pci->node);
@@ -123,8 +114,6 @@ int vfb_pci_info(struct vfb_ctx *ctx, const char *address, struct vfb_pci_info *
 	error = read_identity(ctx->sys, &known);
 	if (!error)
 		error = read_bars(ctx->sys, &known);
-	if (!error)
-		error = read_parent(ctx->sys, full, known.parent);
 	if (!error)
 		error = read_attribute(ctx->sys, full, "reset_method", known.reset_methods,
 				       sizeof(known.reset_methods));
@@ -231,7 +220,7 @@ static int note_self(const char *address, struct found *found)
 int vfb_pci_reset_set(struct vfb_ctx *ctx, const char *address,
 		      char (*addresses)[VFB_PCI_ADDRESS_BYTES], size_t count)
 {
-	char full[VFB_PCI_ADDRESS_BYTES], parent[VFB_PCI_ADDRESS_BYTES] = "";
+	char full[VFB_PCI_ADDRESS_BYTES];
 	struct found found = {0};
 	struct vfb_pci pci;
 	int result;
@@ -240,10 +229,8 @@ int vfb_pci_reset_set(struct vfb_ctx *ctx, const char *address,
 	if (!result)
 		result = vfb_pci_identify(ctx->sys, full, &pci);
 	if (!result)
-		result = read_parent(ctx->sys, full, parent);
-	if (!result)
-		result = pci.bridge[0] && !parent[0] ? find_bus(ctx->sys, &pci, &found) :
-						       note_self(full, &found);
+		result = pci.bridge[0] && !pci.parent[0] ? find_bus(ctx->sys, &pci, &found) :
+							   note_self(full, &found);
 	if (!result)
 		result = hand_out(&found, addresses, count);
 	free(found.addresses);

@@ -88,6 +88,17 @@ static int find_group(const struct vfb_sys *sys, struct vfb_pci *pci)
 	return 0;
 }
 
+static int find_parent(const struct vfb_sys *sys, struct vfb_pci *pci)
+{
+	int error = vfb_pci_read_link(sys, pci->address, "physfn", pci->parent,
+				      sizeof(pci->parent));
+
+	if (error && error != -ENOENT)
+		return vfb_fail_errno(error, "cannot read the physical function of device %s",
+				      pci->address);
+	return 0;
+}
+
 static int take_first(const char *name, void *arg)
 {
 	struct vfb_pci *pci = arg;
@@ -128,6 +139,8 @@ int vfb_pci_identify(const struct vfb_sys *sys, const char *address, struct vfb_
 	error = find_bridge(sys, out);
 	if (!error)
 		error = find_group(sys, out);
+	if (!error)
+		error = find_parent(sys, out);
 	if (!error)
 		error = find_driver(sys, out);
 	if (!error)

@@ -13,6 +13,8 @@ struct vfb_pci {
 	char address[VFB_PCI_ADDRESS_BYTES];
 	/* The address of the bridge above it, "" on the root bus. */
 	char bridge[VFB_PCI_ADDRESS_BYTES];
+	/* The physical function of a virtual one, "" for others. */
+	char parent[VFB_PCI_ADDRESS_BYTES];
 	/* "" without one. */
 	char driver[64];
 	/* -1 without one. */

@@ -344,7 +344,7 @@ int vfb_devices_reset_start(struct vfb_device_reset *resets, size_t count,
 		free_reset(&job->batch.job);
 		return error;
 	}
-	vfb_device_batch_chain(&job->batch);
+	vfb_device_batch_chain(&job->batch, vfb_device_share_reset);
 	*out = &job->batch.job;
 	vfb_device_batch_run(&job->batch, reset_item);
 	vfb_job_release(&job->batch.job);

@@ -91,6 +91,18 @@ int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
 	return fd;
 }
 
+int vfb_iommu_open_failed(int error, const struct vfb_iommu_device *device, const char *call)
+{
+	/* vfio_pci_validate_vf_token() */
+	if (error == -EACCES)
+		return vfb_fail(error,
+				"device %s is a virtual function of one that is bound to vfio-pci "
+				"too, which wants a token of whoever opens it: bind the physical "
+				"function (/sys/bus/pci/devices/%s/physfn) to its own driver",
+				device->address, device->address);
+	return vfb_fail_errno(error, "cannot open device %s (%s)", device->address, call);
+}
+
 int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_iommu_map *map)
 {
 	struct vfb_size_text size = vfb_size_text(map->bytes);

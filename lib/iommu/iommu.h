@@ -136,6 +136,9 @@ bool vfb_iommu_is_iommufd(const struct vfb_sys *sys, int fd);
 /* Opens a file of /dev/vfio or /dev/iommu; a failure is told with its remedy. */
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path);
 
+/* Tells why @call has not opened a device. Returns @error. */
+int vfb_iommu_open_failed(int error, const struct vfb_iommu_device *device, const char *call);
+
 /*
  * A dma-buf of the region that @map is about (VFIO_DEVICE_FEATURE_DMA_BUF): a file descriptor, to
  * be closed by the caller.

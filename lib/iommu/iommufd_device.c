@@ -186,7 +186,7 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 		refused(device);
 		break;
 	default:
-		vfb_fail_errno(error, "cannot bind device %s to iommufd", device->address);
+		vfb_iommu_open_failed(error, device, "VFIO_DEVICE_BIND_IOMMUFD");
 	}
 	if (!error)
 		return fd;
@@ -205,8 +205,7 @@ static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_io
 	if (fd == -EADDRINUSE)
 		return vfb_group_reserves_iovas(device);
 	if (fd < 0)
-		return vfb_fail_errno(fd, "cannot open device %s (VFIO_GROUP_GET_DEVICE_FD)",
-				      device->address);
+		return vfb_iommu_open_failed(fd, device, "VFIO_GROUP_GET_DEVICE_FD");
 	return fd;
 }
 

@@ -146,8 +146,7 @@ static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_dev
 	fd = iommu->sys->ioctl(iommu->sys, vfb_groups_fd(&type1->groups, device->group),
 			       VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
 	if (fd < 0)
-		return vfb_fail_errno(fd, "cannot open device %s (VFIO_GROUP_GET_DEVICE_FD)",
-				      device->address);
+		return vfb_iommu_open_failed(fd, device, "VFIO_GROUP_GET_DEVICE_FD");
 	return fd;
 }
 

@@ -86,6 +86,14 @@ static void disable(struct fake *fake, struct device *device)
 		fk_vunlock_write(&bridge->lock);
 }
 
+/* vfio_pci_validate_vf_token(); nobody has one. */
+static bool wants_token(struct fake *fake, const struct device *device)
+{
+	const struct device *parent = fk_device_find(fake, device->physfn);
+
+	return parent && fk_device_is_vfio(parent);
+}
+
 /* ---- Opening through the group ---- */
 
 /* The first time, with the locks of group and dev_set held; in a container. */
@@ -150,6 +158,8 @@ int fk_device_open_by_group(struct fake *fake, struct file *group_file, const ch
 		device = device->next;
 	if (!device)
 		return -ENODEV;
+	if (wants_token(fake, device))
+		return -EACCES;
 	fk_vlock_write(fake, &group->lock);
 	error = group_open_device(fake, device, group_file);
 	fk_vunlock_write(&group->lock);
@@ -230,6 +240,8 @@ static int bind_locked(struct fake *fake, struct devfile *df,
 	/* Only groups may open a device twice. */
 	else if (device->open_count || device->config.busy == FAKE_BUSY_CDEV)
 		error = -EINVAL;
+	else if (wants_token(fake, device))
+		error = -EACCES;
 	else
 		error = fk_iommufd_bind(fake, file->iommufd, device, &bind->out_devid);
 	if (error) {

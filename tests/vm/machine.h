@@ -51,6 +51,12 @@ struct machine {
 	/* NVMe controllers below one bridge; functions of one device; devices whose BAR 2 is plain
 	 * memory. */
 	struct family bridged, functions, bars;
+	/* Virtual functions, and what they are functions of; whether they want a token. */
+	struct family vfs;
+	char pf[16];
+	bool vfs_want_token;
+	/* One whose IOMMU group has a device of another driver too. */
+	char mixed[16];
 	/* Large BARs are mapped with huge pages. */
 	bool has_huge_bars;
 	/* A device that is bound to another driver. */

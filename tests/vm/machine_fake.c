@@ -48,6 +48,13 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	describe_family(&machine->bridged, "0000:51:%02x.0", 4);
 	describe_family(&machine->functions, "0000:52:00.%u", 4);
 	describe_family(&machine->bars, "0000:53:%02x.0", 1);
+	for (size_t i = 0; i < 4; i++)
+		snprintf(machine->vfs.devices[i], sizeof(machine->vfs.devices[i]), "0000:54:00.%zu",
+			 i + 1);
+	machine->vfs.count = 4;
+	strcpy(machine->pf, "0000:54:00.0");
+	machine->vfs_want_token = !stock;
+	strcpy(machine->mixed, "0000:55:00.0");
 	strcpy(machine->foreign, FOREIGN);
 	machine->nodes = NODES;
 	if (stock)
@@ -67,6 +74,40 @@ static void add_family(const struct family *family, unsigned int group, const ch
 		device.driver = "vfio-pci";
 		fake_add_device(fake, &device);
 	}
+}
+
+static void add_virtual_functions(void)
+{
+	struct fake_device device = {
+		.address = described->pf,
+		.group = 110,
+		.bridge = "0000:00:13.0",
+		.driver = described->vfs_want_token ? "vfio-pci" : "nvme",
+	};
+
+	fake_add_device(fake, &device);
+	device.physfn = described->pf;
+	device.driver = "vfio-pci";
+	for (size_t i = 0; i < described->vfs.count; i++) {
+		device.address = described->vfs.devices[i];
+		device.group++;
+		fake_add_device(fake, &device);
+	}
+}
+
+static void add_mixed(void)
+{
+	struct fake_device device = {
+		.address = described->mixed,
+		.group = 120,
+		.bridge = "0000:00:14.0",
+		.driver = "vfio-pci",
+	};
+
+	fake_add_device(fake, &device);
+	device.address = "0000:55:00.1";
+	device.driver = "virtio-pci";
+	fake_add_device(fake, &device);
 }
 
 static void add_devices(void)
@@ -91,6 +132,8 @@ static void add_devices(void)
 	add_family(&described->functions, 102, "0000:00:11.0", &(struct fake_device){0});
 	add_family(&described->bars, 103, "0000:00:12.0",
 		   &(struct fake_device){.bars = {{.bytes = 256}, {0}, {.bytes = 64 * FAKE_MIB}}});
+	add_virtual_functions();
+	add_mixed();
 	fake_add_device(fake, &(struct fake_device){
 				      .address = described->foreign,
 				      .group = FOREIGN_GROUP,

@@ -143,7 +143,7 @@ static void require(bool there, const char *what, bool *all)
 		return;
 	fprintf(stderr,
 		"the scenarios need %s; run them by: scripts/vm --nodes 2 --devices 4 "
-		"--bridged 4 --functions 4 --bar 64M --hugepages 2m:128 -- %s\n",
+		"--bridged 4 --functions 4 --bar 64M --vfs 4 --mixed --hugepages 2m:128 -- %s\n",
 		what, program_invocation_name);
 	*all = false;
 }
@@ -161,6 +161,11 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	list_family("VFIO_BRIDGED", &machine->bridged);
 	list_family("VFIO_FUNCTIONS", &machine->functions);
 	list_family("VFIO_BARS", &machine->bars);
+	list_family("VFIO_VFS", &machine->vfs);
+	list_devices("VFIO_PF", &machine->pf, 1);
+	list_devices("VFIO_MIXED", &machine->mixed, 1);
+	/* The kernel without modules has no driver for it. */
+	machine->vfs_want_token = access("/sys/bus/pci/drivers/nvme", F_OK);
 	find_foreign(machine);
 	machine->nodes = count_nodes();
 	machine->attach_takes_time = true;
@@ -177,6 +182,8 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	require(machine->bridged.count >= 2, "two devices in $VFIO_BRIDGED", &all);
 	require(machine->functions.count >= 2, "two devices in $VFIO_FUNCTIONS", &all);
 	require(machine->bars.count >= 1, "a device in $VFIO_BARS", &all);
+	require(machine->vfs.count >= 2, "two devices in $VFIO_VFS", &all);
+	require(machine->mixed[0], "a device in $VFIO_MIXED", &all);
 	require(machine->foreign[0], "a PCI device that is not bound to vfio-pci", &all);
 	require(machine->nodes >= 2, "two NUMA nodes", &all);
 	for (unsigned int node = 0; node < machine->nodes; node++)

@@ -59,23 +59,68 @@ static void note_open(const struct vfb_event *event, void *data)
 	pthread_mutex_unlock(&lock);
 }
 
+/* Pairs of openings that were going on at the same time. */
+static size_t count_overlaps(void)
+{
+	size_t overlaps = 0;
+
+	for (size_t i = 0; i < opened; i++)
+		for (size_t other = 0; other < i; other++)
+			overlaps += begin_ns[i] < end_ns[other] && begin_ns[other] < end_ns[i];
+	return overlaps;
+}
+
 static void open_together(struct fixture *f)
 {
 	struct vfb_space *space = make_space(f);
 	struct vfb_subscription *subscription;
 	struct vfb_device *devices[4];
-	size_t overlaps = 0;
 
 	assert_ok(vfb_subscribe(f->ctx, NULL, note_open, NULL, &subscription));
 	open_devices(f, space, devices, COUNT(devices));
 	vfb_unsubscribe(subscription);
 	assert_int_equal(opened, COUNT(devices));
-	for (size_t i = 0; i < opened; i++)
-		for (size_t other = 0; other < i; other++)
-			overlaps += begin_ns[i] < end_ns[other] && begin_ns[other] < end_ns[i];
 	/* Each pair of them. */
-	assert_int_equal(overlaps, 6);
+	assert_int_equal(count_overlaps(), 6);
 	assert_ok(vfb_devices_close(devices, COUNT(devices), NULL));
+	assert_ok(vfb_space_destroy(space));
+}
+
+/* Virtual functions: whose they are; each can be reset by itself, so that they open together. */
+static void virtual_functions(struct fixture *f)
+{
+	const struct family *vfs = &f->machine->vfs;
+	struct vfb_device_request requests[8] = {0};
+	struct vfb_pci_info info = VFB_PCI_INFO_INIT;
+	char addresses[8][VFB_PCI_ADDRESS_BYTES];
+	struct vfb_space *space = make_space(f);
+	struct vfb_subscription *subscription;
+	struct vfb_device *devices[8];
+
+	for (size_t i = 0; i < vfs->count; i++) {
+		requests[i].address = vfs->devices[i];
+		assert_ok(vfb_pci_info(f->ctx, vfs->devices[i], &info));
+		assert_string_equal(info.parent, f->machine->pf);
+		assert_int_equal(vfb_pci_reset_set(f->ctx, vfs->devices[i], addresses, 8), 1);
+		assert_string_equal(addresses[0], vfs->devices[i]);
+	}
+	assert_ok(vfb_pci_info(f->ctx, f->machine->pf, &info));
+	assert_string_equal(info.parent, "");
+	if (f->machine->vfs_want_token) {
+		assert_error(vfb_devices_open(space, requests, vfs->count, NULL), -EACCES);
+		assert_says("a token");
+		assert_says("physfn");
+		assert_ok(vfb_space_destroy(space));
+		return;
+	}
+	assert_ok(vfb_subscribe(f->ctx, NULL, note_open, NULL, &subscription));
+	assert_ok(vfb_devices_open(space, requests, vfs->count, NULL));
+	vfb_unsubscribe(subscription);
+	assert_int_equal(opened, vfs->count);
+	assert_int_equal(count_overlaps(), vfs->count * (vfs->count - 1) / 2);
+	for (size_t i = 0; i < vfs->count; i++)
+		devices[i] = requests[i].device;
+	assert_ok(vfb_devices_close(devices, vfs->count, NULL));
 	assert_ok(vfb_space_destroy(space));
 }
 
@@ -118,6 +163,21 @@ static void other_driver(struct fixture *f)
 	assert_says(f->machine->foreign);
 	assert_says("not to vfio-pci");
 	assert_says("vfioboost bind");
+	assert_ok(vfb_space_destroy(space));
+}
+
+/* Another device of its group belongs to the host. */
+static void not_viable(struct fixture *f)
+{
+	struct vfb_space *space = make_space(f);
+	struct vfb_device *device;
+
+	assert_error(vfb_device_open(space, f->machine->mixed, &device), -EPERM);
+	assert_null(device);
+	assert_says(f->machine->mixed);
+	assert_says("not viable");
+	assert_says("bind all of its devices to vfio-pci");
+	assert_holds(space, 0, 0, 0);
 	assert_ok(vfb_space_destroy(space));
 }
 
@@ -409,9 +469,11 @@ const struct scenario device_scenarios[] = {
 	{.name = "what a device is", .run = what_it_is},
 	{.name = "the automatic backend", .run = automatic_backend},
 	{.name = "devices open at the same time", .run = open_together},
+	{.name = "virtual functions", .run = virtual_functions},
 	{.name = "not a PCI address", .run = not_an_address},
 	{.name = "no such device", .run = no_such_device},
 	{.name = "a device of another driver", .run = other_driver},
+	{.name = "a device of a group that is not viable", .run = not_viable},
 	{.name = "a device twice in a batch", .run = twice_in_a_batch},
 	{.name = "a device opened twice", .run = open_twice},
 	{.name = "a device open in the other backend", .run = open_in_both},
