@@ -13,6 +13,21 @@
 #include "machine.h"
 
 static pid_t remover;
+/* Of the device that is unplugged: scripts/vm has set it, since the firmware tells of none. */
+static char node_path[96], node[16];
+
+static void remember_node(const char *address)
+{
+	FILE *file;
+
+	snprintf(node_path, sizeof(node_path), "/sys/bus/pci/devices/%s/numa_node", address);
+	file = fopen(node_path, "re");
+	if (!file || !fgets(node, sizeof(node), file)) {
+		perror(node_path);
+		exit(1);
+	}
+	fclose(file);
+}
 
 /*
  * By another program: whoever writes sleeps until the device is closed, and must not have it open
@@ -23,6 +38,7 @@ void machine_unplug(const char *address)
 	char command[128];
 	char *argv[] = {"sh", "-c", command, NULL};
 
+	remember_node(address);
 	snprintf(command, sizeof(command), "echo 1 >/sys/bus/pci/devices/%s/remove", address);
 	if (posix_spawn(&remover, "/bin/sh", NULL, NULL, argv, environ)) {
 		perror("/bin/sh");
@@ -59,4 +75,5 @@ void machine_write(const char *path, const char *text)
 void machine_rescan(void)
 {
 	machine_write("/sys/bus/pci/rescan", "1");
+	machine_write(node_path, node);
 }
