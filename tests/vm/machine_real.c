@@ -585,10 +585,10 @@ uint32_t machine_register(const char *address, uint64_t offset)
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		die(path);
-	bar = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	bar = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, offset & ~UINT64_C(4095));
 	if (bar == MAP_FAILED)
 		die("mmap");
-	value = *(volatile const uint32_t *)(bar + offset);
+	value = *(volatile const uint32_t *)(bar + offset % 4096);
 	munmap((void *)bar, 4096);
 	close(fd);
 	return value;
