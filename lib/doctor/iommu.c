@@ -106,9 +106,9 @@ static int check_iommufd(struct vfb_diagnosis *diagnosis)
 			   "there is no /dev/iommu: maps of one guest are serialised by type1",
 			   "modprobe iommufd, or run Linux 6.2 or later with CONFIG_IOMMUFD");
 	/* Made when the first device is bound. */
-	if (!vfb_doctor_exists(diagnosis, "/dev/vfio/devices"))
+	if (!count_names(diagnosis, "/dev/vfio/devices"))
 		return add(diagnosis, VFB_FINDING_GOOD, "vfio",
-			   "iommufd can be used, maps run in parallel; since there is no "
+			   "iommufd can be used, maps run in parallel; since there is nothing in "
 			   "/dev/vfio/devices, devices are opened by their groups, and a domain "
 			   "cannot stay without them",
 			   "if that matters, bind a device to vfio-pci, or run Linux 6.6 or later "

@@ -23,7 +23,7 @@ static const struct scenario *const subjects[] = {
 /* Those that have to do with how devices are opened, and what follows from that. */
 static const struct scenario *const group_subjects[] = {
 	group_scenarios, adopt_scenarios, start_scenarios, device_scenarios,
-	reset_scenarios, dma_scenarios,	  limit_scenarios,
+	reset_scenarios, dma_scenarios,	  limit_scenarios, doctor_scenarios,
 };
 
 static struct machine machine;

@@ -51,6 +51,8 @@ static void host(struct fixture *f)
 	assert_has(diagnosis, VFB_FINDING_GOOD, "vfio", "type1 can be used");
 	assert_int_equal(has(diagnosis, VFB_FINDING_GOOD, "vfio", "iommufd can be used"),
 			 !f->machine->no_iommufd[0]);
+	assert_int_equal(has(diagnosis, VFB_FINDING_GOOD, "vfio", "opened by their groups"),
+			 f->by_group);
 	assert_int_equal(has(diagnosis, VFB_FINDING_SLOW, "vfio", "/dev/iommu"),
 			 !!f->machine->no_iommufd[0]);
 	assert_has(diagnosis, VFB_FINDING_GOOD, "device", "bound to vfio-pci");
