@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* BARs that devices reach: what of them, for how long, and what becomes of those that fail. */
+#include <sys/mman.h>
+
 #include "context.h"
 #include "host.h"
 
@@ -142,6 +144,34 @@ static void test_parts(void **state)
 		assert_fails(vfb_bars_map(host.space, &bar, 1, NULL), -EEXIST, "does not know of");
 		end(&host, devices);
 	}
+}
+
+/* Wherever the process has it, its IOVA admits the largest pages. */
+static void test_any_iova(void **state)
+{
+	static const struct fake_device large = {.bars = {{.bytes = GIB}, {.bytes = 2 * MIB}}};
+	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
+	struct vfb_device *devices[3];
+	struct vfb_bar bars[2];
+	struct host host;
+	void *reserved, *address;
+
+	(void)state;
+	begin(&host, NULL, VFB_BACKEND_TYPE1, &large, devices);
+	assert_int_equal(host.sys->mmap(host.sys, NULL, 8 * MIB, PROT_NONE,
+					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &reserved),
+			 0);
+	/* A page beside a multiple of 2 MiB. */
+	opts.address = (char *)reserved + 4 * KIB + (2 * MIB - (uintptr_t)reserved % (2 * MIB));
+	assert_ok(vfb_region_map(devices[0], 1, &opts, &address));
+	assert_int_equal(vfb_device_bars(devices[0], bars, 2), 2);
+	assert_ok(vfb_bars_map(host.space, bars, 2, NULL));
+	assert_true(bars[0].iova % GIB == 0);
+	assert_true(bars[1].iova % (2 * MIB) == 0);
+	assert_true(reaches(&host, bars[1].iova));
+	close_devices(devices, 3);
+	assert_int_equal(host.sys->munmap(host.sys, reserved, 8 * MIB), 0);
+	host_close(&host);
 }
 
 static void test_no_room(void **state)
@@ -555,21 +585,14 @@ static void test_events(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_list),
-		cmocka_unit_test(test_several),
-		cmocka_unit_test(test_parts),
-		cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_lacking),
-		cmocka_unit_test(test_one_fails),
-		cmocka_unit_test(test_resets),
-		cmocka_unit_test(test_not_restored),
-		cmocka_unit_test(test_close_meanwhile),
-		cmocka_unit_test(test_stopped),
-		cmocka_unit_test(test_other_space),
-		cmocka_unit_test(test_memlock),
-		cmocka_unit_test(test_handover),
-		cmocka_unit_test(test_input),
-		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_list),	     cmocka_unit_test(test_several),
+		cmocka_unit_test(test_parts),	     cmocka_unit_test(test_any_iova),
+		cmocka_unit_test(test_no_room),	     cmocka_unit_test(test_lacking),
+		cmocka_unit_test(test_one_fails),    cmocka_unit_test(test_resets),
+		cmocka_unit_test(test_not_restored), cmocka_unit_test(test_close_meanwhile),
+		cmocka_unit_test(test_stopped),	     cmocka_unit_test(test_other_space),
+		cmocka_unit_test(test_memlock),	     cmocka_unit_test(test_handover),
+		cmocka_unit_test(test_input),	     cmocka_unit_test(test_events),
 	};
 
 	return cmocka_run_group_tests_name("bar", tests, NULL, NULL);
