@@ -154,7 +154,8 @@ struct vfb_memory_adopt_opts {
 
 /**
  * Takes memory of the caller's, so that it can be populated and mapped. Nothing of it is changed,
- * and it stays when this is destroyed.
+ * and it stays when this is destroyed. Where the caller has bound it to NUMA nodes, or prefers
+ * some (mbind(2)), the workers of those populate it.
  *
  * @param ctx   the context
  * @param opts  where it is

@@ -12,6 +12,8 @@
 #endif
 
 #define NODES "/sys/devices/system/node"
+/* Those of a policy above so many get no workers: more than machines have. */
+#define MAX_NODES 64
 
 /* Whether a list such as "0-3,7" has a number in it. */
 static bool list_has(const char *list, unsigned int number)
@@ -175,8 +177,29 @@ static unsigned int part_node(const struct vfb_memory *memory, uint64_t offset)
 	return memory->nodes[i];
 }
 
+/*
+ * The policy of adopted memory is the caller's, who may change it at any time: the kernel is
+ * asked. Not for what is there already, since it does not matter for that.
+ */
+static int adopted_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	unsigned int nodes[MAX_NODES];
+	int mode, count;
+
+	if (vfb_memory_is_populated(memory, offset, 1))
+		return VFB_ANY_NODE;
+	count = sys->get_mempolicy(sys, memory->address + offset, &mode, nodes, MAX_NODES);
+	if (count <= 0 ||
+	    (mode != MPOL_BIND && mode != MPOL_PREFERRED && mode != MPOL_PREFERRED_MANY))
+		return VFB_ANY_NODE;
+	return nodes[piece % count];
+}
+
 int vfb_memory_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece)
 {
+	if (memory->adopted)
+		return adopted_node(memory, offset, piece);
 	switch (memory->policy) {
 	case VFB_NUMA_BIND:
 	case VFB_NUMA_PREFERRED:

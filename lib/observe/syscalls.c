@@ -81,6 +81,8 @@ TIMED(int, ftruncate, (SYS, int fd, off_t bytes), "ftruncate", bytes, fd, bytes)
 TIMED(int, mbind,
       (SYS, void *addr, size_t bytes, int mode, const unsigned int *nodes, size_t count), "mbind",
       bytes, addr, bytes, mode, nodes, count)
+TIMED(int, get_mempolicy, (SYS, void *addr, int *mode, unsigned int *nodes, size_t room),
+      "get_mempolicy", 0, addr, mode, nodes, room)
 TIMED(int, page_nodes, (SYS, void *const *pages, size_t count, int *nodes), "move_pages", 0, pages,
       count, nodes)
 HAND_ON(int, max_node, (SYS))
@@ -112,7 +114,7 @@ TIMED(int, eventfd, (SYS), "eventfd2", 0)
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be timed or handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 37 * sizeof(void (*)(void)), "all calls are known");
+_Static_assert(sizeof(struct vfb_sys) == 38 * sizeof(void (*)(void)), "all calls are known");
 
 void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner,
 			struct vfb_observer *observer)
@@ -135,6 +137,7 @@ void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner
 		.memfd_create = timed_memfd_create,
 		.ftruncate = timed_ftruncate,
 		.mbind = timed_mbind,
+		.get_mempolicy = timed_get_mempolicy,
 		.page_nodes = timed_page_nodes,
 		.max_node = handed_max_node,
 		.node_cpus = handed_node_cpus,

@@ -175,6 +175,29 @@ static int linux_mbind(UNUSED const struct vfb_sys *sys, void *addr, size_t byte
 	return result;
 }
 
+/* linux/mempolicy.h, which numaif.h does not go with: MPOL_MODE_FLAGS are above those. */
+#define MODE_BITS 13
+
+static int linux_get_mempolicy(UNUSED const struct vfb_sys *sys, void *addr, int *mode,
+			       unsigned int *nodes, size_t room)
+{
+	struct bitmask *mask = numa_bitmask_alloc(numa_num_possible_nodes());
+	size_t count = 0;
+	int error = 0;
+
+	if (!mask)
+		return -ENOMEM;
+	if (get_mempolicy(mode, mask->maskp, mask->size + 1, addr, MPOL_F_ADDR))
+		error = -errno;
+	else
+		*mode &= (1 << MODE_BITS) - 1;
+	for (unsigned int node = 0; !error && node < mask->size && count < room; node++)
+		if (numa_bitmask_isbitset(mask, node))
+			nodes[count++] = node;
+	numa_bitmask_free(mask);
+	return error ? error : (int)count;
+}
+
 static int linux_page_nodes(UNUSED const struct vfb_sys *sys, void *const *pages, size_t count,
 			    int *nodes)
 {
@@ -343,6 +366,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.memfd_create = linux_memfd_create,
 	.ftruncate = linux_ftruncate,
 	.mbind = linux_mbind,
+	.get_mempolicy = linux_get_mempolicy,
 	.page_nodes = linux_page_nodes,
 	.max_node = linux_max_node,
 	.node_cpus = linux_node_cpus,

@@ -54,6 +54,12 @@ struct vfb_sys {
 	/* mbind(2) without flags; @mode is MPOL_*; @nodes lists @count node numbers. */
 	int (*mbind)(const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
 		     const unsigned int *nodes, size_t count);
+	/*
+	 * get_mempolicy(2) of the page at @addr: the mode, MPOL_* without flags, and up to @room
+	 * of its nodes. Returns how many those are; MPOL_DEFAULT has none.
+	 */
+	int (*get_mempolicy)(const struct vfb_sys *sys, void *addr, int *mode, unsigned int *nodes,
+			     size_t room);
 	/* move_pages(2) as a query: node or -errno of each page, into @nodes. */
 	int (*page_nodes)(const struct vfb_sys *sys, void *const *pages, size_t count, int *nodes);
 

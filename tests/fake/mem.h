@@ -68,6 +68,8 @@ void fk_object_free_range(struct fake *fake, struct object *object, uint64_t fir
 			  bool unreserve);
 int fk_object_set_policy(struct object *object, uint64_t first, uint64_t end, int mode,
 			 uint32_t nodes);
+/* NULL: the default. */
+const struct policy *fk_object_policy(const struct object *object, uint64_t offset);
 /*
  * Populates [first, end) but no more than *@budget bytes of pages (what is there counts too),
  * from which it takes what it did. -ENOMEM, -EFAULT. *@zeroed grows.

@@ -341,6 +341,28 @@ static int op_mbind(const struct vfb_sys *sys, void *addr, size_t bytes, int mod
 	return error;
 }
 
+static int op_get_mempolicy(const struct vfb_sys *sys, void *addr, int *mode, unsigned int *nodes,
+			    size_t room)
+{
+	struct fake *fake = kernel_enter(sys);
+	const struct vma *vma = fk_vma_find(fake, (uintptr_t)addr);
+	int error = fk_inject(fake, "get_mempolicy", NULL, ENOMEM);
+	const struct policy *policy = NULL;
+	size_t count = 0;
+
+	if (!error && !vma)
+		error = -EFAULT;
+	if (!error && vma->object)
+		policy = fk_object_policy(vma->object,
+					  vma->offset + ((uintptr_t)addr - vma->start));
+	*mode = policy ? policy->mode : MPOL_DEFAULT;
+	for (unsigned int n = 0; policy && n < FAKE_NODES && count < room; n++)
+		if (policy->nodes >> n & 1)
+			nodes[count++] = n;
+	kernel_leave(fake);
+	return error ? error : (int)count;
+}
+
 static int op_page_nodes(const struct vfb_sys *sys, void *const *pages, size_t count, int *nodes)
 {
 	struct fake *fake = kernel_enter(sys);
@@ -359,5 +381,6 @@ void fk_memory_table(struct vfb_sys *sys)
 	sys->madvise = op_madvise;
 	sys->touch = op_touch;
 	sys->mbind = op_mbind;
+	sys->get_mempolicy = op_get_mempolicy;
 	sys->page_nodes = op_page_nodes;
 }

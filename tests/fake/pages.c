@@ -142,7 +142,7 @@ int fk_object_set_policy(struct object *object, uint64_t first, uint64_t end, in
 	return 0;
 }
 
-static const struct policy *policy_at(const struct object *object, uint64_t offset)
+const struct policy *fk_object_policy(const struct object *object, uint64_t offset)
 {
 	for (size_t i = 0; i < object->policy_count; i++)
 		if (offset >= object->policies[i].first && offset < object->policies[i].end)
@@ -176,7 +176,7 @@ static int take(struct fake *fake, int pool, uint64_t count, int preferred, uint
 static int allocate(struct fake *fake, const struct object *object, uint64_t offset, uint64_t bytes,
 		    int local)
 {
-	const struct policy *policy = policy_at(object, offset);
+	const struct policy *policy = fk_object_policy(object, offset);
 	uint64_t count = bytes / object->page_bytes;
 	uint32_t any = (1u << FAKE_NODES) - 1;
 	int node;

@@ -54,6 +54,8 @@ HAND_ON(int, ftruncate, (SYS, int fd, off_t bytes), fd, bytes)
 HAND_ON(int, mbind,
 	(SYS, void *addr, size_t bytes, int mode, const unsigned int *nodes, size_t count), addr,
 	bytes, mode, nodes, count)
+HAND_ON(int, get_mempolicy, (SYS, void *addr, int *mode, unsigned int *nodes, size_t room), addr,
+	mode, nodes, room)
 HAND_ON(int, page_nodes, (SYS, void *const *pages, size_t count, int *nodes), pages, count, nodes)
 HAND_ON(int, max_node, (SYS))
 HAND_ON(int, node_cpus, (SYS, unsigned int node, cpu_set_t *cpus), node, cpus)
@@ -84,7 +86,7 @@ HAND_ON(int, eventfd, (SYS))
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 37 * sizeof(void (*)(void)), "all calls are handed on");
+_Static_assert(sizeof(struct vfb_sys) == 38 * sizeof(void (*)(void)), "all calls are handed on");
 
 void counted_init(struct counted *counted, const struct vfb_sys *inner)
 {
@@ -107,6 +109,7 @@ void counted_init(struct counted *counted, const struct vfb_sys *inner)
 				.memfd_create = count_memfd_create,
 				.ftruncate = count_ftruncate,
 				.mbind = count_mbind,
+				.get_mempolicy = count_get_mempolicy,
 				.page_nodes = count_page_nodes,
 				.max_node = count_max_node,
 				.node_cpus = count_node_cpus,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Spaces and memory of the caller's when calls fail, and kernels that cannot map by file. */
 #include <fcntl.h>
+#include <numaif.h>
+#include <sys/mman.h>
 
 #include "host.h"
 #include "sys/uapi.h"
@@ -146,6 +148,38 @@ static void test_adopted_memory(void **state)
 	assert_int_equal(stats_of(&host).populate_calls, 0);
 	assert_ok(vfb_memory_destroy(memory));
 	assert_ok(vfb_memory_destroy(own));
+	host_close(&host);
+}
+
+/* Workers of the node populate; any, where the kernel does not tell of one. */
+static void test_adopted_memory_of_a_node(void **state)
+{
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+	const struct vfb_sys *sys;
+	struct host host;
+
+	(void)state;
+	host_open(&host, &(struct fake_config){.nodes = 2});
+	sys = fake_sys(host.fake);
+	opts.bytes = BYTES;
+	for (unsigned int node = 0; node < 2; node++) {
+		for (int fails = 0; fails < 2; fails++) {
+			struct vfb_memory *memory;
+
+			assert_ok(sys->mmap(sys, NULL, BYTES, PROT_READ | PROT_WRITE,
+					    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &opts.address));
+			assert_ok(sys->mbind(sys, opts.address, BYTES, MPOL_BIND, &node, 1));
+			assert_ok(vfb_memory_adopt(host.ctx, &opts, &memory));
+			if (fails)
+				fake_fail_call(host.fake, "get_mempolicy", 1, ENOMEM);
+			assert_ok(vfb_memory_populate(memory));
+			assert_int_equal(populated_of(memory), BYTES);
+			if (!fails)
+				assert_int_equal(fake_zeroed_by(host.fake, !node, node), 0);
+			assert_ok(vfb_memory_destroy(memory));
+			assert_ok(sys->munmap(sys, opts.address, BYTES));
+		}
+	}
 	host_close(&host);
 }
 
@@ -349,10 +383,15 @@ static void test_adopted_device_fails(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_map_file),	cmocka_unit_test(test_keep_domain_fails),
-		cmocka_unit_test(test_adopted_iommufd), cmocka_unit_test(test_adopted_memory),
-		cmocka_unit_test(test_unmap_all),	cmocka_unit_test(test_measure),
-		cmocka_unit_test(test_handover_fails),	cmocka_unit_test(test_adopted_device_fails),
+		cmocka_unit_test(test_no_map_file),
+		cmocka_unit_test(test_keep_domain_fails),
+		cmocka_unit_test(test_adopted_iommufd),
+		cmocka_unit_test(test_adopted_memory),
+		cmocka_unit_test(test_adopted_memory_of_a_node),
+		cmocka_unit_test(test_unmap_all),
+		cmocka_unit_test(test_measure),
+		cmocka_unit_test(test_handover_fails),
+		cmocka_unit_test(test_adopted_device_fails),
 	};
 
 	return cmocka_run_group_tests_name("adopt", tests, NULL, NULL);

@@ -256,6 +256,57 @@ static void bind_to_nodes(struct fixture *f)
 	end_space(space, device);
 }
 
+struct populated {
+	int node, count, wrong;
+};
+
+static void check_node(const struct vfb_event *event, void *data)
+{
+	struct populated *populated = data;
+
+	if (event->phase != VFB_PHASE_POPULATE)
+		return;
+	__atomic_add_fetch(&populated->count, 1, __ATOMIC_RELAXED);
+	if (event->node != populated->node || !machine_cpu_is_of_node(event->cpu, event->node))
+		__atomic_add_fetch(&populated->wrong, 1, __ATOMIC_RELAXED);
+}
+
+/* The caller's memory, which he has bound himself: with its policy it comes from the library. */
+static void adopt_bound(struct fixture *f)
+{
+	static const enum vfb_memory_kind kinds[] = {VFB_MEMORY_ANONYMOUS, VFB_MEMORY_MEMFD};
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_subscription *subscription;
+	struct populated populated = {0};
+
+	assert_ok(vfb_subscribe(f->ctx, NULL, check_node, &populated, &subscription));
+	opts.bytes = BYTES;
+	opts.page_size = VFB_PAGE_4K;
+	opts.policy = VFB_NUMA_BIND;
+	opts.node_count = 1;
+	for (size_t i = 0; i < 2 * COUNT(kinds); i++) {
+		struct vfb_memory_adopt_opts adopt_opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+		struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+		const unsigned int node = i % 2;
+		struct vfb_memory *memory, *adopted;
+
+		populated.node = node;
+		opts.kind = kinds[i / 2];
+		opts.nodes = &node;
+		assert_ok(vfb_memory_create(f->ctx, &opts, &memory));
+		assert_ok(vfb_memory_info(memory, &info));
+		adopt_opts.address = info.address;
+		adopt_opts.bytes = BYTES;
+		assert_ok(vfb_memory_adopt(f->ctx, &adopt_opts, &adopted));
+		assert_ok(vfb_memory_populate(adopted));
+		assert_ok(vfb_memory_destroy(adopted));
+		assert_ok(vfb_memory_destroy(memory));
+	}
+	vfb_unsubscribe(subscription);
+	assert_true(populated.count >= 4);
+	assert_int_equal(populated.wrong, 0);
+}
+
 static void interleave(struct fixture *f)
 {
 	static const enum vfb_page_size sizes[] = {VFB_PAGE_4K, VFB_PAGE_2M};
@@ -320,6 +371,7 @@ const struct scenario memory_scenarios[] = {
 	{.name = "too few hugepages, memfd", .run = pool_too_small_for_memfd},
 	{.name = "memory bound to a node", .run = bind_to_nodes},
 	{.name = "memory bound to two nodes", .run = bind_to_both},
+	{.name = "memory that its owner has bound to a node", .run = adopt_bound},
 	{.name = "memory interleaved, and preferred", .run = interleave},
 	{0},
 };

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "container_of.h"
+#include "memory/memory.h"
 #include "sys/uapi.h"
 #include "touch.h"
 
@@ -60,8 +61,8 @@ static void run_part(struct vfb_task *task)
 }
 
 /* The command's thread takes part in it, by its own call: a worker less. */
-static void touch_beside(struct boost *boost, struct touching *touching, struct part *parts,
-			 unsigned int count)
+static void touch_beside(struct boost *boost, const struct vfb_memory *memory,
+			 struct touching *touching, struct part *parts, unsigned int count)
 {
 	struct vfb_engine *engine = preload_context()->engine;
 	sem_t done;
@@ -70,7 +71,7 @@ static void touch_beside(struct boost *boost, struct touching *touching, struct 
 	sem_post(&boost->ready);
 	for (unsigned int i = 0; i < count; i++) {
 		parts[i] = (struct part){{.run = run_part}, touching, &done};
-		vfb_engine_submit(engine, &parts[i].task, VFB_ANY_NODE);
+		vfb_engine_submit(engine, &parts[i].task, vfb_memory_node(memory, 0, i));
 	}
 	for (unsigned int i = 0; i < count; i++)
 		while (sem_wait(&done))
@@ -79,7 +80,8 @@ static void touch_beside(struct boost *boost, struct touching *touching, struct 
 }
 
 /* Begins while the command's call has not begun yet. False: that is not possible. */
-static bool populate_beside(struct boost *boost, char *address, struct record *record)
+static bool populate_beside(struct boost *boost, char *address, const struct vfb_memory *memory,
+			    struct record *record)
 {
 	unsigned int others = vfb_engine_workers(preload_context()->engine) - 1;
 	struct touching touching = {
@@ -97,7 +99,7 @@ static bool populate_beside(struct boost *boost, char *address, struct record *r
 	parts = calloc(others, sizeof(*parts));
 	if (!parts)
 		return false;
-	touch_beside(boost, &touching, parts, others);
+	touch_beside(boost, memory, &touching, parts, others);
 	free(parts);
 	record->bytes = touching.touched;
 	return true;
@@ -114,7 +116,7 @@ static void populate_memory(struct boost *boost, char *address, struct vfb_memor
 
 	if (preload_records->thp)
 		madvise(address, record.bytes, MADV_HUGEPAGE);
-	if (!populate_beside(boost, address, &record))
+	if (!populate_beside(boost, address, memory, &record))
 		record.result = vfb_memory_populate(memory);
 	record.duration_ns = preload_now() - record.start_ns;
 	preload_note(record);
