@@ -117,13 +117,23 @@ const char *vfb_ioctl_feature_name(unsigned int feature)
 	return feature < COUNT(features) ? features[feature] : NULL;
 }
 
+static enum vfb_ioctl_target usual_target(unsigned int number)
+{
+	if (number >= IOMMUFD_BASE)
+		return VFB_IOCTL_IOMMUFD;
+	if (vfb_ioctl_name(VFB_IOCTL_GROUP, number))
+		return VFB_IOCTL_GROUP;
+	if (number <= _IOC_NR(VFIO_SET_IOMMU) ||
+	    (number >= _IOC_NR(VFIO_IOMMU_GET_INFO) && number <= _IOC_NR(VFIO_IOMMU_UNMAP_DMA)))
+		return VFB_IOCTL_CONTAINER;
+	return VFB_IOCTL_DEVICE;
+}
+
 const char *vfb_ioctl_request_name(unsigned long request)
 {
-	static const enum vfb_ioctl_target order[] = {VFB_IOCTL_GROUP, VFB_IOCTL_CONTAINER,
-						      VFB_IOCTL_DEVICE, VFB_IOCTL_IOMMUFD};
 	const char *name = NULL;
 
-	for (size_t i = 0; _IOC_TYPE(request) == VFIO_TYPE && i < COUNT(order) && !name; i++)
-		name = vfb_ioctl_name(order[i], _IOC_NR(request));
+	if (_IOC_TYPE(request) == VFIO_TYPE)
+		name = vfb_ioctl_name(usual_target(_IOC_NR(request)), _IOC_NR(request));
 	return name ? name : "ioctl";
 }

@@ -17,8 +17,9 @@ const char *vfb_ioctl_name(enum vfb_ioctl_target target, unsigned int number);
 const char *vfb_ioctl_feature_name(unsigned int feature);
 
 /*
- * The name of a request of which only that is known; "ioctl" for any other. What containers and
- * devices share is taken for a container's: of devices these are rare.
+ * The name of a request of which only that is known; "ioctl" for any other. Of those that
+ * containers and devices share, information and maps are taken for a container's, since they are
+ * rare for devices, and the others for a device's.
  */
 const char *vfb_ioctl_request_name(unsigned long request);
 

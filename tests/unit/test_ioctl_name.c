@@ -50,6 +50,7 @@ static void test_requests(void **state)
 	assert_string_equal(vfb_ioctl_request_name(VFIO_GROUP_SET_CONTAINER),
 			    "VFIO_GROUP_SET_CONTAINER");
 	assert_string_equal(vfb_ioctl_request_name(VFIO_DEVICE_RESET), "VFIO_DEVICE_RESET");
+	assert_string_equal(vfb_ioctl_request_name(VFIO_DEVICE_FEATURE), "VFIO_DEVICE_FEATURE");
 	assert_string_equal(vfb_ioctl_request_name(VFB_IOMMU_HWPT_ALLOC), "IOMMU_HWPT_ALLOC");
 }
 
