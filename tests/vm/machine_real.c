@@ -7,14 +7,11 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -24,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "machine_real.h"
 #include "nvme.h"
 
 #define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
@@ -42,7 +40,7 @@ static long entry_limit;
 /* What transparent huge pages are set to but for a scenario. */
 static char thp[16];
 
-static void die(const char *what)
+void die(const char *what)
 {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
 	exit(1);
@@ -418,89 +416,13 @@ int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out)
 	return vfb_ctx_create(opts, out);
 }
 
-int machine_eventfd(void)
-{
-	return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-}
-
-bool machine_poll(int fd, uint64_t timeout_ns)
-{
-	struct pollfd poller = {.fd = fd, .events = POLLIN};
-	int timeout = timeout_ns == UINT64_MAX ? -1 : (int)(timeout_ns / 1000000);
-	int ready;
-
-	do
-		ready = poll(&poller, 1, timeout);
-	while (ready < 0 && errno == EINTR);
-	return ready == 1 && (poller.revents & POLLIN);
-}
-
-int machine_open(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
-void machine_close(int fd)
-{
-	close(fd);
-}
-
-int machine_ioctl(int fd, unsigned long request, void *arg)
-{
-	int result = ioctl(fd, request, arg);
-
-	return result < 0 ? -errno : result;
-}
-
-int machine_mmap(size_t bytes, int prot, void **out)
-{
-	*out = mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return *out == MAP_FAILED ? -errno : 0;
-}
-
-void machine_munmap(void *address, size_t bytes)
-{
-	munmap(address, bytes);
-}
-
-void machine_group_path(const char *address, char *path, size_t bytes)
-{
-	char link[128], target[512];
-	ssize_t length;
-
-	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", address);
-	length = readlink(link, target, sizeof(target) - 1);
-	if (length < 0)
-		die(link);
-	target[length] = '\0';
-	snprintf(path, bytes, "/dev/vfio/%s", strrchr(target, '/') + 1);
-}
-
-void machine_node_path(const char *address, char *path, size_t bytes)
-{
-	struct dirent *entry;
-	char folder[128];
-	DIR *dir;
-
-	snprintf(folder, sizeof(folder), "/sys/bus/pci/devices/%s/vfio-dev", address);
-	dir = opendir(folder);
-	if (!dir)
-		die(folder);
-	while ((entry = readdir(dir)))
-		if (entry->d_name[0] != '.')
-			snprintf(path, bytes, "/dev/vfio/devices/%s", entry->d_name);
-	closedir(dir);
-}
-
-/* type1 counts what is locked, iommufd what is pinned. */
 void machine_dma_write(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_device *device,
 		       uint64_t iova)
 {
 	nvme_identify_to(ctx, space, device, iova);
 }
 
+/* type1 counts what is locked, iommufd what is pinned. */
 uint64_t machine_pinned(void)
 {
 	return 1024 * (uint64_t)(read_number("/proc/self/status", "VmLck:") +
@@ -554,42 +476,4 @@ bool machine_cpu_is_of_node(unsigned int cpu, unsigned int node)
 
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/cpu%u", node, cpu);
 	return !access(path, F_OK);
-}
-
-/* Memory decoding is as the last driver left it. */
-static void enable_memory(const char *address)
-{
-	char path[128];
-	uint16_t command;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", address);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0 || pread(fd, &command, 2, 4) != 2)
-		die(path);
-	command |= 2;
-	if (pwrite(fd, &command, 2, 4) != 2)
-		die(path);
-	close(fd);
-}
-
-uint32_t machine_register(const char *address, uint64_t offset)
-{
-	volatile const char *bar;
-	char path[128];
-	uint32_t value;
-	int fd;
-
-	enable_memory(address);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0", address);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		die(path);
-	bar = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, offset & ~UINT64_C(4095));
-	if (bar == MAP_FAILED)
-		die("mmap");
-	value = *(volatile const uint32_t *)(bar + offset % 4096);
-	munmap((void *)bar, 4096);
-	close(fd);
-	return value;
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Devices of the running kernel by sysfs: unplugging, settings. */
-#include <errno.h>
+/* Devices of the running kernel by sysfs: what they are, unplugging, settings. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "machine.h"
+#include "machine_real.h"
 
 static pid_t remover;
 /* Of the device that is unplugged: scripts/vm has set it, since the firmware tells of none. */
@@ -22,10 +23,8 @@ static void remember_node(const char *address)
 
 	snprintf(node_path, sizeof(node_path), "/sys/bus/pci/devices/%s/numa_node", address);
 	file = fopen(node_path, "re");
-	if (!file || !fgets(node, sizeof(node), file)) {
-		perror(node_path);
-		exit(1);
-	}
+	if (!file || !fgets(node, sizeof(node), file))
+		die(node_path);
 	fclose(file);
 }
 
@@ -40,10 +39,8 @@ void machine_unplug(const char *address)
 
 	remember_node(address);
 	snprintf(command, sizeof(command), "echo 1 >/sys/bus/pci/devices/%s/remove", address);
-	if (posix_spawn(&remover, "/bin/sh", NULL, NULL, argv, environ)) {
-		perror("/bin/sh");
-		exit(1);
-	}
+	if (posix_spawn(&remover, "/bin/sh", NULL, NULL, argv, environ))
+		die("/bin/sh");
 }
 
 bool machine_unplugged(uint64_t timeout_ns)
@@ -65,10 +62,8 @@ void machine_write(const char *path, const char *text)
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	ssize_t length = strlen(text);
 
-	if (fd < 0 || write(fd, text, length) != length) {
-		perror(path);
-		exit(1);
-	}
+	if (fd < 0 || write(fd, text, length) != length)
+		die(path);
 	close(fd);
 }
 
@@ -76,4 +71,71 @@ void machine_rescan(void)
 {
 	machine_write("/sys/bus/pci/rescan", "1");
 	machine_write(node_path, node);
+}
+
+void machine_group_path(const char *address, char *path, size_t bytes)
+{
+	char link[128], target[512];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", address);
+	length = readlink(link, target, sizeof(target) - 1);
+	if (length < 0)
+		die(link);
+	target[length] = '\0';
+	snprintf(path, bytes, "/dev/vfio/%s", strrchr(target, '/') + 1);
+}
+
+void machine_node_path(const char *address, char *path, size_t bytes)
+{
+	struct dirent *entry;
+	char folder[128];
+	DIR *dir;
+
+	snprintf(folder, sizeof(folder), "/sys/bus/pci/devices/%s/vfio-dev", address);
+	dir = opendir(folder);
+	if (!dir)
+		die(folder);
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			snprintf(path, bytes, "/dev/vfio/devices/%s", entry->d_name);
+	closedir(dir);
+}
+
+/* Memory decoding is as the last driver left it. */
+static void enable_memory(const char *address)
+{
+	char path[128];
+	uint16_t command;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", address);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || pread(fd, &command, 2, 4) != 2)
+		die(path);
+	command |= 2;
+	if (pwrite(fd, &command, 2, 4) != 2)
+		die(path);
+	close(fd);
+}
+
+uint32_t machine_register(const char *address, uint64_t offset)
+{
+	volatile const char *bar;
+	char path[128];
+	uint32_t value;
+	int fd;
+
+	enable_memory(address);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0", address);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		die(path);
+	bar = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, offset & ~UINT64_C(4095));
+	if (bar == MAP_FAILED)
+		die("mmap");
+	value = *(volatile const uint32_t *)(bar + offset % 4096);
+	munmap((void *)bar, 4096);
+	close(fd);
+	return value;
 }
