@@ -80,7 +80,6 @@ static void identify(struct vfb_device *device, char *queues, uint64_t iova)
 	memcpy(&command[6], &iova, sizeof(iova));
 	/* The controller. */
 	command[10] = 1;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	store(device, DOORBELL, 4, 1);
 	for (int i = 0; i < POLLS && !(*status & 1); i++)
 		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
