@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Moving a PCI device from one driver to another, by driver_override (Linux 3.16). */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,18 +12,6 @@
 
 #define DRIVERS "/sys/bus/pci/drivers"
 
-static int write_file(const struct vfb_sys *sys, const char *path, const char *text)
-{
-	int fd = sys->open(sys, path, O_WRONLY);
-	ssize_t done;
-
-	if (fd < 0)
-		return fd;
-	done = sys->pwrite(sys, fd, text, strlen(text), 0);
-	sys->close(sys, fd);
-	return done < 0 ? (int)done : 0;
-}
-
 /* @driver: NULL for whichever matches. */
 static int override(const struct vfb_sys *sys, const char *address, const char *driver)
 {
@@ -32,7 +19,7 @@ static int override(const struct vfb_sys *sys, const char *address, const char *
 	int error;
 
 	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s/driver_override", address);
-	error = write_file(sys, path, driver ? driver : "\n");
+	error = vfb_sys_write_file(sys, path, driver ? driver : "\n");
 	if (error == -EACCES || error == -EPERM)
 		return vfb_fail(error, "no permission to write %s: run as root", path);
 	if (error)
@@ -46,7 +33,7 @@ static int unbind(const struct vfb_sys *sys, const char *address, const char *dr
 	int error;
 
 	snprintf(path, sizeof(path), DRIVERS "/%s/unbind", driver);
-	error = write_file(sys, path, address);
+	error = vfb_sys_write_file(sys, path, address);
 	if (error)
 		return vfb_fail_errno(error, "cannot unbind device %s from %s", address, driver);
 	return 0;
@@ -58,7 +45,7 @@ static int bind(const struct vfb_sys *sys, const char *address, const char *driv
 	int error;
 
 	snprintf(path, sizeof(path), DRIVERS "/%s/bind", driver);
-	error = write_file(sys, path, address);
+	error = vfb_sys_write_file(sys, path, address);
 	if (error)
 		return vfb_fail_errno(error, "cannot bind device %s to %s", address, driver);
 	return 0;

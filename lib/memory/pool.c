@@ -2,11 +2,9 @@
 #include "memory/pool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "memory/memory.h"
 
@@ -120,24 +118,12 @@ int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_
 
 /* ---- Growing ---- */
 
-static int write_text(const struct vfb_sys *sys, const char *path, const char *text)
-{
-	int fd = sys->open(sys, path, O_WRONLY);
-	ssize_t length;
-
-	if (fd < 0)
-		return fd;
-	length = sys->pwrite(sys, fd, text, strlen(text), 0);
-	sys->close(sys, fd);
-	return length < 0 ? length : 0;
-}
-
 static int write_count(const struct vfb_sys *sys, int node, uint64_t page_bytes, uint64_t count)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "%" PRIu64, count);
-	return write_text(sys, pool_path(node, page_bytes, "nr_hugepages").text, text);
+	return vfb_sys_write_file(sys, pool_path(node, page_bytes, "nr_hugepages").text, text);
 }
 
 /* Free memory into few large pieces; kernels without CONFIG_COMPACTION cannot. */
@@ -147,7 +133,7 @@ static void compact(const struct vfb_sys *sys, int node)
 
 	if (node != ANYWHERE)
 		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/compact", node);
-	write_text(sys, path, "1");
+	vfb_sys_write_file(sys, path, "1");
 }
 
 static int add_loan(struct vfb_memory *memory, int node, uint64_t page_bytes, uint64_t pages)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "sys/sys.h"
 
@@ -21,4 +22,16 @@ ssize_t vfb_sys_read_file(const struct vfb_sys *sys, const char *path, char *buf
 		length--;
 	buf[length] = '\0';
 	return length;
+}
+
+int vfb_sys_write_file(const struct vfb_sys *sys, const char *path, const char *text)
+{
+	int fd = sys->open(sys, path, O_WRONLY);
+	ssize_t length;
+
+	if (fd < 0)
+		return fd;
+	length = sys->pwrite(sys, fd, text, strlen(text), 0);
+	sys->close(sys, fd);
+	return length < 0 ? (int)length : 0;
 }

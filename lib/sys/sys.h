@@ -122,6 +122,9 @@ extern const struct vfb_sys vfb_sys_linux;
  */
 ssize_t vfb_sys_read_file(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes);
 
+/* Writes @text to a file that is there, such as one of sysfs, with one call. */
+int vfb_sys_write_file(const struct vfb_sys *sys, const char *path, const char *text);
+
 /*
  * Calls @each with the limits in @file ("cpu.max") of the process's cgroup (version 2) and of those
  * above it, the nearest first, but for those that say "max". @period: the file's second number, 0
