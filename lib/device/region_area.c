@@ -3,10 +3,10 @@
 #include <stdlib.h>
 
 #include "device/device.h"
+#include "memory/memory.h"
 #include "observe/error.h"
+#include "round.h"
 #include "sys/capability.h"
-
-#define BASE_PAGE UINT64_C(4096)
 
 /* Of the configuration space. */
 #define STATUS		 0x06
@@ -18,16 +18,6 @@
 #define MSIX_TABLE	 4
 #define MSIX_TABLE_BAR	 0x7
 #define MSIX_ENTRY_BYTES 16
-
-static uint64_t round_down(uint64_t value, uint64_t unit)
-{
-	return value - value % unit;
-}
-
-static uint64_t round_up(uint64_t value, uint64_t unit)
-{
-	return round_down(value + unit - 1, unit);
-}
 
 static int read_areas(const struct vfio_region_info *info, struct vfb_areas *areas)
 {
@@ -100,9 +90,8 @@ static int cut_msix(const struct vfb_device *device, unsigned int index, struct 
 	if (error || (table & MSIX_TABLE_BAR) != index)
 		return error;
 	table &= ~(uint64_t)MSIX_TABLE_BAR;
-	cut_hole(areas, round_down(table, BASE_PAGE),
-		 round_up(table + ((control & MSIX_VECTOR_MASK) + 1) * MSIX_ENTRY_BYTES,
-			  BASE_PAGE));
+	cut_hole(areas, round_down(table, 4 * KIB),
+		 round_up(table + ((control & MSIX_VECTOR_MASK) + 1) * MSIX_ENTRY_BYTES, 4 * KIB));
 	return 0;
 }
 

@@ -14,26 +14,19 @@
 #include "memory/memory.h"
 #include "observe/error.h"
 #include "options.h"
+#include "round.h"
 
-#define BASE_PAGE   UINT64_C(4096)
-#define PAGE_2MIB   (UINT64_C(2) << 20)
-#define PAGE_1GIB   (UINT64_C(1) << 30)
 #define KNOWN_FLAGS (VFB_REGION_WITHOUT_MSIX | VFB_REGION_MEASURE)
 
 /* Of the configuration space. */
 #define COMMAND	       0x04
 #define COMMAND_MEMORY 0x2
 
-static uint64_t round_up(uint64_t value, uint64_t unit)
-{
-	return (value + unit - 1) / unit * unit;
-}
-
 /* Addresses for the region, congruent to it for the largest pages that it can have. */
 static int reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
 {
-	uint64_t unit = bytes >= PAGE_1GIB ? PAGE_1GIB : bytes >= PAGE_2MIB ? PAGE_2MIB : BASE_PAGE;
-	uint64_t skip, all = bytes + unit - BASE_PAGE;
+	uint64_t unit = bytes >= GIB ? GIB : bytes >= 2 * MIB ? 2 * MIB : 4 * KIB;
+	uint64_t skip, all = bytes + unit - 4 * KIB;
 	void *address;
 	char *begin;
 	int error;
@@ -103,17 +96,17 @@ static bool faults(const struct vfb_sys *sys, const volatile char *byte)
 /* The size of the pages of an area that nobody has touched yet. */
 static uint64_t measure(const struct vfb_sys *sys, const struct vfb_area *area, const char *begin)
 {
-	uint64_t huge = round_up(area->first, PAGE_1GIB), large = round_up(area->first, PAGE_2MIB);
-	uint64_t at = huge + PAGE_1GIB <= area->end  ? huge :
-		      large + PAGE_2MIB <= area->end ? large :
-						       area->first;
+	uint64_t huge = round_up(area->first, GIB), large = round_up(area->first, 2 * MIB);
+	uint64_t at = huge + GIB <= area->end	   ? huge :
+		      large + 2 * MIB <= area->end ? large :
+						     area->first;
 
 	faults(sys, begin + at);
-	if (at + PAGE_2MIB > area->end || faults(sys, begin + at + BASE_PAGE))
-		return BASE_PAGE;
-	if (at + PAGE_1GIB > area->end || faults(sys, begin + at + PAGE_2MIB))
-		return PAGE_2MIB;
-	return PAGE_1GIB;
+	if (at + 2 * MIB > area->end || faults(sys, begin + at + 4 * KIB))
+		return 4 * KIB;
+	if (at + GIB > area->end || faults(sys, begin + at + 2 * MIB))
+		return 2 * MIB;
+	return GIB;
 }
 
 /* Maps what is planned at addresses that @mapping gets. */
@@ -167,11 +160,11 @@ static int check_opts(const struct vfb_region_map_opts *opts)
 	if (opts->flags & ~KNOWN_FLAGS)
 		return vfb_fail(-EINVAL, "flags 0x%x to map a region are unknown: 0x%x are",
 				opts->flags, KNOWN_FLAGS);
-	if ((uintptr_t)opts->address % BASE_PAGE)
+	if ((uintptr_t)opts->address % (4 * KIB))
 		return vfb_fail(-EINVAL,
 				"address %p to map a region at is not a multiple of %" PRIu64
 				" bytes",
-				opts->address, BASE_PAGE);
+				opts->address, 4 * KIB);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "dma/pipeline.h"
 #include "memory/memory.h"
+#include "round.h"
 
 static int allocate_runs(struct map_job *map)
 {
@@ -20,7 +21,7 @@ static void cut_run(struct map_job *map, struct run *run, unsigned int width)
 	uint64_t align = vfb_memory_granule(run->memory), end;
 
 	run->piece_bytes = vfb_memory_piece_bytes(run->memory, run->offset, run->bytes, width);
-	end = (run->offset + run->piece_bytes + align - 1) / align * align;
+	end = round_up(run->offset + run->piece_bytes, align);
 	run->head = end - run->offset < run->bytes ? end - run->offset : run->bytes;
 	run->piece_count = 1 + (run->bytes - run->head + run->piece_bytes - 1) / run->piece_bytes;
 	map->job.bytes += run->bytes;

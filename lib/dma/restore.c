@@ -12,6 +12,7 @@
 #include "dma/range.h"
 #include "engine/job.h"
 #include "memory/memory.h"
+#include "round.h"
 
 /* One map call. */
 struct unit {
@@ -175,7 +176,7 @@ static void add_single(struct restore *restore, struct vfb_mapping *mapping)
 	if (restore->space->iommu->ops->parallel) {
 		mapping->piece = vfb_memory_piece_bytes(mapping->memory, mapping->offset,
 							mapping->bytes, 0);
-		end = (mapping->offset + mapping->piece + align - 1) / align * align;
+		end = round_up(mapping->offset + mapping->piece, align);
 		if (end - mapping->offset < mapping->bytes)
 			mapping->head = end - mapping->offset;
 	}

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "memory/memory.h"
+#include "round.h"
 #include "sys/uapi.h"
 
 #define BITS (8 * sizeof(long))
@@ -196,5 +197,5 @@ uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset
 		if (piece > GIB)
 			piece = GIB;
 	}
-	return (piece + align - 1) / align * align;
+	return round_up(piece, align);
 }
