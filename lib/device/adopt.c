@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "device/device.h"
@@ -114,24 +113,19 @@ static int check_opts(const struct vfb_ctx *ctx, const struct vfb_device_adopt_o
 static int make(struct vfb_ctx *ctx, int fd, const struct vfb_pci *pci,
 		const struct vfb_device_adopt_opts *opts, struct vfb_device **out)
 {
-	struct vfb_device *device = calloc(1, sizeof(*device));
+	struct vfb_device *device = vfb_device_new(ctx, opts->space, pci);
 	int error;
 
 	if (!device)
-		return vfb_fail_memory();
-	device->ctx = ctx;
-	device->space = opts->space;
-	device->pci = *pci;
+		return -ENOMEM;
 	device->fd = fd;
 	device->adopted = true;
 	device->group_fd = opts->flags & VFB_DEVICE_HAS_GROUP_FD ? opts->group_fd : -1;
 	error = vfb_device_describe(device);
 	if (error) {
-		free(device);
+		vfb_device_free(device);
 		return error;
 	}
-	pthread_mutex_init(&device->lock, NULL);
-	pthread_cond_init(&device->idle, NULL);
 	*out = device;
 	return 0;
 }

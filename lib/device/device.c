@@ -85,18 +85,30 @@ int vfb_device_describe(struct vfb_device *device)
 	return device->mappings ? 0 : vfb_fail_memory();
 }
 
-int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, struct vfb_device **out)
+struct vfb_device *vfb_device_new(struct vfb_ctx *ctx, struct vfb_space *space,
+				  const struct vfb_pci *pci)
 {
 	struct vfb_device *device = calloc(1, sizeof(*device));
-	int error;
 
-	if (!device)
-		return vfb_fail_memory();
-	device->ctx = space->ctx;
+	if (!device) {
+		vfb_fail_memory();
+		return NULL;
+	}
+	device->ctx = ctx;
 	device->space = space;
 	device->pci = *pci;
 	pthread_mutex_init(&device->lock, NULL);
 	pthread_cond_init(&device->idle, NULL);
+	return device;
+}
+
+int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, struct vfb_device **out)
+{
+	struct vfb_device *device = vfb_device_new(space->ctx, space, pci);
+	int error;
+
+	if (!device)
+		return -ENOMEM;
 	device->fd = open_with_event(space, pci);
 	if (device->fd < 0) {
 		error = device->fd;

@@ -77,6 +77,10 @@ static inline struct vfb_iommu_device vfb_device_identity(const struct vfb_pci *
 int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci,
 			struct vfb_device **out);
 
+/* One without a file yet; NULL, told: out of memory. @space: NULL for none. */
+struct vfb_device *vfb_device_new(struct vfb_ctx *ctx, struct vfb_space *space,
+				  const struct vfb_pci *pci);
+
 /* Reads what it has. On failure, told, it is as before. */
 int vfb_device_describe(struct vfb_device *device);
 
