@@ -45,11 +45,6 @@ int vfb_groups_fd(struct vfb_groups *groups, int number)
 	return group ? group->fd : -1;
 }
 
-bool vfb_groups_has(struct vfb_groups *groups, int number)
-{
-	return find(groups, number);
-}
-
 static int open_group(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
 		      int (*attach)(struct vfb_iommu *iommu, int fd,
 				    const struct vfb_iommu_device *device))
@@ -113,7 +108,7 @@ void vfb_groups_release(struct vfb_groups *groups, const struct vfb_sys *sys, in
 	free(group);
 }
 
-int vfb_group_not_viable(const struct vfb_iommu_device *device)
+static int not_viable(const struct vfb_iommu_device *device)
 {
 	return vfb_fail(-EPERM,
 			"the IOMMU group %d of device %s is not viable: bind all of its devices to "
@@ -130,7 +125,7 @@ int vfb_group_check_viable(const struct vfb_sys *sys, int fd, const struct vfb_i
 	if (error)
 		return vfb_fail_errno(error, "cannot read the state of IOMMU group %d",
 				      device->group);
-	return status.flags & VFIO_GROUP_FLAGS_VIABLE ? 0 : vfb_group_not_viable(device);
+	return status.flags & VFIO_GROUP_FLAGS_VIABLE ? 0 : not_viable(device);
 }
 
 int vfb_group_reserves_iovas(const struct vfb_iommu_device *device)

@@ -19,8 +19,6 @@ void vfb_groups_init(struct vfb_groups *groups);
 /* All have been released. */
 void vfb_groups_destroy(struct vfb_groups *groups);
 
-bool vfb_groups_has(struct vfb_groups *groups, int number);
-
 /*
  * Opens the group of a device, unless another device of it holds it, and has it attached: by
  * @attach, which is given its file. Failures are told.
@@ -35,8 +33,6 @@ void vfb_groups_release(struct vfb_groups *groups, const struct vfb_sys *sys, in
 /* The file of a group, -1 when no device holds it. */
 int vfb_groups_fd(struct vfb_groups *groups, int number);
 
-/* The text for a group of which a device belongs to somebody else. -EPERM. */
-int vfb_group_not_viable(const struct vfb_iommu_device *device);
 /* Fails unless a group that was opened can be attached. */
 int vfb_group_check_viable(const struct vfb_sys *sys, int fd,
 			   const struct vfb_iommu_device *device);

@@ -77,8 +77,9 @@ int vfb_iommufd_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *d
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 	/* While a group is open, none of its devices can be opened by its node. */
-	int error = vfb_groups_has(&iommufd->groups, device->group) ? -ENOTSUP :
-								      try_node(iommu->sys, device);
+	int error = vfb_groups_fd(&iommufd->groups, device->group) >= 0 ?
+			    -ENOTSUP :
+			    try_node(iommu->sys, device);
 
 	if (error == -ENOTSUP || error == -EACCES)
 		return attach_by_group(iommufd, device, error);
@@ -90,7 +91,7 @@ void vfb_iommufd_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 
 	/* A device that is open by its node was detached when it was closed. */
-	if (vfb_groups_has(&iommufd->groups, device->group))
+	if (vfb_groups_fd(&iommufd->groups, device->group) >= 0)
 		vfb_groups_release(&iommufd->groups, iommu->sys, device->group);
 }
 
