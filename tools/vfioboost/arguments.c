@@ -35,6 +35,21 @@ error_t argument_unknown(int key, const char *arg, struct argp_state *state)
 	return 0;
 }
 
+error_t argument_bench(int key, char *arg, struct argp_state *state, unsigned int *repeat,
+		       bool *json)
+{
+	switch (key) {
+	case 'r':
+		*repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
+		return 0;
+	case OPTION_JSON:
+		*json = true;
+		return 0;
+	default:
+		return argument_unknown(key, arg, state);
+	}
+}
+
 uint64_t argument_size(struct argp_state *state, const char *option, const char *text)
 {
 	uint64_t bytes = 0;

@@ -22,6 +22,20 @@ int argument_choice(struct argp_state *state, const char *option, const char *te
  * usage error. */
 error_t argument_unknown(int key, const char *arg, struct argp_state *state);
 
+/* The keys of options without a letter: the one that all commands have, and where a command's own
+ * begin. */
+enum {
+	OPTION_JSON = 256,
+	OPTION_OWN,
+};
+
+#define MAX_REPEAT 1000
+
+/* What a parser returns for a key that may be that of --repeat ('r', up to MAX_REPEAT) or --json;
+ * for others as argument_unknown(). */
+error_t argument_bench(int key, char *arg, struct argp_state *state, unsigned int *repeat,
+		       bool *json);
+
 /* Bytes, more than 0, or a usage error. */
 uint64_t argument_size(struct argp_state *state, const char *option, const char *text);
 

@@ -14,12 +14,11 @@
 #include "output.h"
 #include "statistics.h"
 
-#define MAX_REPEAT 1000
-#define BASE	   ((uint64_t)4 << 10)
-#define LARGE	   ((uint64_t)2 << 20)
-#define HUGE	   ((uint64_t)1 << 30)
-#define BACKENDS   2
-#define PLACES	   3
+#define BASE	 ((uint64_t)4 << 10)
+#define LARGE	 ((uint64_t)2 << 20)
+#define HUGE	 ((uint64_t)1 << 30)
+#define BACKENDS 2
+#define PLACES	 3
 
 /* How far the address is from a multiple of 1 GiB, and the pages that leaves possible. */
 static const uint64_t places[PLACES] = {BASE, LARGE, 0};
@@ -61,10 +60,6 @@ static const char doc[] =
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
-enum {
-	OPTION_JSON = 256,
-};
-
 static const struct argp_option argp_options[] = {
 	{"device", 'd', "BDF", 0, "A PCI device bound to vfio-pci, as 0000:01:00.0 (required)", 0},
 	{"bar", 'B', "N", 0, "Which BAR (the largest)", 0},
@@ -84,18 +79,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'B':
 		options->bar = argument_number(state, "bar", arg, 0, 5);
 		return 0;
-	case 'r':
-		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
 	case ARGP_KEY_END:
 		if (!options->device)
 			argp_error(state, "--device is missing");
 		return 0;
 	default:
-		return argument_unknown(key, arg, state);
+		return argument_bench(key, arg, state, &options->repeat, &options->json);
 	}
 }
 

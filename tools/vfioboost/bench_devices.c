@@ -12,8 +12,6 @@
 #include "output.h"
 #include "statistics.h"
 
-#define MAX_REPEAT 1000
-
 enum way {
 	ONE,
 	PARALLEL,
@@ -45,10 +43,6 @@ static const char doc[] =
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
-enum {
-	OPTION_JSON = 256,
-};
-
 static const struct argp_option argp_options[] = {
 	{"device", 'd', "BDF", 0, "A PCI device bound to vfio-pci; to be repeated", 0},
 	{"backend", 'b', "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
@@ -68,18 +62,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'b':
 		options->backend = argument_choice(state, "backend", arg, backend_names);
 		return 0;
-	case 'r':
-		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
 	case ARGP_KEY_END:
 		if (!options->device_count)
 			argp_error(state, "--device is missing");
 		return 0;
 	default:
-		return argument_unknown(key, arg, state);
+		return argument_bench(key, arg, state, &options->repeat, &options->json);
 	}
 }
 

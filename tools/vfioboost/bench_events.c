@@ -14,8 +14,7 @@
 #include "progress.h"
 #include "statistics.h"
 
-#define MIB	   (UINT64_C(1) << 20)
-#define MAX_REPEAT 1000
+#define MIB (UINT64_C(1) << 20)
 /* Points that are passed for one measurement of one. */
 #define PASSES 1000000
 
@@ -60,14 +59,12 @@ static const char doc[] =
 enum {
 	OPTION_MEMORY = 'm',
 	OPTION_PAGE_SIZE = 'p',
-	OPTION_REPEAT = 'r',
-	OPTION_JSON = 256,
 };
 
 static const struct argp_option argp_options[] = {
 	{"memory", OPTION_MEMORY, "SIZE", 0, "How much memory to populate (256M)", 0},
 	{"page-size", OPTION_PAGE_SIZE, "auto|4k|thp|2m|1g", 0, "What it is made of (auto)", 0},
-	{"repeat", OPTION_REPEAT, "N", 0, "How often to measure each (11)", 0},
+	{"repeat", 'r', "N", 0, "How often to measure each (11)", 0},
 	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
 };
@@ -83,14 +80,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_PAGE_SIZE:
 		options->page_size = argument_choice(state, "page-size", arg, page_size_names);
 		return 0;
-	case OPTION_REPEAT:
-		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
 	default:
-		return argument_unknown(key, arg, state);
+		return argument_bench(key, arg, state, &options->repeat, &options->json);
 	}
 }
 

@@ -13,7 +13,6 @@
 
 #define GIB 1073741824.0
 
-#define MAX_REPEAT 1000
 #define MAX_LINES  1024
 #define PAGE_SIZES (VFB_PAGE_1G + 1)
 #define BACKENDS   (VFB_BACKEND_IOMMUFD + 1)
@@ -61,10 +60,9 @@ static const char doc[] =
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
 enum {
-	OPTION_MEMFD = 256,
+	OPTION_MEMFD = OPTION_OWN,
 	OPTION_COLD,
 	OPTION_ESTIMATE,
-	OPTION_JSON,
 };
 
 static const struct argp_option argp_options[] = {
@@ -141,18 +139,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_ESTIMATE:
 		options->estimate = true;
 		return 0;
-	case 'r':
-		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
 	case ARGP_KEY_END:
 		if (!options->device)
 			argp_error(state, "--device is missing");
 		return 0;
 	default:
-		return argument_unknown(key, arg, state);
+		return argument_bench(key, arg, state, &options->repeat, &options->json);
 	}
 }
 

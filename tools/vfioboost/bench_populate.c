@@ -19,7 +19,6 @@
 
 #define GIB 1073741824.0
 
-#define MAX_REPEAT 1000
 #define PAGE_SIZES (VFB_PAGE_MIXED + 1)
 
 struct options {
@@ -60,10 +59,9 @@ static const char doc[] =
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
 enum {
-	OPTION_MEMFD = 256,
+	OPTION_MEMFD = OPTION_OWN,
 	OPTION_STALLS,
 	OPTION_CONTIGUITY,
-	OPTION_JSON,
 };
 
 static const struct argp_option argp_options[] = {
@@ -108,20 +106,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 't':
 		argument_threads(state, &options->threads, arg);
 		return 0;
-	case 'r':
-		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
 	case OPTION_STALLS:
 		options->stalls = true;
 		return 0;
 	case OPTION_CONTIGUITY:
 		options->contiguity = true;
 		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
 	default:
-		return argument_unknown(key, arg, state);
+		return argument_bench(key, arg, state, &options->repeat, &options->json);
 	}
 }
 

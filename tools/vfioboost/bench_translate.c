@@ -14,7 +14,6 @@
 
 #define PAGE	   UINT64_C(4096)
 #define MAX_RANGES 1000000
-#define MAX_REPEAT 1000
 #define WANTED	   8192
 #define SECONDS	   0.1
 
@@ -87,10 +86,6 @@ static const char doc[] =
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
-enum {
-	OPTION_JSON = 256,
-};
-
 static const struct argp_option argp_options[] = {
 	{"ranges", 'n', "N", 0, "Ranges in the space (1000)", 0},
 	{"repeat", 'r', "N", 0, "Runs (11)", 0},
@@ -106,14 +101,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'n':
 		options->ranges = argument_number(state, "ranges", arg, 2, MAX_RANGES);
 		return 0;
-	case 'r':
-		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
 	default:
-		return argument_unknown(key, arg, state);
+		return argument_bench(key, arg, state, &options->repeat, &options->json);
 	}
 }
 

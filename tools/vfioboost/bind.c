@@ -46,10 +46,6 @@ static const char unbind_doc[] =
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
-enum {
-	OPTION_JSON = 256,
-};
-
 static const struct argp_option argp_options[] = {
 	{"driver", 'D', "NAME", 0,
 	 "The driver that is to have them, or none (bind: vfio-pci; unbind: the former one)", 0},

@@ -33,9 +33,8 @@ static const char doc[] =
 	"start, or on failure; 2 on bad usage.";
 
 enum {
-	OPTION_MEMFD = 256,
+	OPTION_MEMFD = OPTION_OWN,
 	OPTION_PROBE,
-	OPTION_JSON,
 };
 
 static const struct argp_option argp_options[] = {

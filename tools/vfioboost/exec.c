@@ -54,12 +54,11 @@ static const char doc[] =
 	"command cannot be run.";
 
 enum {
-	OPTION_NO_BOOST = 256,
+	OPTION_NO_BOOST = OPTION_OWN,
 	OPTION_THP,
 	OPTION_REAPER,
 	OPTION_TRACE,
 	OPTION_REPORT,
-	OPTION_JSON,
 };
 
 static const struct argp_option argp_options[] = {

@@ -18,8 +18,6 @@
 #include "program.h"
 #include "statistics.h"
 
-#define MAX_REPEAT 1000
-
 enum mode {
 	MODE_EXIT,
 	MODE_CLOSE,
@@ -54,10 +52,6 @@ static const char doc[] =
 	"all are free is printed too\n"
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
-
-enum {
-	OPTION_JSON = 256,
-};
 
 static const struct argp_option argp_options[] = {
 	{"mode", 'M', "MODE[,MODE]...", 0, "How to let go of them", 0},
@@ -97,18 +91,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'b':
 		options->backend = argument_choice(state, "backend", arg, backend_names);
 		return 0;
-	case 'r':
-		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
 	case ARGP_KEY_END:
 		if (!options->device_count)
 			argp_error(state, "--device is missing");
 		return 0;
 	default:
-		return argument_unknown(key, arg, state);
+		return argument_bench(key, arg, state, &options->repeat, &options->json);
 	}
 }
 

@@ -10,8 +10,6 @@
 #include "results.h"
 #include "session.h"
 
-#define MAX_REPEAT 1000
-
 struct options {
 	struct guest guest;
 	/* In the order in which they were given. */
@@ -50,10 +48,8 @@ enum {
 	OPTION_BACKEND = 'b',
 	OPTION_MODE = 'M',
 	OPTION_THREADS = 't',
-	OPTION_REPEAT = 'r',
 	OPTION_NODE = 'n',
-	OPTION_MEMFD = 256,
-	OPTION_JSON,
+	OPTION_MEMFD = OPTION_OWN,
 	OPTION_POLICY,
 	OPTION_GROW_POOL,
 	OPTION_RATE,
@@ -80,7 +76,7 @@ static const struct argp_option argp_options[] = {
 	{"backend", OPTION_BACKEND, "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
 	{"mode", OPTION_MODE, "MODE[,MODE]...", 0, "How to go about it (boost)", 0},
 	{"threads", OPTION_THREADS, "N", 0, "Workers (one for each CPU that may be used)", 0},
-	{"repeat", OPTION_REPEAT, "N", 0, "Run each mode N times and print medians (1)", 0},
+	{"repeat", 'r', "N", 0, "Run each mode N times and print medians (1)", 0},
 	{"trace", OPTION_TRACE, "FILE", 0,
 	 "Write what happens to FILE, for `vfioboost report` and ui.perfetto.dev", 0},
 	{"stats", OPTION_STATS, NULL, 0,
@@ -161,9 +157,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_THREADS:
 		guest->threads = argument_number(state, "threads", arg, 1, UINT_MAX);
 		return 0;
-	case OPTION_REPEAT:
-		options->repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
 	case OPTION_TRACE:
 		options->watch.trace_path = arg;
 		return 0;
@@ -180,9 +173,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPTION_SYSCALLS:
 		options->watch.syscalls = true;
 		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
 	case ARGP_KEY_END:
 		if (!guest->bytes)
 			argp_error(state, "--memory is missing");
@@ -192,7 +182,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			guest->policy = VFB_NUMA_BIND;
 		return 0;
 	default:
-		return argument_unknown(key, arg, state);
+		return argument_bench(key, arg, state, &options->repeat, &options->json);
 	}
 }
 
