@@ -21,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "machine_real.h"
 #include "nvme.h"
+#include "proc.h"
 
 #define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
 #define NOBODY	    65534
@@ -39,30 +39,6 @@ static struct state before;
 static long entry_limit;
 /* What transparent huge pages are set to but for a scenario. */
 static char thp[16];
-
-void die(const char *what)
-{
-	fprintf(stderr, "%s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-/* The number after @key in a file of lines "key: number"; of its first line without a key. */
-static long read_number(const char *path, const char *key)
-{
-	FILE *file = fopen(path, "re");
-	char line[512];
-	long number = 0;
-
-	if (!file)
-		return 0;
-	while (fgets(line, sizeof(line), file))
-		if (!key || !strncmp(line, key, strlen(key))) {
-			number = strtol(line + (key ? strlen(key) : 0), NULL, 10);
-			break;
-		}
-	fclose(file);
-	return number;
-}
 
 static bool file_says(const char *path, const char *part)
 {
@@ -269,7 +245,7 @@ void machine_before(const struct limits *limits)
 		switch_thp_off();
 	if (!limits->entries)
 		return;
-	entry_limit = read_number(ENTRY_LIMIT, NULL);
+	entry_limit = proc_number(ENTRY_LIMIT, NULL);
 	write_entry_limit(limits->entries);
 }
 
@@ -302,19 +278,6 @@ static void drop_ipc_lock(void)
 
 /* ---- What is left behind ---- */
 
-static long count_entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	long count = 0;
-
-	if (!dir)
-		die(path);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
 /* Memory of the library, and regions of devices. */
 static long count_mappings(void)
 {
@@ -336,13 +299,13 @@ static long count_mappings(void)
 static struct state read_state(void)
 {
 	return (struct state){
-		.fds = count_entries("/proc/self/fd"),
-		.threads = count_entries("/proc/self/task"),
+		.fds = proc_entries("/proc/self/fd"),
+		.threads = proc_entries("/proc/self/task"),
 		.mappings = count_mappings(),
-		.locked_kib = read_number("/proc/self/status", "VmLck:"),
-		.pinned_kib = read_number("/proc/self/status", "VmPin:"),
-		.hugepages_free = read_number("/proc/meminfo", "HugePages_Free:"),
-		.hugepages_reserved = read_number("/proc/meminfo", "HugePages_Rsvd:"),
+		.locked_kib = proc_number("/proc/self/status", "VmLck:"),
+		.pinned_kib = proc_number("/proc/self/status", "VmPin:"),
+		.hugepages_free = proc_number("/proc/meminfo", "HugePages_Free:"),
+		.hugepages_reserved = proc_number("/proc/meminfo", "HugePages_Rsvd:"),
 	};
 }
 
@@ -425,8 +388,8 @@ void machine_dma_write(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_
 /* type1 counts what is locked, iommufd what is pinned. */
 uint64_t machine_pinned(void)
 {
-	return 1024 * (uint64_t)(read_number("/proc/self/status", "VmLck:") +
-				 read_number("/proc/self/status", "VmPin:"));
+	return 1024 * (uint64_t)(proc_number("/proc/self/status", "VmLck:") +
+				 proc_number("/proc/self/status", "VmPin:"));
 }
 
 uint64_t machine_free_2m(unsigned int node)
@@ -435,7 +398,7 @@ uint64_t machine_free_2m(unsigned int node)
 
 	snprintf(path, sizeof(path),
 		 "/sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", node);
-	return read_number(path, NULL);
+	return proc_number(path, NULL);
 }
 
 uint64_t machine_pool_2m(unsigned int node)
@@ -444,13 +407,13 @@ uint64_t machine_pool_2m(unsigned int node)
 
 	snprintf(path, sizeof(path),
 		 "/sys/devices/system/node/node%u/hugepages/hugepages-2048kB/nr_hugepages", node);
-	return read_number(path, NULL);
+	return proc_number(path, NULL);
 }
 
 /* A directory has two entries more: . and .. */
 unsigned int machine_workers(void)
 {
-	return count_entries("/proc/self/task") - 3;
+	return proc_entries("/proc/self/task") - 3;
 }
 
 static void ignore(int signal)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "machine.h"
-#include "machine_real.h"
+#include "proc.h"
 
 static pid_t remover;
 /* Of the device that is unplugged: scripts/vm has set it, since the firmware tells of none. */

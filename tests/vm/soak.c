@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include <vfioboost.h>
 
+#include "proc.h"
+
 #define THREADS 4
 #define SLOTS	64
 #define SLOT	(UINT64_C(256) << 10)
@@ -122,20 +124,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static long read_status(const char *key)
-{
-	FILE *file = fopen("/proc/self/status", "re");
-	char line[256];
-	long number = -1;
-
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, key, strlen(key)))
-			number = strtol(line + strlen(key), NULL, 10);
-	if (file)
-		fclose(file);
-	return number;
-}
-
 static int fail(const char *what)
 {
 	fprintf(stderr, "%s: %s\n", what, vfb_last_error());
@@ -199,7 +187,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	for (int i = 0; i < 2; i++)
-		before[i] = read_status(keys[i]);
+		before[i] = proc_number("/proc/self/status", keys[i]);
 	if (vfb_ctx_create(NULL, &ctx))
 		return fail("creating a context");
 	failed = soak(ctx, strcmp(argv[1], "type1") ? VFB_BACKEND_IOMMUFD : VFB_BACKEND_TYPE1,
@@ -207,7 +195,7 @@ int main(int argc, char **argv)
 	if (!failed && vfb_ctx_destroy(ctx))
 		failed = fail("destroying the context");
 	for (int i = 0; i < 2; i++) {
-		long after = read_status(keys[i]);
+		long after = proc_number("/proc/self/status", keys[i]);
 
 		printf("%s %ld kB before, %ld kB after\n", keys[i], before[i], after);
 		failed = failed || after != before[i];

@@ -6,7 +6,6 @@
  * pinned memory that it had after the first.
  * Arguments: type1 or iommufd, how many cycles, and a number that chooses the faults.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <vfioboost.h>
+
+#include "proc.h"
 
 #define MAX_DEVICES 32
 #define BYTES	    (UINT64_C(32) << 20)
@@ -282,39 +283,13 @@ static size_t choose_kind(struct soak *soak)
 
 /* ---- What is left ---- */
 
-static long count_entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	long count = 0;
-
-	while (dir && readdir(dir))
-		count++;
-	if (dir)
-		closedir(dir);
-	return count;
-}
-
-static long read_status(const char *key)
-{
-	FILE *file = fopen("/proc/self/status", "re");
-	char line[256];
-	long number = -1;
-
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, key, strlen(key)))
-			number = strtol(line + strlen(key), NULL, 10);
-	if (file)
-		fclose(file);
-	return number;
-}
-
 static struct held look(void)
 {
 	return (struct held){
-		.fds = count_entries("/proc/self/fd"),
-		.threads = count_entries("/proc/self/task"),
-		.pinned_kib = read_status("VmPin:"),
-		.locked_kib = read_status("VmLck:"),
+		.fds = proc_entries("/proc/self/fd"),
+		.threads = proc_entries("/proc/self/task"),
+		.pinned_kib = proc_number("/proc/self/status", "VmPin:"),
+		.locked_kib = proc_number("/proc/self/status", "VmLck:"),
 	};
 }
 
