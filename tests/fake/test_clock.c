@@ -50,6 +50,7 @@ struct queue {
 	pthread_cond_t cond;
 	unsigned int tokens, taken;
 	bool stop;
+	pthread_t consumers[4];
 };
 
 static void *consumer(void *arg)
@@ -72,23 +73,41 @@ static void *consumer(void *arg)
 	return NULL;
 }
 
+/* Four of them, which all wait. */
+static void begin_consuming(struct queue *queue, const struct vfb_sys *sys)
+{
+	*queue = (struct queue){.sys = sys,
+				.mutex = PTHREAD_MUTEX_INITIALIZER,
+				.cond = PTHREAD_COND_INITIALIZER};
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(sys->thread_create(sys, "consumer", NULL, consumer, queue,
+						    &queue->consumers[i]),
+				 0);
+	sys->sleep(sys, MS);
+}
+
+static void end_consuming(struct queue *queue)
+{
+	const struct vfb_sys *sys = queue->sys;
+
+	pthread_mutex_lock(&queue->mutex);
+	queue->stop = true;
+	sys->cond_broadcast(sys, &queue->cond);
+	pthread_mutex_unlock(&queue->mutex);
+	for (int i = 0; i < 4; i++)
+		sys->thread_join(sys, queue->consumers[i]);
+}
+
 /* 4 threads take 40 tokens of 1 ms each: 10 ms, not more for all the waking up. */
 static void test_conditions(void **state)
 {
 	struct fake *fake = fake_create(NULL);
 	const struct vfb_sys *sys = fake_sys(fake);
-	struct queue queue = {.sys = sys,
-			      .mutex = PTHREAD_MUTEX_INITIALIZER,
-			      .cond = PTHREAD_COND_INITIALIZER};
 	uint64_t start = sys->now(sys);
-	pthread_t threads[4];
+	struct queue queue;
 
 	(void)state;
-	for (int i = 0; i < 4; i++)
-		assert_int_equal(sys->thread_create(sys, "consumer", NULL, consumer, &queue,
-						    &threads[i]),
-				 0);
-	sys->sleep(sys, MS);
+	begin_consuming(&queue, sys);
 	pthread_mutex_lock(&queue.mutex);
 	queue.tokens = 40;
 	sys->cond_broadcast(sys, &queue.cond);
@@ -96,11 +115,8 @@ static void test_conditions(void **state)
 	sys->sleep(sys, 20 * MS);
 	pthread_mutex_lock(&queue.mutex);
 	assert_int_equal(queue.taken, 40);
-	queue.stop = true;
-	sys->cond_broadcast(sys, &queue.cond);
 	pthread_mutex_unlock(&queue.mutex);
-	for (int i = 0; i < 4; i++)
-		sys->thread_join(sys, threads[i]);
+	end_consuming(&queue);
 	assert_int_equal(sys->now(sys) - start, 21 * MS);
 	assert_no_leaks(fake);
 	fake_destroy(fake);
@@ -111,18 +127,11 @@ static void test_signal(void **state)
 {
 	struct fake *fake = fake_create(NULL);
 	const struct vfb_sys *sys = fake_sys(fake);
-	struct queue queue = {.sys = sys,
-			      .mutex = PTHREAD_MUTEX_INITIALIZER,
-			      .cond = PTHREAD_COND_INITIALIZER};
 	uint64_t start = sys->now(sys);
-	pthread_t threads[4];
+	struct queue queue;
 
 	(void)state;
-	for (int i = 0; i < 4; i++)
-		assert_int_equal(sys->thread_create(sys, "consumer", NULL, consumer, &queue,
-						    &threads[i]),
-				 0);
-	sys->sleep(sys, MS);
+	begin_consuming(&queue, sys);
 	pthread_mutex_lock(&queue.mutex);
 	queue.tokens = 4;
 	sys->cond_signal(sys, &queue.cond);
@@ -132,12 +141,7 @@ static void test_signal(void **state)
 	assert_int_equal(queue.taken, 2);
 	sys->sleep(sys, MS);
 	assert_int_equal(queue.taken, 4);
-	pthread_mutex_lock(&queue.mutex);
-	queue.stop = true;
-	sys->cond_broadcast(sys, &queue.cond);
-	pthread_mutex_unlock(&queue.mutex);
-	for (int i = 0; i < 4; i++)
-		sys->thread_join(sys, threads[i]);
+	end_consuming(&queue);
 	assert_int_equal(sys->now(sys) - start, 3 * MS);
 	fake_destroy(fake);
 }
