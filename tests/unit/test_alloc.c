@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Every allocation of the library fails once in a guest's start and stop. */
 #include "alloc.h"
-#include "scenario.h"
+#include "guest_run.h"
 
-static bool fail_allocation(const struct scenario *scenario, unsigned int n)
+static bool fail_allocation(const struct guest_variant *variant, unsigned int n)
 {
-	struct fake *fake = scenario_machine(scenario);
+	struct fake *fake = guest_machine(variant);
 	bool reached;
 	int result;
 
 	alloc_fail_nth(n);
-	result = scenario_run(fake, scenario);
+	result = guest_run(fake, variant);
 	reached = alloc_calls() >= n;
 	alloc_fail_nth(0);
 	/* What can do without the memory does. */
@@ -23,36 +23,36 @@ static bool fail_allocation(const struct scenario *scenario, unsigned int n)
 	return reached;
 }
 
-static void sweep(const struct scenario *scenario)
+static void sweep(const struct guest_variant *variant)
 {
 	unsigned int n = 1;
 
-	while (fail_allocation(scenario, n))
+	while (fail_allocation(variant, n))
 		n++;
-	print_message("%s: %u allocations failed in turn\n", scenario_name(scenario), n - 1);
+	print_message("%s: %u allocations failed in turn\n", guest_variant_name(variant), n - 1);
 	assert_true(n > 20);
 }
 
 static void test_in_turn(void **state)
 {
 	(void)state;
-	sweep(&(struct scenario){.backend = VFB_BACKEND_TYPE1});
-	sweep(&(struct scenario){.backend = VFB_BACKEND_IOMMUFD});
-	sweep(&(struct scenario){.backend = VFB_BACKEND_IOMMUFD, .by_group = true});
+	sweep(&(struct guest_variant){.backend = VFB_BACKEND_TYPE1});
+	sweep(&(struct guest_variant){.backend = VFB_BACKEND_IOMMUFD});
+	sweep(&(struct guest_variant){.backend = VFB_BACKEND_IOMMUFD, .by_group = true});
 }
 
 static void test_overlapped(void **state)
 {
 	(void)state;
-	sweep(&(struct scenario){.backend = VFB_BACKEND_TYPE1, .overlapped = true});
-	sweep(&(struct scenario){.backend = VFB_BACKEND_IOMMUFD, .overlapped = true});
+	sweep(&(struct guest_variant){.backend = VFB_BACKEND_TYPE1, .overlapped = true});
+	sweep(&(struct guest_variant){.backend = VFB_BACKEND_IOMMUFD, .overlapped = true});
 }
 
 static void test_best_effort(void **state)
 {
 	(void)state;
-	sweep(&(struct scenario){.backend = VFB_BACKEND_TYPE1, .best_effort = true});
-	sweep(&(struct scenario){.backend = VFB_BACKEND_IOMMUFD, .best_effort = true});
+	sweep(&(struct guest_variant){.backend = VFB_BACKEND_TYPE1, .best_effort = true});
+	sweep(&(struct guest_variant){.backend = VFB_BACKEND_IOMMUFD, .best_effort = true});
 }
 
 int main(void)

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "scenario.h"
+#include "guest_run.h"
 
 #define MAX_NAMES 128
 
@@ -29,21 +29,21 @@ static void add_name(struct names *names, const char *name)
  * Runs it with the @n-th call failing, of those called @name unless that is NULL. Returns whether
  * there were so many.
  */
-static bool fail_call(const struct scenario *scenario, const char *name, unsigned int n,
+static bool fail_call(const struct guest_variant *variant, const char *name, unsigned int n,
 		      struct names *names)
 {
-	struct fake *fake = scenario_machine(scenario);
+	struct fake *fake = guest_machine(variant);
 	bool reached;
 	int result;
 
 	/* What runs beside it gets further while it fails. */
-	if (scenario->overlapped)
+	if (variant->overlapped)
 		fake_fail_delay(fake, 20 * MS);
 	if (name)
 		fake_fail_call(fake, name, n, 0);
 	else
 		fake_fail_nth(fake, n, 0);
-	result = scenario_run(fake, scenario);
+	result = guest_run(fake, variant);
 	reached = fake_failed(fake);
 	if (reached)
 		add_name(names, fake_failed(fake));
@@ -58,28 +58,28 @@ static bool fail_call(const struct scenario *scenario, const char *name, unsigne
  * Each call in turn; and then each of those with the same name, since the order of calls is not
  * always the same.
  */
-static void sweep(const struct scenario *scenario)
+static void sweep(const struct guest_variant *variant)
 {
 	struct names names = {.count = 0};
 	unsigned int calls = 0, named = 0;
 
-	for (unsigned int n = 1; fail_call(scenario, NULL, n, &names); n += stride)
+	for (unsigned int n = 1; fail_call(variant, NULL, n, &names); n += stride)
 		calls++;
 	if (stride > 1)
 		return;
 	for (unsigned int i = 0; i < names.count; i++)
-		for (unsigned int n = 1; fail_call(scenario, names.name[i], n, &names); n++)
+		for (unsigned int n = 1; fail_call(variant, names.name[i], n, &names); n++)
 			named++;
 	print_message("%s: %u calls failed in turn, of %u names, and %u by name\n",
-		      scenario_name(scenario), calls, names.count, named);
+		      guest_variant_name(variant), calls, names.count, named);
 	assert_true(calls > 100 && names.count > 40 && named > 100);
 }
 
-#define SWEEP(name, ...)                                \
-	static void test_##name(void **state)           \
-	{                                               \
-		(void)state;                            \
-		sweep(&(struct scenario){__VA_ARGS__}); \
+#define SWEEP(name, ...)                                     \
+	static void test_##name(void **state)                \
+	{                                                    \
+		(void)state;                                 \
+		sweep(&(struct guest_variant){__VA_ARGS__}); \
 	}
 
 SWEEP(type1, .backend = VFB_BACKEND_TYPE1)

@@ -4,12 +4,12 @@
  * below one bridge, ranges with fixed and with chosen IOVAs, regions, a subscriber. For the tests
  * that make each step of it fail.
  */
-#ifndef TEST_SCENARIO_H
-#define TEST_SCENARIO_H
+#ifndef TEST_GUEST_RUN_H
+#define TEST_GUEST_RUN_H
 
 #include "host.h"
 
-struct scenario {
+struct guest_variant {
 	enum vfb_backend backend;
 	/* iommufd opens devices by their groups. */
 	bool by_group;
@@ -21,15 +21,15 @@ struct scenario {
 };
 
 /* "type1, overlapped". */
-const char *scenario_name(const struct scenario *scenario);
+const char *guest_variant_name(const struct guest_variant *variant);
 
 /* The machine that it runs on. */
-struct fake *scenario_machine(const struct scenario *scenario);
+struct fake *guest_machine(const struct guest_variant *variant);
 
 /*
  * Runs it as a program would that gives up after the first failure and destroys what it has. All
  * that the interface promises of a call that fails is asserted here. Returns the first failure.
  */
-int scenario_run(struct fake *fake, const struct scenario *scenario);
+int guest_run(struct fake *fake, const struct guest_variant *variant);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "scenario.h"
+#include "guest_run.h"
 
 #include <stdatomic.h>
 
@@ -8,7 +8,7 @@
 #define BYTES (64 * MIB)
 
 struct guest {
-	const struct scenario *scenario;
+	const struct guest_variant *variant;
 	struct fake *fake;
 	struct vfb_batch_opts batch;
 	struct vfb_ctx *ctx;
@@ -22,23 +22,23 @@ struct guest {
 	atomic_uint events, failed_events;
 };
 
-const char *scenario_name(const struct scenario *scenario)
+const char *guest_variant_name(const struct guest_variant *variant)
 {
 	static char name[80];
 
 	snprintf(name, sizeof(name), "%s%s%s%s",
-		 scenario->backend == VFB_BACKEND_TYPE1 ? "type1" :
-		 scenario->by_group			? "iommufd by groups" :
-							  "iommufd",
-		 scenario->overlapped ? ", overlapped" : "",
-		 scenario->best_effort ? ", best effort" : "", scenario->width ? ", width 1" : "");
+		 variant->backend == VFB_BACKEND_TYPE1 ? "type1" :
+		 variant->by_group		       ? "iommufd by groups" :
+							 "iommufd",
+		 variant->overlapped ? ", overlapped" : "",
+		 variant->best_effort ? ", best effort" : "", variant->width ? ", width 1" : "");
 	return name;
 }
 
-struct fake *scenario_machine(const struct scenario *scenario)
+struct fake *guest_machine(const struct guest_variant *variant)
 {
 	struct fake_config config = {
-		.no_cdev = scenario->by_group,
+		.no_cdev = variant->by_group,
 		.nodes = 2,
 		.cpus_per_node = 2,
 		.pages_2m = {32, 32},
@@ -86,7 +86,7 @@ static int create(struct guest *guest)
 		.bytes = BYTES,
 		.page_size = VFB_PAGE_THP,
 	};
-	struct vfb_space_opts space = {.size = sizeof(space), .backend = guest->scenario->backend};
+	struct vfb_space_opts space = {.size = sizeof(space), .backend = guest->variant->backend};
 	int error;
 
 	error = told(vfb_ctx_create_with(fake_sys(guest->fake), NULL, &guest->ctx));
@@ -119,7 +119,7 @@ static void check_devices(struct guest *guest, int error, bool begun)
 		struct fake_device_stats stats;
 
 		guest->devices[i] = request->device;
-		if (error && !guest->scenario->best_effort)
+		if (error && !guest->variant->best_effort)
 			assert_null(request->device);
 		if (!begun)
 			continue;
@@ -139,10 +139,10 @@ static void check_ranges(struct guest *guest, int error, bool begun)
 	for (size_t i = 0; i < ARRAY_SIZE(guest->ranges) && begun; i++) {
 		if (!error)
 			assert_int_equal(guest->ranges[i].status, 0);
-		else if (!guest->scenario->best_effort)
+		else if (!guest->variant->best_effort)
 			assert_int_not_equal(guest->ranges[i].status, 0);
 	}
-	if (error && !guest->scenario->best_effort) {
+	if (error && !guest->variant->best_effort) {
 		fake_stats(guest->fake, &stats);
 		assert_int_equal(stats.mappings, 0);
 		assert_int_equal(info_of(guest->space).mappings, 0);
@@ -314,27 +314,27 @@ static void destroy(struct guest *guest)
 	assert_ok(vfb_ctx_destroy(guest->ctx));
 }
 
-int scenario_run(struct fake *fake, const struct scenario *scenario)
+int guest_run(struct fake *fake, const struct guest_variant *variant)
 {
 	struct guest guest = {
-		.scenario = scenario,
+		.variant = variant,
 		.fake = fake,
 		.batch = VFB_BATCH_OPTS_INIT,
 	};
 	int error;
 
-	guest.batch.width = scenario->width;
-	guest.batch.flags = scenario->best_effort ? VFB_BATCH_BEST_EFFORT : 0;
+	guest.batch.width = variant->width;
+	guest.batch.flags = variant->best_effort ? VFB_BATCH_BEST_EFFORT : 0;
 	clear_last_error();
 	error = create(&guest);
 	if (!error) {
 		fill_in(&guest);
-		error = scenario->overlapped ? start_overlapped(&guest) : start_in_turn(&guest);
+		error = variant->overlapped ? start_overlapped(&guest) : start_in_turn(&guest);
 	}
 	if (!error)
 		error = use(&guest);
 	if (!error)
-		error = scenario->overlapped ? stop_overlapped(&guest) : stop_in_turn(&guest);
+		error = variant->overlapped ? stop_overlapped(&guest) : stop_in_turn(&guest);
 	destroy(&guest);
 	return error;
 }
