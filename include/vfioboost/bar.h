@@ -62,7 +62,7 @@ VFB_API int vfb_device_bars(struct vfb_device *device, struct vfb_bar *bars, siz
 
 /**
  * Maps BARs, so that the devices of a space can reach them. A BAR that is not mapped into the
- * process yet is mapped there first, as by vfb_region_map() with VFB_REGION_WITHOUT_MSIX. What
+ * process yet is mapped there first, as by vfb_region_map() with VFB_REGION_MAP_WITHOUT_MSIX. What
  * is not mapped there (sparse areas of VFIO, the MSI-X table) is left out for devices, too.
  *
  * They are unmapped by vfb_bars_unmap(), when their device is closed, and like other ranges of the

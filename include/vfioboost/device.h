@@ -91,7 +91,7 @@ struct vfb_device_adopt_opts {
 	struct vfb_space *space;
 	/** VFB_DEVICE_... */
 	uint32_t flags;
-	/** With VFB_DEVICE_HAS_GROUP_FD: the group that the device was opened by. It stays the
+	/** With VFB_DEVICE_ADOPT_HAS_GROUP_FD: the group that the device was opened by. It stays the
 	 *  caller's. The kernel wants it for resets of a whole bus, and for nothing else. */
 	int group_fd;
 };
@@ -99,7 +99,7 @@ struct vfb_device_adopt_opts {
 #define VFB_DEVICE_ADOPT_OPTS_INIT VFB_SIZED(struct vfb_device_adopt_opts)
 
 /** group_fd is set. */
-#define VFB_DEVICE_HAS_GROUP_FD (1u << 0)
+#define VFB_DEVICE_ADOPT_HAS_GROUP_FD (1u << 0)
 
 /**
  * Makes a device of what the caller, or another process, has opened: by its group, or by its node

@@ -43,7 +43,7 @@ struct vfb_irq_info {
 /** It is masked when it is delivered, until vfb_irq_unmask(). */
 #define VFB_IRQ_AUTOMASKED (1u << 1)
 /** Vectors cannot be added while some are enabled: give all at once, or disable first. */
-#define VFB_IRQ_FIXED (1u << 2)
+#define VFB_IRQ_NORESIZE (1u << 2)
 
 /**
  * Tells how many vectors there are, and what they can (VFIO_DEVICE_GET_IRQ_INFO).

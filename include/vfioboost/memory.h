@@ -134,23 +134,23 @@ struct vfb_memory_adopt_opts {
 	 *  file, shared, and unmaps it in the end. */
 	void *address;
 	uint64_t bytes;
-	/** With VFB_MEMORY_HAS_FD: the file that it is of (a memfd, or a file of hugetlbfs or
+	/** With VFB_MEMORY_ADOPT_HAS_FD: the file that it is of (a memfd, or a file of hugetlbfs or
 	 *  tmpfs), and where in it the memory begins. It is never closed, and has to stay open. */
 	int fd;
 	uint64_t fd_offset;
 	/** What it is made of, for alignment; VFB_PAGE_AUTO: not known. */
 	enum vfb_page_size page_size;
-	/** VFB_MEMORY_HAS_FD, VFB_MEMORY_POPULATED. */
+	/** VFB_MEMORY_ADOPT_HAS_FD, VFB_MEMORY_ADOPT_POPULATED. */
 	uint32_t flags;
 };
 
 #define VFB_MEMORY_ADOPT_OPTS_INIT VFB_SIZED(struct vfb_memory_adopt_opts)
 
 /** There is a file: fd and fd_offset are set. */
-#define VFB_MEMORY_HAS_FD (1u << 16)
+#define VFB_MEMORY_ADOPT_HAS_FD (1u << 0)
 /** All of it is populated: the library does not touch it. Memory that may not be written, or has
  *  no pages of its own (a device's region), is to be adopted so. */
-#define VFB_MEMORY_POPULATED (1u << 17)
+#define VFB_MEMORY_ADOPT_POPULATED (1u << 1)
 
 /**
  * Takes memory of the caller's, so that it can be populated and mapped. Nothing of it is changed,

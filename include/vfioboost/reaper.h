@@ -30,16 +30,20 @@ struct vfb_reaper_opts {
 	 */
 	const char *program;
 	/**
-	 * With has_report_fd, a file descriptor that the reaper writes to, and that stays the
+	 * With VFB_REAPER_HAS_REPORT_FD, a file descriptor that the reaper writes to, and that stays the
 	 * caller's: the end of a pipe that another process reads. It gets a line for each device,
 	 * "released 0000:01:00.0 0.105 s", and at last "done 0.110 s": all devices are free, and
 	 * what was pinned for them is too. The times count from the end of the process.
 	 */
 	int report_fd;
-	int has_report_fd;
+	/** VFB_REAPER_... */
+	uint32_t flags;
 };
 
 #define VFB_REAPER_OPTS_INIT VFB_SIZED(struct vfb_reaper_opts)
+
+/** report_fd is set. */
+#define VFB_REAPER_HAS_REPORT_FD (1u << 0)
 
 /**
  * Starts a reaper for devices (posix_spawn(3), without a copy of the caller's address space).

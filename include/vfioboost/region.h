@@ -20,7 +20,7 @@ struct vfb_region_info {
 	uint64_t bytes;
 	/** VFB_REGION_... */
 	uint32_t flags;
-	/** While it is mapped with VFB_REGION_MEASURE: the size of the pages that resulted. */
+	/** While it is mapped with VFB_REGION_MAP_MEASURE: the size of the pages that resulted. */
 	uint64_t page_bytes;
 };
 
@@ -82,10 +82,10 @@ struct vfb_region_map_opts {
 #define VFB_REGION_MAP_OPTS_INIT VFB_SIZED(struct vfb_region_map_opts)
 
 /** Leave the pages out that hold the MSI-X table, as a VMM does that emulates it. */
-#define VFB_REGION_WITHOUT_MSIX (1u << 0)
+#define VFB_REGION_MAP_WITHOUT_MSIX (1u << 0)
 /** Find out the page size, for vfb_region_info.page_bytes, by reading up to three bytes of the
  *  region: not for registers that change when they are read. */
-#define VFB_REGION_MEASURE (1u << 1)
+#define VFB_REGION_MAP_MEASURE (1u << 1)
 
 /**
  * Maps a region into the process. It is unmapped by vfb_region_unmap(), or when the device is

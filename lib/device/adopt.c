@@ -101,9 +101,9 @@ static int identify(const struct vfb_sys *sys, int fd, const char *given, struct
 
 static int check_opts(const struct vfb_ctx *ctx, const struct vfb_device_adopt_opts *opts)
 {
-	if (opts->flags & ~VFB_DEVICE_HAS_GROUP_FD)
+	if (opts->flags & ~VFB_DEVICE_ADOPT_HAS_GROUP_FD)
 		return vfb_fail(-EINVAL, "flags 0x%x to adopt a device are unknown: 0x%x is",
-				opts->flags, VFB_DEVICE_HAS_GROUP_FD);
+				opts->flags, VFB_DEVICE_ADOPT_HAS_GROUP_FD);
 	if (opts->space && opts->space->ctx != ctx)
 		return vfb_fail(-EINVAL, "the space is of another context than the device is for");
 	return 0;
@@ -120,7 +120,7 @@ static int make(struct vfb_ctx *ctx, int fd, const struct vfb_pci *pci,
 		return -ENOMEM;
 	device->fd = fd;
 	device->adopted = true;
-	device->group_fd = opts->flags & VFB_DEVICE_HAS_GROUP_FD ? opts->group_fd : -1;
+	device->group_fd = opts->flags & VFB_DEVICE_ADOPT_HAS_GROUP_FD ? opts->group_fd : -1;
 	error = vfb_device_describe(device);
 	if (error) {
 		vfb_device_free(device);

@@ -79,7 +79,7 @@ static int take(struct bar_job *job, struct vfb_bar *bar, struct progress *progr
 
 	if (error != -ENOENT)
 		return error;
-	opts.flags = VFB_REGION_WITHOUT_MSIX;
+	opts.flags = VFB_REGION_MAP_WITHOUT_MSIX;
 	error = vfb_region_map(bar->device, bar->index, &opts, &address);
 	if (error)
 		return error;

@@ -56,7 +56,7 @@ int vfb_irq_info(const struct vfb_device *device, enum vfb_irq irq, struct vfb_i
 	if (kernel.flags & VFIO_IRQ_INFO_AUTOMASKED)
 		known.flags |= VFB_IRQ_AUTOMASKED;
 	if (kernel.flags & VFIO_IRQ_INFO_NORESIZE)
-		known.flags |= VFB_IRQ_FIXED;
+		known.flags |= VFB_IRQ_NORESIZE;
 	return vfb_struct_write(info, &known, sizeof(known));
 }
 

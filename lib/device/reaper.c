@@ -6,6 +6,7 @@
  * chain of resets and address.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 /* A number, "@", an address. */
 #define ARGUMENT_SIZE (VFB_PCI_ADDRESS_BYTES + 32)
+#define KNOWN_FLAGS   VFB_REAPER_HAS_REPORT_FD
 
 struct vfb_reaper {
 	struct vfb_ctx *ctx;
@@ -61,13 +63,14 @@ static void fill_in(struct start *start, const struct vfb_reaped *devices, size_
 		    const struct vfb_reaper_opts *opts, int pipe, int process)
 {
 	static char name[] = "vfioboost-reaper", report[] = "report", silent[] = "silent";
+	bool reports = opts->flags & VFB_REAPER_HAS_REPORT_FD;
 
 	start->argv[0] = name;
-	start->argv[1] = opts->has_report_fd ? report : silent;
+	start->argv[1] = reports ? report : silent;
 	snprintf(start->process, sizeof(start->process), "%d", process);
 	start->argv[2] = start->process;
 	start->fds[0] = pipe;
-	start->fds[1] = opts->has_report_fd ? opts->report_fd : pipe;
+	start->fds[1] = reports ? opts->report_fd : pipe;
 	for (size_t i = 0; i < count; i++) {
 		snprintf(start->arguments[i], ARGUMENT_SIZE, "%zu@%s", find_chain(devices, i),
 			 devices[i].pci->address);
@@ -112,6 +115,9 @@ int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
 
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
+	if (!error && known.flags & ~KNOWN_FLAGS)
+		error = vfb_fail(-EINVAL, "unknown flags 0x%x of a reaper: this version knows 0x%x",
+				 known.flags, KNOWN_FLAGS);
 	if (!error)
 		error = check_devices(devices, count);
 	if (error)

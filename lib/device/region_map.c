@@ -16,7 +16,7 @@
 #include "options.h"
 #include "round.h"
 
-#define KNOWN_FLAGS (VFB_REGION_WITHOUT_MSIX | VFB_REGION_MEASURE)
+#define KNOWN_FLAGS (VFB_REGION_MAP_WITHOUT_MSIX | VFB_REGION_MAP_MEASURE)
 
 /* Of the configuration space. */
 #define COMMAND	       0x04
@@ -179,7 +179,7 @@ static int plan(const struct vfb_device *device, unsigned int index, uint32_t fl
 	if (!((*info)->flags & VFIO_REGION_INFO_FLAG_MMAP))
 		return vfb_fail(-ENOTSUP, "region %u of device %s cannot be mapped", index,
 				device->pci.address);
-	return vfb_areas_find(device, index, *info, flags & VFB_REGION_WITHOUT_MSIX, areas);
+	return vfb_areas_find(device, index, *info, flags & VFB_REGION_MAP_WITHOUT_MSIX, areas);
 }
 
 int vfb_region_map(struct vfb_device *device, unsigned int index,
@@ -210,7 +210,7 @@ int vfb_region_map(struct vfb_device *device, unsigned int index,
 	if (error) {
 		free(mapping.areas.areas);
 		mapping = (struct vfb_region_mapping){0};
-	} else if (known.flags & VFB_REGION_MEASURE && vfb_device_has_memory(device)) {
+	} else if (known.flags & VFB_REGION_MAP_MEASURE && vfb_device_has_memory(device)) {
 		mapping.page_bytes = measure(sys, &mapping.areas.areas[0], mapping.address);
 	}
 	publish(device, index, &mapping);

@@ -9,7 +9,7 @@
 #include "memory/memory.h"
 #include "options.h"
 
-#define KNOWN_FLAGS (VFB_MEMORY_HAS_FD | VFB_MEMORY_POPULATED)
+#define KNOWN_FLAGS (VFB_MEMORY_ADOPT_HAS_FD | VFB_MEMORY_ADOPT_POPULATED)
 
 static int check_opts(const struct vfb_memory_adopt_opts *opts)
 {
@@ -22,10 +22,10 @@ static int check_opts(const struct vfb_memory_adopt_opts *opts)
 	if (opts->page_size > VFB_PAGE_1G)
 		return vfb_fail(-EINVAL, "page size %d is none that adopted memory can have",
 				(int)opts->page_size);
-	if (!opts->address && !(opts->flags & VFB_MEMORY_HAS_FD))
+	if (!opts->address && !(opts->flags & VFB_MEMORY_ADOPT_HAS_FD))
 		return vfb_fail(-EINVAL, "memory to be adopted needs an address, or a file "
-					 "descriptor with VFB_MEMORY_HAS_FD");
-	if (opts->flags & VFB_MEMORY_HAS_FD && opts->fd < 0)
+					 "descriptor with VFB_MEMORY_ADOPT_HAS_FD");
+	if (opts->flags & VFB_MEMORY_ADOPT_HAS_FD && opts->fd < 0)
 		return vfb_fail(-EINVAL, "%d is no file descriptor", opts->fd);
 	if (!opts->bytes || opts->bytes > SSIZE_MAX || address + opts->bytes < address)
 		return vfb_fail(-EINVAL, "memory of %s at 0x%" PRIxPTR " cannot be adopted",
@@ -78,11 +78,11 @@ int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *op
 	memory->adopted = true;
 	memory->address = known.address;
 	memory->bytes = known.bytes;
-	memory->fd = known.flags & VFB_MEMORY_HAS_FD ? known.fd : -1;
+	memory->fd = known.flags & VFB_MEMORY_ADOPT_HAS_FD ? known.fd : -1;
 	memory->fd_offset = known.fd_offset;
 	memory->page_size = known.page_size == VFB_PAGE_AUTO ? VFB_PAGE_4K : known.page_size;
 	memory->page_bytes = vfb_page_bytes(memory->page_size);
-	error = vfb_memory_allocate_bitmap(memory, known.flags & VFB_MEMORY_POPULATED);
+	error = vfb_memory_allocate_bitmap(memory, known.flags & VFB_MEMORY_ADOPT_POPULATED);
 	if (!error && !memory->address)
 		error = map_file(memory);
 	if (error) {

@@ -138,7 +138,7 @@ static void test_adopted_memory(void **state)
 	assert_ok(vfb_memory_info(own, &info));
 	opts.bytes = BYTES;
 	opts.fd = info.fd;
-	opts.flags = VFB_MEMORY_HAS_FD | VFB_MEMORY_POPULATED;
+	opts.flags = VFB_MEMORY_ADOPT_HAS_FD | VFB_MEMORY_ADOPT_POPULATED;
 	fake_fail_call(host.fake, "mmap", 1, ENOMEM);
 	assert_fails(vfb_memory_adopt(host.ctx, &opts, &memory), -ENOMEM, "cannot map 64 MiB");
 	assert_null(memory);

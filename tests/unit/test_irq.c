@@ -56,7 +56,7 @@ static void test_info(void **state)
 	assert_int_equal(info.flags, VFB_IRQ_MASKABLE | VFB_IRQ_AUTOMASKED);
 	assert_ok(vfb_irq_info(f.device, VFB_IRQ_MSIX, &info));
 	assert_int_equal(info.vectors, 64);
-	assert_int_equal(info.flags, VFB_IRQ_FIXED);
+	assert_int_equal(info.flags, VFB_IRQ_NORESIZE);
 	assert_ok(vfb_irq_info(f.device, VFB_IRQ_MSI, &info));
 	assert_int_equal(info.vectors, 0);
 	assert_fails(vfb_irq_info(f.device, 5, &info), -EINVAL, NAME, "kind 5");

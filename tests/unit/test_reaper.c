@@ -64,6 +64,9 @@ static void test_refused(void **state)
 	assert_null(reaper);
 	assert_fails(vfb_reaper_start(many, 257, NULL, &reaper), -EINVAL, "not 257");
 	assert_fails(vfb_reaper_start(devices, 2, NULL, &reaper), -EINVAL, "entry 1");
+	opts.flags = 1u << 31;
+	assert_fails(vfb_reaper_start(devices, 1, &opts, &reaper), -EINVAL, "0x80000000");
+	opts.flags = 0;
 	fake_fail_call(host.fake, "pipe", 1, EMFILE);
 	assert_fails(vfb_reaper_start(devices, 1, NULL, &reaper), -EMFILE, "pipe");
 	fake_fail_call(host.fake, "spawn", 1, ENOENT);

@@ -139,7 +139,7 @@ static void test_without_msix(void **state)
 	char *address;
 
 	(void)state;
-	opts.flags = VFB_REGION_WITHOUT_MSIX;
+	opts.flags = VFB_REGION_MAP_WITHOUT_MSIX;
 	/* No MSI-X, nothing to leave out. */
 	assert_ok(vfb_region_map(device, 0, &opts, &mapped));
 	assert_true(is_accessible(mapped));
@@ -192,7 +192,7 @@ static void test_measure(void **state)
 	void *address;
 
 	(void)state;
-	opts.flags = VFB_REGION_MEASURE;
+	opts.flags = VFB_REGION_MAP_MEASURE;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct vfb_device *device =
 			begin(&host, &(struct fake_device){.bars = {{.bytes = cases[i].bytes}}});

@@ -116,7 +116,7 @@ static void memory(struct fixture *f)
 	opts.address = NULL;
 	opts.fd = info.fd;
 	opts.fd_offset = BYTES;
-	opts.flags = VFB_MEMORY_HAS_FD;
+	opts.flags = VFB_MEMORY_ADOPT_HAS_FD;
 	assert_ok(vfb_memory_adopt(f->ctx, &opts, &by_file));
 	assert_ok(map_one(space, by_file, BYTES, 2 * IOVA));
 	assert_int_equal(machine_pinned(), 2 * BYTES);
@@ -163,7 +163,7 @@ static void wrong_memory(struct fixture *f)
 	assert_says("2 MiB");
 	opts.flags = 1u << 30;
 	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-	opts.flags = VFB_MEMORY_HAS_FD;
+	opts.flags = VFB_MEMORY_ADOPT_HAS_FD;
 	opts.address = NULL;
 	opts.fd = -1;
 	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
@@ -273,7 +273,7 @@ static void take_over(struct fixture *f, const struct vfb_space_info *old, int f
 	f->ctx = ctx;
 	opts.bytes = 4 * BYTES;
 	opts.fd = fd;
-	opts.flags = VFB_MEMORY_HAS_FD;
+	opts.flags = VFB_MEMORY_ADOPT_HAS_FD;
 	assert_ok(vfb_memory_adopt(ctx, &opts, &memory));
 	assert_ok(vfb_space_adopt(ctx, old->fd, old->ioas, NULL, &space));
 	ranges[0] = range_of(memory, BYTES, IOVA);
@@ -392,7 +392,7 @@ static void rollback(struct fixture *f)
 	assert_returns(machine_mmap(16 * KIB, PROT_READ | PROT_WRITE, &address), 0);
 	opts.address = address;
 	opts.bytes = 16 * KIB;
-	opts.flags = VFB_MEMORY_POPULATED;
+	opts.flags = VFB_MEMORY_ADOPT_POPULATED;
 	assert_ok(vfb_memory_adopt(f->ctx, &opts, &bad));
 	machine_munmap(address, 16 * KIB);
 	ranges[CULPRIT].memory = bad;

@@ -185,7 +185,7 @@ static void reset(struct fixture *f)
 		assert_true(is_marked(bus.device));
 		assert_ok(vfb_device_close(bus.device));
 		opts = opts_for(&caller, NULL);
-		opts.flags = VFB_DEVICE_HAS_GROUP_FD;
+		opts.flags = VFB_DEVICE_ADOPT_HAS_GROUP_FD;
 		opts.group_fd = caller.group;
 		assert_ok(vfb_device_adopt(f->ctx, caller.device, &opts, &bus.device));
 	}

@@ -275,7 +275,7 @@ static void at_wrong_address(struct vfb_device *device, uint64_t bytes, uint64_t
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert_true(reserved != MAP_FAILED);
 	opts.address = reserved - (uintptr_t)reserved % GIB + GIB + page_bytes;
-	opts.flags = VFB_REGION_MEASURE;
+	opts.flags = VFB_REGION_MAP_MEASURE;
 	assert_ok(vfb_region_map(device, 2, &opts, &mapped));
 	assert_ptr_equal(mapped, opts.address);
 	assert_int_equal(measured_page(device), page_bytes);
@@ -302,7 +302,7 @@ static void map_large_bar(struct fixture *f, struct vfb_device *device)
 		assert_pages(mapped, info.bytes, page_bytes);
 	assert_ok(vfb_region_unmap(device, 2));
 
-	opts.flags = VFB_REGION_MEASURE;
+	opts.flags = VFB_REGION_MAP_MEASURE;
 	assert_ok(vfb_region_map(device, 2, &opts, &mapped));
 	if (f->machine->has_huge_bars)
 		assert_int_equal(measured_page(device), page_bytes);
@@ -337,7 +337,7 @@ static void without_msix(struct fixture *f)
 	struct vfb_space *space = make_space_with_device(f, &device);
 	void *mapped;
 
-	opts.flags = VFB_REGION_WITHOUT_MSIX;
+	opts.flags = VFB_REGION_MAP_WITHOUT_MSIX;
 	assert_ok(vfb_region_map(device, 0, &opts, &mapped));
 	/* QEMU's NVMe has its registers at the beginning, the table in the third page. */
 	(void)*(volatile char *)mapped;

@@ -183,7 +183,7 @@ static void be_killed(struct fixture *f, int report)
 		mark(devices[i]);
 	opts.program = REAPER;
 	opts.report_fd = report;
-	opts.has_report_fd = true;
+	opts.flags = VFB_REAPER_HAS_REPORT_FD;
 	assert_ok(vfb_reaper_start(devices, 4, &opts, &reaper));
 	kill(getpid(), SIGKILL);
 }

@@ -92,7 +92,7 @@ static struct vfb_reaper *start_reaper(const struct user *user, int report)
 
 	opts.program = REAPER;
 	opts.report_fd = report;
-	opts.has_report_fd = report >= 0;
+	opts.flags = report >= 0 ? VFB_REAPER_HAS_REPORT_FD : 0;
 	assert_ok(vfb_reaper_start(&user->device, 1, &opts, &reaper));
 	return reaper;
 }

@@ -211,7 +211,7 @@ static void hold(struct soak *soak, int report)
 	space_opts.backend = soak->backend;
 	opts.program = REAPER;
 	opts.report_fd = report;
-	opts.has_report_fd = true;
+	opts.flags = VFB_REAPER_HAS_REPORT_FD;
 	if (vfb_ctx_create(NULL, &soak->ctx) ||
 	    vfb_space_create(soak->ctx, &space_opts, &soak->space) ||
 	    open_into(soak, soak->space, devices) ||

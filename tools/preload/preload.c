@@ -228,7 +228,7 @@ static struct boost boost_of(const struct record *record, const void *arg)
 	} else if (record->request == REQUEST(VFB_IOMMU_IOAS_MAP_FILE)) {
 		if (!(file_map->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE))
 			return boost;
-		boost.range.flags = VFB_MEMORY_HAS_FD;
+		boost.range.flags = VFB_MEMORY_ADOPT_HAS_FD;
 		boost.range.fd = file_map->fd;
 		boost.range.fd_offset = file_map->start;
 		boost.range.bytes = file_map->length;

@@ -178,7 +178,7 @@ static int adopt_memory(const struct vfb_memory_info *info, struct vfb_ctx *ctx,
 	opts.bytes = info->bytes;
 	opts.page_size = info->page_size;
 	opts.fd = info->fd;
-	opts.flags = VFB_MEMORY_POPULATED | (info->fd >= 0 ? VFB_MEMORY_HAS_FD : 0);
+	opts.flags = VFB_MEMORY_ADOPT_POPULATED | (info->fd >= 0 ? VFB_MEMORY_ADOPT_HAS_FD : 0);
 	return vfb_memory_adopt(ctx, &opts, memory);
 }
 

@@ -176,7 +176,7 @@ static void start_reaper(const struct holder *holder, int report)
 
 	opts.program = program_beside("../reaper/vfioboost-reaper", path);
 	opts.report_fd = report;
-	opts.has_report_fd = true;
+	opts.flags = VFB_REAPER_HAS_REPORT_FD;
 	if (!vfb_reaper_start(holder->devices, holder->count, &opts, &reaper))
 		return;
 	fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
