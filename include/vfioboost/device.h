@@ -91,8 +91,8 @@ struct vfb_device_adopt_opts {
 	struct vfb_space *space;
 	/** VFB_DEVICE_... */
 	uint32_t flags;
-	/** With VFB_DEVICE_ADOPT_HAS_GROUP_FD: the group that the device was opened by. It stays the
-	 *  caller's. The kernel wants it for resets of a whole bus, and for nothing else. */
+	/** With VFB_DEVICE_ADOPT_HAS_GROUP_FD: the group that the device was opened by. It stays
+	 * the caller's. The kernel wants it for resets of a whole bus, and for nothing else. */
 	int group_fd;
 };
 
@@ -172,7 +172,7 @@ enum vfb_reset_method {
 };
 
 /** A device to reset, an entry of a batch. Zero what is not set. */
-struct vfb_device_reset {
+struct vfb_reset_request {
 	struct vfb_device *device;
 	/** How; the way that was taken is written here. Entries on one bus should agree. */
 	enum vfb_reset_method method;
@@ -203,11 +203,11 @@ struct vfb_device_reset {
  * -EAGAIN, -EBUSY: others kept the device locked for 5 s;
  * or the kernel's errno.
  */
-VFB_API int vfb_devices_reset(struct vfb_device_reset *resets, size_t count,
+VFB_API int vfb_devices_reset(struct vfb_reset_request *resets, size_t count,
 			      const struct vfb_batch_opts *opts);
 
 /** Starts vfb_devices_reset(). */
-VFB_API int vfb_devices_reset_start(struct vfb_device_reset *resets, size_t count,
+VFB_API int vfb_devices_reset_start(struct vfb_reset_request *resets, size_t count,
 				    const struct vfb_batch_opts *opts, struct vfb_job **out);
 
 /** Resets one device; as vfb_devices_reset(). */

@@ -72,7 +72,7 @@ struct vfb_doctor_opts {
 #define VFB_DOCTOR_PROBE (1u << 0)
 
 /** A time in seconds, and between which bounds the sample lets it be. */
-struct vfb_estimated {
+struct vfb_estimated_time {
 	double seconds, low, high;
 };
 
@@ -86,14 +86,14 @@ struct vfb_estimate {
 	uint64_t sample_bytes;
 	unsigned int samples;
 	/** All workers of the context populating. */
-	struct vfb_estimated populate;
+	struct vfb_estimated_time populate;
 	/** Opening and closing all devices, those that share a reset in turn: by their kind of
 	 *  reset, or measured with VFB_DOCTOR_PROBE. */
-	struct vfb_estimated open, close;
+	struct vfb_estimated_time open, close;
 	/** Mapping the memory for the devices; all 0 unless it was measured. */
-	struct vfb_estimated map;
+	struct vfb_estimated_time map;
 	/** From nothing to mapped, with devices opening meanwhile. */
-	struct vfb_estimated start;
+	struct vfb_estimated_time start;
 };
 
 #define VFB_ESTIMATE_INIT VFB_SIZED(struct vfb_estimate)

@@ -81,8 +81,8 @@ struct vfb_event {
 	/** When it began (CLOCK_MONOTONIC), and how long it took. */
 	uint64_t start_ns, duration_ns;
 	/** How long subscribers held it up while its parts were told in its thread. It is no part
-	 *  of duration_ns: the step ended at start_ns + duration_ns + told_ns. */
-	uint64_t told_ns;
+	 *  of duration_ns: the step ended at start_ns + duration_ns + callback_ns. */
+	uint64_t callback_ns;
 	/** The range it was about; 0 for devices. iova is set for map and unmap. */
 	uint64_t address, bytes, iova;
 	/** The size of the pages that the range is made of and their number; 0 when not known. */

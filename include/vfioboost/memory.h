@@ -241,8 +241,8 @@ VFB_API int vfb_memory_placement(const struct vfb_memory *memory, struct vfb_pla
  */
 VFB_API int vfb_memory_huge(const struct vfb_memory *memory, uint64_t *bytes);
 
-#define VFB_RUNS_BY_TWO 40
-#define VFB_RUNS_BY_TEN 12
+#define VFB_RUNS_LOG2  40
+#define VFB_RUNS_LOG10 12
 
 /**
  * How contiguous memory is physically. The kernel maps it for a device run by run: the time that
@@ -253,9 +253,9 @@ struct vfb_contiguity {
 	/** Bytes that are present, the runs that they form, and the longest one's bytes. */
 	uint64_t bytes, runs, longest_bytes;
 	/** How many runs are of 2^i to 2^(i+1) - 1 base pages of 4 KiB. */
-	uint64_t by_two[VFB_RUNS_BY_TWO];
+	uint64_t runs_by_log2[VFB_RUNS_LOG2];
 	/** How many runs are of 10^i to 10^(i+1) - 1 base pages. */
-	uint64_t by_ten[VFB_RUNS_BY_TEN];
+	uint64_t runs_by_log10[VFB_RUNS_LOG10];
 };
 
 #define VFB_CONTIGUITY_INIT VFB_SIZED(struct vfb_contiguity)

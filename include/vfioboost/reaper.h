@@ -30,10 +30,10 @@ struct vfb_reaper_opts {
 	 */
 	const char *program;
 	/**
-	 * With VFB_REAPER_HAS_REPORT_FD, a file descriptor that the reaper writes to, and that stays the
-	 * caller's: the end of a pipe that another process reads. It gets a line for each device,
-	 * "released 0000:01:00.0 0.105 s", and at last "done 0.110 s": all devices are free, and
-	 * what was pinned for them is too. The times count from the end of the process.
+	 * With VFB_REAPER_HAS_REPORT_FD, a file descriptor that the reaper writes to, and that
+	 * stays the caller's: the end of a pipe that another process reads. It gets a line for each
+	 * device, "released 0000:01:00.0 0.105 s", and at last "done 0.110 s": all devices are
+	 * free, and what was pinned for them is too. The times count from the end of the process.
 	 */
 	int report_fd;
 	/** VFB_REAPER_... */

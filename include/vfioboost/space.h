@@ -196,8 +196,8 @@ struct vfb_map_plan {
 	uint64_t map_calls;
 	/** Mappings that the kernel still admits, as in struct vfb_space_info. */
 	uint64_t entries_left;
-	/** 1: neighbours become one mapping, see VFB_BATCH_COALESCE. */
-	uint32_t joined;
+	/** VFB_MAP_PLAN_... */
+	uint32_t flags;
 	uint32_t reserved;
 	/** How long populating populate_bytes will take, and mapping all of it, in nanoseconds:
 	 *  as fast as vfb_backend_measure() was in this context, for each page size that the
@@ -210,6 +210,9 @@ struct vfb_map_plan {
 };
 
 #define VFB_MAP_PLAN_INIT VFB_SIZED(struct vfb_map_plan)
+
+/** Neighbouring ranges become one mapping, see VFB_BATCH_COALESCE. */
+#define VFB_MAP_PLAN_COALESCED (1u << 0)
 
 /**
  * Tells what vfb_space_map() of a batch would take, and whether it would be refused, without

@@ -63,7 +63,7 @@ struct vfb_stats_entry {
  *
  * @return how many entries there are, which may be more than @p count; -ENOMEM.
  */
-VFB_API int vfb_stats_read(struct vfb_stats *stats, uint32_t by, struct vfb_stats_entry *entries,
+VFB_API int vfb_stats_read(struct vfb_stats *stats, uint32_t flags, struct vfb_stats_entry *entries,
 			   size_t count);
 
 /** Begins again at zero, while work goes on. */

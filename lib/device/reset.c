@@ -15,7 +15,7 @@
 
 struct reset_job {
 	struct vfb_device_batch batch;
-	struct vfb_device_reset *resets;
+	struct vfb_reset_request *resets;
 };
 
 /* What a bus reset would hit, to be freed. */
@@ -199,7 +199,7 @@ static bool must_be_bus(const struct vfb_device_item *item)
 static void report(struct reset_job *job, struct vfb_device_item *item,
 		   enum vfb_reset_method method, int error)
 {
-	struct vfb_device_reset *reset = &job->resets[item - job->batch.items];
+	struct vfb_reset_request *reset = &job->resets[item - job->batch.items];
 
 	item->done = true;
 	reset->status = error;
@@ -242,7 +242,7 @@ static void reset_alone(struct reset_job *job, struct vfb_device_item *item)
 static void reset_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
 {
 	struct reset_job *job = container_of(batch, struct reset_job, batch);
-	const struct vfb_device_reset *reset = &job->resets[item - batch->items];
+	const struct vfb_reset_request *reset = &job->resets[item - batch->items];
 	struct vfb_span span;
 
 	if (item->done)
@@ -273,7 +273,7 @@ static void free_reset(struct vfb_job *job)
 	free(reset);
 }
 
-static int check_entries(const struct vfb_device_reset *resets, size_t count)
+static int check_entries(const struct vfb_reset_request *resets, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (!resets[i].device)
@@ -320,7 +320,7 @@ static int prepare(struct reset_job *job, size_t count, unsigned int width)
 	return 0;
 }
 
-int vfb_devices_reset_start(struct vfb_device_reset *resets, size_t count,
+int vfb_devices_reset_start(struct vfb_reset_request *resets, size_t count,
 			    const struct vfb_batch_opts *opts, struct vfb_job **out)
 {
 	struct vfb_batch_opts known;
@@ -351,7 +351,7 @@ int vfb_devices_reset_start(struct vfb_device_reset *resets, size_t count,
 	return 0;
 }
 
-int vfb_devices_reset(struct vfb_device_reset *resets, size_t count,
+int vfb_devices_reset(struct vfb_reset_request *resets, size_t count,
 		      const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
@@ -367,7 +367,7 @@ int vfb_devices_reset(struct vfb_device_reset *resets, size_t count,
 
 int vfb_device_reset(struct vfb_device *device)
 {
-	struct vfb_device_reset reset = {.device = device};
+	struct vfb_reset_request reset = {.device = device};
 
 	return vfb_devices_reset(&reset, 1, NULL);
 }

@@ -87,7 +87,7 @@ static struct vfb_map_plan describe(const struct map_job *map)
 	struct vfb_map_plan plan = {
 		.bytes = map->job.bytes,
 		.map_calls = count_calls(map),
-		.joined = map->joined,
+		.flags = map->joined ? VFB_MAP_PLAN_COALESCED : 0,
 	};
 
 	estimate(map, &plan);

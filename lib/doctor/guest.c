@@ -142,10 +142,10 @@ static void plan_samples(const struct vfb_diagnosis *diagnosis, struct vfb_sampl
 	samples->bytes = each;
 }
 
-struct vfb_estimated vfb_scale(const double *seconds, unsigned int count, double factor)
+struct vfb_estimated_time vfb_scale(const double *seconds, unsigned int count, double factor)
 {
 	double sorted[VFB_MAX_SAMPLES];
-	struct vfb_estimated result;
+	struct vfb_estimated_time result;
 
 	for (unsigned int i = 0; i < count; i++) {
 		unsigned int at = i;
@@ -180,10 +180,10 @@ static int take_sample(struct vfb_diagnosis *diagnosis, struct vfb_samples *samp
 	return error;
 }
 
-static struct vfb_estimated overlap(struct vfb_estimated a, struct vfb_estimated b,
-				    struct vfb_estimated then)
+static struct vfb_estimated_time overlap(struct vfb_estimated_time a, struct vfb_estimated_time b,
+					 struct vfb_estimated_time then)
 {
-	return (struct vfb_estimated){
+	return (struct vfb_estimated_time){
 		.seconds = (a.seconds > b.seconds ? a.seconds : b.seconds) + then.seconds,
 		.low = (a.low > b.low ? a.low : b.low) + then.low,
 		.high = (a.high > b.high ? a.high : b.high) + then.high,
@@ -197,7 +197,7 @@ static int estimate_devices(struct vfb_diagnosis *diagnosis)
 	double seconds;
 	int error = vfb_reset_all_seconds(diagnosis, &seconds);
 
-	estimate->open = (struct vfb_estimated){1.3 * seconds, seconds, 2 * seconds};
+	estimate->open = (struct vfb_estimated_time){1.3 * seconds, seconds, 2 * seconds};
 	estimate->close = estimate->open;
 	return error;
 }

@@ -40,9 +40,9 @@ static int map_samples(struct vfb_diagnosis *diagnosis, const struct vfb_samples
 }
 
 /* A time that was measured once. */
-static struct vfb_estimated measured(double seconds)
+static struct vfb_estimated_time measured(double seconds)
 {
-	return (struct vfb_estimated){seconds, seconds, seconds};
+	return (struct vfb_estimated_time){seconds, seconds, seconds};
 }
 
 static int open_and_map(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples,

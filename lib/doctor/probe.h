@@ -17,7 +17,7 @@ struct vfb_samples {
 };
 
 /* The median of the times times @factor, between the shortest and the longest. */
-struct vfb_estimated vfb_scale(const double *seconds, unsigned int count, double factor);
+struct vfb_estimated_time vfb_scale(const double *seconds, unsigned int count, double factor);
 
 /*
  * Opens the guest's devices, maps the samples for them, unmaps and closes, and puts the times into

@@ -27,8 +27,8 @@ static void end_run(struct walk *walk)
 	for (uint64_t rest = walk->run; rest >= 10; rest /= 10)
 		ten++;
 	found->runs++;
-	found->by_two[two < VFB_RUNS_BY_TWO ? two : VFB_RUNS_BY_TWO - 1]++;
-	found->by_ten[ten < VFB_RUNS_BY_TEN ? ten : VFB_RUNS_BY_TEN - 1]++;
+	found->runs_by_log2[two < VFB_RUNS_LOG2 ? two : VFB_RUNS_LOG2 - 1]++;
+	found->runs_by_log10[ten < VFB_RUNS_LOG10 ? ten : VFB_RUNS_LOG10 - 1]++;
 	if (walk->run * 4 * KIB > found->longest_bytes)
 		found->longest_bytes = walk->run * 4 * KIB;
 	walk->run = 0;

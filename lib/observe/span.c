@@ -69,7 +69,7 @@ void vfb_span_start(struct vfb_span *span, struct vfb_observer *observer, enum v
 	span->phase = phase;
 	span->id = atomic_fetch_add_explicit(&observer->last_id, 1, memory_order_relaxed) + 1;
 	span->parent = find_parent(observer);
-	span->told_ns = 0;
+	span->callback_ns = 0;
 	span->nested = nested;
 	span->outer = NULL;
 	if (nested) {
@@ -102,8 +102,8 @@ void vfb_span_tell(struct vfb_span *span, struct vfb_event event)
 	event.id = span->id;
 	event.parent = span->parent;
 	event.start_ns = span->start_ns;
-	event.duration_ns = end - span->start_ns - span->told_ns;
-	event.told_ns = span->told_ns;
+	event.duration_ns = end - span->start_ns - span->callback_ns;
+	event.callback_ns = span->callback_ns;
 	if (event.page_bytes)
 		event.pages = event.bytes / event.page_bytes;
 	event.cpu = sys->current_cpu(sys);
@@ -113,7 +113,7 @@ void vfb_span_tell(struct vfb_span *span, struct vfb_event event)
 	VFB_PROBE_END(&event);
 	vfb_observer_tell(observer, &event);
 	if (span->outer)
-		span->outer->told_ns += span->told_ns + (sys->now(sys) - end);
+		span->outer->callback_ns += span->callback_ns + (sys->now(sys) - end);
 }
 
 struct vfb_span *vfb_observer_span_begin(struct vfb_observer *observer, const char *name)

@@ -28,7 +28,7 @@ struct vfb_span {
 	const char *name;
 	uint64_t id, parent, start_ns;
 	/* How long subscribers were told of its parts. */
-	uint64_t told_ns;
+	uint64_t callback_ns;
 };
 
 /* The slow part of vfb_observe_begin(). */

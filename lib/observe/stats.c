@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "observe/stats.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 /* A label is kept until the end: an operation of the caller's may not last as long. */
 #define OPERATION_BYTES 64
+#define KNOWN_FLAGS	(VFB_STATS_BY_OPERATION | VFB_STATS_BY_SIZE)
 
 static int decade_of(uint64_t bytes)
 {
@@ -125,22 +127,22 @@ void vfb_stats_reset(struct vfb_stats *stats)
 }
 
 /* Series that are to be told as one stand one after another, except for sizes. */
-static bool belong_together(const struct series *a, const struct series *b, uint32_t by)
+static bool belong_together(const struct series *a, const struct series *b, uint32_t flags)
 {
 	if (a->phase != b->phase)
 		return false;
-	if (by & VFB_STATS_BY_OPERATION && strcmp(a->operation, b->operation))
+	if (flags & VFB_STATS_BY_OPERATION && strcmp(a->operation, b->operation))
 		return false;
-	return !(by & VFB_STATS_BY_SIZE) || a->decade == b->decade;
+	return !(flags & VFB_STATS_BY_SIZE) || a->decade == b->decade;
 }
 
-static struct vfb_stats_entry entry_of(const struct series *first, uint32_t by, uint64_t errors,
+static struct vfb_stats_entry entry_of(const struct series *first, uint32_t flags, uint64_t errors,
 				       uint64_t bytes, const struct vfb_histogram *durations)
 {
 	return (struct vfb_stats_entry){
 		.phase = first->phase,
-		.operation = by & VFB_STATS_BY_OPERATION ? first->operation : NULL,
-		.decade = by & VFB_STATS_BY_SIZE ? first->decade : -1,
+		.operation = flags & VFB_STATS_BY_OPERATION ? first->operation : NULL,
+		.decade = flags & VFB_STATS_BY_SIZE ? first->decade : -1,
 		.count = durations->count,
 		.errors = errors,
 		.bytes = bytes,
@@ -153,31 +155,36 @@ static struct vfb_stats_entry entry_of(const struct series *first, uint32_t by, 
 }
 
 /* Whether another series before @series is told together with it. */
-static bool is_told(const struct vfb_stats *stats, const struct series *series, uint32_t by)
+static bool is_told(const struct vfb_stats *stats, const struct series *series, uint32_t flags)
 {
 	for (const struct series *s = stats->series; s != series; s = s->next)
-		if (belong_together(s, series, by))
+		if (belong_together(s, series, flags))
 			return true;
 	return false;
 }
 
-int vfb_stats_read(struct vfb_stats *stats, uint32_t by, struct vfb_stats_entry *entries,
+int vfb_stats_read(struct vfb_stats *stats, uint32_t flags, struct vfb_stats_entry *entries,
 		   size_t room)
 {
-	struct vfb_histogram *sum = malloc(sizeof(*sum));
+	struct vfb_histogram *sum;
 	size_t found = 0;
 
+	if (flags & ~KNOWN_FLAGS)
+		return vfb_fail(-EINVAL,
+				"unknown flags 0x%x for reading counters: this version knows 0x%x",
+				flags, KNOWN_FLAGS);
+	sum = malloc(sizeof(*sum));
 	if (!sum)
 		return vfb_fail_memory();
 	pthread_mutex_lock(&stats->lock);
 	for (struct series *series = stats->series; series; series = series->next) {
 		uint64_t errors = 0, bytes = 0;
 
-		if (is_told(stats, series, by))
+		if (is_told(stats, series, flags))
 			continue;
 		memset(sum, 0, sizeof(*sum));
 		for (struct series *s = series; s; s = s->next) {
-			if (!belong_together(s, series, by))
+			if (!belong_together(s, series, flags))
 				continue;
 			errors += s->errors;
 			bytes += s->bytes;
@@ -187,7 +194,7 @@ int vfb_stats_read(struct vfb_stats *stats, uint32_t by, struct vfb_stats_entry 
 		if (!sum->count)
 			continue;
 		if (found < room)
-			entries[found] = entry_of(series, by, errors, bytes, sum);
+			entries[found] = entry_of(series, flags, errors, bytes, sum);
 		found++;
 	}
 	pthread_mutex_unlock(&stats->lock);

@@ -112,9 +112,9 @@ static void args_of(char *args, size_t bytes, const struct vfb_event *event, con
 	used = snprintf(args, bytes,
 			"{\"phase\":\"%s\",\"operation\":\"%s\",\"id\":%" PRIu64
 			",\"parent\":%" PRIu64 ",\"result\":%d,\"node\":%d,\"cpu\":%d,"
-			"\"thread\":%d,\"told_ns\":%" PRIu64,
+			"\"thread\":%d,\"callback_ns\":%" PRIu64,
 			vfb_phase_name(event->phase), operation, event->id, event->parent,
-			event->result, event->node, event->cpu, event->thread, event->told_ns);
+			event->result, event->node, event->cpu, event->thread, event->callback_ns);
 	if (event->bytes)
 		used += snprintf(args + used, bytes - used, ",\"bytes\":%" PRIu64, event->bytes);
 	if (event->page_bytes)
@@ -151,7 +151,7 @@ static void write_span(struct trace_source *source, const struct vfb_event *even
 		       int track, const char *label, const char *args)
 {
 	/* Viewers want parts to lie within the whole: the whole is as long as the clock says. */
-	uint64_t duration = event->duration_ns + event->told_ns;
+	uint64_t duration = event->duration_ns + event->callback_ns;
 
 	vfb_trace_add(source->trace,
 		      "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%u,\"tid\":%d,"
@@ -171,7 +171,7 @@ static void write_counter(struct trace_source *source, uint64_t when, const char
 
 static void count_bytes(struct trace_source *source, const struct vfb_event *event)
 {
-	uint64_t end = event->start_ns + event->duration_ns + event->told_ns;
+	uint64_t end = event->start_ns + event->duration_ns + event->callback_ns;
 	bool any = event->node < 0 || event->node >= MAX_NODES;
 	char name[64];
 

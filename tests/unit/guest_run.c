@@ -225,7 +225,7 @@ static int start_overlapped(struct guest *guest)
 static int use_more(struct guest *guest)
 {
 	static const int none[4] = {-1, -1, -1, -1};
-	struct vfb_device_reset resets[3] = {0};
+	struct vfb_reset_request resets[3] = {0};
 	struct vfb_bar bars[3] = {0};
 	int error;
 

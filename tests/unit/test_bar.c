@@ -293,7 +293,7 @@ static void test_resets(void **state)
 {
 	(void)state;
 	for (size_t b = 0; b < 2; b++) {
-		struct vfb_device_reset resets[2] = {{0}};
+		struct vfb_reset_request resets[2] = {{0}};
 		struct vfb_device *devices[3];
 		struct vfb_bar bars[2];
 		struct host host;

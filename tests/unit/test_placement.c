@@ -286,9 +286,9 @@ static void test_contiguity(void **state)
 	assert_int_equal(contiguity.bytes, 64 * MIB);
 	assert_int_equal(contiguity.runs, 1);
 	assert_int_equal(contiguity.longest_bytes, 64 * MIB);
-	assert_int_equal(contiguity.by_two[14], 1);
-	assert_int_equal(contiguity.by_ten[4], 1);
-	assert_int_equal(contiguity_of(memory, 4 * MIB, 40 * KIB).by_ten[1], 1);
+	assert_int_equal(contiguity.runs_by_log2[14], 1);
+	assert_int_equal(contiguity.runs_by_log10[4], 1);
+	assert_int_equal(contiguity_of(memory, 4 * MIB, 40 * KIB).runs_by_log10[1], 1);
 	assert_int_equal(contiguity_of(memory, MIB, 0).runs, 0);
 	assert_fails(vfb_memory_contiguity(memory, 1, 4 * KIB, &contiguity), -EINVAL,
 		     "whole pages");
@@ -310,8 +310,8 @@ static void test_contiguity(void **state)
 	contiguity = contiguity_of(memory, 0, 64 * MIB);
 	assert_in_range(contiguity.runs, 164, 165);
 	assert_int_equal(contiguity.longest_bytes, 400 * KIB);
-	assert_in_range(contiguity.by_two[6], 162, 165);
-	assert_in_range(contiguity.by_ten[2], 162, 163);
+	assert_in_range(contiguity.runs_by_log2[6], 162, 165);
+	assert_in_range(contiguity.runs_by_log10[2], 162, 163);
 	assert_ok(vfb_memory_destroy(memory));
 	host_close(&host);
 

@@ -54,7 +54,7 @@ static void test_70000(void **state)
 	ranges = make_pages(memory, PAGES, 4 * KIB);
 	plan = plan_of(&host, ranges, PAGES, NULL);
 	assert_int_equal(plan.map_calls, 1);
-	assert_int_equal(plan.joined, 1);
+	assert_int_equal(plan.flags, VFB_MAP_PLAN_COALESCED);
 	assert_int_equal(plan.bytes, PAGES * 4 * KIB);
 	assert_int_equal(plan.populate_bytes, PAGES * 4 * KIB);
 	assert_int_equal(plan.entries_left, 65535);

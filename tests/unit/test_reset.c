@@ -10,7 +10,7 @@ struct fixture {
 	struct host host;
 	size_t count;
 	struct vfb_device *devices[4];
-	struct vfb_device_reset resets[4];
+	struct vfb_reset_request resets[4];
 };
 
 static void begin(struct fixture *f, enum vfb_backend backend, size_t count,
@@ -172,7 +172,7 @@ static void test_foreign(void **state)
 static void test_parallel(void **state)
 {
 	struct vfb_batch_opts one = {.size = sizeof(one), .width = 1};
-	struct vfb_device_reset resets[8] = {0};
+	struct vfb_reset_request resets[8] = {0};
 	struct vfb_device *devices[8];
 	struct vfb_job *job;
 	struct host host;

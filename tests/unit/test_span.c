@@ -35,7 +35,7 @@ static const struct vfb_event *find(const struct log *log, enum vfb_phase phase)
 
 static uint64_t end_of(const struct vfb_event *event)
 {
-	return event->start_ns + event->duration_ns + event->told_ns;
+	return event->start_ns + event->duration_ns + event->callback_ns;
 }
 
 static struct vfb_subscription *subscribe(struct host *host, uint64_t phases, vfb_event_fn fn,
@@ -251,7 +251,7 @@ static void test_slow(void **state)
 	assert_int_equal(log.count, 2);
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_in_range(log.events[i].duration_ns, SEC, 2 * SEC);
-		assert_in_range(log.events[i].told_ns, 10 * SEC, 11 * SEC);
+		assert_in_range(log.events[i].callback_ns, 10 * SEC, 11 * SEC);
 	}
 	assert_ok(vfb_memory_destroy(memory));
 	host_close(&host);

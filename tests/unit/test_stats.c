@@ -63,6 +63,7 @@ static void test_entries(void **state)
 	host_open(&host, NULL);
 	assert_ok(vfb_stats_create(host.ctx, &filter, &stats));
 	assert_int_equal(vfb_stats_read(stats, 0, entries, MAX), 0);
+	assert_fails(vfb_stats_read(stats, 4, entries, MAX), -EINVAL, "0x4");
 	memories[0] = populate(&host, 64 * KIB);
 	memories[1] = populate(&host, 2 * MIB);
 	memories[2] = populate(&host, 4 * MIB);

@@ -169,7 +169,7 @@ static void without_space(struct fixture *f)
 
 static void reset(struct fixture *f)
 {
-	struct vfb_device_reset bus = {.method = VFB_RESET_BUS};
+	struct vfb_reset_request bus = {.method = VFB_RESET_BUS};
 	struct vfb_device_adopt_opts opts;
 	struct caller caller;
 

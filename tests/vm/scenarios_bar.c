@@ -108,7 +108,7 @@ static void write_into_bar(struct fixture *f)
 static void over_resets(struct fixture *f)
 {
 	struct peers peers = open_peers(f);
-	struct vfb_device_reset reset = {.device = peers.target, .method = VFB_RESET_BUS};
+	struct vfb_reset_request reset = {.device = peers.target, .method = VFB_RESET_BUS};
 	struct vfb_device_info info = VFB_DEVICE_INFO_INIT;
 	struct vfb_bar bar = bar_of(peers.target);
 

@@ -51,7 +51,7 @@ static void check_parent(const struct log *log, size_t i)
 		if (parent->id != event->parent)
 			continue;
 		assert_true(parent->start_ns <= event->start_ns);
-		assert_true(parent->start_ns + parent->duration_ns + parent->told_ns >=
+		assert_true(parent->start_ns + parent->duration_ns + parent->callback_ns >=
 			    event->start_ns + event->duration_ns);
 		return;
 	}

@@ -175,8 +175,8 @@ static void contiguous(struct fixture *f)
 	assert_int_equal(contiguity.bytes, BYTES);
 	assert_in_range(contiguity.runs, 1, BYTES / (2 * MIB));
 	assert_in_range(contiguity.longest_bytes, 2 * MIB, BYTES);
-	for (size_t i = 0; i < VFB_RUNS_BY_TWO; i++)
-		runs += contiguity.by_two[i];
+	for (size_t i = 0; i < VFB_RUNS_LOG2; i++)
+		runs += contiguity.runs_by_log2[i];
 	assert_int_equal(runs, contiguity.runs);
 	assert_ok(vfb_memory_destroy(memory));
 }

@@ -22,7 +22,7 @@ static void open_family(struct fixture *f, struct vfb_space *space, const struct
 
 static void one(struct fixture *f)
 {
-	struct vfb_device_reset reset = {0};
+	struct vfb_reset_request reset = {0};
 	struct vfb_space *space = make_space_with_device(f, &reset.device);
 
 	mark(reset.device);
@@ -47,7 +47,7 @@ static void set_reset_method(const struct fixture *f, const char *text)
 /* What it was reset by is taken from it while it is open. */
 static void no_way(struct fixture *f)
 {
-	struct vfb_device_reset reset = {0};
+	struct vfb_reset_request reset = {0};
 	struct vfb_space *space = make_space_with_device(f, &reset.device);
 
 	set_reset_method(f, "\n");
@@ -83,7 +83,7 @@ static void no_way(struct fixture *f)
 
 static void many(struct fixture *f)
 {
-	struct vfb_device_reset resets[4] = {0};
+	struct vfb_reset_request resets[4] = {0};
 	struct vfb_space *space = make_space(f);
 	struct vfb_device *devices[4];
 
@@ -105,7 +105,7 @@ static void many(struct fixture *f)
 /* Devices that share a bus: all of them with one reset, some of them one by one. */
 static void reset_family(struct fixture *f, const struct family *family)
 {
-	struct vfb_device_reset resets[8] = {0};
+	struct vfb_reset_request resets[8] = {0};
 	struct vfb_space *space = make_space(f);
 	struct vfb_device *devices[8];
 	size_t count = family->count;

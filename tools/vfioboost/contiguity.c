@@ -20,8 +20,8 @@ void contiguity_print(const struct vfb_contiguity *contiguity)
 {
 	printf("  %" PRIu64 " runs, the longest of %.2f MiB\n", contiguity->runs,
 	       contiguity->longest_bytes / 1048576.0);
-	print_powers(contiguity->by_two, VFB_RUNS_BY_TWO, 2);
-	print_powers(contiguity->by_ten, VFB_RUNS_BY_TEN, 10);
+	print_powers(contiguity->runs_by_log2, VFB_RUNS_LOG2, 2);
+	print_powers(contiguity->runs_by_log10, VFB_RUNS_LOG10, 10);
 }
 
 /* Without the zeros at its end. */
@@ -44,8 +44,8 @@ struct json_object *contiguity_object(const struct vfb_contiguity *contiguity)
 	json_object_object_add(object, "longest_bytes",
 			       json_object_new_uint64(contiguity->longest_bytes));
 	json_object_object_add(object, "by_powers_of_2",
-			       array_of(contiguity->by_two, VFB_RUNS_BY_TWO));
+			       array_of(contiguity->runs_by_log2, VFB_RUNS_LOG2));
 	json_object_object_add(object, "by_powers_of_10",
-			       array_of(contiguity->by_ten, VFB_RUNS_BY_TEN));
+			       array_of(contiguity->runs_by_log10, VFB_RUNS_LOG10));
 	return object;
 }

@@ -116,7 +116,7 @@ static void print_findings(const struct vfb_diagnosis *diagnosis, enum vfb_sever
 		printf("\n");
 }
 
-static void print_time(const char *label, struct vfb_estimated time)
+static void print_time(const char *label, struct vfb_estimated_time time)
 {
 	if (time.high > 0)
 		printf("  %-14s %8.3f s  (%.3f to %.3f s)\n", label, time.seconds, time.low,
@@ -164,7 +164,7 @@ static struct json_object *finding_object(const struct vfb_finding *finding)
 	return object;
 }
 
-static void add_time(struct json_object *object, const char *name, struct vfb_estimated time)
+static void add_time(struct json_object *object, const char *name, struct vfb_estimated_time time)
 {
 	struct json_object *value = json_object_new_object();
 
