@@ -83,8 +83,9 @@ struct vfb_region_map_opts {
 
 /** Leave the pages out that hold the MSI-X table, as a VMM does that emulates it. */
 #define VFB_REGION_MAP_WITHOUT_MSIX (1u << 0)
-/** Find out the page size, for vfb_region_info.page_bytes, by reading up to three bytes of the
- *  region: not for registers that change when they are read. */
+/** Measure the page size, for vfb_region_info.page_bytes, by reading up to three bytes of the
+ *  region: not for registers that change when they are read. Nothing is read, and page_bytes is 0,
+ *  when the device would not answer (memory disabled in its command register, D3hot). */
 #define VFB_REGION_MAP_MEASURE (1u << 1)
 
 /**
@@ -100,7 +101,8 @@ struct vfb_region_map_opts {
  * @param opts    settings, or NULL
  * @param out     its address
  * @return 0; -EINVAL: no such region, an address that is not a multiple of 4 KiB, unknown flags;
- * -ENOTSUP: it cannot be mapped; -EEXIST: it is mapped already; -E2BIG; or the kernel's errno.
+ * -ENOTSUP: it cannot be mapped; -EEXIST: it is mapped already; -EPROTO: the kernel's list of what
+ * can be mapped reaches beyond the region; -E2BIG; or the kernel's errno.
  */
 VFB_API int vfb_region_map(struct vfb_device *device, unsigned int index,
 			   const struct vfb_region_map_opts *opts, void **out);

@@ -71,6 +71,8 @@ int vfb_bar_take(struct vfb_device *device, unsigned int index, struct vfb_space
 
 	pthread_mutex_lock(&device->lock);
 	error = mapping->address ? make_memory(device, index) : -ENOENT;
+	if (!error && !mapping->areas.count)
+		error = vfb_fail(-ENOTSUP, "its MSI-X table fills it: nothing is left to map");
 	if (!error && atomic_load(&mapping->memory->users))
 		error = vfb_fail(-EEXIST, "it is mapped for devices already");
 	if (!error) {

@@ -64,8 +64,9 @@ static int check_bar(struct vfb_bar *bar)
 				vfb_size_text(info.bytes).text, bar->iova);
 	/* A fault of type1 would be EFAULT; a dma-buf is revoked from the beginning. */
 	if (!vfb_device_has_memory(bar->device))
-		return vfb_fail(-EIO, "its device does not answer: switch memory on in the command "
-				      "register");
+		return vfb_fail(-EIO,
+				"its device does not answer: enable memory in its command register,"
+				" or put it into power state D0");
 	return 0;
 }
 

@@ -17,7 +17,7 @@ struct vfb_area {
 	uint64_t first, end;
 };
 
-/* In order. */
+/* None of them is empty. */
 struct vfb_areas {
 	size_t count;
 	struct vfb_area *areas;
@@ -111,10 +111,19 @@ void vfb_bars_release(struct vfb_device *device);
  */
 int vfb_bars_remap(struct vfb_device *device);
 
-/* The device answers to accesses to its BARs: they are switched on in its command register. */
+/*
+ * The offset in the configuration space of a capability of the first 256 bytes, 0 when the device
+ * does not have it.
+ */
+int vfb_config_find_capability(const struct vfb_device *device, unsigned int id, uint64_t *at);
+
+/*
+ * The device answers accesses to its BARs: its command register has memory enabled, and its power
+ * state is not D3hot.
+ */
 bool vfb_device_has_memory(const struct vfb_device *device);
 
-/* What of a region may be mapped, to be freed. */
+/* The areas of a region that may be mapped; the caller frees areas->areas. */
 int vfb_areas_find(const struct vfb_device *device, unsigned int index,
 		   const struct vfio_region_info *info, bool without_msix, struct vfb_areas *areas);
 

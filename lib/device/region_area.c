@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What of a region may be mapped: what VFIO tells, without the MSI-X table if that is wanted. */
+/* The parts of a region that may be mapped: those that VFIO allows, without the MSI-X table. */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/pci_regs.h>
 #include <stdlib.h>
 
 #include "device/device.h"
@@ -8,103 +11,89 @@
 #include "round.h"
 #include "sys/capability.h"
 
-/* Of the configuration space. */
-#define STATUS		 0x06
-#define STATUS_HAS_LIST	 0x10
-#define CAPABILITIES	 0x34
-#define CAPABILITY_MSIX	 0x11
-#define MSIX_VECTORS	 2
-#define MSIX_VECTOR_MASK 0x7ff
-#define MSIX_TABLE	 4
-#define MSIX_TABLE_BAR	 0x7
-#define MSIX_ENTRY_BYTES 16
-
-static int read_areas(const struct vfio_region_info *info, struct vfb_areas *areas)
+/* The areas that the kernel lists; NULL: it lists none, all of the region may be mapped. */
+static int read_sparse(const struct vfb_device *device, const struct vfio_region_info *info,
+		       const struct vfio_region_info_cap_sparse_mmap **out)
 {
 	const struct vfio_region_info_cap_sparse_mmap *sparse =
 		vfb_capability_find(info, info->argsz,
 				    info->flags & VFIO_REGION_INFO_FLAG_CAPS ? info->cap_offset : 0,
 				    VFIO_REGION_INFO_CAP_SPARSE_MMAP);
+	size_t room = sparse ? info->argsz - ((const char *)sparse - (const char *)info) : 0;
+	bool valid = !sparse ||
+		     (room >= sizeof(*sparse) &&
+		      sparse->nr_areas <= (room - sizeof(*sparse)) / sizeof(sparse->areas[0]));
 
-	areas->count = sparse ? sparse->nr_areas : 1;
-	/* And one for a hole. */
-	areas->areas = calloc(areas->count + 1, sizeof(*areas->areas));
-	if (!areas->areas)
-		return vfb_fail_memory();
-	if (!sparse)
-		areas->areas[0] = (struct vfb_area){0, info->size};
-	for (size_t i = 0; sparse && i < areas->count; i++)
-		areas->areas[i] = (struct vfb_area){sparse->areas[i].offset,
-						    sparse->areas[i].offset +
-							    sparse->areas[i].size};
+	/* Mappings replace what is at their addresses: nothing may reach beyond the region. */
+	for (uint32_t i = 0; valid && sparse && i < sparse->nr_areas; i++)
+		valid = sparse->areas[i].offset <= info->size &&
+			sparse->areas[i].size <= info->size - sparse->areas[i].offset;
+	if (!valid)
+		return vfb_fail(-EPROTO,
+				"the kernel's list of areas of region %u of device %s that can be "
+				"mapped reaches beyond its %s, or beyond the list's end",
+				info->index, device->pci.address, vfb_size_text(info->size).text);
+	*out = sparse;
 	return 0;
 }
 
-static void cut_hole(struct vfb_areas *areas, uint64_t first, uint64_t end)
+static void add_area(struct vfb_areas *areas, uint64_t first, uint64_t end)
 {
-	for (size_t i = 0; i < areas->count; i++) {
-		struct vfb_area *area = &areas->areas[i];
+	if (first < end)
+		areas->areas[areas->count++] = (struct vfb_area){first, end};
+}
 
-		if (end <= area->first || first >= area->end)
-			continue;
-		/* Only the last one can be cut in two: then there is room for the rest. */
-		if (end < area->end)
-			areas->areas[areas->count++] = (struct vfb_area){end, area->end};
-		area->end = first > area->first ? first : area->first;
-		return;
+/* Adds [@first, @end) without the hole. */
+static void add_around(struct vfb_areas *areas, uint64_t first, uint64_t end,
+		       const struct vfb_area *hole)
+{
+	if (hole->end <= first || hole->first >= end) {
+		add_area(areas, first, end);
+	} else {
+		add_area(areas, first, hole->first);
+		add_area(areas, hole->end, end);
 	}
 }
 
-/* Where the MSI-X capability is in the configuration space, 0 when there is none. */
-static int find_msix(const struct vfb_device *device, uint64_t *at)
+/* The pages of the region that hold the MSI-X table; empty when it has none. */
+static int find_table(const struct vfb_device *device, unsigned int index, struct vfb_area *hole)
 {
-	uint64_t status, offset = 0, header = 0;
-	int error = vfb_region_load(device, VFB_REGION_CONFIG, STATUS, 2, &status);
-
-	*at = 0;
-	if (!error && status & STATUS_HAS_LIST)
-		error = vfb_region_load(device, VFB_REGION_CONFIG, CAPABILITIES, 1, &offset);
-	/* A list that is longer goes in circles. */
-	for (int i = 0; i < 48 && offset && !error; i++) {
-		error = vfb_region_load(device, VFB_REGION_CONFIG, offset & ~UINT64_C(3), 2,
-					&header);
-		if (!error && (header & 0xff) == CAPABILITY_MSIX) {
-			*at = offset & ~UINT64_C(3);
-			return 0;
-		}
-		offset = header >> 8;
-	}
-	return error;
-}
-
-static int cut_msix(const struct vfb_device *device, unsigned int index, struct vfb_areas *areas)
-{
-	uint64_t at, control = 0, table = 0;
-	int error = find_msix(device, &at);
+	uint64_t at, control = 0, table = 0, vectors;
+	int error = vfb_config_find_capability(device, PCI_CAP_ID_MSIX, &at);
 
 	if (error || !at)
 		return error;
-	error = vfb_region_load(device, VFB_REGION_CONFIG, at + MSIX_VECTORS, 2, &control);
+	error = vfb_region_load(device, VFB_REGION_CONFIG, at + PCI_MSIX_FLAGS, 2, &control);
 	if (!error)
-		error = vfb_region_load(device, VFB_REGION_CONFIG, at + MSIX_TABLE, 4, &table);
-	if (error || (table & MSIX_TABLE_BAR) != index)
+		error = vfb_region_load(device, VFB_REGION_CONFIG, at + PCI_MSIX_TABLE, 4, &table);
+	if (error || (table & PCI_MSIX_TABLE_BIR) != index)
 		return error;
-	table &= ~(uint64_t)MSIX_TABLE_BAR;
-	cut_hole(areas, round_down(table, 4 * KIB),
-		 round_up(table + ((control & MSIX_VECTOR_MASK) + 1) * MSIX_ENTRY_BYTES, 4 * KIB));
+	table &= PCI_MSIX_TABLE_OFFSET;
+	vectors = (control & PCI_MSIX_FLAGS_QSIZE) + 1;
+	hole->first = round_down(table, 4 * KIB);
+	hole->end = round_up(table + vectors * PCI_MSIX_ENTRY_SIZE, 4 * KIB);
 	return 0;
 }
 
 int vfb_areas_find(const struct vfb_device *device, unsigned int index,
 		   const struct vfio_region_info *info, bool without_msix, struct vfb_areas *areas)
 {
-	int error = read_areas(info, areas);
+	const struct vfio_region_info_cap_sparse_mmap *sparse = NULL;
+	struct vfb_area hole = {0};
+	int error = read_sparse(device, info, &sparse);
 
 	if (!error && without_msix)
-		error = cut_msix(device, index, areas);
-	if (error) {
-		free(areas->areas);
-		*areas = (struct vfb_areas){0};
-	}
-	return error;
+		error = find_table(device, index, &hole);
+	if (error)
+		return error;
+	/* The hole may cut each of them in two. */
+	areas->areas = calloc(sparse ? 2 * (size_t)sparse->nr_areas + 1 : 2, sizeof(*areas->areas));
+	if (!areas->areas)
+		return vfb_fail_memory();
+	if (!sparse)
+		add_around(areas, 0, info->size, &hole);
+	for (uint32_t i = 0; sparse && i < sparse->nr_areas; i++)
+		add_around(areas, sparse->areas[i].offset,
+			   sparse->areas[i].offset + sparse->areas[i].size, &hole);
+	return 0;
 }

@@ -18,10 +18,6 @@
 
 #define KNOWN_FLAGS (VFB_REGION_MAP_WITHOUT_MSIX | VFB_REGION_MAP_MEASURE)
 
-/* Of the configuration space. */
-#define COMMAND	       0x04
-#define COMMAND_MEMORY 0x2
-
 /* Addresses for the region, congruent to it for the largest pages that it can have. */
 static int reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
 {
@@ -68,20 +64,11 @@ static int map_areas(const struct vfb_device *device, const struct vfio_region_i
 		const struct vfb_area *area = &areas->areas[i];
 		void *address;
 
-		if (area->end > area->first)
-			error = sys->mmap(sys, begin + area->first, area->end - area->first, prot,
-					  MAP_SHARED | MAP_FIXED, device->fd,
-					  info->offset + area->first, &address);
+		error = sys->mmap(sys, begin + area->first, area->end - area->first, prot,
+				  MAP_SHARED | MAP_FIXED, device->fd, info->offset + area->first,
+				  &address);
 	}
 	return error;
-}
-
-bool vfb_device_has_memory(const struct vfb_device *device)
-{
-	uint64_t command;
-
-	return !vfb_region_load(device, VFB_REGION_CONFIG, COMMAND, 2, &command) &&
-	       command & COMMAND_MEMORY;
 }
 
 /* Reading the byte makes the kernel map its page. */
@@ -91,6 +78,14 @@ static bool faults(const struct vfb_sys *sys, const volatile char *byte)
 
 	(void)*byte;
 	return sys->minor_faults(sys) != before;
+}
+
+/* There is an area that can be read, and reading it is not answered with a signal. */
+static bool can_measure(const struct vfb_device *device, const struct vfio_region_info *info,
+			const struct vfb_region_mapping *mapping)
+{
+	return mapping->areas.count && info->flags & VFIO_REGION_INFO_FLAG_READ &&
+	       vfb_device_has_memory(device);
 }
 
 /* The size of the pages of an area that nobody has touched yet. */
@@ -210,7 +205,7 @@ int vfb_region_map(struct vfb_device *device, unsigned int index,
 	if (error) {
 		free(mapping.areas.areas);
 		mapping = (struct vfb_region_mapping){0};
-	} else if (known.flags & VFB_REGION_MAP_MEASURE && vfb_device_has_memory(device)) {
+	} else if (known.flags & VFB_REGION_MAP_MEASURE && can_measure(device, info, &mapping)) {
 		mapping.page_bytes = measure(sys, &mapping.areas.areas[0], mapping.address);
 	}
 	publish(device, index, &mapping);

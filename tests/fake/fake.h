@@ -164,6 +164,9 @@ struct fake_device {
 	bool fixed_msix;
 	/* VFIO lets only the first and the last page of each BAR be mapped. */
 	bool sparse_bars;
+	/* And the list of them is broken: the last area reaches beyond the BAR; there are more
+	 * areas than the list has room for. */
+	bool sparse_beyond, sparse_too_many;
 	/* The bus that it is on cannot be reset. */
 	bool no_bus_reset;
 	/* IOVAs it cannot use besides the MSI window, both ends included; none if last is 0. */

@@ -51,15 +51,16 @@ static int bar_fd(struct device *device, unsigned int index)
 }
 
 /* The first and the last page of a BAR. */
-static void put_sparse(struct vfio_region_info *info, void *arg)
+static void put_sparse(const struct fake_device *config, struct vfio_region_info *info, void *arg)
 {
 	struct {
 		struct vfio_region_info_cap_sparse_mmap capability;
 		struct vfio_region_sparse_mmap_area areas[2];
 	} sparse = {
 		.capability = {.header = {.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1},
-			       .nr_areas = 2},
-		.areas = {{0, PAGE_4K}, {info->size - PAGE_4K, PAGE_4K}},
+			       .nr_areas = config->sparse_too_many ? UINT32_MAX : 2},
+		.areas = {{0, PAGE_4K},
+			  {info->size - PAGE_4K, config->sparse_beyond ? UINT64_MAX : PAGE_4K}},
 	};
 	size_t bytes = sizeof(*info) + sizeof(sparse);
 
@@ -99,7 +100,7 @@ int fk_region_info(struct device *device, void *arg)
 			info.flags |= VFIO_REGION_INFO_FLAG_MMAP;
 	}
 	if (device->config.sparse_bars && info.flags & VFIO_REGION_INFO_FLAG_MMAP)
-		put_sparse(&info, arg);
+		put_sparse(&device->config, &info, arg);
 	memcpy(arg, &info, sizeof(info));
 	return 0;
 }

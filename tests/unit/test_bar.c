@@ -146,6 +146,29 @@ static void test_parts(void **state)
 	}
 }
 
+/* Without its MSI-X table nothing is left. */
+static void test_table_only(void **state)
+{
+	static const struct fake_device table = {.bars = {{.bytes = 4 * KIB}}};
+
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct vfb_device *devices[3];
+		struct vfb_bar bar;
+		struct host host;
+
+		begin(&host, NULL, backends[b], &table, devices);
+		assert_ok(vfb_region_store(devices[0], VFB_REGION_CONFIG, 6, 2, 0x10));
+		assert_ok(vfb_region_store(devices[0], VFB_REGION_CONFIG, 0x34, 1, 0x40));
+		assert_ok(vfb_region_store(devices[0], VFB_REGION_CONFIG, 0x40, 2, 0x11));
+		bar = bar_of(devices[0], 0, 0);
+		bar.flags = VFB_RANGE_ANY_IOVA | VFB_BAR_REQUIRED;
+		assert_fails(vfb_bars_map(host.space, &bar, 1, NULL), -ENOTSUP, "MSI-X");
+		assert_int_equal(info_of(host.space).mappings, 0);
+		end(&host, devices);
+	}
+}
+
 /* Wherever the process has it, its IOVA admits the largest pages. */
 static void test_any_iova(void **state)
 {
@@ -585,14 +608,23 @@ static void test_events(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_list),	     cmocka_unit_test(test_several),
-		cmocka_unit_test(test_parts),	     cmocka_unit_test(test_any_iova),
-		cmocka_unit_test(test_no_room),	     cmocka_unit_test(test_lacking),
-		cmocka_unit_test(test_one_fails),    cmocka_unit_test(test_resets),
-		cmocka_unit_test(test_not_restored), cmocka_unit_test(test_close_meanwhile),
-		cmocka_unit_test(test_stopped),	     cmocka_unit_test(test_other_space),
-		cmocka_unit_test(test_memlock),	     cmocka_unit_test(test_handover),
-		cmocka_unit_test(test_input),	     cmocka_unit_test(test_events),
+		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_several),
+		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_table_only),
+		cmocka_unit_test(test_any_iova),
+		cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_lacking),
+		cmocka_unit_test(test_one_fails),
+		cmocka_unit_test(test_resets),
+		cmocka_unit_test(test_not_restored),
+		cmocka_unit_test(test_close_meanwhile),
+		cmocka_unit_test(test_stopped),
+		cmocka_unit_test(test_other_space),
+		cmocka_unit_test(test_memlock),
+		cmocka_unit_test(test_handover),
+		cmocka_unit_test(test_input),
+		cmocka_unit_test(test_events),
 	};
 
 	return cmocka_run_group_tests_name("bar", tests, NULL, NULL);

@@ -115,6 +115,26 @@ static void test_sparse(void **state)
 	end(&host, device);
 }
 
+/* What the kernel reports is not followed out of the region. */
+static void test_broken_sparse(void **state)
+{
+	static const struct fake_device broken[] = {
+		{.bars = {{.bytes = MIB}}, .sparse_bars = true, .sparse_beyond = true},
+		{.bars = {{.bytes = MIB}}, .sparse_bars = true, .sparse_too_many = true},
+	};
+	struct host host;
+	void *mapped;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
+		struct vfb_device *device = begin(&host, &broken[i]);
+
+		assert_fails(vfb_region_map(device, 0, NULL, &mapped), -EPROTO, NAME, "1 MiB");
+		assert_null(mapped);
+		end(&host, device);
+	}
+}
+
 /* Puts an MSI-X capability into the configuration space. */
 static void add_msix(struct vfb_device *device, unsigned int vectors, unsigned int bar,
 		     uint32_t offset)
@@ -213,6 +233,63 @@ static void test_measure(void **state)
 	}
 }
 
+static uint64_t measured(struct vfb_device *device)
+{
+	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
+	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	void *address;
+
+	opts.flags = VFB_REGION_MAP_WITHOUT_MSIX | VFB_REGION_MAP_MEASURE;
+	assert_ok(vfb_region_map(device, 0, &opts, &address));
+	assert_ok(vfb_region_info(device, 0, &info));
+	assert_ok(vfb_region_unmap(device, 0));
+	return info.page_bytes;
+}
+
+/* Only what was mapped is read: not the hole of the MSI-X table, wherever that is. */
+static void test_measure_around_table(void **state)
+{
+	static const struct {
+		struct fake_device config;
+		unsigned int vectors;
+		uint32_t table;
+		uint64_t page_bytes;
+	} cases[] = {
+		/* At the beginning; all of the BAR; an area of two, and both. */
+		{{.bars = {{.bytes = 64 * KIB}}}, 10, 0, 4 * KIB},
+		{{.bars = {{.bytes = 4 * KIB}}}, 10, 0, 0},
+		{{.bars = {{.bytes = 16 * KIB}}, .sparse_bars = true}, 10, 0, 4 * KIB},
+		{{.bars = {{.bytes = 16 * KIB}}, .sparse_bars = true}, 1024, 0, 0},
+	};
+	struct host host;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vfb_device *device = begin(&host, &cases[i].config);
+
+		add_msix(device, cases[i].vectors, 0, cases[i].table);
+		assert_int_equal(measured(device), cases[i].page_bytes);
+		end(&host, device);
+	}
+}
+
+/* In D3hot a device answers nothing, and reading it would end the process. */
+static void test_measure_asleep(void **state)
+{
+	struct host host;
+	struct vfb_device *device = begin(&host,
+					  &(struct fake_device){.bars = {{.bytes = 64 * KIB}}});
+
+	(void)state;
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 6, 2, 0x10));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x34, 1, 0x40));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x40, 2, 0x0001));
+	assert_int_equal(measured(device), 4 * KIB);
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x44, 2, 3));
+	assert_int_equal(measured(device), 0);
+	end(&host, device);
+}
+
 static void test_registers(void **state)
 {
 	struct host host;
@@ -242,9 +319,11 @@ static void test_registers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_placing), cmocka_unit_test(test_placed),
-		cmocka_unit_test(test_sparse),	cmocka_unit_test(test_without_msix),
-		cmocka_unit_test(test_measure), cmocka_unit_test(test_registers),
+		cmocka_unit_test(test_placing),	       cmocka_unit_test(test_placed),
+		cmocka_unit_test(test_sparse),	       cmocka_unit_test(test_broken_sparse),
+		cmocka_unit_test(test_without_msix),   cmocka_unit_test(test_measure_around_table),
+		cmocka_unit_test(test_measure_asleep), cmocka_unit_test(test_measure),
+		cmocka_unit_test(test_registers),
 	};
 
 	return cmocka_run_group_tests_name("region_map", tests, NULL, NULL);
