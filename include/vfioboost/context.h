@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file context.h
- * The library in one process: its workers, its subscribers, its settings.
+ * One instance of the library: its workers, subscribers and settings.
  *
- * There is no global state: a process may have several contexts, and two parts of it need not
- * know of each other. Every object belongs to the context it was created with and must be
- * destroyed before it.
+ * There is no global state: a process may create several contexts, and two components of a
+ * process can use the library without knowing of each other. Every object belongs to the context
+ * it was created with and must be destroyed before that context.
  *
  * Conventions of the whole library
- *  - Functions that return int return 0, or a negative errno value. On failure nothing has
- *    changed, out-parameters are NULL, and vfb_last_error() tells what to do about it.
- *  - Sizes, offsets and IOVAs are in bytes, times in nanoseconds of CLOCK_MONOTONIC.
- *  - Structs that begin with `size_t size` are given their own sizeof() there, by hand or by the
- *    VFB_..._INIT macro beside them. A struct larger than the library's, with anything but zero
- *    in the part that the library does not know, is refused with -E2BIG.
- *  - Unless it says otherwise, a function may be called from any thread at any time; only an
- *    object that is being destroyed must not be in use elsewhere.
- *  - The library never prints, exits, aborts or installs a signal handler, and its threads have
- *    all signals blocked. File descriptors are close-on-exec.
+ *  - Functions that return int return 0 on success (those that count return the count) and a
+ *    negative errno value on failure. After a failure nothing has changed, output pointers are
+ *    NULL, and vfb_last_error() describes the cause and the remedy.
+ *  - Sizes, offsets and IOVAs are in bytes. Times are in nanoseconds of CLOCK_MONOTONIC.
+ *  - A struct that begins with `size_t size` must have its own sizeof() stored there; the
+ *    VFB_..._INIT macro beside the struct does that. A struct that is larger than the one the
+ *    library knows is accepted if all bytes beyond the known part are zero, and refused with
+ *    -E2BIG otherwise. A size smaller than sizeof(size_t) is refused with -EINVAL.
+ *  - Set unused fields, reserved ones included, to zero. Unknown flags are refused with -EINVAL.
+ *  - Unless its description says otherwise, a function may be called from any thread at any
+ *    time. An object must not be in use in another thread while it is being destroyed.
+ *  - The library never prints, exits, aborts or installs a signal handler. Its threads block all
+ *    signals. The file descriptors it opens are close-on-exec.
  */
 #ifndef VFIOBOOST_CONTEXT_H
 #define VFIOBOOST_CONTEXT_H
@@ -25,7 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** The initial value of a struct that begins with its size: the rest is zero. */
+/** Initializer of a struct that begins with its size: sets the size, and all else to zero. */
 #ifdef __cplusplus
 template <typename T> static inline T vfb_sized()
 {
@@ -51,21 +54,22 @@ extern "C" {
 #define VFB_API
 #endif
 
-/** The version of the interface that these headers describe. */
+/** The version of the interface that these headers describe; see also vfb_version(). */
 #define VFB_VERSION_MAJOR 0
 #define VFB_VERSION_MINOR 1
 
-/** The library in one process. */
+/** One instance of the library. */
 struct vfb_ctx;
 
-/** Settings of a context; zero is a good choice for each. */
+/** Settings of a context. Zero is a good default for every field. */
 struct vfb_ctx_opts {
 	size_t size;
 	/**
-	 * How many worker threads populate and map memory. 0: one for each CPU that the calling
-	 * thread may run on, but no more than the CPU quota of its cgroup (cpu.max of version 2,
-	 * rounded up) keeps busy. The workers are spread over the NUMA nodes in proportion to the
-	 * CPUs that the caller may use there, and each is bound to those CPUs of its node.
+	 * Number of worker threads that populate and map memory, at most 4096. 0: one per CPU in
+	 * the affinity mask of the calling thread, but no more than the CPU quota of its cgroup
+	 * allows (cpu.max of cgroup v2, rounded up). The workers are distributed over the NUMA
+	 * nodes in proportion to the CPUs that the caller may use on each, and each worker is
+	 * bound to those CPUs of its node.
 	 */
 	unsigned int threads;
 	/** VFB_CTX_... */
@@ -75,75 +79,78 @@ struct vfb_ctx_opts {
 #define VFB_CTX_OPTS_INIT VFB_SIZED(struct vfb_ctx_opts)
 
 /**
- * Lets subscribers see every system call that is made for the context, as events of
- * VFB_PHASE_SYSCALL, as `strace -T` would. Reading clocks, and threads that wait for each other,
- * are left out. Without the flag such events don't exist, and a system call costs nothing more.
+ * Report every system call that is made for the context to its subscribers, as events of
+ * VFB_PHASE_SYSCALL, as `strace -T` would print them. Clock reads and waits between threads
+ * (futexes) are not reported. Without this flag there are no such events and no overhead.
  */
 #define VFB_CTX_SYSCALLS (1u << 0)
 
 /**
  * Creates a context and starts its workers.
  *
- * @param opts  settings, or NULL for the default ones
- * @param out   the context, to be given to vfb_ctx_destroy()
+ * @param opts  settings, or NULL for the defaults
+ * @param out   receives the context; release it with vfb_ctx_destroy()
  *
- * @return 0; -EINVAL: more than 4096 threads, or an unknown flag; -EAGAIN: the system refused a
- * thread (see RLIMIT_NPROC and the pids cgroup); -ENOMEM; -E2BIG.
+ * @return 0; -EINVAL: more than 4096 threads, or an unknown flag; -EAGAIN: the system refused to
+ * create a thread (raise RLIMIT_NPROC or pids.max of the cgroup); -ENOMEM; -E2BIG.
  */
 VFB_API int vfb_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out);
 
 /**
- * Ends the workers and frees the context.
+ * Stops the workers and frees the context.
  *
- * @param ctx  the context; NULL is allowed
+ * @param ctx  the context; NULL is allowed and does nothing
  *
- * @return 0; -EBUSY: a space, memory, job or subscription made with it still exists.
+ * @return 0; -EBUSY: an object of the context still exists (a space, memory, device, job, reaper
+ * or subscription): destroy that first. The context is then unchanged.
  */
 VFB_API int vfb_ctx_destroy(struct vfb_ctx *ctx);
 
 /**
- * Limits how fast all workers of the context together populate memory, so that the start of one
- * guest does not take the memory bandwidth from others on the host. May be changed while work
- * runs. Without a call of it there is no limit.
+ * Limits the rate at which all workers of the context together populate memory, so that the start
+ * of one guest does not starve others on the host of memory bandwidth. The rate may be changed
+ * while work is in progress. By default there is no limit.
  *
  * @param ctx          the context
- * @param bytes_per_s  bytes in a second, 1 MiB or more; UINT64_MAX: no limit
+ * @param bytes_per_s  bytes per second, at least 1 MiB; UINT64_MAX removes the limit
  *
- * @return 0; -EINVAL: less than 1 MiB a second.
+ * @return 0; -EINVAL: less than 1 MiB per second.
  */
 VFB_API int vfb_ctx_set_populate_rate(struct vfb_ctx *ctx, uint64_t bytes_per_s);
 
 /**
- * What went wrong in the last call of this thread that failed, and what can be done about it,
- * for a person to read: "mapping 8 GiB needs RLIMIT_MEMLOCK of at least 8 GiB, it is 64 MiB:
- * raise it or grant CAP_IPC_LOCK". For work that ran in a job, vfb_job_wait() makes it the last
- * error of the thread that calls it.
+ * Describes the most recent failure of a library call in the calling thread: what failed, why,
+ * and what to do about it, for a person to read. For example: "mapping 8 GiB needs RLIMIT_MEMLOCK
+ * of at least 8 GiB, it is 64 MiB: raise it or grant CAP_IPC_LOCK". The error of a job becomes
+ * the last error of the thread that calls vfb_job_wait().
  *
- * @return text that is valid until the next call of this thread that fails; "" before the first.
+ * @return a string that stays valid until the next failing call in this thread; "" if no call has
+ * failed yet. It belongs to the library.
  */
 VFB_API const char *vfb_last_error(void);
 
-/** The version of the library that runs, as "MAJOR.MINOR.PATCH". */
+/** Returns the version of the library that is loaded, as "MAJOR.MINOR.PATCH". */
 VFB_API const char *vfb_version(void);
 
 /**
- * Settings of one batch (of maps, unmaps, opens or closes); zero is a good choice for each.
+ * Settings of one batch of maps, unmaps, opens, closes or resets. Zero is a good default for every
+ * field.
  */
 struct vfb_batch_opts {
 	size_t size;
 	/**
-	 * How many entries are worked on at once, and the most pieces of one entry. 0: as many as
-	 * the machine and the kernel gain from. 1: one after another, each in one piece, as a
-	 * program without this library would do.
+	 * The most entries to process at a time, and the most pieces to split one entry into. 0:
+	 * as many as the machine and the kernel benefit from. 1: one entry after another, each in
+	 * one piece, as a program without this library would do it.
 	 */
 	unsigned int width;
 	/** VFB_BATCH_... */
 	uint32_t flags;
 	/**
-	 * How long the batch may take; 0: as long as it does. When the time is over, the job is
-	 * cancelled and ends with -ETIMEDOUT (see vfb_job_cancel() for what that means). A batch
-	 * that closes cannot be cancelled: it ends, and the devices go on to be closed. One that
-	 * unmaps, or resets, doesn't look at it.
+	 * Time limit of the batch in nanoseconds; 0: none. When it expires, the job is cancelled
+	 * (see vfb_job_cancel()) and ends with -ETIMEDOUT. Closing cannot be cancelled: the job
+	 * ends at the limit, while the remaining devices continue to close in the background.
+	 * Unmapping and resetting ignore the limit.
 	 */
 	uint64_t timeout_ns;
 };
@@ -151,16 +158,18 @@ struct vfb_batch_opts {
 #define VFB_BATCH_OPTS_INIT VFB_SIZED(struct vfb_batch_opts)
 
 /**
- * Keep the entries that succeeded when another fails. Without it a batch is all or nothing:
- * what it had done is undone. The call fails either way, and each entry has its status.
+ * Keep the entries that succeeded when another one fails. Without this flag a batch is all or
+ * nothing: a failure undoes what the batch has done. Either way the call fails, and each entry
+ * has its own status.
  */
 #define VFB_BATCH_BEST_EFFORT (1u << 0)
 
 /**
- * When mapping: ranges that follow each other in IOVA and in memory, with the same access and
- * priority, become one mapping. That takes fewer calls and fewer of the kernel's mappings, but
- * they can only be unmapped together. Without it that is done where the ranges would be more
- * than the mappings that the kernel has left (type1: dma_entry_limit), and only there.
+ * When mapping: merge ranges that are adjacent both in IOVA and in memory, and equal in access and
+ * priority, into one kernel mapping. That takes fewer calls and fewer kernel mappings, but the
+ * ranges can then only be unmapped together. Without this flag, ranges are merged only when the
+ * batch would otherwise exceed the number of mappings that the kernel still allows (type1:
+ * dma_entry_limit).
  */
 #define VFB_BATCH_COALESCE (1u << 1)
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file job.h
- * Work in flight.
+ * Work in progress.
  *
- * Functions that end in _start() return at once with a job; the work goes on in the context's
- * threads. Several jobs run side by side: devices open while memory is populated and mapped.
- * The arrays that were given to the _start() function must stay until the job has ended; their
- * status fields belong to the library until then.
+ * A function whose name ends in _start() returns a job at once, and the context's threads do the
+ * work. Several jobs run side by side: devices open while memory is populated and mapped. The
+ * arrays that are passed to a _start() function must stay valid until the job has ended, unless
+ * the function says otherwise; until then their output fields (status and others) belong to the
+ * library.
  */
 #ifndef VFIOBOOST_JOB_H
 #define VFIOBOOST_JOB_H
@@ -17,27 +18,29 @@
 extern "C" {
 #endif
 
+/** Work in progress, until vfb_job_destroy(). */
 struct vfb_job;
 
-/** How far a job is. */
+/** How far a job has come. */
 struct vfb_job_progress {
 	size_t size;
-	/** Entries of the batch, and how many of them are finished, failed ones included. */
+	/** Entries of the batch, and how many of them have finished, whether or not they failed. */
 	uint64_t entries, entries_done;
-	/** Bytes to be worked on, and done. A job that maps counts a byte when it is populated:
-	 *  mapping is a small part of the work. 0 for a job on devices. */
+	/** Bytes to process, and processed so far. A job that maps counts a byte once it is
+	 *  populated, since mapping is a small part of the work. 0 for jobs on devices. */
 	uint64_t bytes, bytes_done;
-	/** Bytes in a second since the first vfb_job_progress() of the job; 0: not known yet. */
+	/** Bytes per second since the first vfb_job_progress() of this job; 0: not known yet. */
 	uint64_t bytes_per_s;
-	/** How long the rest takes at that rate; UINT64_MAX: not known. */
+	/** Nanoseconds that the rest takes at that rate; UINT64_MAX: not known. */
 	uint64_t remaining_ns;
 };
 
 #define VFB_JOB_PROGRESS_INIT VFB_SIZED(struct vfb_job_progress)
 
 /**
- * A file descriptor that becomes readable when the job has ended, for poll(2) and epoll(7).
- * It belongs to the job: the caller neither reads nor closes it.
+ * Returns a file descriptor (an eventfd) that becomes readable when the job has ended, for
+ * poll(2) and epoll(7). It belongs to the job: do not read or close it. It is valid until
+ * vfb_job_destroy().
  */
 VFB_API int vfb_job_fd(const struct vfb_job *job);
 
@@ -45,61 +48,73 @@ VFB_API int vfb_job_fd(const struct vfb_job *job);
  * Waits until the job has ended.
  *
  * @param job         the job
- * @param timeout_ns  how long to wait; 0 only looks, UINT64_MAX waits without end
+ * @param timeout_ns  how long to wait, in nanoseconds; 0 only checks, UINT64_MAX waits forever
  *
- * @return the result of the work: 0 (vfb_last_error() may tell of what did not keep it from
- * succeeding, where the function that started it says so), or the negative errno of the entry that
- * failed first, whose text becomes vfb_last_error() of this thread; -ECANCELED after a cancel that
- * took effect; -ETIMEDOUT: it still runs.
+ * @return the result of the work: 0, or the negative errno of the entry that failed first;
+ * -ECANCELED: the job was cancelled; -ETIMEDOUT: the job is still running, or has itself ended
+ * with -ETIMEDOUT because its batch had a time limit (vfb_batch_opts.timeout_ns); -EDEADLK: it
+ * would have to wait in an event callback. The error becomes vfb_last_error() of the calling
+ * thread. Functions that can succeed with a warning leave that in vfb_last_error() as well; their
+ * description says so.
  */
 VFB_API int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns);
 
 /**
- * Waits until the job is ready: everything is mapped but what is in the background
- * (VFB_RANGE_BACKGROUND), and stays so: a failure, a timeout or a cancel from then on undoes
- * only what is in the background. Without ranges in the background, and for jobs that don't map,
- * this is vfb_job_wait().
+ * Waits until the job is ready: every range is mapped except those with VFB_RANGE_BACKGROUND.
+ * From then on a failure, a timeout or a cancel undoes only the background ranges. For a job
+ * without background ranges, or one that does not map, this is the same as vfb_job_wait().
  *
- * @return 0; the result of the job if it failed before it was ready; -ETIMEDOUT.
+ * @param job         the job
+ * @param timeout_ns  as for vfb_job_wait()
+ *
+ * @return 0; the result of the job if it failed before it was ready; -ETIMEDOUT: not ready yet;
+ * -EDEADLK: it would have to wait in an event callback.
  */
 VFB_API int vfb_job_wait_ready(struct vfb_job *job, uint64_t timeout_ns);
 
-/** As vfb_job_fd(), for when the job is ready. */
+/** Returns a file descriptor that becomes readable when the job is ready; as vfb_job_fd(). */
 VFB_API int vfb_job_ready_fd(const struct vfb_job *job);
 
 /**
- * Waits until one range of a job that maps is mapped. It may be undone until the job is ready: if
- * another entry fails, or the job is cancelled. Likewise whether a device is closed; for other
- * jobs this is vfb_job_wait().
+ * Waits until one entry of a batch is finished: until one range is mapped, or one device is
+ * closed. For other jobs this is the same as vfb_job_wait(). A range that is mapped may still be
+ * unmapped again until the job is ready, if another entry fails or the job is cancelled.
  *
- * @param entry       the number of the range in the batch
- * @param timeout_ns  how long to wait; 0 only looks: which ranges are mapped can be asked so
+ * @param job         the job
+ * @param entry       index of the entry in the batch, from 0
+ * @param timeout_ns  as for vfb_job_wait(); 0 polls the entry
  *
- * @return 0: it is mapped (or kept for the first device, see vfb_space_map()); its errno;
- * -ETIMEDOUT: not yet; -EINVAL: there is no such entry.
+ * @return 0: the range is mapped (or kept for the first device, see vfb_space_map()), or the
+ * device is closed; the negative errno of the entry if it failed; -ETIMEDOUT: not finished yet;
+ * -EINVAL: there is no such entry; -EDEADLK: it would have to wait in an event callback.
  */
 VFB_API int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns);
 
 /**
- * Asks the job to stop; it ends soon, and what it had done is undone as after a failure. Work
- * inside the kernel is finished first: a step of populating, a map, a device's reset. A job that
- * closes or unmaps cannot be cancelled, it ends as it would have.
+ * Asks the job to stop. The job ends soon after, with -ECANCELED, and undoes what it has done as
+ * after a failure. System calls in progress are completed first: a step of populating, a map
+ * call, a device reset. Jobs that close or unmap cannot be cancelled and run to their end. Returns
+ * at once; use vfb_job_wait() to wait for the end.
  */
 VFB_API void vfb_job_cancel(struct vfb_job *job);
 
 /**
- * Tells how far the job is, and from the second call on how fast: no clock is read for jobs that
- * nobody asks about.
+ * Reports how far the job has come and, from the second call on, its rate. A job whose progress
+ * nobody requests reads no clock for it.
  *
- * @return 0, or -E2BIG.
+ * @param job       the job
+ * @param progress  is filled in
+ *
+ * @return 0; -E2BIG.
  */
 VFB_API int vfb_job_progress(struct vfb_job *job, struct vfb_job_progress *progress);
 
 /**
- * Waits until the job has ended, and frees it. Its results are kept: what it mapped or opened
- * stays; and when the time to close devices was over, they go on to be closed.
+ * Waits until the job has ended, and frees it. The results stay: what the job has mapped or opened
+ * remains so. Devices that were still being closed when the job's time limit expired continue to
+ * close.
  *
- * @param job  the job; NULL is allowed
+ * @param job  the job; NULL is allowed and does nothing
  */
 VFB_API void vfb_job_destroy(struct vfb_job *job);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file space.h
- * I/O address spaces: what devices see, and how memory gets into it.
+ * I/O address spaces: what devices see, and how memory is mapped into it.
  *
- * A space is a VFIO container with a type1 IOMMU, or an I/O address space (IOAS) of iommufd.
- * The IOMMU domain behind it exists once a device is open in it; ranges that are to be mapped
- * before that are populated first, and mapped as soon as a device has brought the domain.
+ * A space is a VFIO container with a type1 IOMMU, or an I/O address space (IOAS) of iommufd. The
+ * IOMMU domain behind it exists only while a device is open in the space. Ranges that are mapped
+ * before that are populated, kept, and mapped when the first device creates the domain.
  */
 #ifndef VFIOBOOST_SPACE_H
 #define VFIOBOOST_SPACE_H
@@ -18,106 +18,113 @@
 extern "C" {
 #endif
 
+/** An I/O address space. */
 struct vfb_space;
 
 /** The kernel interface behind a space. */
 enum vfb_backend {
-	/** type1 where the kernel has no iommufd (Linux 6.2). Where it has both, what
-	 *  vfb_backend_measure() found faster for vfb_space_opts.page_size; without that iommufd,
-	 *  but for large pages of private memory with few workers on Linux 6.18 and later, which
-	 *  type1 pins as fast as it finds them. vfb_space_info.reason says why. */
+	/** type1 if the kernel has no iommufd (Linux 6.2). If it has both, the one that
+	 *  vfb_backend_measure() found faster for vfb_space_opts.page_size. Without a measurement
+	 *  iommufd, except for large pages of private memory with few workers on Linux 6.18 and
+	 *  later, which type1 pins faster. vfb_space_info.reason says why. */
 	VFB_BACKEND_AUTO,
-	/** /dev/vfio/vfio with VFIO_TYPE1v2_IOMMU, and device groups. Maps of one space are
-	 *  serialised by the kernel, so they are few and large. */
+	/** /dev/vfio/vfio with VFIO_TYPE1v2_IOMMU, and device groups. The kernel serializes the
+	 *  map calls of one container, so the library makes few and large ones. */
 	VFB_BACKEND_TYPE1,
-	/** /dev/iommu. Maps of one space run in parallel. Devices are opened by their nodes,
-	 *  /dev/vfio/devices/vfioN (Linux 6.6, CONFIG_VFIO_DEVICE_CDEV); one whose node is not
-	 *  there or may not be opened is opened by its group, /dev/vfio/N, with the iommufd as the
-	 *  container of that (VFIO_GROUP_SET_CONTAINER). All is the same for the caller then, but
-	 *  for VFB_SPACE_KEEP_DOMAIN. */
+	/** /dev/iommu. Map calls of one IOAS run in parallel. Devices are opened by their nodes,
+	 *  /dev/vfio/devices/vfioN (Linux 6.6, CONFIG_VFIO_DEVICE_CDEV). A device whose node is
+	 *  missing or not accessible is opened through its group, /dev/vfio/N, with the iommufd as
+	 *  the group's container (VFIO_GROUP_SET_CONTAINER). The only difference for the caller is
+	 *  that VFB_SPACE_KEEP_DOMAIN does not work with groups. */
 	VFB_BACKEND_IOMMUFD,
-	/** No IOMMU, and no devices: ranges are populated and can be translated
-	 *  (vfioboost/translate.h). For programs that emulate devices themselves. */
+	/** No IOMMU and no devices: ranges are populated and can be translated
+	 *  (vfioboost/translate.h). For programs that emulate devices. */
 	VFB_BACKEND_NONE,
 };
 
-/** How iommufd is told of memory that is a memfd, or a file of tmpfs or hugetlbfs. */
+/** How iommufd maps memory that is a memfd, or a file on tmpfs or hugetlbfs. type1 always maps by
+ *  address. */
 enum vfb_map_by {
-	/** By file (IOMMU_IOAS_MAP_FILE, Linux 6.13) where that can be, else by address. By file
-	 *  large pages are pinned as a whole, so that it is faster. */
+	/** By file (IOMMU_IOAS_MAP_FILE, Linux 6.13) if possible, else by address. By file is
+	 *  faster, since the kernel pins large pages as a whole. */
 	VFB_MAP_BY_BEST,
-	/** By address, as all other memory. */
+	/** By address (IOMMU_IOAS_MAP), as all other memory. */
 	VFB_MAP_BY_ADDRESS,
-	/** By file, and an error where that cannot be: -ENOTSUP. What a new process is to take
-	 *  over has to be mapped so. */
+	/** By file, or fail with -ENOTSUP. Required for vfb_space_release_addresses(). */
 	VFB_MAP_BY_FILE,
 };
 
+/** Settings of a space. Zero is a good default for every field. */
 struct vfb_space_opts {
 	size_t size;
 	enum vfb_backend backend;
-	/** Of no meaning for type1. */
+	/** Ignored by type1. */
 	enum vfb_map_by map_by;
 	/** VFB_SPACE_... */
 	uint32_t flags;
-	/** For VFB_BACKEND_AUTO: what will be mapped, mostly. VFB_PAGE_AUTO: not known. */
+	/** For VFB_BACKEND_AUTO: the pages of most of the memory that will be mapped.
+	 *  VFB_PAGE_AUTO: not known. */
 	enum vfb_page_size page_size;
+	/** For VFB_BACKEND_AUTO: the kind of that memory. */
 	enum vfb_memory_kind kind;
 };
 
 /**
- * iommufd: the domain is made apart from the devices (IOMMU_HWPT_ALLOC, Linux 6.7) and stays when
- * the last of them is closed. What is mapped stays pinned, so that opening a device again costs
- * nothing but its reset. type1 cannot do that: -ENOTSUP. Nor can a device that has to be opened by
- * its group: opening it fails.
+ * iommufd: create the IOMMU domain independently of the devices (IOMMU_HWPT_ALLOC, Linux 6.7), and
+ * keep it when the last device is closed. The mapped memory stays pinned, so that reopening a
+ * device costs only its reset. type1 refuses the flag with -ENOTSUP. Opening a device through its
+ * group in such a space fails.
  */
 #define VFB_SPACE_KEEP_DOMAIN (1u << 0)
 
 #define VFB_SPACE_OPTS_INIT VFB_SIZED(struct vfb_space_opts)
 
+/** State of a space. */
 struct vfb_space_info {
 	size_t size;
-	/** Never VFB_BACKEND_AUTO. */
+	/** The backend in use; never VFB_BACKEND_AUTO. */
 	enum vfb_backend backend;
-	/** Devices open in the space. */
+	/** Number of devices that are open in the space. */
 	size_t devices;
-	/** Mapped ranges, as the caller asked for them, and their bytes. */
+	/** Number of mapped ranges, as the caller passed them, and their total bytes. */
 	size_t mappings;
 	uint64_t mapped_bytes;
-	/** Mappings that the kernel still admits (type1: dma_entry_limit); UINT64_MAX: no limit,
-	 *  or not known before the first device. */
+	/** Number of mappings that the kernel still allows (type1: dma_entry_limit); UINT64_MAX: no
+	 *  limit, or not known before the first device is open. */
 	uint64_t entries_left;
-	/** Why it is this backend; valid while the space is. */
+	/** Why this backend was chosen; valid as long as the space. */
 	const char *reason;
-	/** The container, or the iommufd and the number of its I/O address space; -1 and 0 without
-	 *  an IOMMU. They belong to the space, and are to be passed to a process that takes it
-	 *  over. */
+	/** The container; or the iommufd and the ID of the IOAS. -1 and 0 without an IOMMU. The
+	 *  space owns them: do not close the file descriptor. A process that takes the space over
+	 *  needs both. */
 	int fd;
 	uint32_t ioas;
 };
 
 #define VFB_SPACE_INFO_INIT VFB_SIZED(struct vfb_space_info)
 
-/** A range of valid IOVAs, both ends included. */
+/** A range of valid IOVAs, both ends inclusive. */
 struct vfb_iova_range {
 	uint64_t first, last;
 };
 
-/** One range to map or unmap, an entry of a batch. Zero what is not set. */
+/** A range to map or unmap: one entry of a batch. Set unused fields to zero. */
 struct vfb_range {
-	/** The memory, and where in it the range begins. */
+	/** The memory, and the offset in it where the range begins. */
 	struct vfb_memory *memory;
 	uint64_t offset;
+	/** Length of the range. Offset, length and IOVA are multiples of 4 KiB. */
 	uint64_t bytes;
-	/** Where devices see it. With VFB_RANGE_ANY_IOVA it is set when the range is mapped. */
+	/** The IOVA where devices see the range. With VFB_RANGE_ANY_IOVA the library chooses it and
+	 *  stores it here. */
 	uint64_t iova;
 	/** VFB_RANGE_...; neither read nor write means both. */
 	uint32_t flags;
-	/** 0 or a negative errno, set when the job has ended: -ECANCELED for what was undone, or
-	 *  not begun, because another entry failed. */
+	/** Output, valid when the job has ended: 0 or a negative errno. -ECANCELED: the entry was
+	 *  undone, or not started, because another one failed. */
 	int status;
-	/** Ranges with a higher priority are populated and mapped first; among equals, in order of
-	 *  IOVA. */
+	/** Ranges with a higher priority are populated and mapped first, ranges of equal priority
+	 *  in the order of their IOVAs. */
 	int priority;
 	uint32_t reserved[3];
 };
@@ -129,8 +136,8 @@ struct vfb_range {
 /** The library chooses the IOVA, congruent to the address modulo the page size. */
 #define VFB_RANGE_ANY_IOVA (1u << 2)
 /**
- * Nobody waits for it: it is populated and mapped when all ranges of the batch without this flag
- * are mapped and the job is ready, see vfb_job_wait_ready().
+ * Nobody waits for this range: it is populated and mapped after all ranges of the batch without
+ * this flag are mapped and the job is ready (see vfb_job_wait_ready()).
  */
 #define VFB_RANGE_BACKGROUND (1u << 3)
 
@@ -138,142 +145,171 @@ struct vfb_range {
  * Creates an empty space.
  *
  * @param ctx   the context
- * @param opts  the backend, or NULL for VFB_BACKEND_AUTO
- * @param out   the space, to be given to vfb_space_destroy()
+ * @param opts  settings, or NULL for the defaults
+ * @param out   receives the space; release it with vfb_space_destroy()
  *
- * @return 0; -ENOTSUP: the kernel lacks the backend (the text names the version or module);
- * -EACCES: no permission for its device node; -EINVAL; -E2BIG; -EMFILE; -ENOMEM.
+ * @return 0; -ENOTSUP: the kernel lacks the backend (the error text names the Linux version or
+ * module that is needed), or VFB_SPACE_KEEP_DOMAIN with type1; -EACCES: no permission for
+ * /dev/vfio/vfio or /dev/iommu; -EINVAL: unknown value or flag; -E2BIG; -EMFILE; -ENOMEM.
  */
 VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts,
 			     struct vfb_space **out);
 
 /**
- * Makes a space of what the caller has opened: a container of type1, an iommufd with an I/O
- * address space in it, or an iommufd that is the container of groups. The caller keeps it, and may
- * go on to attach devices and to map; nothing of that is touched. The library maps and unmaps
- * beside it, and opens devices into it if asked.
+ * Creates a space from a file descriptor that the caller has opened: a type1 container, an iommufd
+ * with an IOAS in it, or an iommufd that serves as the container of groups. The caller remains its
+ * owner and may continue to attach devices and to map memory; the library never touches those. It
+ * maps and unmaps its own ranges beside them, and opens devices into the space on request.
  *
- * When the caller attaches its first device only later, ranges that were mapped before are kept
- * until the next batch is mapped, or the library opens a device or adopts one.
+ * If the caller attaches its first device later, ranges that were mapped before that are kept until
+ * the next batch is mapped, or the library opens or adopts a device.
+ *
+ * Devices that can only be opened through their groups go into the address space that the iommufd
+ * uses for groups. If the caller has set that to an IOAS other than @p ioas, opening them fails
+ * with -EBUSY.
  *
  * @param ctx   the context
- * @param fd    the container or iommufd; it must stay open until the space is destroyed, and is
- *              not closed then: what the library has mapped is unmapped
- * @param ioas  the number of the I/O address space (IOMMU_IOAS_ALLOC); 0 for a container of type1,
- *              and for an iommufd as the container of groups: the one that those use
- *              (IOMMU_VFIO_IOAS), which is made, and stays, if there is none yet
- * @param opts  as for vfb_space_create(), or NULL; VFB_BACKEND_AUTO: what @p fd is
- * @param out   the space
- *
- * Devices that the library has to open by their groups go into the address space of the iommufd's
- * groups: when the caller has set another than @p ioas, opening them fails with -EBUSY.
+ * @param fd    the container or iommufd. It must stay open until the space is destroyed, which
+ *              unmaps what the library has mapped and does not close it
+ * @param ioas  the ID of the IOAS (IOMMU_IOAS_ALLOC); 0 for a type1 container. 0 with an iommufd:
+ *              the IOAS that it uses for groups (IOMMU_VFIO_IOAS), which is created if there is
+ *              none yet, and then stays
+ * @param opts  as for vfb_space_create(), or NULL; VFB_BACKEND_AUTO detects what @p fd is
+ * @param out   receives the space; release it with vfb_space_destroy()
  *
  * @return 0; -EINVAL, -ENOTTY, -ENOENT: the file descriptor is not of that kind, or has no such
- * I/O address space; or as vfb_space_create().
+ * IOAS; or the errors of vfb_space_create().
  */
 VFB_API int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas,
 			    const struct vfb_space_opts *opts, struct vfb_space **out);
 
-/** Tells what the space is and holds. @return 0, or -E2BIG. */
+/**
+ * Reports the state of a space.
+ *
+ * @param space  the space
+ * @param info   is filled in
+ *
+ * @return 0; -E2BIG.
+ */
 VFB_API int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info);
 
 /**
- * The ranges of IOVAs that all devices of the space can be given, in order. They are known once
- * a device is open; before that it is everything.
+ * Lists the IOVA ranges that all devices of the space can use, in ascending order
+ * (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, IOMMU_IOAS_IOVA_RANGES). The ranges are known once a
+ * device is open; before that one range covers everything.
  *
- * @param ranges  gets up to @p count of them
- * @return how many there are, which may be more than @p count.
+ * @param space   the space
+ * @param ranges  receives the first @p count ranges
+ * @param count   capacity of @p ranges
+ *
+ * @return the number of ranges, which may exceed @p count.
  */
 VFB_API int vfb_space_iova_ranges(struct vfb_space *space, struct vfb_iova_range *ranges,
 				  size_t count);
 
-/** What mapping a batch takes. */
+/** What mapping a batch will take. */
 struct vfb_map_plan {
 	size_t size;
-	/** All that is to be mapped, and what of it the library has not populated yet. */
+	/** Bytes to map, and how many of them the library has not populated yet. */
 	uint64_t bytes, populate_bytes;
-	/** Map calls, each of which takes one of the kernel's mappings. */
+	/** Number of map calls. Each takes one of the mappings that the kernel allows. */
 	uint64_t map_calls;
-	/** Mappings that the kernel still admits, as in struct vfb_space_info. */
+	/** Number of mappings that the kernel still allows, as in struct vfb_space_info. */
 	uint64_t entries_left;
 	/** VFB_MAP_PLAN_... */
 	uint32_t flags;
 	uint32_t reserved;
-	/** How long populating populate_bytes will take, and mapping all of it, in nanoseconds:
-	 *  as fast as vfb_backend_measure() was in this context, for each page size that the
-	 *  memory has. UINT64_MAX: one of them was not measured. Both overlap on iommufd, and
-	 *  type1 maps what is populated: the batch takes no less than the longer of them, and no
-	 *  more than their sum. Memory in smaller physical runs than what was measured takes
-	 *  longer to be mapped, and memory that the host has to give up elsewhere first longer to
-	 *  be populated. */
+	/** Estimated time to populate populate_bytes, and to map all bytes, in nanoseconds, at the
+	 *  rates that vfb_backend_measure() found in this context for the page sizes of the memory.
+	 *  UINT64_MAX: one of these page sizes was not measured. Populating and mapping overlap,
+	 *  so the batch takes at least the longer of the two and at most their sum. Mapping takes
+	 *  longer if the memory is less contiguous physically than the measured sample, and
+	 *  populating if the host must reclaim memory first. */
 	uint64_t populate_ns, map_ns;
 };
 
 #define VFB_MAP_PLAN_INIT VFB_SIZED(struct vfb_map_plan)
 
-/** Neighbouring ranges become one mapping, see VFB_BATCH_COALESCE. */
+/** Adjacent ranges become one mapping, see VFB_BATCH_COALESCE. */
 #define VFB_MAP_PLAN_COALESCED (1u << 0)
 
 /**
- * Tells what vfb_space_map() of a batch would take, and whether it would be refused, without
- * doing any of it.
+ * Reports what vfb_space_map() of a batch would take, and whether it would be refused, without
+ * populating or mapping anything.
  *
- * @param ranges  as for vfb_space_map(); only status is written, of the range that is wrong
- * @param plan    gets the plan
+ * @param space   the space
+ * @param ranges  as for vfb_space_map(); only the status of an invalid range is written
+ * @param count   number of ranges
+ * @param opts    as for vfb_space_map(), or NULL
+ * @param plan    is filled in
  *
- * @return 0, or what vfb_space_map() would return before it begins.
+ * @return 0, or the error with which vfb_space_map() would refuse the batch.
  */
 VFB_API int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 			       const struct vfb_batch_opts *opts, struct vfb_map_plan *plan);
 
 /**
- * Populates and maps ranges, so that the devices of the space can reach them. Populating,
- * mapping and the opening of devices (vfb_devices_open_start()) overlap.
+ * Populates and maps ranges, so that the devices of the space can access them. Populating, mapping
+ * and the opening of devices (vfb_devices_open_start()) overlap.
  *
- * All or nothing unless VFB_BATCH_BEST_EFFORT: when one entry fails, what the batch had mapped is
- * unmapped in reverse, and its IOVAs are free again. The whole batch is checked first: against
- * itself, what is mapped, the valid IOVAs, the kernel's limit of mappings and RLIMIT_MEMLOCK
- * (unless the process has CAP_IPC_LOCK); what is refused has not been populated.
+ * Unless VFB_BATCH_BEST_EFFORT is set, the batch is all or nothing: when one entry fails, the
+ * ranges that the batch has mapped are unmapped in reverse order and their IOVAs become free
+ * again. The whole batch is checked before anything is populated: against itself, the existing
+ * mappings, the valid IOVAs, the kernel's limit of mappings, and RLIMIT_MEMLOCK (unless the process
+ * has CAP_IPC_LOCK).
  *
- * When no device is open in the space, nor being opened, the ranges are populated and kept: they
- * count as mapped, and the first device to be opened finds them mapped. Should it not be able to
- * use their IOVAs, opening it fails. VFB_RANGE_ANY_IOVA chooses IOVAs from 4 GiB on then.
+ * If no device is open or being opened in the space, the ranges are populated and kept: they count
+ * as mapped, and are mapped when the first device is opened. If that device cannot use their IOVAs,
+ * opening it fails. VFB_RANGE_ANY_IOVA then chooses IOVAs from 4 GiB upward.
+ *
+ * It uses VFIO_IOMMU_MAP_DMA, IOMMU_IOAS_MAP or IOMMU_IOAS_MAP_FILE.
  *
  * @param space   the space
- * @param ranges  @p count ranges; iova and status are written
- * @param count   how many; 0 is allowed
- * @param opts    settings, or NULL
+ * @param ranges  @p count ranges; their iova and status are written
+ * @param count   number of ranges; 0 does nothing
+ * @param opts    settings, or NULL for the defaults
  *
  * @return 0, or the negative errno of the entry that failed first:
- * -EINVAL: zero length, not aligned to the page size, end beyond the memory or the address space,
- *  unknown flags, IOVAs outside of the valid ranges;
- * -EEXIST: an IOVA is mapped already, or overlaps another entry of the batch;
- * -ENOSPC: the kernel's limit of mappings is reached (dma_entry_limit), or no IOVAs are free;
- * -ENOMEM: RLIMIT_MEMLOCK is too small, or populating found too few pages;
- * -ETIMEDOUT: it took longer than vfb_batch_opts.timeout_ns;
- * or what vfb_memory_populate() returns.
+ * - -EINVAL: the length is 0, a value is not a multiple of the page size, the range ends beyond
+ *   the memory or the address space or lies outside the valid IOVAs, or a flag is unknown;
+ * - -EEXIST: the IOVAs are already mapped, or overlap those of another entry;
+ * - -ENOSPC: the kernel's limit of mappings is reached (raise dma_entry_limit of
+ *   vfio_iommu_type1, or use VFB_BATCH_COALESCE), or no IOVAs are free;
+ * - -ENOMEM: RLIMIT_MEMLOCK is too low, or there are too few free pages;
+ * - -ETIMEDOUT: vfb_batch_opts.timeout_ns expired;
+ * - or an error of vfb_memory_populate().
  */
 VFB_API int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 			  const struct vfb_batch_opts *opts);
 
 /**
- * Starts vfb_space_map(). Entries that can be seen to be wrong make it fail at once. Which ranges
- * are mapped can be asked, and waited for, by vfb_job_wait_entry(); that all but those in the
- * background are, by vfb_job_wait_ready().
+ * Starts vfb_space_map(). Errors that the check of the batch finds are returned at once.
+ * vfb_job_wait_entry() waits for a single range, vfb_job_wait_ready() for all except the background
+ * ranges.
+ *
+ * @param out  receives the job; release it with vfb_job_destroy(). @p ranges must stay valid until
+ *             the job has ended
  */
 VFB_API int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 				const struct vfb_batch_opts *opts, struct vfb_job **out);
 
 /**
- * Unmaps ranges, or parts of BARs (vfb_bars_map()). Each must be one that was mapped, or several
- * adjacent ones as a whole: the kernel does not split a mapping. What was joined
- * (VFB_BATCH_COALESCE) must be in one batch. Only iova and bytes of an entry are looked at. The
+ * Unmaps ranges, or BARs (vfb_bars_map()). Each entry must cover one mapped range, or several
+ * adjacent ones, exactly: the kernel does not split mappings. Ranges that were coalesced
+ * (VFB_BATCH_COALESCE) must be in the same batch. Only iova and bytes of an entry are used. The
  * batch is checked before anything is unmapped.
  *
- * Devices must not use the ranges any more: a DMA to them is refused by the IOMMU.
+ * Devices must have stopped using the ranges: the IOMMU blocks any further DMA to them.
  *
- * @return 0; -ENOENT: an entry is not mapped; -EINVAL: it covers a part of a mapping, or is
- * empty; or the kernel's errno, in which case the entry stays mapped.
+ * It uses VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_UNMAP.
+ *
+ * @param space   the space
+ * @param ranges  @p count ranges; their status is written
+ * @param count   number of ranges; 0 does nothing
+ * @param opts    settings, or NULL for the defaults; timeout_ns is ignored
+ *
+ * @return 0; -ENOENT: an entry is not mapped; -EINVAL: an entry is empty, or covers part of a
+ * mapping; or the error of the kernel, in which case the entry remains mapped.
  */
 VFB_API int vfb_space_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 			    const struct vfb_batch_opts *opts);
@@ -283,58 +319,64 @@ VFB_API int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ran
 				  const struct vfb_batch_opts *opts, struct vfb_job **out);
 
 /**
- * Unmaps all that the library has mapped in the space; where the kernel unmaps in parallel, in
+ * Unmaps everything that the library has mapped in the space; in parallel if the kernel unmaps in
  * parallel.
  *
- * @return 0; -EBUSY: a job maps or unmaps just now; or the kernel's errno: what could not be
- * unmapped is still mapped.
+ * @param space  the space
+ *
+ * @return 0; -EBUSY: a job is mapping or unmapping: wait for it; or the error of the kernel: the
+ * ranges that could not be unmapped remain mapped.
  */
 VFB_API int vfb_space_unmap_all(struct vfb_space *space);
 
 /**
- * Lets go of the memory behind all that is mapped, for another process to take it over: devices
- * go on to reach it, and it stays pinned. For a program that is replaced by a new version of
- * itself while its guest keeps its devices. The memory must be shared (VFB_MEMORY_MEMFD), and
- * with iommufd be mapped by file.
+ * Detaches the mappings of the space from this process's memory, for another process to take them
+ * over: devices continue to access the memory, and it stays pinned. For a program that replaces
+ * itself by a new version (live update) while its guest keeps its devices. The memory must be
+ * shared (VFB_MEMORY_MEMFD) and, with iommufd, mapped by file.
  *
- * Afterwards nothing can be mapped or unmapped here; vfb_space_destroy() leaves everything to the
- * other process, which must have the file descriptors by then: the space's, the devices', and the
- * memory's.
+ * Afterwards nothing can be mapped or unmapped here, and vfb_space_destroy() leaves all mappings
+ * to the other process. Send it the file descriptors of the space, the devices and the memory
+ * first.
  *
- * It rests on VFIO_DMA_UNMAP_FLAG_VADDR (Linux 5.12) for type1.
+ * type1 uses VFIO_DMA_UNMAP_FLAG_VADDR (Linux 5.12).
  *
- * @return 0; -EBUSY: jobs work on the space, BARs are mapped in it (vfb_bars_unmap()), or it was
- * done already; -EINVAL: something was mapped by address on iommufd; -ENOTSUP: there is no IOMMU;
- * or the kernel's errno. On failure all is as before.
+ * @param space  the space
+ *
+ * @return 0; -EBUSY: a job works on the space, BARs are mapped in it (vfb_bars_unmap()), or the
+ * addresses were already released; -EINVAL: iommufd, and a range was mapped by address; -ENOTSUP:
+ * there is no IOMMU; or the error of the kernel. On failure nothing has changed.
  */
 VFB_API int vfb_space_release_addresses(struct vfb_space *space);
 
 /**
- * Takes over what another process has mapped and released.
+ * Takes over the mappings that another process has released with vfb_space_release_addresses(). A
+ * process may also take back the mappings that it has released itself.
  *
- * @param space   a space of vfb_space_adopt() in which the library has not mapped anything yet.
- *                Or, to change one's mind, the space whose addresses were released
- * @param ranges  what is mapped in it: IOVAs, bytes and flags as they are, and the memory in this
- *                process; with type1 each as it was mapped, and what was joined as one. None when
- *                the space takes its own back
- * @param count   how many
+ * type1 uses VFIO_DMA_MAP_FLAG_VADDR (Linux 5.12), iommufd IOMMU_IOAS_CHANGE_PROCESS (Linux 6.13).
+ * RLIMIT_MEMLOCK of this process must cover the memory.
  *
- * It rests on VFIO_DMA_MAP_FLAG_VADDR (Linux 5.12) for type1 and IOMMU_IOAS_CHANGE_PROCESS
- * (Linux 6.13) for iommufd. RLIMIT_MEMLOCK of this process has to cover it.
+ * @param space   a space from vfb_space_adopt() in which the library has mapped nothing yet; or the
+ *                space whose addresses were released
+ * @param ranges  what is mapped in it: the IOVAs, lengths and flags of the mappings, with the
+ *                memory of this process. type1: each range as it was mapped, coalesced ranges as
+ *                one. To take a space's own mappings back: none
+ * @param count   number of ranges
  *
- * @return 0; -EINVAL: a range is not one that was mapped and released; -EBUSY: something is mapped
- * here already; -ENOMEM: RLIMIT_MEMLOCK; -ENOTSUP; or the kernel's errno.
+ * @return 0; -EINVAL: a range is not one that was mapped and released; -EBUSY: the library has
+ * already mapped something here; -ENOMEM: RLIMIT_MEMLOCK is too low; -ENOTSUP: the kernel is too
+ * old, or there is no IOMMU; or the error of the kernel.
  */
 VFB_API int vfb_space_adopt_addresses(struct vfb_space *space, struct vfb_range *ranges,
 				      size_t count);
 
 /**
- * Unmaps what is still mapped and frees the space.
+ * Unmaps everything that the library has mapped, and frees the space.
  *
- * @param space  the space; NULL is allowed
+ * @param space  the space; NULL is allowed and does nothing
  *
- * @return 0; -EBUSY: a device is open in it, or a job works on it; of a space that was adopted,
- * also the errno of an unmap that failed, and the space is still there.
+ * @return 0; -EBUSY: a device is open in it, or a job works on it; for an adopted space also the
+ * error of an unmap call. On failure the space still exists.
  */
 VFB_API int vfb_space_destroy(struct vfb_space *space);
 
