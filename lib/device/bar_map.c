@@ -187,7 +187,7 @@ static void map_with_event(struct bar_job *job, size_t entry)
 	struct vfb_bar *bar = &job->bars[entry];
 	struct vfb_span span;
 
-	vfb_observe_begin(&span, job->job.observer, VFB_PHASE_BAR);
+	vfb_observe_begin(&span, &job->job.ctx->observer, VFB_PHASE_BAR);
 	bar->status = map_bar(job, bar, &job->progress[entry]);
 	vfb_observe_end(&span, .operation = "map", .result = bar->status, .bytes = bar->bytes,
 			.iova = bar->iova, .device = bar->device->pci.address,
@@ -240,6 +240,13 @@ static void free_job(struct vfb_job *base)
 	free(job);
 }
 
+static const struct vfb_job_ops bar_ops = {
+	.operation = "map BARs",
+	.cancellable = true,
+	.finish = finish,
+	.free = free_job,
+};
+
 static int check_entry(const struct vfb_space *space, const struct vfb_bar *bars, size_t entry)
 {
 	const struct vfb_bar *bar = &bars[entry];
@@ -275,17 +282,11 @@ static int create(struct vfb_space *space, size_t count, struct bar_job **out)
 
 	if (!job)
 		return vfb_fail_memory();
-	job->job.sys = space->ctx->sys;
-	job->job.observer = &space->ctx->observer;
-	job->job.operation = "map BARs";
-	job->job.finish = finish;
-	job->job.free = free_job;
-	job->job.entries = count;
-	job->job.cancellable = true;
 	job->space = space;
 	job->count = count;
 	job->progress = calloc(count, sizeof(*job->progress));
-	error = job->progress ? vfb_job_init(&job->job, &space->ctx->objects) : vfb_fail_memory();
+	error = job->progress ? vfb_job_init(&job->job, &bar_ops, space->ctx, count) :
+				vfb_fail_memory();
 	if (error) {
 		free_job(&job->job);
 		return error;
@@ -301,9 +302,8 @@ static void start(struct bar_job *job)
 		vfb_bar_job_begin(job->bars[i].device);
 	}
 	vfb_space_job_begin(job->space);
-	job->task = (struct vfb_task){.run = run, .span = job->job.span.id};
-	vfb_job_hold(&job->job);
-	vfb_engine_submit_sleeping(job->space->ctx->engine, &job->task);
+	job->task.run = run;
+	vfb_job_submit_sleeping(&job->job, &job->task);
 	vfb_job_release(&job->job);
 }
 
@@ -326,7 +326,7 @@ int vfb_bars_map_start(struct vfb_space *space, struct vfb_bar *bars, size_t cou
 		return error;
 	job->bars = bars;
 	job->best_effort = known.flags & VFB_BATCH_BEST_EFFORT;
-	error = vfb_job_set_timeout(&job->job, space->ctx->deadlines, known.timeout_ns);
+	error = vfb_job_set_timeout(&job->job, known.timeout_ns);
 	if (!error)
 		error = vfb_engine_reserve_sleepers(space->ctx->engine, 1);
 	if (error) {
@@ -343,12 +343,8 @@ int vfb_bars_map(struct vfb_space *space, struct vfb_bar *bars, size_t count,
 		 const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
-	int error;
 
 	if (!count)
 		return 0;
-	error = vfb_observe_check_wait();
-	if (!error)
-		error = vfb_bars_map_start(space, bars, count, opts, &job);
-	return error ? error : vfb_job_complete(job);
+	return vfb_job_sync(job, vfb_bars_map_start(space, bars, count, opts, &job));
 }

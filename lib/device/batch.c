@@ -2,24 +2,22 @@
 #include "device/batch.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "container_of.h"
 
-int vfb_device_batch_init(struct vfb_device_batch *batch, struct vfb_ctx *ctx, size_t count,
-			  unsigned int width)
+int vfb_device_batch_init(struct vfb_device_batch *batch, const struct vfb_job_ops *ops,
+			  struct vfb_ctx *ctx, size_t count, unsigned int width)
 {
 	int error;
 
 	batch->ctx = ctx;
 	batch->count = count;
 	batch->width = width;
-	batch->job.sys = ctx->sys;
-	batch->job.observer = &ctx->observer;
-	batch->job.entries = count;
 	batch->items = calloc(count + 1, sizeof(*batch->items));
 	batch->chains = calloc(count + 1, sizeof(*batch->chains));
-	error = batch->items && batch->chains ? vfb_job_init(&batch->job, &ctx->objects) :
+	error = batch->items && batch->chains ? vfb_job_init(&batch->job, ops, ctx, count) :
 						vfb_fail_memory();
 	if (error)
 		vfb_device_batch_free(batch);
@@ -85,38 +83,20 @@ void vfb_device_batch_chain(struct vfb_device_batch *batch,
 	}
 }
 
-static void run_chains(struct vfb_task *task)
+static void visit_chain(struct vfb_spread *spread, size_t chain)
 {
-	struct vfb_device_batch *batch = container_of(task, struct vfb_device_chain, task)->batch;
-	size_t next;
+	struct vfb_device_batch *batch = container_of(spread, struct vfb_device_batch, spread);
+	struct vfb_device_item *item = batch->chains[chain].first;
 
-	while ((next = atomic_fetch_add(&batch->next_chain, 1)) < batch->chain_count) {
-		struct vfb_device_item *item = batch->chains[next].first;
-
-		for (; item; item = item->next_in_chain)
-			batch->visit(batch, item);
-	}
-	vfb_job_release(&batch->job);
+	for (; item; item = item->next_in_chain)
+		batch->visit(batch, item);
 }
 
 void vfb_device_batch_run(struct vfb_device_batch *batch,
 			  void (*visit)(struct vfb_device_batch *batch,
 					struct vfb_device_item *item))
 {
-	/* Those that run may end the batch as soon as nobody holds it. */
-	size_t tasks = batch->chain_count;
-
-	if (batch->width && batch->width < tasks)
-		tasks = batch->width;
 	batch->visit = visit;
-	atomic_store(&batch->next_chain, 0);
-	for (size_t i = 0; i < tasks; i++) {
-		batch->chains[i].batch = batch;
-		batch->chains[i].task = (struct vfb_task){
-			.run = run_chains,
-			.span = batch->job.span.id,
-		};
-		vfb_job_hold(&batch->job);
-		vfb_engine_submit_sleeping(batch->ctx->engine, &batch->chains[i].task);
-	}
+	vfb_spread_sleeping(&batch->spread, &batch->job, batch->chain_count,
+			    batch->width ? batch->width : UINT_MAX, visit_chain);
 }

@@ -3,7 +3,7 @@
 #define VFB_DEVICE_BATCH_H
 
 #include "device/device.h"
-#include "engine/job.h"
+#include "engine/spread.h"
 
 struct vfb_device_batch;
 
@@ -27,8 +27,6 @@ struct vfb_device_item {
 
 /* Devices that share a reset: visited one after another. */
 struct vfb_device_chain {
-	struct vfb_task task;
-	struct vfb_device_batch *batch;
 	struct vfb_device_item *first;
 };
 
@@ -46,15 +44,12 @@ struct vfb_device_batch {
 	unsigned int width;
 	unsigned int sleepers;
 	void (*visit)(struct vfb_device_batch *batch, struct vfb_device_item *item);
-	atomic_size_t next_chain;
+	struct vfb_spread spread;
 };
 
-/*
- * Fills in a batch that has job.finish and job.free set; its items are zero. vfb_job_fini() and
- * vfb_device_batch_free() undo it.
- */
-int vfb_device_batch_init(struct vfb_device_batch *batch, struct vfb_ctx *ctx, size_t count,
-			  unsigned int width);
+/* Fills in a batch, with zeroed items. vfb_job_fini() and vfb_device_batch_free() undo it. */
+int vfb_device_batch_init(struct vfb_device_batch *batch, const struct vfb_job_ops *ops,
+			  struct vfb_ctx *ctx, size_t count, unsigned int width);
 void vfb_device_batch_free(struct vfb_device_batch *batch);
 
 /* Sees to it that there are threads for it to sleep in, until it ends. */

@@ -18,14 +18,14 @@ static void close_item(struct vfb_device_batch *batch, struct vfb_device_item *i
 	vfb_job_announce(&batch->job);
 }
 
-static int entry_status(struct vfb_job *job, size_t entry)
+static int close_entry_status(struct vfb_job *job, size_t entry)
 {
 	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
 
 	return atomic_load(&batch->items[entry].closed) ? 0 : -EINPROGRESS;
 }
 
-static void tell_late(struct vfb_job *job)
+static void report_late_close(struct vfb_job *job)
 {
 	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
 	const char *first = NULL;
@@ -80,6 +80,14 @@ static void free_close(struct vfb_job *job)
 	vfb_device_batch_free(batch);
 	free(batch);
 }
+
+static const struct vfb_job_ops close_ops = {
+	.operation = "close",
+	.finish = finish_close,
+	.free = free_close,
+	.report_late = report_late_close,
+	.entry_status = close_entry_status,
+};
 
 static size_t count_devices(struct vfb_device *const *devices, size_t count)
 {
@@ -168,18 +176,14 @@ static int create(struct vfb_ctx *ctx, struct vfb_device *const *devices, size_t
 
 	if (!batch)
 		return vfb_fail_memory();
-	batch->job.operation = "close";
-	batch->job.finish = finish_close;
-	batch->job.free = free_close;
-	batch->job.tell_late = tell_late;
-	batch->job.entry_status = entry_status;
-	error = vfb_device_batch_init(batch, ctx, count_devices(devices, count), opts->width);
+	error = vfb_device_batch_init(batch, &close_ops, ctx, count_devices(devices, count),
+				      opts->width);
 	if (error) {
 		free(batch);
 		return error;
 	}
 	fill_in(batch, devices, count);
-	error = vfb_job_set_timeout(&batch->job, ctx->deadlines, opts->timeout_ns);
+	error = vfb_job_set_timeout(&batch->job, opts->timeout_ns);
 	if (!error)
 		error = vfb_device_batch_reserve(batch);
 	if (error) {

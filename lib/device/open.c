@@ -179,6 +179,13 @@ static void free_open(struct vfb_job *job)
 	free(open);
 }
 
+static const struct vfb_job_ops open_ops = {
+	.operation = "open",
+	.cancellable = true,
+	.finish = finish_open,
+	.free = free_open,
+};
+
 /* Writes the full addresses into the items; none may come twice. */
 static int parse_requests(struct open_job *open, size_t *culprit)
 {
@@ -205,11 +212,8 @@ static int prepare(struct open_job *open, size_t count, const struct vfb_batch_o
 	size_t culprit;
 	int error;
 
-	open->batch.job.operation = "open";
-	open->batch.job.finish = finish_open;
-	open->batch.job.free = free_open;
-	open->batch.job.cancellable = true;
-	error = vfb_device_batch_init(&open->batch, open->space->ctx, count, opts->width);
+	error = vfb_device_batch_init(&open->batch, &open_ops, open->space->ctx, count,
+				      opts->width);
 	if (error)
 		return error;
 	for (size_t i = 0; i < count; i++) {
@@ -220,8 +224,7 @@ static int prepare(struct open_job *open, size_t count, const struct vfb_batch_o
 	if (error)
 		open->requests[culprit].status = error;
 	else
-		error = vfb_job_set_timeout(&open->batch.job, open->space->ctx->deadlines,
-					    opts->timeout_ns);
+		error = vfb_job_set_timeout(&open->batch.job, opts->timeout_ns);
 	if (!error)
 		error = vfb_device_batch_reserve(&open->batch);
 	if (error)
@@ -254,9 +257,8 @@ int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_request *r
 	}
 	vfb_space_opening_begin(space);
 	*out = &open->batch.job;
-	open->prepare.span = open->batch.job.span.id;
-	/* The hold that the job began with goes with the task. */
-	vfb_engine_submit_sleeping(space->ctx->engine, &open->prepare);
+	vfb_job_submit_sleeping(&open->batch.job, &open->prepare);
+	vfb_job_release(&open->batch.job);
 	return 0;
 }
 
@@ -264,12 +266,8 @@ int vfb_devices_open(struct vfb_space *space, struct vfb_device_request *request
 		     const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
-	int error = vfb_observe_check_wait();
 
-	if (!error)
-		error = vfb_devices_open_start(space, requests, count, opts, &job);
-
-	return error ? error : vfb_job_complete(job);
+	return vfb_job_sync(job, vfb_devices_open_start(space, requests, count, opts, &job));
 }
 
 int vfb_device_open(struct vfb_space *space, const char *address, struct vfb_device **out)

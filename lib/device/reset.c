@@ -247,7 +247,7 @@ static void reset_item(struct vfb_device_batch *batch, struct vfb_device_item *i
 
 	if (item->done)
 		return;
-	vfb_observe_begin(&span, batch->job.observer, VFB_PHASE_RESET);
+	vfb_observe_begin(&span, &batch->ctx->observer, VFB_PHASE_RESET);
 	if (item->method != VFB_RESET_FUNCTION)
 		reset_chain(job, item);
 	if (!item->done)
@@ -273,6 +273,12 @@ static void free_reset(struct vfb_job *job)
 	free(reset);
 }
 
+static const struct vfb_job_ops reset_ops = {
+	.operation = "reset",
+	.finish = finish_reset,
+	.free = free_reset,
+};
+
 static int check_entries(const struct vfb_reset_request *resets, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -297,10 +303,7 @@ static int prepare(struct reset_job *job, size_t count, unsigned int width)
 	struct vfb_device_batch *batch = &job->batch;
 	int error;
 
-	batch->job.operation = "reset";
-	batch->job.finish = finish_reset;
-	batch->job.free = free_reset;
-	error = vfb_device_batch_init(batch, job->resets[0].device->ctx, count, width);
+	error = vfb_device_batch_init(batch, &reset_ops, job->resets[0].device->ctx, count, width);
 	if (error)
 		return error;
 	error = vfb_device_batch_reserve(batch);
@@ -355,14 +358,10 @@ int vfb_devices_reset(struct vfb_reset_request *resets, size_t count,
 		      const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
-	int error;
 
 	if (!count)
 		return 0;
-	error = vfb_observe_check_wait();
-	if (!error)
-		error = vfb_devices_reset_start(resets, count, opts, &job);
-	return error ? error : vfb_job_complete(job);
+	return vfb_job_sync(job, vfb_devices_reset_start(resets, count, opts, &job));
 }
 
 int vfb_device_reset(struct vfb_device *device)

@@ -116,7 +116,7 @@ static void add_pieces(struct map_job *map, struct run *run)
 		uint64_t end = piece_end(run, offset), at = offset;
 
 		*piece = (struct piece){
-			.task = {.run = vfb_pipeline_run_piece, .span = map->job.span.id},
+			.task.run = vfb_pipeline_run_piece,
 			.owner = map,
 			.run = run,
 			.offset = offset,

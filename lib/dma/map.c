@@ -180,7 +180,7 @@ static bool finish_map(struct vfb_job *job)
 		vfb_pipeline_map_late(map);
 		return false;
 	}
-	vfb_observe_begin(&span, job->observer, VFB_PHASE_PUBLISH);
+	vfb_observe_begin(&span, &job->ctx->observer, VFB_PHASE_PUBLISH);
 	decide_entries(map, keep ? end : map->count, !keep);
 	vfb_observe_end(&span, .operation = "map", .bytes = job->bytes, .node = VFB_ANY_NODE);
 	if (keep && !last) {
@@ -192,7 +192,7 @@ static bool finish_map(struct vfb_job *job)
 	return true;
 }
 
-static int entry_status(struct vfb_job *job, size_t entry)
+static int map_entry_status(struct vfb_job *job, size_t entry)
 {
 	struct map_job *map = container_of(job, struct map_job, job);
 	int status;
@@ -204,7 +204,7 @@ static int entry_status(struct vfb_job *job, size_t entry)
 }
 
 /* Whoever has waited for an entry can translate it, though others may not be mapped yet. */
-static void show_entry(struct vfb_job *job, size_t number)
+static void map_show_entry(struct vfb_job *job, size_t number)
 {
 	struct map_job *map = container_of(job, struct map_job, job);
 	struct vfb_space *space = map->space;
@@ -233,6 +233,15 @@ static void free_map(struct vfb_job *job)
 	free(map);
 }
 
+static const struct vfb_job_ops map_ops = {
+	.operation = "map",
+	.cancellable = true,
+	.finish = finish_map,
+	.free = free_map,
+	.entry_status = map_entry_status,
+	.show_entry = map_show_entry,
+};
+
 static int allocate_job(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 			const struct vfb_batch_opts *opts, struct map_job **out)
 {
@@ -241,15 +250,6 @@ static int allocate_job(struct vfb_space *space, struct vfb_range *ranges, size_
 
 	if (!map)
 		return vfb_fail_memory();
-	map->job.sys = space->ctx->sys;
-	map->job.observer = &space->ctx->observer;
-	map->job.operation = "map";
-	map->job.finish = finish_map;
-	map->job.free = free_map;
-	map->job.entries = count;
-	map->job.cancellable = true;
-	map->job.entry_status = entry_status;
-	map->job.show_entry = show_entry;
 	map->shows = true;
 	map->space = space;
 	map->ranges = ranges;
@@ -259,7 +259,8 @@ static int allocate_job(struct vfb_space *space, struct vfb_range *ranges, size_
 	map->serial = !space->iommu->ops->parallel;
 	pthread_mutex_init(&map->lock, NULL);
 	map->statuses = calloc(count + 1, sizeof(*map->statuses));
-	error = map->statuses ? vfb_job_init(&map->job, &space->ctx->objects) : vfb_fail_memory();
+	error = map->statuses ? vfb_job_init(&map->job, &map_ops, space->ctx, count) :
+				vfb_fail_memory();
 	if (error) {
 		free_map(&map->job);
 		return error;
@@ -340,7 +341,7 @@ int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_
 		error = allocate_job(space, ranges, count, &known, &map);
 	if (error)
 		return error;
-	error = vfb_job_set_timeout(&map->job, space->ctx->deadlines, known.timeout_ns);
+	error = vfb_job_set_timeout(&map->job, known.timeout_ns);
 	if (!error)
 		error = prepare(map, known.width);
 	if (error) {
@@ -357,9 +358,6 @@ int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t coun
 		  const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
-	int error = vfb_observe_check_wait();
 
-	if (!error)
-		error = vfb_space_map_start(space, ranges, count, opts, &job);
-	return error ? error : vfb_job_complete(job);
+	return vfb_job_sync(job, vfb_space_map_start(space, ranges, count, opts, &job));
 }

@@ -149,11 +149,8 @@ static void submit_pieces(struct map_job *map)
 {
 	struct piece *piece;
 
-	while ((piece = take_piece(map))) {
-		piece->task.next = NULL;
-		vfb_job_hold(&map->job);
-		vfb_engine_submit(map->space->ctx->engine, &piece->task, piece->node);
-	}
+	while ((piece = take_piece(map)))
+		vfb_job_submit(&map->job, &piece->task, piece->node);
 }
 
 /* The entries of a piece: all dead? */
@@ -344,8 +341,7 @@ bool vfb_pipeline_map_wave(struct map_job *map)
 	    vfb_job_stopped(&map->job))
 		return false;
 	map->wave_mapped = true;
-	vfb_job_hold(&map->job);
-	vfb_engine_submit(map->space->ctx->engine, &map->map_wave, VFB_ANY_NODE);
+	vfb_job_submit(&map->job, &map->map_wave, VFB_ANY_NODE);
 	return true;
 }
 
@@ -362,7 +358,6 @@ void vfb_pipeline_start(struct map_job *map)
 	map->todo_end = &map->todo;
 	map->waiter.decided = domain_decided;
 	map->map_wave.run = run_map_wave;
-	map->map_wave.span = map->job.span.id;
 	if (map->wave_count)
 		queue_pieces(map, &map->waves[0]);
 	/* The gate holds the job, too. */

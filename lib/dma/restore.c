@@ -239,6 +239,11 @@ static bool finish_restore(struct vfb_job *job)
 	return true;
 }
 
+static const struct vfb_job_ops restore_ops = {
+	.operation = "restore",
+	.finish = finish_restore,
+};
+
 static void free_restore(struct restore *restore)
 {
 	free(restore->mappings);
@@ -255,16 +260,15 @@ static int map_units(struct restore *restore)
 	restore->runners = calloc(width, sizeof(*restore->runners));
 	if (!restore->runners)
 		return vfb_fail_memory();
-	error = vfb_job_init(&restore->job, &restore->space->ctx->objects);
+	error = vfb_job_init(&restore->job, &restore_ops, restore->space->ctx, 0);
 	if (error)
 		return error;
 	for (unsigned int i = 0; i < width; i++) {
 		restore->runners[i] = (struct runner){
-			.task = {.run = run_units, .span = restore->job.span.id},
+			.task.run = run_units,
 			.restore = restore,
 		};
-		vfb_job_hold(&restore->job);
-		vfb_engine_submit(engine, &restore->runners[i].task, VFB_ANY_NODE);
+		vfb_job_submit(&restore->job, &restore->runners[i].task, VFB_ANY_NODE);
 	}
 	vfb_job_release(&restore->job);
 	error = vfb_job_wait(&restore->job, UINT64_MAX);
@@ -301,13 +305,6 @@ static int map_lost(struct restore *restore)
 int vfb_space_restore(struct vfb_space *space)
 {
 	struct restore restore = {
-		.job =
-			{
-				.sys = space->ctx->sys,
-				.observer = &space->ctx->observer,
-				.operation = "restore",
-				.finish = finish_restore,
-			},
 		.space = space,
 	};
 	int error = take_lost(&restore);

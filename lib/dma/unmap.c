@@ -73,7 +73,7 @@ static bool finish_unmap(struct vfb_job *job)
 	bool kept = false;
 
 	vfb_job_settle(job);
-	vfb_observe_begin(&span, job->observer, VFB_PHASE_PUBLISH);
+	vfb_observe_begin(&span, &job->ctx->observer, VFB_PHASE_PUBLISH);
 	for (size_t i = 0; i < unmap->count; i++)
 		unmap->ranges[i].status = 0;
 	pthread_mutex_lock(&space->lock);
@@ -108,6 +108,12 @@ static void free_unmap(struct vfb_job *job)
 	free(unmap->parts);
 	free(unmap);
 }
+
+static const struct vfb_job_ops unmap_ops = {
+	.operation = "unmap",
+	.finish = finish_unmap,
+	.free = free_unmap,
+};
 
 static int partly(const struct vfb_range *range, size_t entry, const struct vfb_mapping *mapping)
 {
@@ -347,11 +353,8 @@ static void submit_parts(struct unmap_job *unmap, unsigned int width)
 		tasks = width;
 	if (!unmap->space->iommu->ops->parallel)
 		tasks = 1;
-	for (size_t i = 0; i < tasks && i < unmap->part_count; i++) {
-		vfb_job_hold(&unmap->job);
-		unmap->parts[i].task.span = unmap->job.span.id;
-		vfb_engine_submit(engine, &unmap->parts[i].task, VFB_ANY_NODE);
-	}
+	for (size_t i = 0; i < tasks && i < unmap->part_count; i++)
+		vfb_job_submit(&unmap->job, &unmap->parts[i].task, VFB_ANY_NODE);
 }
 
 /* @ranges: NULL for everything. */
@@ -369,12 +372,6 @@ static int start(struct vfb_space *space, struct vfb_range *ranges, size_t count
 	unmap = calloc(1, sizeof(*unmap));
 	if (!unmap)
 		return vfb_fail_memory();
-	unmap->job.sys = space->ctx->sys;
-	unmap->job.observer = &space->ctx->observer;
-	unmap->job.operation = "unmap";
-	unmap->job.finish = finish_unmap;
-	unmap->job.free = free_unmap;
-	unmap->job.entries = count;
 	unmap->space = space;
 	unmap->ranges = ranges;
 	unmap->count = count;
@@ -383,7 +380,7 @@ static int start(struct vfb_space *space, struct vfb_range *ranges, size_t count
 	if (!error)
 		error = make_parts(unmap, known.width);
 	if (!error)
-		error = vfb_job_init(&unmap->job, &space->ctx->objects);
+		error = vfb_job_init(&unmap->job, &unmap_ops, space->ctx, count);
 	/* Nobody is to find what is about to go. */
 	if (!error && vfb_translator_publish(space)) {
 		vfb_job_fini(&unmap->job);
@@ -412,21 +409,14 @@ int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ranges, siz
 int vfb_space_unmap_all(struct vfb_space *space)
 {
 	struct vfb_job *job;
-	int error = vfb_observe_check_wait();
 
-	if (!error)
-		error = start(space, NULL, 0, NULL, &job);
-	return error ? error : vfb_job_complete(job);
+	return vfb_job_sync(job, start(space, NULL, 0, NULL, &job));
 }
 
 int vfb_space_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 		    const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
-	int error = vfb_observe_check_wait();
 
-	if (!error)
-		error = vfb_space_unmap_start(space, ranges, count, opts, &job);
-
-	return error ? error : vfb_job_complete(job);
+	return vfb_job_sync(job, vfb_space_unmap_start(space, ranges, count, opts, &job));
 }

@@ -53,19 +53,24 @@ static void queue_init(struct queue *queue)
 	queue->tail = &queue->head;
 }
 
-static void queue_append(struct queue *queue, struct vfb_task *first)
+static void queue_append(struct queue *queue, struct vfb_task *task)
 {
-	*queue->tail = first;
-	while (*queue->tail)
-		queue->tail = &(*queue->tail)->next;
+	task->next = NULL;
+	*queue->tail = task;
+	queue->tail = &task->next;
 }
 
+/* A task stays at the head until it was taken as often as it is to run. */
 static struct vfb_task *queue_take(struct queue *queue)
 {
 	struct vfb_task *task = queue->head;
 
 	if (!task)
 		return NULL;
+	if (task->runs > 1) {
+		task->runs--;
+		return task;
+	}
 	queue->head = task->next;
 	if (!queue->head)
 		queue->tail = &queue->head;
@@ -262,14 +267,14 @@ unsigned int vfb_engine_workers(const struct vfb_engine *engine)
 	return engine->worker_count;
 }
 
-void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *first, int node)
+void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int node)
 {
 	struct pool *pool = NULL;
 
 	if (node >= 0 && (unsigned int)node < engine->node_count && engine->nodes[node].threads)
 		pool = &engine->nodes[node];
 	pthread_mutex_lock(&engine->lock);
-	queue_append(pool ? &pool->queue : &engine->any, first);
+	queue_append(pool ? &pool->queue : &engine->any, task);
 	if (pool)
 		engine->sys->cond_broadcast(engine->sys, &pool->filled);
 	else
@@ -306,12 +311,14 @@ void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count)
 	pthread_mutex_unlock(&engine->lock);
 }
 
-void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *first)
+void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *task)
 {
+	unsigned int runs = task->runs ? task->runs : 1;
+
 	pthread_mutex_lock(&engine->lock);
-	/* One for each task: there may be many, and none but these finds something to do. */
-	for (const struct vfb_task *task = first; task; task = task->next)
+	/* There may be many sleepers: wake as many as will find something to do. */
+	while (runs--)
 		engine->sys->cond_signal(engine->sys, &engine->sleepers.filled);
-	queue_append(&engine->sleepers.queue, first);
+	queue_append(&engine->sleepers.queue, task);
 	pthread_mutex_unlock(&engine->lock);
 }

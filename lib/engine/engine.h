@@ -9,12 +9,18 @@
 /* For a task that any worker may run. */
 #define VFB_ANY_NODE (-1)
 
-/* A piece of work, part of what its owner allocated. It may free itself when it runs. */
+/*
+ * A piece of work, embedded in what its owner allocated. It may be freed, or submitted again, as
+ * soon as it has run for the last time.
+ */
 struct vfb_task {
+	/* The engine's, while the task is queued. */
 	struct vfb_task *next;
 	void (*run)(struct vfb_task *task);
-	/* The span that what it does is a part of: its job's. */
+	/* The span that its work is part of: its job's. */
 	uint64_t span;
+	/* How often it is run, by as many threads as are free; 0 means once. */
+	unsigned int runs;
 };
 
 /*
@@ -33,11 +39,8 @@ void vfb_engine_destroy(struct vfb_engine *engine);
 
 unsigned int vfb_engine_workers(const struct vfb_engine *engine);
 
-/*
- * Gives the tasks that @first leads to the workers of @node, in order; to any worker when the
- * node has none.
- */
-void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *first, int node);
+/* Queues a task for the workers of @node, or for any worker when the node has none. */
+void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int node);
 
 /*
  * Makes sure that there are @count sleepers more than are reserved already; fewer when the system
@@ -46,7 +49,7 @@ void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *first, int no
 int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count);
 void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count);
 
-/* Gives the tasks that @first leads to the sleepers. */
-void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *first);
+/* Queues a task for the sleepers. */
+void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *task);
 
 #endif

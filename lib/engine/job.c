@@ -6,20 +6,26 @@
 #include <stdio.h>
 
 #include "container_of.h"
+#include "context.h"
 #include "options.h"
 
-int vfb_job_init(struct vfb_job *job, atomic_uint *objects)
+int vfb_job_init(struct vfb_job *job, const struct vfb_job_ops *ops, struct vfb_ctx *ctx,
+		 size_t entries)
 {
-	job->event_fd = job->sys->eventfd(job->sys);
+	job->event_fd = ctx->sys->eventfd(ctx->sys);
 	if (job->event_fd < 0)
 		return vfb_fail_errno(job->event_fd, "cannot make an eventfd");
 	job->ready_fd = job->event_fd;
-	job->objects = objects;
-	atomic_fetch_add(objects, 1);
+	job->ops = ops;
+	job->ctx = ctx;
+	job->sys = ctx->sys;
+	job->entries = entries;
+	job->ready_result = -EINPROGRESS;
+	job->holds = 1;
+	atomic_fetch_add(&ctx->objects, 1);
 	pthread_mutex_init(&job->lock, NULL);
 	pthread_cond_init(&job->changed, NULL);
-	job->holds = 1;
-	vfb_observe_begin_apart(&job->span, job->observer, VFB_PHASE_JOB);
+	vfb_observe_begin_apart(&job->span, &ctx->observer, VFB_PHASE_JOB);
 	return 0;
 }
 
@@ -31,7 +37,7 @@ void vfb_job_fini(struct vfb_job *job)
 		job->sys->close(job->sys, job->ready_fd);
 	pthread_cond_destroy(&job->changed);
 	pthread_mutex_destroy(&job->lock);
-	atomic_fetch_sub(job->objects, 1);
+	atomic_fetch_sub(&job->ctx->objects, 1);
 }
 
 int vfb_job_has_background(struct vfb_job *job)
@@ -44,31 +50,78 @@ int vfb_job_has_background(struct vfb_job *job)
 	return 0;
 }
 
-void vfb_job_hold(struct vfb_job *job)
+static void job_hold_times(struct vfb_job *job, unsigned int times)
 {
 	pthread_mutex_lock(&job->lock);
-	job->holds++;
+	job->holds += times;
 	pthread_mutex_unlock(&job->lock);
 }
 
-static void tell_end(struct vfb_job *job)
+void vfb_job_hold(struct vfb_job *job)
 {
-	vfb_observe_end(&job->span, .operation = job->operation, .result = job->result,
-			.bytes = job->bytes, .node = -1);
+	job_hold_times(job, 1);
 }
 
-/* Called with the lock held. */
-static void end_waiting(struct vfb_job *job)
+static void job_prepare_task(struct vfb_job *job, struct vfb_task *task)
 {
-	job->over = true;
+	task->span = job->span.id;
+	job_hold_times(job, task->runs ? task->runs : 1);
+}
+
+void vfb_job_submit(struct vfb_job *job, struct vfb_task *task, int node)
+{
+	job_prepare_task(job, task);
+	vfb_engine_submit(job->ctx->engine, task, node);
+}
+
+void vfb_job_submit_sleeping(struct vfb_job *job, struct vfb_task *task)
+{
+	job_prepare_task(job, task);
+	vfb_engine_submit_sleeping(job->ctx->engine, task);
+}
+
+static void end_waiting_locked(struct vfb_job *job)
+{
 	job->sys->eventfd_signal(job->sys, job->event_fd);
 	job->sys->cond_broadcast(job->sys, &job->changed);
 }
 
-static void free_job(struct vfb_job *job)
+static void set_ready_locked(struct vfb_job *job)
+{
+	job->ready_result = job->result;
+	if (job->ready_fd != job->event_fd)
+		job->sys->eventfd_signal(job->sys, job->ready_fd);
+}
+
+/* Returns whether its owner has abandoned it. */
+static bool job_end_locked(struct vfb_job *job)
+{
+	bool abandoned = job->state == VFB_JOB_ABANDONED;
+
+	job->state = VFB_JOB_ENDED;
+	if (job->ready_result == -EINPROGRESS)
+		set_ready_locked(job);
+	end_waiting_locked(job);
+	return abandoned;
+}
+
+static void job_free(struct vfb_job *job)
 {
 	vfb_job_fini(job);
-	job->free(job);
+	job->ops->free(job);
+}
+
+/* Calls ops->finish with this thread's spans being part of the job. */
+static bool job_finish(struct vfb_job *job)
+{
+	uint64_t adopted = vfb_observe_adopt(job->span.id);
+	bool ended = job->ops->finish(job);
+
+	vfb_observe_adopt(adopted);
+	if (ended)
+		vfb_observe_end(&job->span, .operation = job->ops->operation, .result = job->result,
+				.bytes = job->bytes, .node = VFB_ANY_NODE);
+	return ended;
 }
 
 void vfb_job_release(struct vfb_job *job)
@@ -83,28 +136,18 @@ void vfb_job_release(struct vfb_job *job)
 
 	/* This thread has the only hold, and finishes under it. */
 	while (last) {
-		uint64_t adopted = vfb_observe_adopt(job->span.id);
-		bool ended = job->finish(job);
+		bool ended = job_finish(job);
 
-		vfb_observe_adopt(adopted);
-		if (ended)
-			tell_end(job);
 		pthread_mutex_lock(&job->lock);
 		last = !ended && job->holds == 1;
 		if (!last)
 			job->holds--;
-		if (ended) {
-			job->ended = true;
-			abandoned = job->abandoned;
-			if (!job->ready && job->ready_fd != job->event_fd)
-				job->sys->eventfd_signal(job->sys, job->ready_fd);
-			job->ready = true;
-			end_waiting(job);
-		}
+		if (ended)
+			abandoned = job_end_locked(job);
 		pthread_mutex_unlock(&job->lock);
 	}
 	if (abandoned)
-		free_job(job);
+		job_free(job);
 }
 
 int vfb_job_fail(struct vfb_job *job, int error, bool stop)
@@ -128,12 +171,18 @@ void vfb_job_warn(struct vfb_job *job)
 	pthread_mutex_unlock(&job->lock);
 }
 
+static void job_settle_locked(struct vfb_job *job)
+{
+	if (job->state < VFB_JOB_SETTLED)
+		job->state = VFB_JOB_SETTLED;
+}
+
 int vfb_job_settle(struct vfb_job *job)
 {
 	int result;
 
 	pthread_mutex_lock(&job->lock);
-	job->settled = true;
+	job_settle_locked(job);
 	result = job->result;
 	pthread_mutex_unlock(&job->lock);
 	return result;
@@ -146,7 +195,7 @@ bool vfb_job_decide(struct vfb_job *job, bool last)
 	pthread_mutex_lock(&job->lock);
 	keep = !vfb_job_stopped(job);
 	if (last || !keep)
-		job->settled = true;
+		job_settle_locked(job);
 	pthread_mutex_unlock(&job->lock);
 	return keep;
 }
@@ -154,9 +203,7 @@ bool vfb_job_decide(struct vfb_job *job, bool last)
 void vfb_job_announce_ready(struct vfb_job *job)
 {
 	pthread_mutex_lock(&job->lock);
-	job->ready = true;
-	job->was_ready = job->result == 0;
-	job->sys->eventfd_signal(job->sys, job->ready_fd);
+	set_ready_locked(job);
 	job->sys->cond_broadcast(job->sys, &job->changed);
 	pthread_mutex_unlock(&job->lock);
 }
@@ -190,68 +237,69 @@ static uint64_t deadline_after(struct vfb_job *job, uint64_t timeout_ns)
 	return timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
 }
 
-/* What is waited for; called with the lock held. */
-typedef bool (*done_fn)(struct vfb_job *job, size_t entry);
+/* What is waited for. */
+typedef bool (*is_done_fn)(struct vfb_job *job, size_t entry);
 
-static bool look(struct vfb_job *job, done_fn done, size_t entry)
+static bool is_over_locked(struct vfb_job *job, size_t entry)
 {
-	bool is_done;
-
-	pthread_mutex_lock(&job->lock);
-	is_done = job->over || done(job, entry);
-	pthread_mutex_unlock(&job->lock);
-	return is_done;
+	(void)entry;
+	return job->state >= VFB_JOB_LATE;
 }
 
-static bool sleep_until(struct vfb_job *job, done_fn done, size_t entry, uint64_t timeout_ns)
+static bool is_ready_locked(struct vfb_job *job, size_t entry)
+{
+	return job->ready_result != -EINPROGRESS || is_over_locked(job, entry);
+}
+
+static bool entry_is_decided_locked(struct vfb_job *job, size_t entry)
+{
+	return is_over_locked(job, entry) ||
+	       (job->ops->entry_status && job->ops->entry_status(job, entry) != -EINPROGRESS);
+}
+
+static bool job_look(struct vfb_job *job, is_done_fn is_done, size_t entry)
+{
+	bool done;
+
+	pthread_mutex_lock(&job->lock);
+	done = is_done(job, entry);
+	pthread_mutex_unlock(&job->lock);
+	return done;
+}
+
+static bool job_sleep(struct vfb_job *job, is_done_fn is_done, size_t entry, uint64_t timeout_ns)
 {
 	uint64_t deadline = deadline_after(job, timeout_ns);
 	struct vfb_span span;
 	int timeout = 0;
-	bool is_done;
+	bool done;
 
-	vfb_observe_begin(&span, job->observer, VFB_PHASE_WAIT);
+	vfb_observe_begin(&span, &job->ctx->observer, VFB_PHASE_WAIT);
 	pthread_mutex_lock(&job->lock);
-	while (!(is_done = job->over || done(job, entry)) && timeout != -ETIMEDOUT)
+	while (!(done = is_done(job, entry)) && timeout != -ETIMEDOUT)
 		timeout = job->sys->cond_wait(job->sys, &job->changed, &job->lock, deadline);
 	pthread_mutex_unlock(&job->lock);
-	vfb_observe_end(&span, .operation = job->operation, .result = is_done ? 0 : -ETIMEDOUT,
-			.node = -1);
-	return is_done;
+	vfb_observe_end(&span, .operation = job->ops->operation, .result = done ? 0 : -ETIMEDOUT,
+			.node = VFB_ANY_NODE);
+	return done;
 }
 
-/* 0; -ETIMEDOUT; or -EDEADLK, told, where nobody may wait. */
-static int wait_until(struct vfb_job *job, done_fn done, size_t entry, uint64_t timeout_ns)
+/* 0; -ETIMEDOUT, without a text; or -EDEADLK where nobody may wait. */
+static int job_wait_until(struct vfb_job *job, is_done_fn is_done, size_t entry,
+			  uint64_t timeout_ns)
 {
 	int error;
 
-	if (look(job, done, entry))
+	if (job_look(job, is_done, entry))
 		return 0;
 	error = timeout_ns ? vfb_observe_check_wait() : -ETIMEDOUT;
 	if (error)
 		return error;
-	return sleep_until(job, done, entry, timeout_ns) ? 0 : -ETIMEDOUT;
-}
-
-static bool is_over(struct vfb_job *job, size_t entry)
-{
-	(void)entry;
-	return job->over;
-}
-
-static bool is_ready(struct vfb_job *job, size_t entry)
-{
-	(void)entry;
-	return job->ready;
-}
-
-static bool entry_is_decided(struct vfb_job *job, size_t entry)
-{
-	return job->entry_status && job->entry_status(job, entry) != -EINPROGRESS;
+	return job_sleep(job, is_done, entry, timeout_ns) ? 0 : -ETIMEDOUT;
 }
 
 /* The result so far, with its text. */
-static int tell_result(struct vfb_job *job)
+static int job_result(struct vfb_job *job)
 {
 	int result;
 
@@ -266,25 +314,25 @@ static int tell_result(struct vfb_job *job)
 
 int vfb_job_wait(struct vfb_job *job, uint64_t timeout_ns)
 {
-	int error = wait_until(job, is_over, 0, timeout_ns);
+	int error = job_wait_until(job, is_over_locked, 0, timeout_ns);
 
 	if (error == -ETIMEDOUT)
 		return vfb_fail(error, "the job has not ended yet");
-	return error ? error : tell_result(job);
+	return error ? error : job_result(job);
 }
 
 int vfb_job_wait_ready(struct vfb_job *job, uint64_t timeout_ns)
 {
-	int error = wait_until(job, is_ready, 0, timeout_ns);
+	int error = job_wait_until(job, is_ready_locked, 0, timeout_ns);
 
 	if (error == -ETIMEDOUT)
 		return vfb_fail(error, "the job is not ready yet");
 	if (error)
 		return error;
 	/* What fails in the background later does not change that it was. */
-	if (job->was_ready)
+	if (job->ready_result == 0)
 		return 0;
-	return tell_result(job);
+	return job_result(job);
 }
 
 int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns)
@@ -295,34 +343,34 @@ int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns)
 		return vfb_fail(-EINVAL, "there is no entry %zu, the job has %" PRIu64, entry,
 				job->entries);
 	atomic_fetch_add(&job->watchers, 1);
-	error = wait_until(job, entry_is_decided, entry, timeout_ns);
+	error = job_wait_until(job, entry_is_decided_locked, entry, timeout_ns);
 	atomic_fetch_sub(&job->watchers, 1);
 	if (error == -ETIMEDOUT)
 		return vfb_fail(error, "entry %zu is not done yet", entry);
 	if (error)
 		return error;
-	if (!job->entry_status)
-		return tell_result(job);
-	status = job->entry_status(job, entry);
+	if (!job->ops->entry_status)
+		return job_result(job);
+	status = job->ops->entry_status(job, entry);
 	if (!status) {
-		if (job->show_entry)
-			job->show_entry(job, entry);
+		if (job->ops->show_entry)
+			job->ops->show_entry(job, entry);
 		return 0;
 	}
 	/* The time was over before it was done. */
 	if (status == -EINPROGRESS)
-		return tell_result(job);
+		return job_result(job);
 	/* Another entry's failure may be the reason. */
-	result = tell_result(job);
+	result = job_result(job);
 	return result ? status : vfb_fail_errno(status, "entry %zu failed", entry);
 }
 
 /* Ends it with a result, unless that stands already. */
-static void stop(struct vfb_job *job, int result, const char *text)
+static void job_stop(struct vfb_job *job, int result, const char *text)
 {
 	pthread_mutex_lock(&job->lock);
 	/* A failure that stopped nothing leaves work to be cancelled. */
-	if (!job->settled && !vfb_job_stopped(job)) {
+	if (job->state == VFB_JOB_RUNNING && !vfb_job_stopped(job)) {
 		job->result = result;
 		snprintf(job->error, sizeof(job->error), "%s", text);
 		atomic_store(&job->stopped, true);
@@ -332,45 +380,45 @@ static void stop(struct vfb_job *job, int result, const char *text)
 
 void vfb_job_cancel(struct vfb_job *job)
 {
-	if (job->cancellable)
-		stop(job, -ECANCELED, "the job was cancelled");
+	if (job->ops->cancellable)
+		job_stop(job, -ECANCELED, "the job was cancelled");
 }
 
 /* The work goes on, and nobody waits for it. */
-static void end_late(struct vfb_job *job)
+static void job_end_late(struct vfb_job *job)
 {
 	pthread_mutex_lock(&job->lock);
-	if (!job->settled) {
-		job->tell_late(job);
+	if (job->state == VFB_JOB_RUNNING) {
+		job->ops->report_late(job);
 		job->result = -ETIMEDOUT;
 		vfb_error_save(job->error);
-		end_waiting(job);
+		job->state = VFB_JOB_LATE;
+		end_waiting_locked(job);
 	}
 	pthread_mutex_unlock(&job->lock);
 }
 
-static void expire(struct vfb_deadline *deadline)
+static void job_expire(struct vfb_deadline *deadline)
 {
 	struct vfb_job *job = container_of(deadline, struct vfb_job, deadline);
 
-	if (job->tell_late) {
-		end_late(job);
-		return;
-	}
-	stop(job, -ETIMEDOUT,
-	     "the batch took longer than its timeout_ns and was undone: allow more, or ask for "
-	     "less");
+	if (job->ops->report_late)
+		job_end_late(job);
+	else
+		job_stop(job, -ETIMEDOUT,
+			 "the batch took longer than its timeout_ns and was undone: allow more, or "
+			 "ask for less");
 }
 
-int vfb_job_set_timeout(struct vfb_job *job, struct vfb_deadlines *deadlines, uint64_t timeout_ns)
+int vfb_job_set_timeout(struct vfb_job *job, uint64_t timeout_ns)
 {
-	if (!timeout_ns || !(job->cancellable || job->tell_late))
+	if (!timeout_ns || !(job->ops->cancellable || job->ops->report_late))
 		return 0;
-	return vfb_deadline_set(deadlines, &job->deadline, timeout_ns, expire);
+	return vfb_deadline_set(job->ctx->deadlines, &job->deadline, timeout_ns, job_expire);
 }
 
 /* How fast it has gone since the first look. */
-static void measure(struct vfb_job *job, struct vfb_job_progress *progress)
+static void job_measure(struct vfb_job *job, struct vfb_job_progress *progress)
 {
 	uint64_t now = job->sys->now(job->sys), bytes, ns;
 
@@ -399,21 +447,22 @@ int vfb_job_progress(struct vfb_job *job, struct vfb_job_progress *progress)
 		.bytes_done = atomic_load(&job->bytes_done),
 	};
 
-	measure(job, &known);
+	job_measure(job, &known);
 	return vfb_struct_write(progress, &known, sizeof(known));
 }
 
 /* Frees it, or leaves that to whoever ends it. */
-static void dispose(struct vfb_job *job)
+static void job_dispose(struct vfb_job *job)
 {
 	bool ended;
 
 	pthread_mutex_lock(&job->lock);
-	ended = job->ended;
-	job->abandoned = true;
+	ended = job->state == VFB_JOB_ENDED;
+	if (!ended)
+		job->state = VFB_JOB_ABANDONED;
 	pthread_mutex_unlock(&job->lock);
 	if (ended)
-		free_job(job);
+		job_free(job);
 }
 
 void vfb_job_destroy(struct vfb_job *job)
@@ -421,13 +470,13 @@ void vfb_job_destroy(struct vfb_job *job)
 	if (!job)
 		return;
 	vfb_job_wait(job, UINT64_MAX);
-	dispose(job);
+	job_dispose(job);
 }
 
 int vfb_job_complete(struct vfb_job *job)
 {
 	int result = vfb_job_wait(job, UINT64_MAX);
 
-	dispose(job);
+	job_dispose(job);
 	return result;
 }

@@ -6,40 +6,60 @@
 #include <vfioboost/job.h>
 
 #include "engine/deadline.h"
+#include "engine/engine.h"
 #include "observe/error.h"
 #include "observe/span.h"
 #include "sys/sys.h"
 
+struct vfb_ctx;
+
+/* What one kind of job does. */
+struct vfb_job_ops {
+	/* For the subscribers: "map", "open". */
+	const char *operation;
+	bool cancellable;
+	/*
+	 * Called when the last hold is released, in the thread that released it: returns true when
+	 * the job has ended; or hands out more work and returns false, to be called again.
+	 */
+	bool (*finish)(struct vfb_job *job);
+	/* Frees what the job is part of, after it has ended. NULL for a job on its owner's stack.
+	 */
+	void (*free)(struct vfb_job *job);
+	/* Describes with vfb_fail() what is unfinished at the deadline; the owner then no longer
+	 * has to wait for it. NULL: the deadline cancels the job. */
+	void (*report_late)(struct vfb_job *job);
+	/* The status of an entry, -EINPROGRESS until it is known. NULL: entries have none. */
+	int (*entry_status)(struct vfb_job *job, size_t entry);
+	/* Somebody learns that an entry has succeeded. NULL: that changes nothing. */
+	void (*show_entry)(struct vfb_job *job, size_t entry);
+};
+
+enum vfb_job_state {
+	/* The result may still change. */
+	VFB_JOB_RUNNING,
+	/* The result stands, a cancel comes too late. */
+	VFB_JOB_SETTLED,
+	/* The deadline has passed: work goes on, and nobody waits for it. */
+	VFB_JOB_LATE,
+	/* As late, and the owner has destroyed it: whoever ends it frees it. */
+	VFB_JOB_ABANDONED,
+	VFB_JOB_ENDED,
+};
+
 /*
- * Work that others wait for. It begins held once, by whoever starts it; every task it hands out
- * holds it. When the last hold is released, @finish is called, in the thread that released it:
- * it returns true when the job has ended, or hands out more work and returns false; then it is
- * called again.
+ * Work that others wait for. Whoever starts it holds it once, every task that it hands out holds
+ * it, and ops->finish is called when the last hold is released.
  */
 struct vfb_job {
+	const struct vfb_job_ops *ops;
+	struct vfb_ctx *ctx;
 	const struct vfb_sys *sys;
-	struct vfb_observer *observer;
-	/* What it does, in a word for the subscribers. */
-	const char *operation;
 	struct vfb_span span;
-	/* Counts the objects of the context; the job is one. */
-	atomic_uint *objects;
-	bool (*finish)(struct vfb_job *job);
-	/* Frees what the job is part of, after it has ended. */
-	void (*free)(struct vfb_job *job);
-	/* Tells, with vfb_fail(), what is still to be done when the time is over: the owner need
-	 * not wait for that any longer. NULL where the job is cancelled then. */
-	void (*tell_late)(struct vfb_job *job);
-	/* What has become of an entry, -EINPROGRESS when nothing yet. NULL where that is told for
-	 * all of the job only. */
-	int (*entry_status)(struct vfb_job *job, size_t entry);
-	/* Somebody knows now that it succeeded. NULL: that changes nothing. */
-	void (*show_entry)(struct vfb_job *job, size_t entry);
 	uint64_t entries, bytes;
 	atomic_uint_fast64_t entries_done, bytes_done;
-	/* Set by the first failure and by a cancel: what has not begun is not to begin. */
+	/* Set by the first failure that stops the job, and by a cancel: nothing new may begin. */
 	atomic_bool stopped;
-	bool cancellable;
 	/* Readable at the end; and when the job is ready, the same unless that comes before. */
 	int event_fd, ready_fd;
 	struct vfb_deadline deadline;
@@ -49,29 +69,29 @@ struct vfb_job {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	unsigned int holds;
+	enum vfb_job_state state;
+	int result;
+	/* The result when all but the background was done, -EINPROGRESS until then. */
+	int ready_result;
+	char error[VFB_ERROR_BYTES];
 	/* When progress was asked for first, 0 for never, and the bytes done then. */
 	uint64_t first_look_ns, first_look_bytes;
-	/* The result stands, a cancel comes too late. */
-	bool settled;
-	/* Only what is in the background is left; and all else had succeeded by then. */
-	bool ready, was_ready;
-	/* Nobody is to wait any longer: it has ended, or its time is over. */
-	bool over;
-	bool ended;
-	/* Its owner has destroyed it before it ended. */
-	bool abandoned;
-	int result;
-	char error[VFB_ERROR_BYTES];
 };
 
-/* Fills in a job that has sys, observer, operation, finish and free set, and holds it once. */
-int vfb_job_init(struct vfb_job *job, atomic_uint *objects);
-
-/* Undoes vfb_job_init() of a job that nobody has seen. */
+/*
+ * Prepares a job, which is zero but for what its owner keeps in it, and holds it once.
+ * vfb_job_fini() undoes that, as long as nobody else has seen the job.
+ */
+int vfb_job_init(struct vfb_job *job, const struct vfb_job_ops *ops, struct vfb_ctx *ctx,
+		 size_t entries);
 void vfb_job_fini(struct vfb_job *job);
 
 /* The job will be ready before it ends, and needs a file descriptor for that. */
 int vfb_job_has_background(struct vfb_job *job);
+
+/* Queues a task of the job, which holds it as often as it runs: release it each time. */
+void vfb_job_submit(struct vfb_job *job, struct vfb_task *task, int node);
+void vfb_job_submit_sleeping(struct vfb_job *job, struct vfb_task *task);
 
 void vfb_job_hold(struct vfb_job *job);
 void vfb_job_release(struct vfb_job *job);
@@ -82,12 +102,12 @@ void vfb_job_release(struct vfb_job *job);
  */
 int vfb_job_fail(struct vfb_job *job, int error, bool stop);
 
-/* Notes this thread's error text, as what is to be told of a job that succeeds in spite of it. */
+/* Keeps this thread's error text as the warning of a job that succeeds in spite of it. */
 void vfb_job_warn(struct vfb_job *job);
 
 /*
- * The result, which no failure or cancel changes any more; to be asked by @finish when it decides
- * between keeping and undoing.
+ * The result, which no failure or cancel changes any more: for ops->finish, to decide between
+ * keeping and undoing.
  */
 int vfb_job_settle(struct vfb_job *job);
 
@@ -104,17 +124,20 @@ void vfb_job_announce_ready(struct vfb_job *job);
 void vfb_job_announce(struct vfb_job *job);
 
 /*
- * Cancels the job after @timeout_ns, unless that is 0, or tells that it is late: its result is
- * -ETIMEDOUT then. To be called before anybody knows the job.
+ * Ends the job with -ETIMEDOUT after @timeout_ns, unless that is 0: cancels it, or reports that it
+ * is late. Call it before anybody else sees the job.
  */
-int vfb_job_set_timeout(struct vfb_job *job, struct vfb_deadlines *deadlines, uint64_t timeout_ns);
+int vfb_job_set_timeout(struct vfb_job *job, uint64_t timeout_ns);
 
 static inline bool vfb_job_stopped(struct vfb_job *job)
 {
 	return atomic_load_explicit(&job->stopped, memory_order_relaxed);
 }
 
-/* Waits for the end, frees the job and returns its result: the synchronous form of a job. */
+/* Waits for the end, frees the job and returns its result. */
 int vfb_job_complete(struct vfb_job *job);
+
+/* The synchronous form of @start, an expression that starts @job. */
+#define vfb_job_sync(job, start) (vfb_observe_check_wait() ?: (start) ?: vfb_job_complete(job))
 
 #endif

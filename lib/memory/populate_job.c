@@ -56,6 +56,13 @@ static void free_populate(struct vfb_job *job)
 	free(populate);
 }
 
+static const struct vfb_job_ops populate_ops = {
+	.operation = "populate",
+	.cancellable = true,
+	.finish = finish_populate,
+	.free = free_populate,
+};
+
 static size_t count_pieces(const struct vfb_memory *memory)
 {
 	uint64_t piece = vfb_memory_piece_bytes(memory, 0, memory->bytes, 0);
@@ -71,7 +78,7 @@ static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
 		uint64_t left = memory->bytes - offset;
 
 		populate->tasks[populate->task_count++] = (struct populate_task){
-			.task = {.run = run_populate, .span = populate->job.span.id},
+			.task.run = run_populate,
 			.owner = populate,
 			.memory = memory,
 			.offset = offset,
@@ -103,15 +110,8 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 		return vfb_fail_memory();
 	populate->memories = calloc(count, sizeof(*populate->memories));
 	populate->tasks = calloc(pieces, sizeof(*populate->tasks));
-	populate->job.sys = ctx->sys;
-	populate->job.observer = &ctx->observer;
-	populate->job.operation = "populate";
-	populate->job.finish = finish_populate;
-	populate->job.free = free_populate;
-	populate->job.entries = count;
-	populate->job.cancellable = true;
 	error = populate->memories && populate->tasks ?
-			vfb_job_init(&populate->job, &ctx->objects) :
+			vfb_job_init(&populate->job, &populate_ops, ctx, count) :
 			vfb_fail_memory();
 	if (error) {
 		free_populate(&populate->job);
@@ -124,10 +124,8 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 		add_pieces(populate, memories[i]);
 	}
 	/* Fewer than were counted when another job has populated it meanwhile. */
-	for (size_t i = 0; i < populate->task_count; i++) {
-		vfb_job_hold(&populate->job);
-		vfb_engine_submit(ctx->engine, &populate->tasks[i].task, populate->tasks[i].node);
-	}
+	for (size_t i = 0; i < populate->task_count; i++)
+		vfb_job_submit(&populate->job, &populate->tasks[i].task, populate->tasks[i].node);
 	*out = &populate->job;
 	vfb_job_release(&populate->job);
 	return 0;
@@ -136,10 +134,6 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 int vfb_memory_populate(struct vfb_memory *memory)
 {
 	struct vfb_job *job;
-	int error = vfb_observe_check_wait();
 
-	if (!error)
-		error = vfb_memory_populate_start(&memory, 1, &job);
-
-	return error ? error : vfb_job_complete(job);
+	return vfb_job_sync(job, vfb_memory_populate_start(&memory, 1, &job));
 }

@@ -54,20 +54,20 @@ static void bench_close(struct bench *bench)
 	fake_destroy(bench->fake);
 }
 
-/* A chain of probes, in order. */
-static struct vfb_task *probes(struct bench *bench, unsigned int count)
+static void prepare_probes(struct bench *bench, unsigned int count)
 {
-	struct vfb_task *first = NULL;
-
 	bench->count = count;
 	atomic_store(&bench->done, 0);
-	while (count--) {
-		bench->probes[count] = (struct probe){.task = {first, run_probe},
-						      .sys = bench->sys,
-						      .done = &bench->done};
-		first = &bench->probes[count].task;
-	}
-	return first;
+	for (unsigned int i = 0; i < count; i++)
+		bench->probes[i] = (struct probe){.task.run = run_probe,
+						  .sys = bench->sys,
+						  .done = &bench->done};
+}
+
+static void submit_sleeping(struct bench *bench, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++)
+		vfb_engine_submit_sleeping(bench->engine, &bench->probes[i].task);
 }
 
 /* How long all of them took, in steps. */
@@ -87,7 +87,9 @@ static unsigned int run_on(struct bench *bench, int node, unsigned int count)
 {
 	uint64_t begin = fake_now(bench->fake);
 
-	vfb_engine_submit(bench->engine, probes(bench, count), node);
+	prepare_probes(bench, count);
+	for (unsigned int i = 0; i < count; i++)
+		vfb_engine_submit(bench->engine, &bench->probes[i].task, node);
 	return wait_steps(bench, begin);
 }
 
@@ -238,23 +240,23 @@ static void test_sleepers(void **state)
 {
 	struct bench bench;
 	uint64_t begin;
-	struct vfb_task *first;
 
 	(void)state;
 	bench_open(&bench, NULL, 2);
 	assert_ok(vfb_engine_reserve_sleepers(bench.engine, 3));
 	begin = fake_now(bench.fake);
-	first = probes(&bench, 8);
-	bench.probes[5].task.next = NULL;
-	vfb_engine_submit_sleeping(bench.engine, first);
+	prepare_probes(&bench, 8);
+	submit_sleeping(&bench, 6);
 	vfb_engine_submit(bench.engine, &bench.probes[6].task, VFB_ANY_NODE);
+	vfb_engine_submit(bench.engine, &bench.probes[7].task, VFB_ANY_NODE);
 	assert_int_equal(wait_steps(&bench, begin), 2);
 	assert_int_equal(bench.probes[6].at, begin);
 	assert_int_equal(bench.probes[7].at, begin);
 	/* As long as they are reserved others get their own. */
 	assert_ok(vfb_engine_reserve_sleepers(bench.engine, 2));
 	begin = fake_now(bench.fake);
-	vfb_engine_submit_sleeping(bench.engine, probes(&bench, 5));
+	prepare_probes(&bench, 5);
+	submit_sleeping(&bench, 5);
 	assert_int_equal(wait_steps(&bench, begin), 1);
 	/* Released, they are there for the next. */
 	vfb_engine_release_sleepers(bench.engine, 5);
@@ -281,6 +283,62 @@ static void test_no_sleeper(void **state)
 	bench_close(&bench);
 }
 
+static atomic_uint crew_runs;
+static struct vfb_task crew_next;
+
+/* Submitted again by the last of its runs, as soon as that may be. */
+static void run_crew(struct vfb_task *task)
+{
+	struct bench *bench = (struct bench *)(uintptr_t)task->span;
+
+	bench->sys->sleep(bench->sys, STEP);
+	if (atomic_fetch_add(&crew_runs, 1) + 1 == 3) {
+		task->runs = 2;
+		vfb_engine_submit(bench->engine, task, VFB_ANY_NODE);
+	}
+}
+
+static void run_next(struct vfb_task *task)
+{
+	struct bench *bench = (struct bench *)(uintptr_t)task->span;
+
+	assert_true(atomic_load(&crew_runs) >= 2);
+	atomic_fetch_add(&bench->done, 1);
+}
+
+/* One task is run by several threads, before what was submitted after it, and can come again. */
+static void test_crew(void **state)
+{
+	struct bench bench;
+	struct vfb_task crew = {.run = run_crew, .span = (uintptr_t)&bench, .runs = 3};
+
+	(void)state;
+	bench_open(&bench, NULL, 2);
+	atomic_store(&crew_runs, 0);
+	crew_next = (struct vfb_task){.run = run_next, .span = (uintptr_t)&bench};
+	vfb_engine_submit(bench.engine, &crew, VFB_ANY_NODE);
+	vfb_engine_submit(bench.engine, &crew_next, VFB_ANY_NODE);
+	bench.sys->sleep(bench.sys, 100 * STEP);
+	assert_int_equal(atomic_load(&crew_runs), 5);
+	assert_int_equal(atomic_load(&bench.done), 1);
+	bench_close(&bench);
+}
+
+/* A task that is submitted again does not bring along what followed it in the queue before. */
+static void test_again(void **state)
+{
+	struct bench bench;
+
+	(void)state;
+	bench_open(&bench, NULL, 1);
+	assert_int_equal(run_on(&bench, VFB_ANY_NODE, 2), 2);
+	atomic_store(&bench.done, 0);
+	vfb_engine_submit(bench.engine, &bench.probes[0].task, VFB_ANY_NODE);
+	bench.sys->sleep(bench.sys, 100 * STEP);
+	assert_int_equal(atomic_load(&bench.done), 1);
+	bench_close(&bench);
+}
+
 /* In the order in which they were given. */
 static void test_order(void **state)
 {
@@ -301,7 +359,8 @@ int main(void)
 		cmocka_unit_test(test_affinity),   cmocka_unit_test(test_fewer_than_nodes),
 		cmocka_unit_test(test_proportion), cmocka_unit_test(test_odd_nodes),
 		cmocka_unit_test(test_sleepers),   cmocka_unit_test(test_no_sleeper),
-		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_order),	   cmocka_unit_test(test_crew),
+		cmocka_unit_test(test_again),
 	};
 
 	return cmocka_run_group_tests_name("engine", tests, NULL, NULL);

@@ -4,11 +4,13 @@
 
 #include <pthread.h>
 
+#include "context.h"
 #include "host.h"
 
 /* A job that finishes in @rounds, the last of which ends it. */
 struct work {
 	struct vfb_job job;
+	struct vfb_job_ops ops;
 	unsigned int rounds, finished;
 	/* Settled before it ends, and what it was told. */
 	bool settles;
@@ -17,8 +19,7 @@ struct work {
 };
 
 static struct fake *fake;
-static struct vfb_observer observer;
-static atomic_uint objects;
+static struct vfb_ctx ctx;
 
 static bool finish(struct vfb_job *job)
 {
@@ -38,13 +39,12 @@ static void free_work(struct vfb_job *job)
 static struct vfb_job *start(struct work *work, unsigned int rounds)
 {
 	*work = (struct work){.rounds = rounds};
-	work->job.sys = fake_sys(fake);
-	work->job.observer = &observer;
-	work->job.finish = finish;
-	work->job.free = free_work;
-	work->job.cancellable = true;
-	assert_ok(vfb_job_init(&work->job, &objects));
-	assert_int_equal(atomic_load(&objects), 1);
+	work->ops = (struct vfb_job_ops){.operation = "work",
+					 .cancellable = true,
+					 .finish = finish,
+					 .free = free_work};
+	assert_ok(vfb_job_init(&work->job, &work->ops, &ctx, 3));
+	assert_int_equal(atomic_load(&ctx.objects), 1);
 	return &work->job;
 }
 
@@ -52,14 +52,14 @@ static int setup(void **state)
 {
 	(void)state;
 	fake = fake_create(NULL);
-	atomic_store(&objects, 0);
+	ctx.sys = fake_sys(fake);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	assert_int_equal(atomic_load(&objects), 0);
+	assert_int_equal(atomic_load(&ctx.objects), 0);
 	assert_no_leaks(fake);
 	fake_destroy(fake);
 	return 0;
@@ -124,7 +124,7 @@ static void test_handed_out(void **state)
 	struct vfb_job *job = start(&work, 0);
 
 	(void)state;
-	job->finish = finish_with_task;
+	work.ops.finish = finish_with_task;
 	vfb_job_release(job);
 	assert_int_equal(work.finished, 1);
 	assert_fails(vfb_job_wait(job, 0), -ETIMEDOUT, "not ended");
@@ -243,7 +243,7 @@ static void test_not_cancellable(void **state)
 	struct vfb_job *job = start(&work, 1);
 
 	(void)state;
-	job->cancellable = false;
+	work.ops.cancellable = false;
 	vfb_job_cancel(job);
 	assert_false(vfb_job_stopped(job));
 	vfb_job_release(job);
@@ -268,12 +268,12 @@ static void test_cancel_failed(void **state)
 
 static void test_no_eventfd(void **state)
 {
-	struct work work = {.job = {.sys = fake_sys(fake)}};
+	struct work work = {0};
 
 	(void)state;
 	fake_fail_call(fake, "eventfd", 1, EMFILE);
-	assert_fails(vfb_job_init(&work.job, &objects), -EMFILE, "eventfd");
-	assert_int_equal(atomic_load(&objects), 0);
+	assert_fails(vfb_job_init(&work.job, &work.ops, &ctx, 1), -EMFILE, "eventfd");
+	assert_int_equal(atomic_load(&ctx.objects), 0);
 }
 
 static void test_complete(void **state)
@@ -283,7 +283,6 @@ static void test_complete(void **state)
 	struct vfb_job *job = start(&work, 1);
 
 	(void)state;
-	job->entries = 3;
 	job->bytes = GIB;
 	atomic_store(&job->entries_done, 2);
 	atomic_store(&job->bytes_done, MIB);

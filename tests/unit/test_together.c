@@ -53,6 +53,43 @@ static void test_two_batches(void **state)
 	}
 }
 
+/*
+ * The map task of a job comes once for each wave: what was queued behind it the first time, here
+ * the populating of a job that has gone since, is not run with it again.
+ */
+static void test_waves_beside_jobs(void **state)
+{
+	struct fake_config config = {.nodes = 1, .cpus_per_node = 1};
+	struct vfb_memory *memories[4];
+	struct vfb_device *device;
+	struct vfb_range ranges[2] = {{.bytes = 2 * MIB, .priority = 1},
+				      {.offset = 2 * MIB, .bytes = 32 * MIB, .iova = 4 * GIB}};
+	struct vfb_job *jobs[4];
+	struct host host;
+
+	(void)state;
+	host_start(&host, &config, VFB_BACKEND_TYPE1, 1, &device);
+	for (size_t i = 0; i < 4; i++)
+		memories[i] = make_memory(&host, (i ? 32 : 34) * MIB, VFB_PAGE_4K);
+	ranges[0].memory = ranges[1].memory = memories[0];
+	assert_ok(vfb_space_map_start(host.space, ranges, 2, NULL, &jobs[0]));
+	for (size_t i = 1; i < 4; i++)
+		assert_ok(vfb_memory_populate_start(&memories[i], 1, &jobs[i]));
+	for (size_t i = 4; i-- > 1;) {
+		assert_ok(vfb_job_wait(jobs[i], UINT64_MAX));
+		vfb_job_destroy(jobs[i]);
+	}
+	assert_ok(vfb_job_wait(jobs[0], UINT64_MAX));
+	vfb_job_destroy(jobs[0]);
+	assert_mapped(&host, &ranges[0]);
+	assert_mapped(&host, &ranges[1]);
+	assert_ok(vfb_space_unmap(host.space, ranges, 2, NULL));
+	for (size_t i = 0; i < 4; i++)
+		assert_ok(vfb_memory_destroy(memories[i]));
+	assert_ok(vfb_device_close(device));
+	host_close(&host);
+}
+
 /* One batch fails; the other, and what it brings, stays. */
 static void test_one_of_two_fails(void **state)
 {
@@ -274,9 +311,10 @@ static void test_two_spaces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_two_batches), cmocka_unit_test(test_one_of_two_fails),
-		cmocka_unit_test(test_map_threads), cmocka_unit_test(test_open_threads),
-		cmocka_unit_test(test_all_threads), cmocka_unit_test(test_two_spaces),
+		cmocka_unit_test(test_waves_beside_jobs), cmocka_unit_test(test_two_batches),
+		cmocka_unit_test(test_one_of_two_fails),  cmocka_unit_test(test_map_threads),
+		cmocka_unit_test(test_open_threads),	  cmocka_unit_test(test_all_threads),
+		cmocka_unit_test(test_two_spaces),
 	};
 
 	return cmocka_run_group_tests_name("together", tests, NULL, NULL);

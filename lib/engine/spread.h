@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VFB_ENGINE_SPREAD_H
+#define VFB_ENGINE_SPREAD_H
+
+#include "engine/job.h"
+
+/*
+ * Items that the threads of a job take off a counter, one after another, until none is left. Part
+ * of what the job's owner allocated; it may be used again once the job finishes.
+ */
+struct vfb_spread {
+	struct vfb_task task;
+	struct vfb_job *job;
+	size_t count;
+	atomic_size_t next;
+	void (*visit)(struct vfb_spread *spread, size_t item);
+};
+
+/* Visits items 0 to @count - 1 on @width workers, or sleepers, at most. */
+void vfb_spread(struct vfb_spread *spread, struct vfb_job *job, size_t count, unsigned int width,
+		void (*visit)(struct vfb_spread *spread, size_t item));
+void vfb_spread_sleeping(struct vfb_spread *spread, struct vfb_job *job, size_t count,
+			 unsigned int width, void (*visit)(struct vfb_spread *spread, size_t item));
+
+#endif
