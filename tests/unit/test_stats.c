@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters and histograms of events. */
 #include "host.h"
-#include "observe/histogram.h"
+#include "record/histogram.h"
 
 #define MAX 64
 

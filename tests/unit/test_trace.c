@@ -2,7 +2,7 @@
 /* Trace files: whole after each flush, and what becomes of them when they cannot be written. */
 #include "context.h"
 #include "host.h"
-#include "observe/trace.h"
+#include "record/trace.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

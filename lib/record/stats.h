@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <vfioboost/stats.h>
 
-#include "observe/histogram.h"
+#include "record/histogram.h"
 
 /* Steps of one phase, operation and decade of sizes. */
 struct series {

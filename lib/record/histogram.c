@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "observe/histogram.h"
+#include "record/histogram.h"
 
 /* Values below 16 have a bucket each; above, the leading five bits decide. */
 static unsigned int bucket_of(uint64_t value)

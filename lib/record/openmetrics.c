@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "observe/error.h"
-#include "observe/stats.h"
+#include "record/stats.h"
 
 static void print_label(FILE *file, const char *text)
 {

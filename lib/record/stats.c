@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "observe/stats.h"
+#include "record/stats.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The file of a trace: an array that always has its end, though more is written before that. */
-#include "observe/trace.h"
+#include "record/trace.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -176,7 +176,7 @@ int vfb_trace_create_with(const struct vfb_sys *sys, int fd, struct vfb_trace **
 	vfb_trace_add(trace,
 		      "{\"name\":\"vfioboost_trace\",\"ph\":\"M\",\"pid\":0,\"tid\":0,"
 		      "\"args\":{\"schema\":1,\"version\":\"%s\"}}",
-		      vfb_version());
+		      VFB_VERSION);
 	pthread_mutex_unlock(&trace->lock);
 	error = vfb_trace_flush(trace);
 	if (error) {

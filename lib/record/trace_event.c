@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "observe/error.h"
-#include "observe/trace.h"
+#include "record/trace.h"
 
 enum group {
 	THREADS,
