@@ -5,6 +5,11 @@
 #include <stdlib.h>
 
 #include "container_of.h"
+#include "device/turn.h"
+#include "dma/rates.h"
+#include "engine/deadline.h"
+#include "engine/engine.h"
+#include "memory/pace.h"
 #include "observe/error.h"
 #include "options.h"
 
@@ -14,6 +19,35 @@
 const char *vfb_version(void)
 {
 	return VFB_VERSION;
+}
+
+static int create_parts(struct vfb_ctx *ctx, unsigned int threads)
+{
+	int error = vfb_pace_create(ctx->sys, &ctx->pace);
+
+	if (!error)
+		error = vfb_rates_create(&ctx->rates);
+	if (!error)
+		error = vfb_turns_create(ctx->sys, &ctx->turns);
+	if (!error)
+		error = vfb_deadlines_create(ctx->sys, &ctx->deadlines);
+	if (!error)
+		error = vfb_engine_create(ctx->sys, threads, &ctx->engine);
+	return error;
+}
+
+/* Those that exist: the engine first, whose threads use the others. */
+static void destroy_parts(struct vfb_ctx *ctx)
+{
+	if (ctx->engine)
+		vfb_engine_destroy(ctx->engine);
+	if (ctx->deadlines)
+		vfb_deadlines_destroy(ctx->deadlines);
+	vfb_turns_destroy(ctx->turns);
+	vfb_rates_destroy(ctx->rates);
+	vfb_pace_destroy(ctx->pace);
+	vfb_observer_destroy(&ctx->observer);
+	free(ctx);
 }
 
 int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *opts,
@@ -39,20 +73,9 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 		vfb_timed_sys_init(&ctx->timed, sys, &ctx->observer);
 		ctx->sys = &ctx->timed.sys;
 	}
-	vfb_pace_init(&ctx->pace, ctx->sys);
-	vfb_rates_init(&ctx->rates);
-	vfb_turns_init(&ctx->turns, ctx->sys);
-	error = vfb_deadlines_create(ctx->sys, &ctx->deadlines);
-	if (!error)
-		error = vfb_engine_create(ctx->sys, known.threads, &ctx->engine);
+	error = create_parts(ctx, known.threads);
 	if (error) {
-		if (ctx->deadlines)
-			vfb_deadlines_destroy(ctx->deadlines);
-		vfb_pace_destroy(&ctx->pace);
-		vfb_rates_destroy(&ctx->rates);
-		vfb_turns_destroy(&ctx->turns);
-		vfb_observer_destroy(&ctx->observer);
-		free(ctx);
+		destroy_parts(ctx);
 		return error;
 	}
 	*out = ctx;
@@ -76,13 +99,7 @@ int vfb_ctx_destroy(struct vfb_ctx *ctx)
 				"%u spaces, memories, jobs or subscriptions of the context still "
 				"exist: destroy them first",
 				objects);
-	vfb_engine_destroy(ctx->engine);
-	vfb_deadlines_destroy(ctx->deadlines);
-	vfb_pace_destroy(&ctx->pace);
-	vfb_rates_destroy(&ctx->rates);
-	vfb_turns_destroy(&ctx->turns);
-	vfb_observer_destroy(&ctx->observer);
-	free(ctx);
+	destroy_parts(ctx);
 	return 0;
 }
 
@@ -93,21 +110,7 @@ int vfb_ctx_set_populate_rate(struct vfb_ctx *ctx, uint64_t bytes_per_s)
 				"a limit of %s a second for populating is too low: it may be %s "
 				"or more, or UINT64_MAX for none",
 				vfb_size_text(bytes_per_s).text, vfb_size_text(MIN_RATE).text);
-	vfb_pace_set(&ctx->pace, bytes_per_s);
-	return 0;
-}
-
-int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *opts)
-{
-	int error;
-
-	*known = (struct vfb_batch_opts)VFB_BATCH_OPTS_INIT;
-	error = vfb_struct_read(known, sizeof(*known), opts);
-	if (error)
-		return error;
-	if (known->flags & ~(VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE))
-		return vfb_fail(-EINVAL, "batch flags 0x%x are unknown: 0x%x is", known->flags,
-				VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE);
+	vfb_pace_set(ctx->pace, bytes_per_s);
 	return 0;
 }
 

@@ -5,16 +5,17 @@
 #include <stdatomic.h>
 #include <vfioboost/context.h>
 
-#include "device/turn.h"
-#include "dma/rates.h"
-#include "engine/deadline.h"
-#include "engine/engine.h"
-#include "memory/pace.h"
 #include "observe/span.h"
 #include "observe/syscalls.h"
 #include "sys/sys.h"
 
-/* What every object of a context uses. */
+struct vfb_deadlines;
+struct vfb_engine;
+struct vfb_pace;
+struct vfb_rates;
+struct vfb_turns;
+
+/* What every object of a context uses. Each part is known to its own layer only. */
 struct vfb_ctx {
 	const struct vfb_sys *sys;
 	struct vfb_observer observer;
@@ -22,18 +23,15 @@ struct vfb_ctx {
 	struct vfb_timed_sys timed;
 	struct vfb_engine *engine;
 	struct vfb_deadlines *deadlines;
-	struct vfb_pace pace;
-	struct vfb_rates rates;
-	struct vfb_turns turns;
-	/* Objects that exist: they must be gone before the context goes. */
+	struct vfb_pace *pace;
+	struct vfb_rates *rates;
+	struct vfb_turns *turns;
+	/* Objects that exist: the context cannot be destroyed before they are. */
 	atomic_uint objects;
 };
 
 /* vfb_ctx_create() over other system calls than the running kernel's. */
 int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *opts,
 			struct vfb_ctx **out);
-
-/* The settings of a batch; @opts may be NULL. */
-int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *opts);
 
 #endif

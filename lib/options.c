@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <vfioboost/context.h>
 
 #include "observe/error.h"
 
@@ -24,7 +23,7 @@ static int check_size(const void *given, size_t bytes)
 				-E2BIG,
 				"a struct of %zu bytes has a field set beyond the %zu bytes "
 				"that version %s knows: use a newer library",
-				size, bytes, vfb_version());
+				size, bytes, VFB_VERSION);
 	return 0;
 }
 
@@ -57,5 +56,19 @@ int vfb_struct_write(void *given, const void *known, size_t bytes)
 	/* The size stays the caller's. */
 	memcpy((char *)given + sizeof(size), (const char *)known + sizeof(size),
 	       bytes - sizeof(size));
+	return 0;
+}
+
+int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *opts)
+{
+	int error;
+
+	*known = (struct vfb_batch_opts)VFB_BATCH_OPTS_INIT;
+	error = vfb_struct_read(known, sizeof(*known), opts);
+	if (error)
+		return error;
+	if (known->flags & ~(VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE))
+		return vfb_fail(-EINVAL, "batch flags 0x%x are unknown: 0x%x is", known->flags,
+				VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #define VFB_OPTIONS_H
 
 #include <stddef.h>
+#include <vfioboost/context.h>
 
 /*
  * The structs of the interface that begin with `size_t size`: they may come from a caller that
@@ -17,5 +18,8 @@ int vfb_struct_read(void *known, size_t bytes, const void *given);
 
 /* Fills in the part of @known that the caller's struct has room for. */
 int vfb_struct_write(void *given, const void *known, size_t bytes);
+
+/* The settings of a batch; @opts may be NULL. */
+int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *opts);
 
 #endif

@@ -14,6 +14,7 @@
 #include "engine/job.h"
 #include "memory/memory.h"
 #include "observe/error.h"
+#include "options.h"
 
 #define KNOWN_FLAGS (VFB_RANGE_READ | VFB_RANGE_WRITE | VFB_RANGE_ANY_IOVA | VFB_BAR_REQUIRED)
 #define RANGE_FLAGS (VFB_RANGE_READ | VFB_RANGE_WRITE)

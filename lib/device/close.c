@@ -9,6 +9,7 @@
 #include "container_of.h"
 #include "device/batch.h"
 #include "observe/error.h"
+#include "options.h"
 
 static void close_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
 {

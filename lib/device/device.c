@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "device/turn.h"
 #include "engine/job.h"
 #include "observe/error.h"
 #include "options.h"
@@ -138,9 +139,9 @@ static void close_in_turn(struct vfb_device *device)
 	const struct vfb_sys *sys = device->ctx->sys;
 	struct vfb_turn turn;
 
-	vfb_turn_begin(&device->ctx->turns, &turn, device->pci.bridge);
+	vfb_turn_begin(device->ctx->turns, &turn, device->pci.bridge);
 	sys->close(sys, device->fd);
-	vfb_turn_end(&device->ctx->turns, &turn);
+	vfb_turn_end(device->ctx->turns, &turn);
 }
 
 void vfb_device_close_one(struct vfb_device *device)

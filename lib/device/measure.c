@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "device/device.h"
+#include "dma/rates.h"
 #include "memory/memory.h"
 
 #define BYTES (64 * MIB)
@@ -82,7 +83,7 @@ int vfb_backend_measure(struct vfb_ctx *ctx, const char *address, enum vfb_page_
 	if (page_size > VFB_PAGE_1G || page_size == VFB_PAGE_AUTO)
 		return vfb_fail(-EINVAL, "page size %d cannot be measured by itself",
 				(int)page_size);
-	rate = vfb_rates_get(&ctx->rates, page_size);
+	rate = vfb_rates_get(ctx->rates, page_size);
 	if (rate.populate > 0)
 		return 0;
 	opts.bytes = page_size == VFB_PAGE_1G ? GIB : BYTES;
@@ -96,6 +97,6 @@ int vfb_backend_measure(struct vfb_ctx *ctx, const char *address, enum vfb_page_
 		error = measure_each(ctx, address, memory, rate.map);
 	vfb_memory_destroy(memory);
 	if (!error)
-		vfb_rates_set(&ctx->rates, page_size, &rate);
+		vfb_rates_set(ctx->rates, page_size, &rate);
 	return error;
 }

@@ -11,6 +11,7 @@
 #include "container_of.h"
 #include "device/batch.h"
 #include "observe/error.h"
+#include "options.h"
 
 struct open_job {
 	struct vfb_device_batch batch;

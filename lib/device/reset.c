@@ -11,6 +11,7 @@
 #include "container_of.h"
 #include "device/batch.h"
 #include "observe/error.h"
+#include "options.h"
 #include "sys/uapi.h"
 
 struct reset_job {

@@ -1,20 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 #include "device/turn.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-void vfb_turns_init(struct vfb_turns *turns, const struct vfb_sys *sys)
+#include "observe/error.h"
+
+int vfb_turns_create(const struct vfb_sys *sys, struct vfb_turns **out)
 {
+	struct vfb_turns *turns = calloc(1, sizeof(*turns));
+
+	if (!turns)
+		return vfb_fail_memory();
 	turns->sys = sys;
-	turns->first = NULL;
 	pthread_mutex_init(&turns->lock, NULL);
 	pthread_cond_init(&turns->changed, NULL);
+	*out = turns;
+	return 0;
 }
 
 void vfb_turns_destroy(struct vfb_turns *turns)
 {
+	if (!turns)
+		return;
 	pthread_cond_destroy(&turns->changed);
 	pthread_mutex_destroy(&turns->lock);
+	free(turns);
 }
 
 static bool is_taken(const struct vfb_turns *turns, const char *bridge)

@@ -22,7 +22,7 @@ struct vfb_turn {
 	const char *bridge;
 };
 
-void vfb_turns_init(struct vfb_turns *turns, const struct vfb_sys *sys);
+int vfb_turns_create(const struct vfb_sys *sys, struct vfb_turns **out);
 void vfb_turns_destroy(struct vfb_turns *turns);
 
 /* Waits until no other has a turn at the bridge, which is "" on the root bus: nobody waits there.

@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "context.h"
+#include "dma/rates.h"
+#include "engine/engine.h"
 #include "iommu/iommu.h"
 
 /* With so many workers iommufd is faster even where one thread of type1 is than one of its. */
@@ -23,7 +25,7 @@ static bool type1_pins_large(const struct vfb_sys *sys)
 static bool choose_measured(struct vfb_ctx *ctx, enum vfb_page_size page_size,
 			    enum vfb_backend *backend, char reason[VFB_REASON_BYTES])
 {
-	struct vfb_rate rate = vfb_rates_get(&ctx->rates, page_size);
+	struct vfb_rate rate = vfb_rates_get(ctx->rates, page_size);
 	double type1 = rate.map[VFB_BACKEND_TYPE1], iommufd = rate.map[VFB_BACKEND_IOMMUFD];
 
 	if (type1 <= 0 || iommufd <= 0)

@@ -5,6 +5,7 @@
 
 #include "dma/pipeline.h"
 #include "dma/range.h"
+#include "dma/rates.h"
 #include "memory/memory.h"
 #include "options.h"
 
@@ -43,7 +44,7 @@ static void estimate(const struct map_job *map, struct vfb_map_plan *plan)
 		plan->populate_bytes += populate;
 		if (run->memory->device)
 			continue;
-		rate = vfb_rates_get(&map->space->ctx->rates, run->memory->page_size);
+		rate = vfb_rates_get(map->space->ctx->rates, run->memory->page_size);
 		add_time(&plan->populate_ns, populate, rate.populate);
 		if (backend != VFB_BACKEND_NONE)
 			add_time(&plan->map_ns, run->bytes, rate.map[backend]);

@@ -6,6 +6,7 @@
 #include "container_of.h"
 #include "dma/pipeline.h"
 #include "memory/memory.h"
+#include "options.h"
 
 /* What the index says of an entry. Called with the space's lock held. */
 static void set_mapping(struct map_job *map, struct entry *entry, enum vfb_mapping_state state,

@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 #include "dma/rates.h"
 
-#include <string.h>
+#include <stdlib.h>
 
-void vfb_rates_init(struct vfb_rates *rates)
+#include "observe/error.h"
+
+int vfb_rates_create(struct vfb_rates **out)
 {
-	memset(rates, 0, sizeof(*rates));
+	struct vfb_rates *rates = calloc(1, sizeof(*rates));
+
+	if (!rates)
+		return vfb_fail_memory();
 	pthread_mutex_init(&rates->lock, NULL);
+	*out = rates;
+	return 0;
 }
 
 void vfb_rates_destroy(struct vfb_rates *rates)
 {
+	if (!rates)
+		return;
 	pthread_mutex_destroy(&rates->lock);
+	free(rates);
 }
 
 struct vfb_rate vfb_rates_get(struct vfb_rates *rates, enum vfb_page_size page_size)

@@ -17,7 +17,7 @@ struct vfb_rates {
 	struct vfb_rate all[VFB_PAGE_MIXED + 1];
 };
 
-void vfb_rates_init(struct vfb_rates *rates);
+int vfb_rates_create(struct vfb_rates **out);
 void vfb_rates_destroy(struct vfb_rates *rates);
 
 struct vfb_rate vfb_rates_get(struct vfb_rates *rates, enum vfb_page_size page_size);

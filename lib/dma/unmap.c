@@ -7,6 +7,7 @@
 #include "dma/space.h"
 #include "engine/job.h"
 #include "memory/memory.h"
+#include "options.h"
 
 struct unmap_job;
 

@@ -11,6 +11,24 @@ static double now(const struct vfb_diagnosis *diagnosis)
 	return 1e-9 * diagnosis->ctx->sys->now(diagnosis->ctx->sys);
 }
 
+struct vfb_estimated_time vfb_scale(const double *seconds, unsigned int count, double factor)
+{
+	double sorted[VFB_MAX_SAMPLES];
+	struct vfb_estimated_time result;
+
+	for (unsigned int i = 0; i < count; i++) {
+		unsigned int at = i;
+
+		for (; at && sorted[at - 1] > seconds[i]; at--)
+			sorted[at] = sorted[at - 1];
+		sorted[at] = seconds[i];
+	}
+	result.seconds = (sorted[(count - 1) / 2] + sorted[count / 2]) / 2 * factor;
+	result.low = sorted[0] * factor;
+	result.high = sorted[count - 1] * factor;
+	return result;
+}
+
 static int map_samples(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples,
 		       struct vfb_space *space)
 {

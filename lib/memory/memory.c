@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory/pool.h"
 #include "options.h"
 
 static void give_back(struct vfb_memory *memory)

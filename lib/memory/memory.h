@@ -7,7 +7,6 @@
 
 #include "context.h"
 #include "engine/job.h"
-#include "memory/pool.h"
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)

@@ -1,24 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory/pace.h"
 
+#include <stdlib.h>
+
 #include "engine/job.h"
+#include "observe/error.h"
 
 /* A job that is cancelled, and a limit that is changed, are noticed so often. */
 #define LOOK_NS UINT64_C(20000000)
 /* How far behind its pace it may catch up: sleeping always takes a little longer. */
 #define BURST_NS UINT64_C(20000000)
 
-void vfb_pace_init(struct vfb_pace *pace, const struct vfb_sys *sys)
+int vfb_pace_create(const struct vfb_sys *sys, struct vfb_pace **out)
 {
+	struct vfb_pace *pace = calloc(1, sizeof(*pace));
+
+	if (!pace)
+		return vfb_fail_memory();
 	pace->sys = sys;
 	pthread_mutex_init(&pace->lock, NULL);
 	pace->bytes_per_s = UINT64_MAX;
-	pace->next_ns = 0;
+	*out = pace;
+	return 0;
 }
 
 void vfb_pace_destroy(struct vfb_pace *pace)
 {
+	if (!pace)
+		return;
 	pthread_mutex_destroy(&pace->lock);
+	free(pace);
 }
 
 void vfb_pace_set(struct vfb_pace *pace, uint64_t bytes_per_s)

@@ -18,7 +18,7 @@ struct vfb_pace {
 	uint64_t next_ns;
 };
 
-void vfb_pace_init(struct vfb_pace *pace, const struct vfb_sys *sys);
+int vfb_pace_create(const struct vfb_sys *sys, struct vfb_pace **out);
 void vfb_pace_destroy(struct vfb_pace *pace);
 void vfb_pace_set(struct vfb_pace *pace, uint64_t bytes_per_s);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "memory/memory.h"
+#include "memory/pool.h"
 
 uint64_t vfb_page_bytes(enum vfb_page_size page_size)
 {

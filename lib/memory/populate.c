@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "memory/memory.h"
+#include "memory/pace.h"
 #include "round.h"
 #include "sys/uapi.h"
 
@@ -146,7 +147,7 @@ static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t e
 		if (next > end)
 			next = end;
 		if (!granule_is_populated(memory, granule)) {
-			vfb_pace_wait(&memory->ctx->pace, next - offset, job);
+			vfb_pace_wait(memory->ctx->pace, next - offset, job);
 			if (vfb_job_stopped(job))
 				return -ECANCELED;
 			error = populate_step(memory, offset, next - offset);

@@ -8,7 +8,6 @@
 #include <urcu-bp.h>
 
 #include "observe/error.h"
-#include "observe/span.h"
 
 struct vfb_subscription {
 	struct vfb_observer *observer;
@@ -30,6 +29,22 @@ struct subscriber_list {
 	size_t count;
 	struct vfb_subscription *subscriptions[];
 };
+
+/* How many callbacks this thread is in. */
+static _Thread_local unsigned int callbacks;
+
+bool vfb_observe_in_callback(void)
+{
+	return callbacks;
+}
+
+int vfb_observe_check_wait(void)
+{
+	if (!callbacks)
+		return 0;
+	return vfb_fail(-EDEADLK, "a subscriber's callback must not wait, as it could be for the "
+				  "thread that it runs in: start a job, and wait for it elsewhere");
+}
 
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys)
 {
@@ -77,11 +92,11 @@ void vfb_observer_tell(struct vfb_observer *observer, const struct vfb_event *ev
 	urcu_bp_read_unlock();
 	if (!list)
 		return;
-	vfb_observe_callbacks_begin();
+	callbacks++;
 	for (size_t i = 0; i < list->count; i++)
 		if (wants(&list->subscriptions[i]->filter, event))
 			list->subscriptions[i]->fn(event, list->subscriptions[i]->data);
-	vfb_observe_callbacks_end();
+	callbacks--;
 	drop_list(list);
 }
 

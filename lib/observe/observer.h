@@ -32,7 +32,11 @@ int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filte
 /* As vfb_unsubscribe(); returns the observer it belonged to. */
 struct vfb_observer *vfb_observer_unsubscribe(struct vfb_subscription *subscription);
 
-/* Calls whoever wants the event. */
+/* Calls the subscribers that want the event. What happens in their callbacks is not reported. */
 void vfb_observer_tell(struct vfb_observer *observer, const struct vfb_event *event);
+
+/* Nothing may wait in a callback: fails with -EDEADLK there. */
+int vfb_observe_check_wait(void);
+bool vfb_observe_in_callback(void);
 
 #endif

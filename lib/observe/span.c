@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "observe/span.h"
 
-#include <errno.h>
 #include <stdlib.h>
-
-#include "observe/error.h"
 
 #ifdef VFB_HAVE_SDT
 /* The kernel finds them by the notes that sys/sdt.h makes. */
@@ -17,7 +14,6 @@ static _Thread_local struct {
 	struct vfb_span *innermost;
 	/* The span that the others are a part of: that of the job it works for. */
 	uint64_t adopted;
-	unsigned int callbacks;
 } thread;
 
 uint64_t vfb_observe_adopt(uint64_t parent)
@@ -26,29 +22,6 @@ uint64_t vfb_observe_adopt(uint64_t parent)
 
 	thread.adopted = parent;
 	return before;
-}
-
-void vfb_observe_callbacks_begin(void)
-{
-	thread.callbacks++;
-}
-
-void vfb_observe_callbacks_end(void)
-{
-	thread.callbacks--;
-}
-
-bool vfb_observe_in_callback(void)
-{
-	return thread.callbacks;
-}
-
-int vfb_observe_check_wait(void)
-{
-	if (!thread.callbacks)
-		return 0;
-	return vfb_fail(-EDEADLK, "a subscriber's callback must not wait, as it could be for the "
-				  "thread that it runs in: start a job, and wait for it elsewhere");
 }
 
 /* Spans of other contexts are not told to the same subscribers. */
@@ -63,7 +36,7 @@ static uint64_t find_parent(const struct vfb_observer *observer)
 void vfb_span_start(struct vfb_span *span, struct vfb_observer *observer, enum vfb_phase phase,
 		    bool nested)
 {
-	if (thread.callbacks)
+	if (vfb_observe_in_callback())
 		return;
 	span->observer = observer;
 	span->phase = phase;

@@ -75,14 +75,6 @@ static inline void vfb_observe_begin_apart(struct vfb_span *span, struct vfb_obs
  */
 uint64_t vfb_observe_adopt(uint64_t parent);
 
-/* In a callback nothing may wait: fails with -EDEADLK there. */
-int vfb_observe_check_wait(void);
-bool vfb_observe_in_callback(void);
-
-/* Around callbacks. What happens in them is not told. */
-void vfb_observe_callbacks_begin(void);
-void vfb_observe_callbacks_end(void);
-
 /* As vfb_span_begin(). */
 struct vfb_span *vfb_observer_span_begin(struct vfb_observer *observer, const char *name);
 
