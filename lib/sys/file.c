@@ -35,3 +35,47 @@ int vfb_sys_write_file(const struct vfb_sys *sys, const char *path, const char *
 	sys->close(sys, fd);
 	return length < 0 ? (int)length : 0;
 }
+
+/* Calls @each with every whole line in @text; *@rest gets what follows the last one. */
+static bool each_whole_line(char *text, char **rest, bool (*each)(const char *line, void *arg),
+			    void *arg)
+{
+	char *line, *end;
+
+	for (line = text; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		if (!each(line, arg))
+			return false;
+	}
+	*rest = line;
+	return true;
+}
+
+int vfb_sys_each_line(const struct vfb_sys *sys, const char *path,
+		      bool (*each)(const char *line, void *arg), void *arg)
+{
+	/* A path in /proc/PID/maps has up to 4 KiB. */
+	char text[8192], *rest;
+	size_t held = 0;
+	ssize_t length;
+	off_t at = 0;
+	int fd = sys->open(sys, path, O_RDONLY);
+
+	if (fd < 0)
+		return fd;
+	while ((length = sys->pread(sys, fd, text + held, sizeof(text) - held - 1, at)) > 0) {
+		at += length;
+		text[held + length] = '\0';
+		if (!each_whole_line(text, &rest, each, arg))
+			break;
+		held = strlen(rest);
+		if (held == sizeof(text) - 1) {
+			length = -EFBIG;
+			break;
+		}
+		/* The next part completes the line. */
+		memmove(text, rest, held);
+	}
+	sys->close(sys, fd);
+	return length < 0 ? (int)length : 0;
+}

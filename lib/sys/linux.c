@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/magic.h>
 #include <numa.h>
 #include <numaif.h>
 #include <signal.h>
@@ -12,7 +13,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -157,6 +161,25 @@ static int linux_memfd_create(UNUSED const struct vfb_sys *sys, const char *name
 static int linux_ftruncate(UNUSED const struct vfb_sys *sys, int fd, off_t bytes)
 {
 	return ftruncate(fd, bytes) ? -errno : 0;
+}
+
+static int linux_file_info(UNUSED const struct vfb_sys *sys, int fd, struct vfb_sys_file *file)
+{
+	struct statfs statfs;
+	struct stat stat;
+
+	if (fstat(fd, &stat) || fstatfs(fd, &statfs))
+		return -errno;
+	*file = (struct vfb_sys_file){
+		.major = major(stat.st_dev),
+		.minor = minor(stat.st_dev),
+		.inode = stat.st_ino,
+		.bytes = stat.st_size,
+		.page_bytes = statfs.f_type == HUGETLBFS_MAGIC ? statfs.f_bsize :
+								 sysconf(_SC_PAGESIZE),
+		.is_regular = S_ISREG(stat.st_mode),
+	};
+	return 0;
 }
 
 static int linux_mbind(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
@@ -365,6 +388,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.touch = linux_touch,
 	.memfd_create = linux_memfd_create,
 	.ftruncate = linux_ftruncate,
+	.file_info = linux_file_info,
 	.mbind = linux_mbind,
 	.get_mempolicy = linux_get_mempolicy,
 	.page_nodes = linux_page_nodes,

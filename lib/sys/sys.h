@@ -9,6 +9,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* What fstat(2) and fstatfs(2) report of an open file. */
+struct vfb_sys_file {
+	/* Of the file system, as /proc/PID/maps prints them. */
+	unsigned int major, minor;
+	uint64_t inode, bytes;
+	/* A page of hugetlbfs, else a base page. */
+	uint64_t page_bytes;
+	bool is_regular;
+};
+
 /*
  * Every system call of the library, replaceable. Nothing outside lib/sys asks the kernel for
  * anything: the fake kernel of the tests implements this table, and a seccomp policy can be
@@ -51,6 +61,7 @@ struct vfb_sys {
 	int (*touch)(const struct vfb_sys *sys, void *addr);
 	int (*memfd_create)(const struct vfb_sys *sys, const char *name, unsigned int flags);
 	int (*ftruncate)(const struct vfb_sys *sys, int fd, off_t bytes);
+	int (*file_info)(const struct vfb_sys *sys, int fd, struct vfb_sys_file *file);
 	/* mbind(2) without flags; @mode is MPOL_*; @nodes lists @count node numbers. */
 	int (*mbind)(const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
 		     const unsigned int *nodes, size_t count);
@@ -121,6 +132,13 @@ extern const struct vfb_sys vfb_sys_linux;
  * Returns the length, -EFBIG when it does not fit.
  */
 ssize_t vfb_sys_read_file(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes);
+
+/*
+ * Calls @each with every line of a file of /proc, without its newline, until it returns false.
+ * Returns 0 or a negative errno; -EFBIG for a line longer than the kernel writes.
+ */
+int vfb_sys_each_line(const struct vfb_sys *sys, const char *path,
+		      bool (*each)(const char *line, void *arg), void *arg);
 
 /* Writes @text to a file that is there, such as one of sysfs, with one call. */
 int vfb_sys_write_file(const struct vfb_sys *sys, const char *path, const char *text);

@@ -34,6 +34,18 @@ static bool write_address(struct fake *fake, uint64_t address, const void *data,
 	return true;
 }
 
+static bool write_dma(struct fake *fake, const struct dma *dma, uint64_t offset, const void *data,
+		      size_t bytes)
+{
+	if (dma->dma_buf)
+		return write_bar(dma->dma_buf->device, dma->dma_buf->region,
+				 dma->dma_buf->offset + offset, data, bytes);
+	if (dma->object)
+		return pwrite(dma->file_fd, data, bytes, dma->file_offset + offset) ==
+		       (ssize_t)bytes;
+	return write_address(fake, dma->vaddr + offset, data, bytes);
+}
+
 bool fake_dma_write(struct fake *fake, const char *address, uint64_t iova, const void *data,
 		    size_t bytes)
 {
@@ -47,13 +59,8 @@ bool fake_dma_write(struct fake *fake, const char *address, uint64_t iova, const
 	space = space_of(device);
 	if (space)
 		dma = fk_space_find(space, iova, iova);
-	if (dma && dma->write && !dma->busy && !dma->revoked && bytes - 1 <= dma->last - iova) {
-		uint64_t offset = iova - dma->iova;
-
-		done = dma->dma_buf ? write_bar(dma->dma_buf->device, dma->dma_buf->region,
-						dma->dma_buf->offset + offset, data, bytes) :
-				      write_address(fake, dma->vaddr + offset, data, bytes);
-	}
+	if (dma && dma->write && !dma->busy && !dma->revoked && bytes - 1 <= dma->last - iova)
+		done = write_dma(fake, dma, iova - dma->iova, data, bytes);
 	kernel_leave(fake);
 	return done;
 }

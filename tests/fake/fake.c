@@ -104,6 +104,7 @@ struct fake *fake_create(const struct fake_config *config)
 	if (pthread_key_create(&fake->key, thread_gone))
 		abort();
 	fk_files_table(&fake->sys);
+	fk_memfd_table(&fake->sys);
 	fk_memory_table(&fake->sys);
 	fk_threads_table(&fake->sys);
 	fk_machine_table(&fake->sys);

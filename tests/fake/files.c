@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* File descriptors: what they stand for, opening, closing, and handing on what is asked of them. */
 #include <fcntl.h>
-#include <linux/memfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "model.h"
@@ -196,21 +194,22 @@ static int open_group(struct fake *fake, unsigned int number)
 
 static int open_text(struct fake *fake, const char *path, int flags)
 {
-	char text[8192];
-	int kind = fk_sysfs_get(fake, path, text, sizeof(text));
-	char *copy;
+	/* As much as the address space of a test fills. */
+	size_t room = 256 << 10;
+	char *text = fk_xalloc(room);
+	int kind = fk_sysfs_get(fake, path, text, room);
 	int fd;
 
 	if ((kind == SYSFS_NONE || kind == SYSFS_LINK) && !fk_sysfs_writable(fake, path))
-		return -ENOENT;
-	if (kind == SYSFS_DIR && (flags & O_ACCMODE) != O_RDONLY)
-		return -EISDIR;
-	if ((flags & O_ACCMODE) != O_RDONLY && !fk_sysfs_writable(fake, path))
-		return -EACCES;
-	copy = fk_xstrdup(kind == SYSFS_DIR ? "" : text);
-	fd = fk_file_new(fake, FILE_TEXT, path, copy, NULL);
-	if (fd < 0)
-		free(copy);
+		fd = -ENOENT;
+	else if (kind == SYSFS_DIR && (flags & O_ACCMODE) != O_RDONLY)
+		fd = -EISDIR;
+	else if ((flags & O_ACCMODE) != O_RDONLY && !fk_sysfs_writable(fake, path))
+		fd = -EACCES;
+	else
+		fd = fk_file_new(fake, FILE_TEXT, path, fk_xstrdup(kind == SYSFS_DIR ? "" : text),
+				 NULL);
+	free(text);
 	return fd;
 }
 
@@ -420,52 +419,6 @@ static int op_ioctl(const struct vfb_sys *sys, int fd, unsigned long request, vo
 	return result;
 }
 
-/* ---- memfd ---- */
-
-static int op_memfd_create(const struct vfb_sys *sys, const char *name, unsigned int flags)
-{
-	struct fake *fake = kernel_enter(sys);
-	unsigned int log = (flags >> MFD_HUGE_SHIFT) & MFD_HUGE_MASK;
-	int fd = fk_inject(fake, "memfd_create", NULL, EMFILE);
-	int pool = POOL_BASE;
-
-	if (fd)
-		goto out;
-	if (flags & MFD_HUGETLB)
-		pool = log == 30 ? POOL_1G : log == 21 || !log ? POOL_2M : -1;
-	if (pool < 0 || (pool == POOL_2M && fake->config.no_2m) ||
-	    (pool == POOL_1G && fake->config.no_1g)) {
-		fd = -ENODEV;
-		goto out;
-	}
-	fd = memfd_create(name, MFD_CLOEXEC);
-	if (fd < 0)
-		fd = -errno;
-	else
-		fk_file_install(fake, fd, FILE_MEMFD, "memfd", fk_object_new(fake, pool, 0, true));
-out:
-	kernel_leave(fake);
-	return fd;
-}
-
-static int op_ftruncate(const struct vfb_sys *sys, int fd, off_t bytes)
-{
-	struct fake *fake = kernel_enter(sys);
-	struct file *file = fk_file_get(fake, fd);
-	int error = file ? fk_inject(fake, "ftruncate", NULL, EFBIG) : -EBADF;
-
-	if (!error && (file->kind != FILE_MEMFD || bytes < 0))
-		error = -EINVAL;
-	if (!error)
-		error = fk_object_resize(fake, file->object, bytes);
-	if (!error && ftruncate(fd, bytes))
-		error = -errno;
-	if (file)
-		fk_file_put(fake, file);
-	kernel_leave(fake);
-	return error;
-}
-
 void fk_files_table(struct vfb_sys *sys)
 {
 	sys->open = op_open;
@@ -473,6 +426,4 @@ void fk_files_table(struct vfb_sys *sys)
 	sys->pread = op_pread;
 	sys->pwrite = op_pwrite;
 	sys->ioctl = op_ioctl;
-	sys->memfd_create = op_memfd_create;
-	sys->ftruncate = op_ftruncate;
 }

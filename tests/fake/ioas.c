@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* I/O address spaces of iommufd: drivers/iommu/iommufd/ioas.c, io_pagetable.c, pages.c. */
+#include <fcntl.h>
+
 #include "model.h"
 #include "sys/uapi.h"
 
@@ -55,6 +57,16 @@ int fk_ioas_iova_ranges(struct fake *fake, struct iommufd *iommufd, void *arg)
 
 /* ---- Pinning ---- */
 
+/* memfd_pin_folios() */
+static int pin_file(struct fake *fake, const struct dma *dma, struct pin *pin)
+{
+	uint64_t bytes = dma->last - dma->iova + 1;
+
+	pin->pinned = bytes;
+	return fk_object_populate(fake, dma->object, dma->file_offset, dma->file_offset + bytes,
+				  false, 0, 0, &pin->budget, &pin->zeroed);
+}
+
 /* Everything is pinned first, and charged to the user then: pfn_reader_user_update_pinned(). */
 static int fill(struct fake *fake, struct dma *dma, uint64_t *cost)
 {
@@ -65,7 +77,8 @@ static int fill(struct fake *fake, struct dma *dma, uint64_t *cost)
 	/* A dma-buf is neither pinned nor charged. */
 	if (dma->dma_buf)
 		return 0;
-	error = fk_memory_pin(fake, dma->vaddr, dma->last - dma->iova + 1, &pin);
+	error = dma->object ? pin_file(fake, dma, &pin) :
+			      fk_memory_pin(fake, dma->vaddr, dma->last - dma->iova + 1, &pin);
 	fake->stats.populated_by_map_bytes += pin.zeroed;
 	*cost += cost_of(pin.zeroed, config->zero_ns_per_gib) +
 		 cost_of(pin.pinned, config->pin_ns_per_gib);
@@ -213,9 +226,31 @@ static int check_map(const struct vfb_iommu_ioas_map *cmd)
 	return __builtin_add_overflow(cmd->user_va, cmd->length, &end) ? -EOVERFLOW : 0;
 }
 
+/* What is mapped instead of an address: a dma-buf, or a part of a file. */
+struct target {
+	struct dma_buf *dma_buf;
+	struct file *file;
+	uint64_t file_offset;
+};
+
+static void dma_set_target(struct dma *dma, const struct target *target)
+{
+	if (target->dma_buf) {
+		dma->dma_buf = target->dma_buf;
+		dma->dma_buf->refs++;
+	} else if (target->file) {
+		dma->object = target->file->object;
+		dma->object->refs++;
+		dma->file_offset = target->file_offset;
+		dma->file_fd = fcntl(target->file->fd, F_DUPFD_CLOEXEC, 0);
+		if (dma->file_fd < 0)
+			abort();
+	}
+}
+
 /* The area is in the table, busy, before its pages are pinned: iopt_alloc_area_pages(). */
 static int map_area(struct fake *fake, struct ioas *ioas, struct vfb_iommu_ioas_map *cmd,
-		    struct dma_buf *dma_buf)
+		    const struct target *target)
 {
 	uint64_t cost = fake->config.map_call_ns;
 	struct dma *dma;
@@ -235,9 +270,7 @@ static int map_area(struct fake *fake, struct ioas *ioas, struct vfb_iommu_ioas_
 	dma = fk_space_insert(&ioas->space, cmd->iova, cmd->iova + cmd->length - 1, cmd->user_va);
 	dma->read = cmd->flags & VFB_IOMMU_IOAS_MAP_READABLE;
 	dma->write = cmd->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE;
-	dma->dma_buf = dma_buf;
-	if (dma_buf)
-		dma_buf->refs++;
+	dma_set_target(dma, target);
 	dma->busy = true;
 	fk_vlock_read(fake, &ioas->domains);
 	if (ioas->has_domain)
@@ -246,13 +279,12 @@ static int map_area(struct fake *fake, struct ioas *ioas, struct vfb_iommu_ioas_
 	dma->busy = false;
 	fk_vunlock_read(&ioas->domains);
 	if (error)
-		fk_space_remove(&ioas->space, dma);
+		fk_space_remove(fake, &ioas->space, dma);
 	return error;
 }
 
-/* @dma_buf: NULL, or what is mapped instead of an address. */
 static int map(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_ioas_map *cmd,
-	       struct dma_buf *dma_buf)
+	       const struct target *target)
 {
 	struct vfb_iommu_ioas_map copy = *cmd;
 	int error = check_map(&copy);
@@ -265,7 +297,7 @@ static int map(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_ioas
 		return -ENOENT;
 	ioas->users++;
 	COUNT_UP(fake, maps_in_flight, max_maps_in_flight);
-	error = map_area(fake, ioas, &copy, dma_buf);
+	error = map_area(fake, ioas, &copy, target);
 	fake->maps_in_flight--;
 	ioas->users--;
 	fake->stats.map_calls += !error;
@@ -276,7 +308,7 @@ static int map(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_ioas
 
 int fk_ioas_map(struct fake *fake, struct iommufd *iommufd, void *arg)
 {
-	return map(fake, iommufd, arg, NULL);
+	return map(fake, iommufd, arg, &(struct target){0});
 }
 
 /* iopt_alloc_dmabuf_pages() */
@@ -291,33 +323,18 @@ static int check_dma_buf(const struct dma_buf *dma_buf, const struct vfb_iommu_i
 	return dma_buf->revoked ? -ENODEV : 0;
 }
 
-/* Memory is told apart by where it is mapped: some mapping of the file's part is found. */
-static int find_file(struct fake *fake, const struct vfb_iommu_ioas_map_file *cmd, uint64_t *vaddr,
-		     struct dma_buf **dma_buf)
+/* An address of the file's part for tests to look at; 0: it is nowhere mapped. */
+static uint64_t find_shared(const struct fake *fake, const struct object *object, uint64_t start,
+			    uint64_t length)
 {
-	struct file *file = fk_file_get(fake, cmd->fd);
-	int error = -EBADF;
-
-	if (!file)
-		return error;
-	if (file->kind == FILE_DMA_BUF) {
-		*dma_buf = file->dma_buf;
-		error = check_dma_buf(file->dma_buf, cmd);
-		fk_file_put(fake, file);
-		return error;
-	}
-	error = file->kind == FILE_MEMFD ? -EFAULT : -EINVAL;
-	for (size_t i = 0; i < fake->mm.count && error == -EFAULT; i++) {
+	for (size_t i = 0; i < fake->mm.count; i++) {
 		const struct vma *vma = &fake->mm.vmas[i];
 
-		if (vma->object != file->object || cmd->start < vma->offset ||
-		    cmd->start + cmd->length > vma->offset + (vma->end - vma->start))
-			continue;
-		*vaddr = vma->start + (cmd->start - vma->offset);
-		error = 0;
+		if (vma->object == object && start >= vma->offset &&
+		    start + length <= vma->offset + (vma->end - vma->start))
+			return vma->start + (start - vma->offset);
 	}
-	fk_file_put(fake, file);
-	return error;
+	return 0;
 }
 
 int fk_ioas_map_file(struct fake *fake, struct iommufd *iommufd, void *arg)
@@ -331,25 +348,32 @@ int fk_ioas_map_file(struct fake *fake, struct iommufd *iommufd, void *arg)
 		.iova = cmd->iova,
 	};
 	struct ioas *ioas = fk_ioas_find(iommufd, cmd->ioas_id);
-	struct dma_buf *dma_buf = NULL;
-	uint64_t vaddr = 0;
-	int error;
+	struct target target = {.file_offset = cmd->start};
+	struct file *file;
+	int error = 0;
 
 	if (cmd->size < sizeof(*cmd))
 		return -EINVAL;
 	if (!ioas)
 		return -ENOENT;
-	error = find_file(fake, cmd, &vaddr, &dma_buf);
-	if (error)
-		return error;
-	by_address.user_va = vaddr;
-	error = map(fake, iommufd, &by_address, dma_buf);
-	if (error)
-		return error;
-	cmd->iova = by_address.iova;
-	/* iommufd_ioas_change_process() takes only memory. */
-	fk_space_find(&ioas->space, cmd->iova, cmd->iova)->by_file = !dma_buf;
-	return 0;
+	file = fk_file_get(fake, cmd->fd);
+	if (!file)
+		return -EBADF;
+	if (file->kind == FILE_DMA_BUF) {
+		target.dma_buf = file->dma_buf;
+		error = check_dma_buf(file->dma_buf, cmd);
+	} else if (file->kind == FILE_MEMFD) {
+		target.file = file;
+		by_address.user_va = find_shared(fake, file->object, cmd->start, cmd->length);
+	} else {
+		error = -EINVAL;
+	}
+	if (!error)
+		error = map(fake, iommufd, &by_address, &target);
+	fk_file_put(fake, file);
+	if (!error)
+		cmd->iova = by_address.iova;
+	return error;
 }
 
 /* ---- UNMAP ---- */
@@ -374,7 +398,7 @@ static int unmap_range(struct fake *fake, struct ioas *ioas, uint64_t first, uin
 			dma->busy = true;
 			fk_clock_spend(fake, cost_of(dma->pinned, fake->config.unmap_ns_per_gib));
 			unfill(fake, dma);
-			fk_space_remove(&ioas->space, dma);
+			fk_space_remove(fake, &ioas->space, dma);
 			*unmapped += bytes;
 			if (dma_last >= last)
 				break;
@@ -430,7 +454,7 @@ void fk_ioas_free(struct fake *fake, struct ioas *ioas)
 		struct dma *dma = ioas->space.dmas[ioas->space.count - 1];
 
 		unfill(fake, dma);
-		fk_space_remove(&ioas->space, dma);
+		fk_space_remove(fake, &ioas->space, dma);
 	}
 	while (*at != ioas)
 		at = &(*at)->next;

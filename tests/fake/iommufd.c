@@ -261,7 +261,7 @@ static int change_process(const struct iommufd *iommufd)
 {
 	for (const struct ioas *ioas = iommufd->ioases; ioas; ioas = ioas->next)
 		for (size_t i = 0; i < ioas->space.count; i++)
-			if (!ioas->space.dmas[i]->by_file)
+			if (!ioas->space.dmas[i]->object)
 				return -EINVAL;
 	return 0;
 }

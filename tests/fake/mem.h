@@ -56,6 +56,9 @@ struct object {
 	uint64_t origin;
 	bool is_file, reserves;
 	uint64_t populated;
+	/* The file it is of, or is a private mapping of, and from where in it: for
+	 * /proc/self/maps. */
+	uint64_t device, inode, file_offset;
 };
 
 struct object *fk_object_new(struct fake *fake, int pool, uint64_t bytes, bool is_file);
@@ -90,7 +93,7 @@ uint64_t fk_pool_used(const struct fake *fake, int pool);
 struct vma {
 	uint64_t start, end;
 	int prot;
-	bool thp, no_thp;
+	bool thp, no_thp, shared;
 	/* One of them. */
 	struct object *object;
 	struct file *device;

@@ -70,13 +70,18 @@ static int backing(struct fake *fake, struct file *file, int flags, uint64_t byt
 	if (pool < 0)
 		return pool;
 	*out = fk_object_new(fake, pool, bytes, false);
+	if (file) {
+		(*out)->device = file->object->device;
+		(*out)->inode = file->object->inode;
+		(*out)->file_offset = offset;
+	}
 	return 0;
 }
 
 static int map_memory(struct fake *fake, struct file *file, void *addr, uint64_t bytes, int prot,
 		      int flags, off_t offset, void **out)
 {
-	struct vma vma = {.prot = prot};
+	struct vma vma = {.prot = prot, .shared = flags & MAP_SHARED};
 	int error = backing(fake, file, flags, bytes, offset, &vma.object);
 	struct object *object = vma.object;
 
@@ -123,7 +128,7 @@ drop:
 static int map_device(struct fake *fake, struct file *file, void *addr, uint64_t bytes, int prot,
 		      int flags, off_t offset, void **out)
 {
-	struct vma vma = {.prot = prot, .device = file, .offset = offset};
+	struct vma vma = {.prot = prot, .shared = true, .device = file, .offset = offset};
 	int error, fd;
 
 	if (!file->devfile->access)

@@ -228,6 +228,7 @@ static inline uint64_t min_u64(uint64_t a, uint64_t b)
 
 /* The entries of the table, each in the file of its subject. */
 void fk_files_table(struct vfb_sys *sys);
+void fk_memfd_table(struct vfb_sys *sys);
 void fk_memory_table(struct vfb_sys *sys);
 void fk_threads_table(struct vfb_sys *sys);
 void fk_process_table(struct vfb_sys *sys);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Tables of what is mapped at which IOVA, for containers and IOASes alike. */
+#include <unistd.h>
+
 #include "model.h"
 
 void fk_space_init(struct fake *fake, struct space *space)
@@ -68,7 +70,7 @@ struct dma *fk_space_insert(struct space *space, uint64_t iova, uint64_t last, u
 	return dma;
 }
 
-void fk_space_remove(struct space *space, struct dma *dma)
+void fk_space_remove(struct fake *fake, struct space *space, struct dma *dma)
 {
 	size_t at = dma_index(space, dma->iova);
 
@@ -77,6 +79,10 @@ void fk_space_remove(struct space *space, struct dma *dma)
 	memmove(space->dmas + at, space->dmas + at + 1, (space->count - at) * sizeof(*space->dmas));
 	if (dma->dma_buf)
 		fk_dma_buf_put(dma->dma_buf);
+	if (dma->object) {
+		fk_object_put(fake, dma->object);
+		close(dma->file_fd);
+	}
 	free(dma);
 }
 

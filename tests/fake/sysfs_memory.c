@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What proc tells of memory, page by page; and pools of hugepages that grow and shrink. */
 #include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
 
 #include "sysfs.h"
 
@@ -20,6 +22,29 @@ static uint64_t huge_bytes(const struct vma *vma)
 	return bytes;
 }
 
+/* The line of /proc/self/maps and smaps. */
+static void put_mapping(struct text *text, const struct vma *vma)
+{
+	const struct object *object = vma->object;
+	uint64_t offset = object && object->inode ? object->file_offset + vma->offset : 0;
+
+	fk_put(text, "%" PRIx64 "-%" PRIx64 " %c%c-%c %08" PRIx64 " %02x:%02x %" PRIu64 " %s\n",
+	       vma->start, vma->end, vma->prot & PROT_READ ? 'r' : '-',
+	       vma->prot & PROT_WRITE ? 'w' : '-', vma->shared ? 's' : 'p', offset,
+	       object ? major(object->device) : 0, object ? minor(object->device) : 0,
+	       object ? object->inode : 0,
+	       !object	     ? vma->device->path :
+	       object->inode ? "/memfd:vfioboost (deleted)" :
+			       "");
+}
+
+static int maps(struct fake *fake, struct text *text)
+{
+	for (size_t i = 0; i < fake->mm.count; i++)
+		put_mapping(text, &fake->mm.vmas[i]);
+	return SYSFS_TEXT;
+}
+
 static int smaps(struct fake *fake, struct text *text)
 {
 	for (size_t i = 0; i < fake->mm.count; i++) {
@@ -29,8 +54,7 @@ static int smaps(struct fake *fake, struct text *text)
 							      vma->offset + vma->end - vma->start) :
 					  huge_bytes(vma);
 
-		fk_put(text, "%" PRIx64 "-%" PRIx64 " rw-p 00000000 00:00 0\n", vma->start,
-		       vma->end);
+		put_mapping(text, vma);
 		fk_put(text, "Size: %8" PRIu64 " kB\n", (vma->end - vma->start) / 1024);
 		fk_put(text, "AnonHugePages: %8" PRIu64 " kB\n", hugetlb ? 0 : huge / 1024);
 		fk_put(text, "Private_Hugetlb: %7" PRIu64 " kB\n", hugetlb ? huge / 1024 : 0);
@@ -179,6 +203,8 @@ static int buddyinfo(struct fake *fake, struct text *text)
 
 int fk_sysfs_memory(struct fake *fake, const char *path, struct text *text)
 {
+	if (!strcmp(path, "/proc/self/maps"))
+		return maps(fake, text);
 	if (!strcmp(path, "/proc/self/smaps"))
 		return smaps(fake, text);
 	if (!strcmp(path, "/proc/buddyinfo"))

@@ -65,7 +65,7 @@ void fk_type1_unmap_all(struct fake *fake, struct container *container)
 		struct dma *dma = container->space.dmas[container->space.count - 1];
 
 		unpin(fake, dma);
-		fk_space_remove(&container->space, dma);
+		fk_space_remove(fake, &container->space, dma);
 		container->dma_avail++;
 	}
 	fk_clock_spend(fake, cost_of(bytes, fake->config.unmap_ns_per_gib));
@@ -142,7 +142,7 @@ static int map_locked(struct fake *fake, struct container *container,
 	error = pin_and_map(fake, dma);
 	dma->busy = false;
 	if (error) {
-		fk_space_remove(space, dma);
+		fk_space_remove(fake, space, dma);
 		container->dma_avail++;
 	}
 	return error;
@@ -218,7 +218,7 @@ static int unmap_locked(struct fake *fake, struct container *container,
 	while ((dma = fk_space_find(space, unmap->iova, last))) {
 		unmapped += dma->last - dma->iova + 1;
 		unpin(fake, dma);
-		fk_space_remove(space, dma);
+		fk_space_remove(fake, space, dma);
 		container->dma_avail++;
 	}
 	unmap->size = unmapped;

@@ -16,8 +16,11 @@ struct dma {
 	bool read, write;
 	/* VFIO_DMA_UNMAP_FLAG_VADDR. */
 	bool vaddr_invalid;
-	/* Mapped by IOMMU_IOAS_MAP_FILE. */
-	bool by_file;
+	/* Mapped by IOMMU_IOAS_MAP_FILE: pages of this file, from there on, whatever is at @vaddr;
+	 * and a descriptor of it for devices to write to. NULL: mapped by address. */
+	struct object *object;
+	uint64_t file_offset;
+	int file_fd;
 	/* Of a BAR, which it keeps; nothing is behind the IOVAs once that was revoked. */
 	struct dma_buf *dma_buf;
 	bool revoked;
@@ -39,7 +42,7 @@ void fk_space_fini(struct fake *fake, struct space *space);
 /* The lowest that touches [first, last]. */
 struct dma *fk_space_find(const struct space *space, uint64_t first, uint64_t last);
 struct dma *fk_space_insert(struct space *space, uint64_t iova, uint64_t last, uint64_t vaddr);
-void fk_space_remove(struct space *space, struct dma *dma);
+void fk_space_remove(struct fake *fake, struct space *space, struct dma *dma);
 /* A device may be about to reach memory in [start, end). */
 bool fk_space_uses_memory(struct fake *fake, uint64_t start, uint64_t end);
 

@@ -51,6 +51,7 @@ HAND_ON(int, madvise, (SYS, void *addr, size_t bytes, int advice), addr, bytes, 
 HAND_ON(int, touch, (SYS, void *addr), addr)
 HAND_ON(int, memfd_create, (SYS, const char *name, unsigned int flags), name, flags)
 HAND_ON(int, ftruncate, (SYS, int fd, off_t bytes), fd, bytes)
+HAND_ON(int, file_info, (SYS, int fd, struct vfb_sys_file *file), fd, file)
 HAND_ON(int, mbind,
 	(SYS, void *addr, size_t bytes, int mode, const unsigned int *nodes, size_t count), addr,
 	bytes, mode, nodes, count)
@@ -86,7 +87,7 @@ HAND_ON(int, eventfd, (SYS))
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 38 * sizeof(void (*)(void)), "all calls are handed on");
+_Static_assert(sizeof(struct vfb_sys) == 39 * sizeof(void (*)(void)), "all calls are handed on");
 
 void counted_init(struct counted *counted, const struct vfb_sys *inner)
 {
@@ -108,6 +109,7 @@ void counted_init(struct counted *counted, const struct vfb_sys *inner)
 				.touch = count_touch,
 				.memfd_create = count_memfd_create,
 				.ftruncate = count_ftruncate,
+				.file_info = count_file_info,
 				.mbind = count_mbind,
 				.get_mempolicy = count_get_mempolicy,
 				.page_nodes = count_page_nodes,
