@@ -94,7 +94,8 @@ struct vfb_memory_info {
 	/** Where it is mapped in this process, readable and writable. */
 	void *address;
 	uint64_t bytes;
-	/** The memfd, -1 for anonymous memory. It belongs to the memory. */
+	/** The file whose pages are at the address: the memory's own memfd, or the caller's file;
+	 *  -1: anonymous memory, or adopted memory whose file has other pages. */
 	int fd;
 	/** What it is made of; never VFB_PAGE_AUTO. */
 	enum vfb_page_size page_size;
@@ -102,8 +103,9 @@ struct vfb_memory_info {
 	uint64_t page_bytes;
 	/** How much the library has populated. */
 	uint64_t populated_bytes;
-	/** Of VFB_PAGE_AUTO: a line for each larger page size that it was not to be, with the
-	 *  reason; "" without one. Valid as long as the memory. */
+	/** Of VFB_PAGE_AUTO: a line for each larger page size that was not possible, with the
+	 *  reason. Of adopted memory: why it is not mapped by its file. "" without a reason. Valid
+	 *  as long as the memory. */
 	const char *fallback;
 };
 
@@ -135,10 +137,11 @@ struct vfb_memory_adopt_opts {
 	void *address;
 	uint64_t bytes;
 	/** With VFB_MEMORY_ADOPT_HAS_FD: the file that it is of (a memfd, or a file of hugetlbfs or
-	 *  tmpfs), and where in it the memory begins. It is never closed, and has to stay open. */
+	 *  tmpfs), and where in it the memory begins. It is never closed, and has to stay open and
+	 *  as long as it is. */
 	int fd;
 	uint64_t fd_offset;
-	/** What it is made of, for alignment; VFB_PAGE_AUTO: not known. */
+	/** What it is made of, for alignment; VFB_PAGE_AUTO: as the file, or not known. */
 	enum vfb_page_size page_size;
 	/** VFB_MEMORY_ADOPT_HAS_FD, VFB_MEMORY_ADOPT_POPULATED. */
 	uint32_t flags;
@@ -153,16 +156,23 @@ struct vfb_memory_adopt_opts {
 #define VFB_MEMORY_ADOPT_POPULATED (1u << 1)
 
 /**
- * Takes memory of the caller's, so that it can be populated and mapped. Nothing of it is changed,
+ * Adopts memory of the caller, so that it can be populated and mapped. Nothing of it is changed,
  * and it stays when this is destroyed. Where the caller has bound it to NUMA nodes, or prefers
  * some (mbind(2)), the workers of those populate it.
+ *
+ * With an address and a file, iommufd maps by the file only if the whole range is a shared
+ * mapping of that file at that offset, which is checked here (/proc/self/maps). Otherwise (a
+ * private mapping, another file or offset, a hole) it maps by address: vfb_memory_info.fd is -1,
+ * and vfb_memory_info.fallback says why. The check is not repeated: a caller that later maps
+ * something else at the address (MAP_FIXED, mremap(2)) has to unmap the ranges, destroy this and
+ * adopt the memory again, or devices go on using the pages that were there before.
  *
  * @param ctx   the context
  * @param opts  where it is
  * @param out   the memory, to be given to vfb_memory_destroy() before the caller unmaps its own
  *
- * @return 0; -EINVAL: neither address nor file, not aligned to pages of 4 KiB, an unknown value;
- * what mmap(2) returns for the file; -ENOMEM; -E2BIG.
+ * @return 0; -EINVAL: neither address nor file, not aligned to pages of 4 KiB, beyond the end of
+ * the file, an unknown value; what fstat(2) and mmap(2) return for the file; -ENOMEM; -E2BIG.
  */
 VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *opts,
 			     struct vfb_memory **out);
@@ -277,7 +287,8 @@ VFB_API int vfb_memory_contiguity(const struct vfb_memory *memory, uint64_t offs
  *
  * @param memory  the memory; NULL is allowed
  *
- * @return 0; -EBUSY: some of it is still mapped in a space, or a job works on it.
+ * @return 0; -EBUSY: some of it is still mapped in a space, or a job works on it; -ENOMEM: the
+ * kernel could not unmap it (munmap(2)). After an error the memory is as it was.
  */
 VFB_API int vfb_memory_destroy(struct vfb_memory *memory);
 

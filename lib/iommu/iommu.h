@@ -36,6 +36,8 @@ struct vfb_iommu_map {
 	/* The file that the memory is of, and where in it; -1 for none. */
 	int fd;
 	uint64_t file_offset;
+	/* Of memory that has one, why it is not mapped by it; NULL without a reason. */
+	const char *no_file;
 	/* It is no memory, but what is at file_offset in a region of an open device, of that
 	 * address, which is mapped at @address. NULL for memory. */
 	const char *device;

@@ -222,6 +222,18 @@ static int map_region(struct iommufd *iommufd, struct vfb_iommu_map *map)
 	return error ? vfb_iommu_map_failed(sys, error, map) : 0;
 }
 
+/* Why VFB_MAP_BY_FILE cannot be obeyed. */
+static int by_file_impossible(const struct vfb_iommu_map *map)
+{
+	if (map->fd >= 0)
+		return vfb_fail(-ENOTSUP, "this kernel cannot map by file: that needs Linux 6.13, "
+					  "map by address");
+	if (map->no_file)
+		return vfb_fail(-ENOTSUP, "VFB_MAP_BY_FILE, but the memory is %s", map->no_file);
+	return vfb_fail(-ENOTSUP, "memory that has no memfd cannot be mapped by file: map it by "
+				  "address");
+}
+
 static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
@@ -237,12 +249,7 @@ static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 			iommu->maps_files = false;
 	}
 	if (iommufd->map_by == VFB_MAP_BY_FILE && error == -ENOTTY)
-		return vfb_fail(-ENOTSUP,
-				by_file ?
-					"this kernel cannot map by file: that needs Linux 6.13, "
-					"map by address" :
-					"memory that is no memfd cannot be mapped by file: map it "
-					"by address");
+		return by_file_impossible(map);
 	/* EINVAL: the file of adopted memory is none whose pages can be pinned by file. */
 	if (error == -ENOTTY || (by_file && error == -EINVAL && iommufd->map_by == VFB_MAP_BY_BEST))
 		error = map_address(iommufd, map);

@@ -8,10 +8,11 @@
 
 #include "memory/memory.h"
 #include "options.h"
+#include "round.h"
 
 #define KNOWN_FLAGS (VFB_MEMORY_ADOPT_HAS_FD | VFB_MEMORY_ADOPT_POPULATED)
 
-static int check_opts(const struct vfb_memory_adopt_opts *opts)
+static int adopt_check_opts(const struct vfb_memory_adopt_opts *opts)
 {
 	uint64_t page = vfb_page_bytes(opts->page_size);
 	uintptr_t address = (uintptr_t)opts->address;
@@ -39,7 +40,37 @@ static int check_opts(const struct vfb_memory_adopt_opts *opts)
 	return 0;
 }
 
-static int map_file(struct vfb_memory *memory)
+/* The page size of the file, where the caller does not know it and the size admits it. */
+static void adopt_page_size(struct vfb_memory *memory, enum vfb_page_size page_size,
+			    uint64_t file_page_bytes)
+{
+	memory->page_size = page_size == VFB_PAGE_AUTO ? VFB_PAGE_4K : page_size;
+	if (page_size == VFB_PAGE_AUTO && file_page_bytes > 4 * KIB &&
+	    !(((uintptr_t)memory->address | memory->bytes | memory->fd_offset) % file_page_bytes))
+		memory->page_size = file_page_bytes == GIB ? VFB_PAGE_1G : VFB_PAGE_2M;
+	memory->page_bytes = vfb_page_bytes(memory->page_size);
+}
+
+/* What is beyond the end of a file raises SIGBUS, or makes a file of hugetlbfs longer. */
+static int adopt_file(struct vfb_memory *memory, struct vfb_sys_file *file)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int error = sys->file_info(sys, memory->fd, file);
+
+	if (error)
+		return vfb_fail_errno(error, "cannot read what file descriptor %d is (fstat)",
+				      memory->fd);
+	if (file->is_regular &&
+	    (memory->fd_offset > file->bytes || memory->bytes > file->bytes - memory->fd_offset))
+		return vfb_fail(-EINVAL,
+				"%s at offset 0x%" PRIx64 " of file descriptor %d end beyond the "
+				"file, which has %s: make it larger first (ftruncate)",
+				vfb_size_text(memory->bytes).text, memory->fd_offset, memory->fd,
+				vfb_size_text(file->bytes).text);
+	return 0;
+}
+
+static int adopt_map_file(struct vfb_memory *memory, const struct vfb_sys_file *file)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	void *address;
@@ -54,8 +85,25 @@ static int map_file(struct vfb_memory *memory)
 				      memory->fd_offset);
 	memory->address = address;
 	memory->reservation = address;
-	memory->reservation_bytes = memory->bytes;
+	/* mmap() maps whole pages of hugetlbfs, munmap() unmaps nothing else. */
+	memory->reservation_bytes = round_up(memory->bytes, file->page_bytes);
 	return 0;
+}
+
+static int adopt_pages(struct vfb_memory *memory, const struct vfb_memory_adopt_opts *opts)
+{
+	struct vfb_sys_file file = {.page_bytes = 4 * KIB};
+	int error = memory->fd < 0 ? 0 : adopt_file(memory, &file);
+
+	if (error)
+		return error;
+	adopt_page_size(memory, opts->page_size, file.page_bytes);
+	error = vfb_memory_allocate_bitmap(memory, opts->flags & VFB_MEMORY_ADOPT_POPULATED);
+	if (error)
+		return error;
+	if (!memory->address)
+		return adopt_map_file(memory, &file);
+	return memory->fd < 0 ? 0 : vfb_memory_check_file(memory, &file);
 }
 
 int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *opts,
@@ -68,7 +116,7 @@ int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *op
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = check_opts(&known);
+		error = adopt_check_opts(&known);
 	if (error)
 		return error;
 	memory = calloc(1, sizeof(*memory));
@@ -80,11 +128,7 @@ int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *op
 	memory->bytes = known.bytes;
 	memory->fd = known.flags & VFB_MEMORY_ADOPT_HAS_FD ? known.fd : -1;
 	memory->fd_offset = known.fd_offset;
-	memory->page_size = known.page_size == VFB_PAGE_AUTO ? VFB_PAGE_4K : known.page_size;
-	memory->page_bytes = vfb_page_bytes(memory->page_size);
-	error = vfb_memory_allocate_bitmap(memory, known.flags & VFB_MEMORY_ADOPT_POPULATED);
-	if (!error && !memory->address)
-		error = map_file(memory);
+	error = adopt_pages(memory, &known);
 	if (error) {
 		free(memory->populated);
 		free(memory);

@@ -121,16 +121,22 @@ static int advise(struct vfb_memory *memory)
 	return 0;
 }
 
-void vfb_backing_release(struct vfb_memory *memory)
+int vfb_backing_release(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
+	int error = 0;
 
 	if (memory->reservation)
-		sys->munmap(sys, memory->reservation, memory->reservation_bytes);
+		error = sys->munmap(sys, memory->reservation, memory->reservation_bytes);
+	if (error)
+		return vfb_fail_errno(error, "cannot unmap %s at %p",
+				      vfb_size_text(memory->reservation_bytes).text,
+				      memory->reservation);
 	memory->reservation = NULL;
 	if (memory->fd >= 0 && !memory->adopted)
 		sys->close(sys, memory->fd);
 	memory->fd = -1;
+	return 0;
 }
 
 int vfb_backing_make(struct vfb_memory *memory, enum vfb_memory_kind kind)

@@ -158,6 +158,7 @@ int vfb_memory_destroy(struct vfb_memory *memory)
 	unsigned int users;
 	struct vfb_span span;
 	struct vfb_ctx *ctx;
+	int error;
 
 	if (!memory)
 		return 0;
@@ -172,9 +173,12 @@ int vfb_memory_destroy(struct vfb_memory *memory)
 	bytes = memory->bytes;
 	page_bytes = memory->page_bytes;
 	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_DESTROY);
-	release(memory);
-	vfb_observe_end(&span, .operation = "memory", .bytes = bytes, .page_bytes = page_bytes,
-			.node = VFB_ANY_NODE);
-	atomic_fetch_sub(&ctx->objects, 1);
-	return 0;
+	error = vfb_backing_release(memory);
+	if (!error)
+		release(memory);
+	vfb_observe_end(&span, .operation = "memory", .result = error, .bytes = bytes,
+			.page_bytes = page_bytes, .node = VFB_ANY_NODE);
+	if (!error)
+		atomic_fetch_sub(&ctx->objects, 1);
+	return error;
 }

@@ -16,6 +16,7 @@ struct vfb_memory {
 	struct vfb_ctx *ctx;
 	char *address;
 	uint64_t bytes;
+	/* The file whose pages these are, -1 for none. */
 	int fd;
 	/* Where in the file it begins. */
 	uint64_t fd_offset;
@@ -25,7 +26,8 @@ struct vfb_memory {
 	uint64_t page_bytes;
 	/* The part at the beginning that has pages of 1 GiB though page_bytes says 2 MiB. */
 	uint64_t bulk_bytes;
-	/* Why it has no larger pages; NULL without a reason. */
+	/* Why it has no larger pages, or why adopted memory is not mapped by its file; NULL without
+	 * a reason. */
 	char *fallback;
 	bool grow_pool;
 	struct vfb_pool_loan *loans;
@@ -72,9 +74,16 @@ int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size);
 /* One bit for each granule; what is populated already. -ENOMEM, told. */
 int vfb_memory_allocate_bitmap(struct vfb_memory *memory, bool populated);
 
-/* Maps the memory, of the page size that is set; and gives back whatever there is of that. */
+/* Maps the memory, of the page size that is set. */
 int vfb_backing_make(struct vfb_memory *memory, enum vfb_memory_kind kind);
-void vfb_backing_release(struct vfb_memory *memory);
+/* Unmaps it and closes its file. After an error, which is reported, nothing has changed. */
+int vfb_backing_release(struct vfb_memory *memory);
+
+/*
+ * Drops the file of adopted memory unless its pages are those at the address, and records the
+ * reason in the memory's fallback. -ENOMEM, reported.
+ */
+int vfb_memory_check_file(struct vfb_memory *memory, const struct vfb_sys_file *file);
 
 /* Checks and copies policy and nodes from @opts. */
 int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opts *opts);

@@ -109,6 +109,8 @@ int machine_open(const char *path);
 void machine_close(int fd);
 int machine_ioctl(int fd, unsigned long request, void *arg);
 int machine_mmap(size_t bytes, int prot, void **out);
+/* As mmap(2) of a file, readable and writable, from its beginning; at *@out if that is not NULL. */
+int machine_map_file(int fd, size_t bytes, int flags, void **out);
 void machine_munmap(void *address, size_t bytes);
 /* The nodes of a device: /dev/vfio/GROUP, /dev/vfio/devices/vfioN. */
 void machine_group_path(const char *address, char *path, size_t bytes);

@@ -265,6 +265,12 @@ int machine_mmap(size_t bytes, int prot, void **out)
 				    -1, 0, out);
 }
 
+int machine_map_file(int fd, size_t bytes, int flags, void **out)
+{
+	return fake_sys(fake)->mmap(fake_sys(fake), *out, bytes, PROT_READ | PROT_WRITE,
+				    flags | (*out ? MAP_FIXED : 0), fd, 0, out);
+}
+
 void machine_munmap(void *address, size_t bytes)
 {
 	fake_sys(fake)->munmap(fake_sys(fake), address, bytes);

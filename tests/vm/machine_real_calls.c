@@ -52,6 +52,12 @@ int machine_mmap(size_t bytes, int prot, void **out)
 	return *out == MAP_FAILED ? -errno : 0;
 }
 
+int machine_map_file(int fd, size_t bytes, int flags, void **out)
+{
+	*out = mmap(*out, bytes, PROT_READ | PROT_WRITE, flags | (*out ? MAP_FIXED : 0), fd, 0);
+	return *out == MAP_FAILED ? -errno : 0;
+}
+
 void machine_munmap(void *address, size_t bytes)
 {
 	munmap(address, bytes);

@@ -40,6 +40,7 @@ struct scenario {
 
 extern const struct scenario start_scenarios[];
 extern const struct scenario adopt_scenarios[];
+extern const struct scenario adopt_memory_scenarios[];
 extern const struct scenario adopt_device_scenarios[];
 extern const struct scenario device_scenarios[];
 extern const struct scenario group_scenarios[];

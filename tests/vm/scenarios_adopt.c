@@ -89,86 +89,6 @@ static void wrong_space(struct fixture *f)
 	caller_close(&caller);
 }
 
-/* Memory of the caller's, by address and by file. */
-static void memory(struct fixture *f)
-{
-	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
-	struct vfb_memory_opts own_opts = VFB_MEMORY_OPTS_INIT;
-	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
-	struct vfb_memory *by_address, *by_file, *own;
-	struct vfb_device *device;
-	struct vfb_space *space = make_space_with_device(f, &device);
-	void *address;
-
-	assert_returns(machine_mmap(BYTES, PROT_READ | PROT_WRITE, &address), 0);
-	opts.address = address;
-	opts.bytes = BYTES;
-	assert_ok(vfb_memory_adopt(f->ctx, &opts, &by_address));
-	assert_ok(map_one(space, by_address, BYTES, IOVA));
-	assert_int_equal(machine_pinned(), BYTES);
-
-	/* The memfd is that of memory of the library's, from its middle. */
-	own_opts.bytes = 2 * BYTES;
-	own_opts.page_size = VFB_PAGE_4K;
-	own_opts.kind = VFB_MEMORY_MEMFD;
-	assert_ok(vfb_memory_create(f->ctx, &own_opts, &own));
-	assert_ok(vfb_memory_info(own, &info));
-	opts.address = NULL;
-	opts.fd = info.fd;
-	opts.fd_offset = BYTES;
-	opts.flags = VFB_MEMORY_ADOPT_HAS_FD;
-	assert_ok(vfb_memory_adopt(f->ctx, &opts, &by_file));
-	assert_ok(map_one(space, by_file, BYTES, 2 * IOVA));
-	assert_int_equal(machine_pinned(), 2 * BYTES);
-	assert_ok(vfb_memory_info(by_file, &info));
-	((volatile char *)info.address)[0] = 'x';
-	assert_ok(vfb_memory_info(own, &info));
-	assert_int_equal(((volatile char *)info.address)[BYTES], 'x');
-	assert_error(vfb_memory_destroy(by_file), -EBUSY);
-	assert_ok(vfb_space_unmap_all(space));
-	assert_ok(vfb_memory_destroy(by_file));
-	assert_ok(vfb_memory_destroy(by_address));
-	/* Both are still the caller's. */
-	((volatile char *)address)[0] = 'y';
-	assert_ok(map_one(space, own, BYTES, IOVA));
-	assert_ok(unmap_one(space, IOVA, BYTES));
-	machine_munmap(address, BYTES);
-	assert_ok(vfb_memory_destroy(own));
-	end_space(space, device);
-}
-
-static void wrong_memory(struct fixture *f)
-{
-	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
-	struct vfb_memory *memory = (void *)1;
-
-	opts.bytes = BYTES;
-	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-	assert_says("needs an address");
-	assert_null(memory);
-	opts.address = (void *)(uintptr_t)(GIB + 1);
-	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-	assert_says("not aligned");
-	opts.address = (void *)(uintptr_t)GIB;
-	opts.bytes = 0;
-	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-	opts.bytes = -GIB;
-	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-	opts.bytes = BYTES;
-	opts.page_size = 99;
-	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-	opts.page_size = VFB_PAGE_2M;
-	opts.address = (void *)(uintptr_t)(GIB + 4 * KIB);
-	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-	assert_says("2 MiB");
-	opts.flags = 1u << 30;
-	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-	opts.flags = VFB_MEMORY_ADOPT_HAS_FD;
-	opts.address = NULL;
-	opts.fd = -1;
-	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
-}
-
 /* What is mapped is pinned while no device is open, and the next one finds it. */
 static void kept_domain(struct fixture *f)
 {
@@ -418,8 +338,6 @@ const struct scenario adopt_scenarios[] = {
 	{.name = "a space of the caller's", .run = space},
 	{.name = "a space of the caller's before its device", .run = space_before_device},
 	{.name = "what is no space of the caller's", .run = wrong_space},
-	{.name = "memory of the caller's", .run = memory},
-	{.name = "what is no memory of the caller's", .run = wrong_memory},
 	{.name = "a domain that stays", .run = kept_domain},
 	{.name = "mapping by file and by address", .run = map_by},
 	{0},
