@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,8 +12,8 @@
 const char *const page_size_names[] = {"auto", "4k", "thp", "2m", "1g", "mixed", NULL};
 const char *const backend_names[] = {"auto", "type1", "iommufd", "none", NULL};
 
-int argument_choice(struct argp_state *state, const char *option, const char *text,
-		    const char *const *names)
+static int read_choice(struct argp_state *state, const char *option, const char *text,
+		       const char *const *names)
 {
 	char known[200] = "";
 
@@ -27,30 +28,7 @@ int argument_choice(struct argp_state *state, const char *option, const char *te
 	return 0;
 }
 
-error_t argument_unknown(int key, const char *arg, struct argp_state *state)
-{
-	if (key != ARGP_KEY_ARG)
-		return ARGP_ERR_UNKNOWN;
-	argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
-	return 0;
-}
-
-error_t argument_bench(int key, char *arg, struct argp_state *state, unsigned int *repeat,
-		       bool *json)
-{
-	switch (key) {
-	case 'r':
-		*repeat = argument_number(state, "repeat", arg, 1, MAX_REPEAT);
-		return 0;
-	case OPTION_JSON:
-		*json = true;
-		return 0;
-	default:
-		return argument_unknown(key, arg, state);
-	}
-}
-
-uint64_t argument_size(struct argp_state *state, const char *option, const char *text)
+static uint64_t read_size(struct argp_state *state, const char *option, const char *text)
 {
 	uint64_t bytes = 0;
 
@@ -70,24 +48,137 @@ unsigned int argument_number(struct argp_state *state, const char *option, const
 	return number;
 }
 
-void argument_threads(struct argp_state *state, struct thread_counts *threads, char *text)
-{
-	char *rest = NULL;
-
-	for (char *word = strtok_r(text, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
-		if (threads->count == MAX_THREAD_COUNTS)
-			argp_error(state, "more than %d numbers of threads", MAX_THREAD_COUNTS);
-		threads->all[threads->count++] = argument_number(state, "threads", word, 1,
-								 MAX_THREADS);
-	}
-}
-
 void argument_device(struct argp_state *state, const char *devices[MAX_DEVICES], size_t *count,
 		     const char *address)
 {
 	if (*count == MAX_DEVICES)
 		argp_error(state, "more than %d devices", MAX_DEVICES);
 	devices[(*count)++] = address;
+}
+
+/* ---- A command's options as a table ---- */
+
+static void add_word(struct argp_state *state, const struct argument *argument, const char *word,
+		     struct number_list *numbers)
+{
+	unsigned int number;
+
+	if (argument->kind == ARGUMENT_IS_NUMBERS)
+		number = argument_number(state, argument->name, word, argument->low,
+					 argument->high);
+	else
+		number = argument->low + read_choice(state, argument->name, word, argument->names);
+	for (size_t i = 0; i < numbers->count; i++)
+		if (argument->kind == ARGUMENT_IS_CHOICES && numbers->all[i] == number)
+			return;
+	if (numbers->count == MAX_NUMBERS)
+		argp_error(state, "--%s takes at most %d numbers", argument->name, MAX_NUMBERS);
+	numbers->all[numbers->count++] = number;
+}
+
+static void read_argument(struct argp_state *state, const struct argument *argument, char *text,
+			  void *field)
+{
+	struct device_list *devices = field;
+	char *rest = NULL;
+
+	switch (argument->kind) {
+	case ARGUMENT_IS_FLAG:
+		*(bool *)field = true;
+		return;
+	case ARGUMENT_IS_TEXT:
+		*(const char **)field = text;
+		return;
+	case ARGUMENT_IS_SIZE:
+		*(uint64_t *)field = read_size(state, argument->name, text);
+		return;
+	case ARGUMENT_IS_NUMBER:
+		*(unsigned int *)field = argument_number(state, argument->name, text, argument->low,
+							 argument->high);
+		return;
+	case ARGUMENT_IS_CHOICE:
+		*(unsigned int *)field = argument->low +
+					 read_choice(state, argument->name, text, argument->names);
+		return;
+	case ARGUMENT_IS_DEVICE:
+		argument_device(state, devices->all, &devices->count, text);
+		return;
+	default:
+		for (text = strtok_r(text, ",", &rest); text; text = strtok_r(NULL, ",", &rest))
+			add_word(state, argument, text, field);
+	}
+}
+
+#define MAX_ARGUMENTS 32
+
+struct parsing {
+	const struct arguments *arguments;
+	void *options;
+	bool is_given[MAX_ARGUMENTS];
+};
+
+static int key_of(const struct argument *argument, size_t i)
+{
+	return argument->letter ? argument->letter : OPTION_OWN + (int)i;
+}
+
+/* In the end, when all have been read. */
+static void check_given(struct argp_state *state, const struct parsing *parsing)
+{
+	const struct arguments *arguments = parsing->arguments;
+
+	for (size_t i = 0; arguments->all[i].name; i++)
+		if (arguments->all[i].is_required && !parsing->is_given[i])
+			argp_error(state, "--%s is missing", arguments->all[i].name);
+	if (arguments->check)
+		arguments->check(state, parsing->options);
+}
+
+/* A word that belongs to no option is a usage error. */
+static error_t refuse_key(int key, const char *arg, struct argp_state *state)
+{
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	argp_error(state, "\"%s\" is too much: every argument belongs to an option", arg);
+	return 0;
+}
+
+static error_t parse_argument(int key, char *text, struct argp_state *state)
+{
+	struct parsing *parsing = state->input;
+	const struct argument *argument = parsing->arguments->all;
+
+	if (key == ARGP_KEY_END)
+		check_given(state, parsing);
+	for (size_t i = 0; argument[i].name; i++) {
+		if (key != key_of(&argument[i], i))
+			continue;
+		parsing->is_given[i] = true;
+		read_argument(state, &argument[i], text,
+			      (char *)parsing->options + argument[i].offset);
+		return 0;
+	}
+	return refuse_key(key, text, state);
+}
+
+void arguments_parse(const struct arguments *arguments, int argc, char **argv, void *options)
+{
+	struct parsing parsing = {.arguments = arguments, .options = options};
+	struct argp_option argp_options[MAX_ARGUMENTS + 1] = {0};
+	struct argp argp = {argp_options, parse_argument, NULL, arguments->doc, NULL, NULL, NULL};
+	static char name[64];
+
+	for (size_t i = 0; arguments->all[i].name && i < MAX_ARGUMENTS; i++)
+		argp_options[i] = (struct argp_option){
+			.name = arguments->all[i].name,
+			.key = key_of(&arguments->all[i], i),
+			.arg = arguments->all[i].value,
+			.doc = arguments->all[i].help,
+		};
+	/* argp begins its messages with it. */
+	snprintf(name, sizeof(name), "%s", arguments->command);
+	argv[0] = name;
+	argp_parse(&argp, argc, argv, 0, NULL, &parsing);
 }
 
 bool size_parse(const char *text, uint64_t *bytes)

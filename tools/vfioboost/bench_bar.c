@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* vfioboost bench bar: a BAR mapped at addresses that admit small pages, and large ones. */
-#include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <vfioboost.h>
@@ -12,13 +10,15 @@
 #include "clock.h"
 #include "command.h"
 #include "output.h"
-#include "statistics.h"
+#include "rounds.h"
+#include "table.h"
 
-#define BASE	 ((uint64_t)4 << 10)
-#define LARGE	 ((uint64_t)2 << 20)
-#define HUGE	 ((uint64_t)1 << 30)
-#define BACKENDS 2
-#define PLACES	 3
+#define BASE	  ((uint64_t)4 << 10)
+#define LARGE	  ((uint64_t)2 << 20)
+#define HUGE	  ((uint64_t)1 << 30)
+#define BACKENDS  2
+#define PLACES	  3
+#define MAX_LINES (BACKENDS * PLACES)
 
 /* How far the address is from a multiple of 1 GiB, and the pages that leaves possible. */
 static const uint64_t places[PLACES] = {BASE, LARGE, 0};
@@ -27,26 +27,38 @@ static const enum vfb_backend backends[BACKENDS] = {VFB_BACKEND_TYPE1, VFB_BACKE
 
 struct options {
 	const char *device;
-	/* -1: the largest. */
-	int bar;
+	/* MAX_BARS: the largest. */
+	unsigned int bar;
 	unsigned int repeat;
 	bool json;
 };
 
-/* A line of the table: a backend and a place. */
+#define MAX_BARS 6
+
 struct line {
-	double touch[MAX_REPEAT], map[MAX_REPEAT], unmap[MAX_REPEAT];
+	enum vfb_backend backend;
+	size_t place;
 	uint64_t faults;
-	/* Why there are no times. */
+	/* Why there are no times to map and unmap, or none at all. */
 	char reason[256];
+	bool has_space;
+};
+
+/* What is measured of a line. */
+enum {
+	TOUCH,
+	MAP,
+	UNMAP,
+	VALUES,
 };
 
 struct bench {
-	const struct options *options;
+	struct options options;
 	struct vfb_ctx *ctx;
 	struct vfb_bar bar;
-	struct line lines[BACKENDS][PLACES];
-	/* Of the run that goes on. */
+	struct line lines[MAX_LINES];
+	struct rounds rounds;
+	/* Of the round that goes on. */
 	uint64_t map_ns, unmap_ns;
 };
 
@@ -55,40 +67,23 @@ static const char doc[] =
 	"long it takes to touch all of it, and to map it for other devices and unmap it, by each "
 	"backend. The kernel maps a BAR with large pages from Linux 6.12 on."
 	"\v"
-	"The lines take turns. Medians are printed. The times to map and unmap are those of the "
-	"kernel's calls.\n"
-	"\n"
-	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
+	"The lines take turns, and each is run once beforehand, uncounted. Medians are printed. The "
+	"times to map and unmap are those of the kernel's calls.\n"
+	"\n" DOC_EXIT;
 
-static const struct argp_option argp_options[] = {
-	{"device", 'd', "BDF", 0, "A PCI device bound to vfio-pci, as 0000:01:00.0 (required)", 0},
-	{"bar", 'B', "N", 0, "Which BAR (the largest)", 0},
-	{"repeat", 'r', "N", 0, "Runs of each line (5)", 0},
-	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
-	{0},
+static const struct argument option_list[] = {
+	ARGUMENT_DEVICE,
+	{"bar", 'B', "N", "Which BAR (the largest)", FIELD(NUMBER, bar), .high = MAX_BARS - 1},
+	ARGUMENT_REPEAT("Runs of each line (5)"),
+	ARGUMENT_JSON,
+	ARGUMENTS_END,
 };
 
-static error_t parse_option(int key, char *arg, struct argp_state *state)
-{
-	struct options *options = state->input;
+static const struct arguments arguments = {.command = "vfioboost bench bar",
+					   .doc = doc,
+					   .all = option_list};
 
-	switch (key) {
-	case 'd':
-		options->device = arg;
-		return 0;
-	case 'B':
-		options->bar = argument_number(state, "bar", arg, 0, 5);
-		return 0;
-	case ARGP_KEY_END:
-		if (!options->device)
-			argp_error(state, "--device is missing");
-		return 0;
-	default:
-		return argument_bench(key, arg, state, &options->repeat, &options->json);
-	}
-}
-
-/* ---- One run ---- */
+/* ---- One round ---- */
 
 static void note(const struct vfb_event *event, void *data)
 {
@@ -122,7 +117,7 @@ static double touch(const char *address, uint64_t bytes, uint64_t *faults)
 }
 
 static int map_for_devices(struct bench *bench, struct vfb_space *space, struct line *line,
-			   unsigned int run)
+			   double *values)
 {
 	int error;
 
@@ -132,14 +127,14 @@ static int map_for_devices(struct bench *bench, struct vfb_space *space, struct 
 		snprintf(line->reason, sizeof(line->reason), "%s", vfb_last_error());
 	if (!error && !bench->bar.status)
 		error = vfb_bars_unmap(&bench->bar, 1);
-	line->map[run] = bench->map_ns / 1e9;
-	line->unmap[run] = bench->unmap_ns / 1e9;
+	values[MAP] = bench->map_ns / 1e9;
+	values[UNMAP] = bench->unmap_ns / 1e9;
 	return complain(error);
 }
 
 /* At a place that is reserved for it. */
-static int run_at(struct bench *bench, struct vfb_space *space, char *address, struct line *line,
-		  unsigned int run)
+static int measure_at(struct bench *bench, struct vfb_space *space, char *address,
+		      struct line *line, double *values)
 {
 	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
 	void *mapped;
@@ -149,21 +144,23 @@ static int run_at(struct bench *bench, struct vfb_space *space, char *address, s
 	error = complain(vfb_region_map(bench->bar.device, bench->bar.index, &opts, &mapped));
 	if (error)
 		return error;
-	line->touch[run] = touch(mapped, bench->bar.bytes, &line->faults);
-	return map_for_devices(bench, space, line, run);
+	values[TOUCH] = touch(mapped, bench->bar.bytes, &line->faults);
+	return map_for_devices(bench, space, line, values);
 }
 
 /* What is mapped for devices is not touched by the process again: it is done anew each time. */
-static int run_line(struct bench *bench, size_t backend, size_t place, unsigned int run)
+static int measure(void *data, size_t number, double *values)
 {
-	struct vfb_space_opts opts = {.size = sizeof(opts), .backend = backends[backend]};
-	struct line *line = &bench->lines[backend][place];
+	struct bench *bench = data;
+	struct line *line = &bench->lines[number];
+	struct vfb_space_opts opts = {.size = sizeof(opts), .backend = line->backend};
 	uint64_t bytes = bench->bar.bytes + 2 * HUGE;
 	struct vfb_space *space;
 	char *reserved;
 	int error;
 
-	if (vfb_space_create(bench->ctx, &opts, &space)) {
+	line->has_space = !vfb_space_create(bench->ctx, &opts, &space);
+	if (!line->has_space) {
 		snprintf(line->reason, sizeof(line->reason), "%s", vfb_last_error());
 		return 0;
 	}
@@ -173,11 +170,12 @@ static int run_line(struct bench *bench, size_t backend, size_t place, unsigned 
 		vfb_space_destroy(space);
 		return -1;
 	}
-	error = complain(vfb_device_open(space, bench->options->device, &bench->bar.device));
+	error = complain(vfb_device_open(space, bench->options.device, &bench->bar.device));
 	if (!error) {
-		error = run_at(bench, space,
-			       reserved + (HUGE - (uintptr_t)reserved % HUGE) + places[place], line,
-			       run);
+		error = measure_at(bench, space,
+				   reserved + (HUGE - (uintptr_t)reserved % HUGE) +
+					   places[line->place],
+				   line, values);
 		vfb_device_close(bench->bar.device);
 	}
 	munmap(reserved, bytes);
@@ -187,30 +185,36 @@ static int run_line(struct bench *bench, size_t backend, size_t place, unsigned 
 
 /* ---- All of them ---- */
 
-static bool is_possible(const struct bench *bench, size_t place)
+static void make_lines(struct bench *bench)
 {
-	return place == 0 || bench->bar.bytes >= (place == 1 ? LARGE : HUGE);
+	for (size_t backend = 0; backend < BACKENDS; backend++)
+		for (size_t place = 0; place < PLACES; place++)
+			if (place == 0 || bench->bar.bytes >= (place == 1 ? LARGE : HUGE))
+				bench->lines[bench->rounds.line_count++] = (struct line){
+					.backend = backends[backend],
+					.place = place,
+				};
 }
 
 static int find_bar(struct bench *bench, struct vfb_device *device)
 {
-	struct vfb_bar bars[6];
-	int count = vfb_device_bars(device, bars, 6);
+	struct vfb_bar bars[MAX_BARS];
+	int count = vfb_device_bars(device, bars, MAX_BARS);
 
 	if (count < 0)
 		return complain(count);
 	for (int i = 0; i < count; i++)
-		if (bench->options->bar < 0 ? bars[i].bytes > bench->bar.bytes :
-					      bars[i].index == (unsigned int)bench->options->bar)
+		if (bench->options.bar == MAX_BARS ? bars[i].bytes > bench->bar.bytes :
+						     bars[i].index == bench->options.bar)
 			bench->bar = bars[i];
 	if (bench->bar.bytes)
 		return 0;
 	fprintf(stderr, "vfioboost: device %s has no such BAR that can be mapped (see lspci -v)\n",
-		bench->options->device);
+		bench->options.device);
 	return -1;
 }
 
-static int look(struct bench *bench)
+static int choose_bar(struct bench *bench)
 {
 	struct vfb_device *device = NULL;
 	struct vfb_space *space;
@@ -219,7 +223,7 @@ static int look(struct bench *bench)
 	error = complain(vfb_space_create(bench->ctx, NULL, &space));
 	if (error)
 		return error;
-	error = complain(vfb_device_open(space, bench->options->device, &device));
+	error = complain(vfb_device_open(space, bench->options.device, &device));
 	if (!error)
 		error = find_bar(bench, device);
 	vfb_device_close(device);
@@ -227,118 +231,85 @@ static int look(struct bench *bench)
 	return error;
 }
 
-static int run_all(struct bench *bench)
+static int run(struct bench *bench)
 {
 	struct vfb_filter filter = VFB_FILTER_INIT;
-	struct vfb_subscription *subscription;
+	struct vfb_subscription *subscription = NULL;
 	int error;
 
-	filter.phases = VFB_PHASE_BIT(VFB_PHASE_MAP) | VFB_PHASE_BIT(VFB_PHASE_UNMAP);
-	error = complain(vfb_subscribe(bench->ctx, &filter, note, bench, &subscription));
+	error = complain(vfb_ctx_create(NULL, &bench->ctx));
 	if (error)
 		return error;
-	error = look(bench);
-	for (unsigned int run = 0; run < bench->options->repeat; run++)
-		for (size_t backend = 0; backend < BACKENDS; backend++)
-			for (size_t place = 0; place < PLACES && !error; place++)
-				if (is_possible(bench, place))
-					error = run_line(bench, backend, place, run);
+	filter.phases = VFB_PHASE_BIT(VFB_PHASE_MAP) | VFB_PHASE_BIT(VFB_PHASE_UNMAP);
+	error = complain(vfb_subscribe(bench->ctx, &filter, note, bench, &subscription));
+	if (!error)
+		error = choose_bar(bench);
+	if (!error) {
+		make_lines(bench);
+		error = rounds_run(&bench->rounds, 0, bench->rounds.line_count);
+	}
 	vfb_unsubscribe(subscription);
+	vfb_ctx_destroy(bench->ctx);
 	return error;
 }
 
 /* ---- Printing ---- */
 
-static void print_line(struct bench *bench, size_t backend, size_t place)
-{
-	struct line *line = &bench->lines[backend][place];
-	unsigned int repeat = bench->options->repeat;
+static const struct column columns[] = {
+	{"backend", "backend", -8, 0, 0, NULL},
+	{"pages", "pages", -6, 0, 0, NULL},
+	{"touch_s", "touch all", 12, 3, 1e3, " ms"},
+	{"faults", "faults", 8, 0, 0, NULL},
+	{"map_s", "map", 12, 3, 1e3, " ms"},
+	{"unmap_s", "unmap", 12, 3, 1e3, " ms"},
+	{"reason", "", -1, 0, 0, NULL},
+};
 
-	printf("%-8s %-6s ", backend_names[backends[backend]], place_names[place]);
-	if (line->touch[0])
-		printf("%9.3f ms %8llu ", 1e3 * median(line->touch, repeat),
-		       (unsigned long long)line->faults);
-	if (line->reason[0])
-		printf("%s\n", line->reason);
-	else
-		printf("%9.3f ms %9.3f ms\n", 1e3 * median(line->map, repeat),
-		       1e3 * median(line->unmap, repeat));
+static void fill_cells(const void *data, size_t number, struct json_object **cells)
+{
+	const struct bench *bench = data;
+	const struct line *line = &bench->lines[number];
+
+	cells[0] = json_object_new_string(backend_names[line->backend]);
+	cells[1] = json_object_new_string(place_names[line->place]);
+	if (line->has_space) {
+		cells[2] = json_object_new_double(rounds_median(&bench->rounds, number, TOUCH));
+		cells[3] = json_object_new_uint64(line->faults);
+	}
+	if (*line->reason) {
+		cells[6] = json_object_new_string(line->reason);
+		return;
+	}
+	cells[4] = json_object_new_double(rounds_median(&bench->rounds, number, MAP));
+	cells[5] = json_object_new_double(rounds_median(&bench->rounds, number, UNMAP));
 }
 
-static struct json_object *line_object(struct bench *bench, size_t backend, size_t place)
+static int print(const struct bench *bench)
 {
-	struct json_object *object = json_object_new_object();
-	struct line *line = &bench->lines[backend][place];
-	unsigned int repeat = bench->options->repeat;
+	const struct options *options = &bench->options;
+	struct output output;
 
-	json_object_object_add(object, "backend",
-			       json_object_new_string(backend_names[backends[backend]]));
-	json_object_object_add(object, "pages", json_object_new_string(place_names[place]));
-	json_object_object_add(object, "touch_s",
-			       json_object_new_double(median(line->touch, repeat)));
-	json_object_object_add(object, "faults", json_object_new_uint64(line->faults));
-	if (line->reason[0]) {
-		json_object_object_add(object, "reason", json_object_new_string(line->reason));
-		return object;
-	}
-	json_object_object_add(object, "map_s", json_object_new_double(median(line->map, repeat)));
-	json_object_object_add(object, "unmap_s",
-			       json_object_new_double(median(line->unmap, repeat)));
-	return object;
-}
-
-static bool print(struct bench *bench)
-{
-	const struct options *options = bench->options;
-	struct json_object *object = NULL, *lines = NULL;
-
-	if (options->json) {
-		object = output_object();
-		lines = json_object_new_array();
-		json_object_object_add(object, "device", json_object_new_string(options->device));
-		json_object_object_add(object, "bar", json_object_new_int(bench->bar.index));
-		json_object_object_add(object, "bytes", json_object_new_uint64(bench->bar.bytes));
-		json_object_object_add(object, "repeat", json_object_new_int(options->repeat));
-		json_object_object_add(object, "lines", lines);
-	} else {
-		printf("BAR %u of %s, %llu MiB, medians of %u runs\n", bench->bar.index,
-		       options->device, (unsigned long long)bench->bar.bytes >> 20,
-		       options->repeat);
-		printf("%-8s %-6s %12s %8s %12s %12s\n", "backend", "pages", "touch all", "faults",
-		       "map", "unmap");
-	}
-	for (size_t backend = 0; backend < BACKENDS; backend++)
-		for (size_t place = 0; place < PLACES; place++) {
-			if (!is_possible(bench, place))
-				continue;
-			if (lines)
-				json_object_array_add(lines, line_object(bench, backend, place));
-			else
-				print_line(bench, backend, place);
-		}
-	return object ? output_json(object) : output_flush();
+	output_begin(&output, options->json);
+	output_text(&output, "BAR %u of %s, %ju MiB, medians of %u runs\n", bench->bar.index,
+		    options->device, (uintmax_t)bench->bar.bytes >> 20, options->repeat);
+	output_add(&output, "device", json_object_new_string(options->device));
+	output_add(&output, "bar", json_object_new_uint64(bench->bar.index));
+	output_add(&output, "bytes", json_object_new_uint64(bench->bar.bytes));
+	output_add(&output, "repeat", json_object_new_uint64(options->repeat));
+	table_print(&output, "lines", columns, sizeof(columns) / sizeof(columns[0]),
+		    bench->rounds.line_count, fill_cells, bench);
+	return output_end(&output);
 }
 
 int bench_bar(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
-	static char name[] = "vfioboost bench bar";
-	struct options options = {.bar = -1, .repeat = 5};
-	static struct bench bench;
-	bool written = true;
-	int error;
+	static struct bench bench = {.options = {.bar = MAX_BARS, .repeat = 5}};
+	int status = EXIT_FAILED;
 
-	argv[0] = name;
-	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	bench.options = &options;
-	error = complain(vfb_ctx_create(NULL, &bench.ctx));
-	if (!error) {
-		error = run_all(&bench);
-		vfb_ctx_destroy(bench.ctx);
-	}
-	if (!error)
-		written = print(&bench);
-	if (!written)
-		perror("vfioboost: cannot write the results");
-	return error || !written ? EXIT_FAILED : EXIT_OK;
+	arguments_parse(&arguments, argc, argv, &bench.options);
+	bench.rounds = (struct rounds){0, VALUES, bench.options.repeat, measure, &bench, NULL};
+	if (!run(&bench))
+		status = print(&bench);
+	rounds_free(&bench.rounds);
+	return status;
 }

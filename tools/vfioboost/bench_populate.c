@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <limits.h>
+/* vfioboost bench populate: memory of each page size, populated by each number of threads. */
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/utsname.h>
 #include <vfioboost.h>
 
 #include "arguments.h"
@@ -14,32 +12,48 @@
 #include "fill.h"
 #include "output.h"
 #include "progress.h"
+#include "rounds.h"
 #include "stall.h"
-#include "statistics.h"
+#include "table.h"
 
 #define GIB 1073741824.0
 
 #define PAGE_SIZES (VFB_PAGE_MIXED + 1)
+#define MAX_LINES  (PAGE_SIZES * MAX_NUMBERS)
 
 struct options {
 	uint64_t bytes;
-	enum vfb_memory_kind kind;
-	bool wanted[PAGE_SIZES], all_sizes;
-	struct thread_counts threads;
+	bool memfd;
+	/* None: all that the host has. */
+	struct number_list page_sizes;
+	struct number_list threads;
 	unsigned int repeat;
 	bool stalls, contiguity, json;
 };
 
-/* A page size with a number of threads: a line of the table. */
+/* What is measured of a line. The memory that was populated is filled by as many threads as there
+ * are CPUs: that is the limit. The longest wait of another thread meanwhile, and while nothing but
+ * that filling takes its CPU. */
+enum {
+	POPULATE,
+	FILL,
+	STALL,
+	FILL_STALL,
+	VALUES,
+};
+
+/* A page size with a number of threads. */
 struct line {
 	enum vfb_page_size page_size;
 	unsigned int threads;
-	/* One for each run; the memory that was populated is filled by as many threads as there
-	 * are CPUs, that is the limit. The longest wait of another thread meanwhile, and while
-	 * nothing but that filling takes its CPU. */
-	double *populate_s, *fill_s, *stall_s, *fill_stall_s;
 	/* Of the last run. */
-	struct vfb_contiguity *contiguity;
+	struct vfb_contiguity contiguity;
+};
+
+struct bench {
+	struct options options;
+	struct line lines[MAX_LINES];
+	struct rounds rounds;
 };
 
 static const char doc[] =
@@ -53,69 +67,27 @@ static const char doc[] =
 	"of a VMM would, and its longest wait of all runs is printed; and beside it that while "
 	"memset() fills the memory, which takes no lock of the kernel: so long it has to wait for "
 	"a CPU. It takes time from one itself.\n"
-	"\n"
-	"Sizes are bytes, or have K, M, G or T (powers of 1024) behind them.\n"
-	"\n"
-	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
+	"\n" DOC_SIZES DOC_EXIT;
 
-enum {
-	OPTION_MEMFD = OPTION_OWN,
-	OPTION_STALLS,
-	OPTION_CONTIGUITY,
+static const struct argument option_list[] = {
+	{"memory", 'm', "SIZE", "How much memory (1G)", FIELD(SIZE, bytes)},
+	{"page-size", 'p', "SIZE[,SIZE]...",
+	 "4k, thp, 2m, 1g, mixed (all that the host can give now)", FIELD(CHOICES, page_sizes),
+	 .names = page_size_names + VFB_PAGE_4K, .low = VFB_PAGE_4K},
+	ARGUMENT_FLAG(memfd, "memfd", "Memory that can be shared, instead of anonymous"),
+	{"threads", 't', "N[,N]...", "Numbers of workers (1, and one for each CPU)",
+	 FIELD(NUMBERS, threads), .low = 1, .high = MAX_THREADS},
+	ARGUMENT_REPEAT("Runs of each line (5)"),
+	ARGUMENT_FLAG(stalls, "stalls", "Measure how long mmap() waits in another thread"),
+	ARGUMENT_FLAG(contiguity, "contiguity",
+		      "Show in how many physical runs the memory lies (root)"),
+	ARGUMENT_JSON,
+	ARGUMENTS_END,
 };
 
-static const struct argp_option argp_options[] = {
-	{"memory", 'm', "SIZE", 0, "How much memory (1G)", 0},
-	{"page-size", 'p', "SIZE[,SIZE]...", 0,
-	 "4k, thp, 2m, 1g, mixed (all that the host can give now)", 0},
-	{"memfd", OPTION_MEMFD, NULL, 0, "Memory that can be shared, instead of anonymous", 0},
-	{"threads", 't', "N[,N]...", 0, "Numbers of workers (1, and one for each CPU)", 0},
-	{"repeat", 'r', "N", 0, "Runs of each line (5)", 0},
-	{"stalls", OPTION_STALLS, NULL, 0, "Measure how long mmap() waits in another thread", 0},
-	{"contiguity", OPTION_CONTIGUITY, NULL, 0,
-	 "Show in how many physical runs the memory lies (root)", 0},
-	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
-	{0},
-};
-
-static void add_page_sizes(struct argp_state *state, struct options *options, char *text)
-{
-	char *rest = NULL;
-
-	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest))
-		options->wanted[VFB_PAGE_4K + argument_choice(state, "page-size", name,
-							      page_size_names + VFB_PAGE_4K)] =
-			true;
-	options->all_sizes = false;
-}
-
-static error_t parse_option(int key, char *arg, struct argp_state *state)
-{
-	struct options *options = state->input;
-
-	switch (key) {
-	case 'm':
-		options->bytes = argument_size(state, "memory", arg);
-		return 0;
-	case 'p':
-		add_page_sizes(state, options, arg);
-		return 0;
-	case OPTION_MEMFD:
-		options->kind = VFB_MEMORY_MEMFD;
-		return 0;
-	case 't':
-		argument_threads(state, &options->threads, arg);
-		return 0;
-	case OPTION_STALLS:
-		options->stalls = true;
-		return 0;
-	case OPTION_CONTIGUITY:
-		options->contiguity = true;
-		return 0;
-	default:
-		return argument_bench(key, arg, state, &options->repeat, &options->json);
-	}
-}
+static const struct arguments arguments = {.command = "vfioboost bench populate",
+					   .doc = doc,
+					   .all = option_list};
 
 static unsigned int count_cpus(void)
 {
@@ -134,52 +106,60 @@ static int create(const struct options *options, const struct line *line, struct
 	ctx_opts.threads = line->threads;
 	opts.bytes = options->bytes;
 	opts.page_size = line->page_size;
-	opts.kind = options->kind;
+	opts.kind = options->memfd ? VFB_MEMORY_MEMFD : VFB_MEMORY_ANONYMOUS;
 	*memory = NULL;
 	error = vfb_ctx_create(&ctx_opts, ctx);
 	return error ? error : vfb_memory_create(*ctx, &opts, memory);
 }
 
-static int populate(const struct options *options, const struct line *line,
-		    struct vfb_memory *memory, unsigned int run)
+static int begin_stall(const struct options *options, struct stall *stall)
+{
+	if (!options->stalls || !stall_begin(stall))
+		return 0;
+	perror("vfioboost: cannot start a thread");
+	return -1;
+}
+
+static double end_stall(const struct options *options, struct stall *stall)
+{
+	return options->stalls ? stall_end(stall) : 0;
+}
+
+static int populate(const struct options *options, struct vfb_memory *memory, double *values)
 {
 	double begin = clock_seconds();
 	struct stall stall;
 	struct vfb_job *job;
 	int error;
 
-	if (options->stalls && stall_begin(&stall)) {
-		perror("vfioboost: cannot start a thread");
+	if (begin_stall(options, &stall))
 		return -1;
-	}
 	error = complain(vfb_memory_populate_start(&memory, 1, &job));
 	if (!error)
 		error = progress_wait("populating", &job, 1);
-	line->populate_s[run] = clock_seconds() - begin;
-	if (options->stalls)
-		line->stall_s[run] = stall_end(&stall);
+	values[POPULATE] = clock_seconds() - begin;
+	values[STALL] = end_stall(options, &stall);
 	return error;
 }
 
-static int fill(const struct options *options, const struct line *line,
-		const struct vfb_memory_info *info, unsigned int run)
+static int fill(const struct options *options, const struct vfb_memory_info *info, double *values)
 {
 	struct stall stall;
 
-	if (options->stalls && stall_begin(&stall)) {
-		perror("vfioboost: cannot start a thread");
+	if (begin_stall(options, &stall))
 		return -1;
-	}
-	line->fill_s[run] = fill_seconds(info->address, info->bytes, count_cpus());
-	if (options->stalls)
-		line->fill_stall_s[run] = stall_end(&stall);
-	if (line->fill_s[run] < 0)
+	values[FILL] = fill_seconds(info->address, info->bytes, count_cpus());
+	values[FILL_STALL] = end_stall(options, &stall);
+	if (values[FILL] < 0)
 		perror("vfioboost: cannot start the threads that fill memory");
-	return line->fill_s[run] < 0 ? -1 : 0;
+	return values[FILL] < 0 ? -1 : 0;
 }
 
-static int run_line(const struct options *options, const struct line *line, unsigned int run)
+static int measure(void *data, size_t number, double *values)
 {
+	struct bench *bench = data;
+	const struct options *options = &bench->options;
+	struct line *line = &bench->lines[number];
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
 	struct vfb_memory *memory = NULL;
 	struct vfb_ctx *ctx = NULL;
@@ -187,119 +167,84 @@ static int run_line(const struct options *options, const struct line *line, unsi
 
 	error = complain(create(options, line, &ctx, &memory));
 	if (!error)
-		error = populate(options, line, memory, run);
-	if (!error) {
-		vfb_memory_info(memory, &info);
-		error = fill(options, line, &info, run);
-	}
+		error = populate(options, memory, values);
+	if (!error)
+		error = complain(vfb_memory_info(memory, &info));
+	if (!error)
+		error = fill(options, &info, values);
 	if (!error && options->contiguity)
-		error = complain(vfb_memory_contiguity(memory, 0, info.bytes, line->contiguity));
+		error = complain(vfb_memory_contiguity(memory, 0, info.bytes, &line->contiguity));
 	vfb_memory_destroy(memory);
 	vfb_ctx_destroy(ctx);
 	return error;
 }
 
-static int run_all(const struct options *options, const struct line *lines, size_t count)
-{
-	/* Run 0 comes twice: the first time to warm up. */
-	for (unsigned int run = 0; run <= options->repeat; run++)
-		for (size_t i = 0; i < count; i++) {
-			int error = run_line(options, &lines[i], run ? run - 1 : 0);
+/* ---- Printing ---- */
 
-			if (error)
-				return error;
-		}
-	return 0;
-}
+static const struct column columns[] = {
+	{"page_size", "pages", -5, 0, 0, NULL},
+	{"threads", "threads", 8, 0, 0, NULL},
+	{"populate_s", "seconds", 9, 3, 0, NULL},
+	{"bytes_per_s", "GiB/s", 8, 2, 1 / GIB, NULL},
+	{"limit_bytes_per_s", "limit", 8, 2, 1 / GIB, NULL},
+	{"of_limit", "of limit", 9, 2, 0, NULL},
+	{"longest_wait_s", "longest wait", 13, 1, 1e3, " ms"},
+	{"longest_wait_of_memset_s", "of memset()", 12, 1, 1e3, " ms"},
+	{"contiguity", NULL, 0, 0, 0, NULL},
+};
 
 static double rate(const struct options *options, double seconds)
 {
 	return seconds > 0 ? options->bytes / seconds : 0;
 }
 
-static double longest(const double *values, unsigned int count)
+static void fill_cells(const void *data, size_t number, struct json_object **cells)
 {
-	double result = 0;
+	const struct bench *bench = data;
+	const struct options *options = &bench->options;
+	double seconds = rounds_median(&bench->rounds, number, POPULATE);
+	double limit = rounds_median(&bench->rounds, number, FILL);
 
-	for (unsigned int i = 0; i < count; i++)
-		if (values[i] > result)
-			result = values[i];
-	return result;
-}
-
-static bool print_table(const struct options *options, const struct line *lines, size_t count)
-{
-	struct utsname kernel;
-
-	uname(&kernel);
-	printf("%.2f GiB, Linux %s, medians of %u; limit: memset() on %u CPUs\n\n",
-	       options->bytes / GIB, kernel.release, options->repeat, count_cpus());
-	printf("%-5s %8s %9s %8s %8s %9s%s\n", "pages", "threads", "seconds", "GiB/s", "limit",
-	       "of limit", options->stalls ? "  longest wait (memset)" : "");
-	for (size_t i = 0; i < count; i++) {
-		double seconds = median(lines[i].populate_s, options->repeat);
-		double fill = median(lines[i].fill_s, options->repeat);
-
-		printf("%-5s %8u %9.3f %8.2f %8.2f %9.2f", page_size_names[lines[i].page_size],
-		       lines[i].threads, seconds, rate(options, seconds) / GIB,
-		       rate(options, fill) / GIB, fill / seconds);
-		if (options->stalls)
-			printf("  %9.1f ms (%.1f ms)",
-			       1e3 * longest(lines[i].stall_s, options->repeat),
-			       1e3 * longest(lines[i].fill_stall_s, options->repeat));
-		printf("\n");
+	*cells++ = json_object_new_string(page_size_names[bench->lines[number].page_size]);
+	*cells++ = json_object_new_int(bench->lines[number].threads);
+	*cells++ = json_object_new_double(seconds);
+	*cells++ = json_object_new_double(rate(options, seconds));
+	*cells++ = json_object_new_double(rate(options, limit));
+	*cells++ = json_object_new_double(limit / seconds);
+	if (options->stalls) {
+		cells[0] = json_object_new_double(rounds_longest(&bench->rounds, number, STALL));
+		cells[1] = json_object_new_double(
+			rounds_longest(&bench->rounds, number, FILL_STALL));
 	}
-	for (size_t i = 0; options->contiguity && i < count; i++) {
-		printf("\n%s, %u threads:\n", page_size_names[lines[i].page_size],
-		       lines[i].threads);
-		contiguity_print(lines[i].contiguity);
-	}
-	return output_flush();
+	if (options->contiguity)
+		cells[2] = contiguity_object(&bench->lines[number].contiguity);
 }
 
-static void add_waits(const struct options *options, const struct line *line,
-		      struct json_object *result)
+static int print(const struct bench *bench)
 {
-	json_object_object_add(result, "longest_wait_s",
-			       json_object_new_double(longest(line->stall_s, options->repeat)));
-	json_object_object_add(result, "longest_wait_of_memset_s",
-			       json_object_new_double(
-				       longest(line->fill_stall_s, options->repeat)));
-}
+	const struct options *options = &bench->options;
+	struct output output;
 
-static bool print_json(const struct options *options, const struct line *lines, size_t count)
-{
-	struct json_object *object = output_object(), *results = json_object_new_array();
-
-	json_object_object_add(object, "memory_bytes", json_object_new_uint64(options->bytes));
-	json_object_object_add(object, "repeat", json_object_new_int(options->repeat));
-	json_object_object_add(object, "limit_threads", json_object_new_int(count_cpus()));
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *result = json_object_new_object();
-		double seconds = median(lines[i].populate_s, options->repeat);
-		double fill = median(lines[i].fill_s, options->repeat);
-
-		json_object_object_add(result, "page_size",
-				       json_object_new_string(page_size_names[lines[i].page_size]));
-		json_object_object_add(result, "threads", json_object_new_int(lines[i].threads));
-		json_object_object_add(result, "populate_s", json_object_new_double(seconds));
-		json_object_object_add(result, "bytes_per_s",
-				       json_object_new_double(rate(options, seconds)));
-		json_object_object_add(result, "limit_bytes_per_s",
-				       json_object_new_double(rate(options, fill)));
-		json_object_object_add(result, "of_limit", json_object_new_double(fill / seconds));
-		if (options->stalls)
-			add_waits(options, &lines[i], result);
-		if (options->contiguity)
-			json_object_object_add(result, "contiguity",
-					       contiguity_object(lines[i].contiguity));
-		json_object_array_add(results, result);
+	output_begin(&output, options->json);
+	output_text(&output, "%.2f GiB, Linux %s, medians of %u; limit: memset() on %u CPUs\n\n",
+		    options->bytes / GIB, output_kernel(), options->repeat, count_cpus());
+	output_add(&output, "memory_bytes", json_object_new_uint64(options->bytes));
+	output_add(&output, "repeat", json_object_new_uint64(options->repeat));
+	output_add(&output, "limit_threads", json_object_new_uint64(count_cpus()));
+	table_print(&output, "results", columns, sizeof(columns) / sizeof(columns[0]),
+		    bench->rounds.line_count, fill_cells, bench);
+	for (size_t i = 0; options->contiguity && i < bench->rounds.line_count; i++) {
+		output_text(&output, "\n%s, %u threads:\n",
+			    page_size_names[bench->lines[i].page_size], bench->lines[i].threads);
+		if (!options->json)
+			contiguity_print(&bench->lines[i].contiguity);
 	}
-	json_object_object_add(object, "results", results);
-	return output_json(object);
+	return output_end(&output);
 }
 
-/* Whether the host can give such pages now; says why not when that was asked for. */
+/* ---- The lines ---- */
+
+/* Whether the host can give such pages now; prints why not when that was asked for. */
 static bool is_available(const struct options *options, enum vfb_page_size page_size)
 {
 	const struct line line = {.page_size = page_size, .threads = 1};
@@ -308,83 +253,63 @@ static bool is_available(const struct options *options, enum vfb_page_size page_
 	int error;
 
 	error = create(options, &line, &ctx, &memory);
-	if (error && !options->all_sizes)
+	if (options->page_sizes.count)
 		complain(error);
 	vfb_memory_destroy(memory);
 	vfb_ctx_destroy(ctx);
 	return !error;
 }
 
-/* How many lines there are; 0 when a page size that was asked for cannot be had. */
-static size_t make_lines(const struct options *options, struct line *lines)
+static size_t add_lines(const struct options *options, struct line *lines, size_t count,
+			enum vfb_page_size page_size)
 {
-	size_t count = 0;
-
-	for (int size = VFB_PAGE_4K; size < PAGE_SIZES; size++) {
-		if (!options->wanted[size] && !options->all_sizes)
-			continue;
-		if (!is_available(options, size)) {
-			if (!options->all_sizes)
-				return 0;
-			continue;
-		}
-		for (size_t i = 0; i < options->threads.count; i++)
-			lines[count++] = (struct line){
-				.page_size = size,
-				.threads = options->threads.all[i],
-			};
-	}
+	for (size_t i = 0; i < options->threads.count; i++)
+		lines[count++] = (struct line){
+			.page_size = page_size,
+			.threads = options->threads.all[i],
+			.contiguity = VFB_CONTIGUITY_INIT,
+		};
 	return count;
 }
 
-/* Room for the times of all runs. */
-static double *give_room(const struct options *options, struct line *lines, size_t count)
+/* How many there are; 0 when a page size that was asked for cannot be had. */
+static size_t make_lines(const struct options *options, struct line *lines)
 {
-	double *times = calloc(4 * count * options->repeat, sizeof(*times));
+	const struct number_list *sizes = &options->page_sizes;
+	size_t count = 0;
 
-	for (size_t i = 0; times && i < count; i++) {
-		lines[i].populate_s = times + 4 * i * options->repeat;
-		lines[i].fill_s = lines[i].populate_s + options->repeat;
-		lines[i].stall_s = lines[i].fill_s + options->repeat;
-		lines[i].fill_stall_s = lines[i].stall_s + options->repeat;
+	for (size_t i = 0; i < sizes->count; i++) {
+		if (!is_available(options, sizes->all[i]))
+			return 0;
+		count = add_lines(options, lines, count, sizes->all[i]);
 	}
-	return times;
+	for (int size = VFB_PAGE_4K; size < PAGE_SIZES && !sizes->count; size++)
+		if (is_available(options, size))
+			count = add_lines(options, lines, count, size);
+	return count;
 }
 
 int bench_populate(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
-	static char name[] = "vfioboost bench populate";
-	struct options options = {.bytes = UINT64_C(1) << 30, .repeat = 5, .all_sizes = true};
-	struct vfb_contiguity contiguity[PAGE_SIZES * MAX_THREAD_COUNTS];
-	struct line lines[PAGE_SIZES * MAX_THREAD_COUNTS];
-	bool written = false;
-	double *times;
-	size_t count;
+	static struct bench bench = {.options = {.bytes = UINT64_C(1) << 30, .repeat = 5}};
+	struct rounds *rounds = &bench.rounds;
+	struct number_list *threads = &bench.options.threads;
+	int status = EXIT_FAILED;
 
-	argv[0] = name;
-	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	if (!options.threads.count) {
-		options.threads.all[options.threads.count++] = 1;
+	arguments_parse(&arguments, argc, argv, &bench.options);
+	if (!threads->count) {
+		threads->all[threads->count++] = 1;
 		if (count_cpus() > 1)
-			options.threads.all[options.threads.count++] = count_cpus();
+			threads->all[threads->count++] = count_cpus();
 	}
-	count = make_lines(&options, lines);
-	if (!count)
-		return EXIT_FAILED;
-	for (size_t i = 0; i < count; i++) {
-		contiguity[i] = (struct vfb_contiguity)VFB_CONTIGUITY_INIT;
-		lines[i].contiguity = &contiguity[i];
-	}
-	times = give_room(&options, lines, count);
-	if (!times || run_all(&options, lines, count)) {
-		free(times);
-		return EXIT_FAILED;
-	}
-	written = options.json ? print_json(&options, lines, count) :
-				 print_table(&options, lines, count);
-	if (!written)
-		perror("vfioboost: cannot write the results");
-	free(times);
-	return written ? EXIT_OK : EXIT_FAILED;
+	*rounds = (struct rounds){make_lines(&bench.options, bench.lines),
+				  VALUES,
+				  bench.options.repeat,
+				  measure,
+				  &bench,
+				  NULL};
+	if (rounds->line_count && !rounds_run(rounds, 0, rounds->line_count))
+		status = print(&bench);
+	rounds_free(rounds);
+	return status;
 }

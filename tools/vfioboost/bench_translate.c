@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+/* vfioboost bench translate: lookups in a space, and in an array under a lock. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/utsname.h>
 #include <vfioboost.h>
 
 #include "arguments.h"
 #include "command.h"
 #include "lookup.h"
 #include "output.h"
-#include "statistics.h"
+#include "rounds.h"
 
 #define PAGE	   UINT64_C(4096)
 #define MAX_RANGES 1000000
@@ -22,8 +22,8 @@ struct options {
 	bool json;
 };
 
-/* What is measured, taking turns. */
-enum measure {
+/* The lines. */
+enum line {
 	ONE,
 	CHAINED,
 	ONE_LOCK,
@@ -31,7 +31,7 @@ enum measure {
 	TWO_LOCK,
 	WRITER,
 	WRITER_LOCK,
-	MEASURES,
+	LINES,
 };
 
 static const struct {
@@ -39,7 +39,7 @@ static const struct {
 	enum lookup_way way;
 	unsigned int readers;
 	bool writer;
-} measures[MEASURES] = {
+} lines[LINES] = {
 	[ONE] = {"reader_ns", "1 reader", LOOKUP_SPACE, 1, false},
 	[CHAINED] = {"chained_ns", "1 reader, each lookup after the last", LOOKUP_SPACE_CHAINED, 1,
 		     false},
@@ -61,9 +61,14 @@ struct bench {
 	/* One CPU for the first reader, another for the second, or for the writer. */
 	int cpus[2];
 	unsigned int cpu_count;
-	/* One for each run. */
-	double *ns[MEASURES];
-	double *changes;
+};
+
+/* What is measured of each. */
+enum {
+	NANOSECONDS,
+	/* By the writer, in a second. */
+	CHANGES,
+	VALUES,
 };
 
 struct writer {
@@ -83,28 +88,19 @@ static const char doc[] =
 	"random one. It needs no hardware: the space has no IOMMU. The writer maps and unmaps "
 	"one more page as fast as it can, on another CPU. What is measured takes turns; medians "
 	"are printed.\n"
-	"\n"
-	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
+	"\n" DOC_EXIT;
 
-static const struct argp_option argp_options[] = {
-	{"ranges", 'n', "N", 0, "Ranges in the space (1000)", 0},
-	{"repeat", 'r', "N", 0, "Runs (11)", 0},
-	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
-	{0},
+static const struct argument option_list[] = {
+	{"ranges", 'n', "N", "Ranges in the space (1000)", FIELD(NUMBER, ranges), .low = 2,
+	 .high = MAX_RANGES},
+	ARGUMENT_REPEAT("Runs (11)"),
+	ARGUMENT_JSON,
+	ARGUMENTS_END,
 };
 
-static error_t parse_option(int key, char *arg, struct argp_state *state)
-{
-	struct options *options = state->input;
-
-	switch (key) {
-	case 'n':
-		options->ranges = argument_number(state, "ranges", arg, 2, MAX_RANGES);
-		return 0;
-	default:
-		return argument_bench(key, arg, state, &options->repeat, &options->json);
-	}
-}
+static const struct arguments arguments = {.command = "vfioboost bench translate",
+					   .doc = doc,
+					   .all = option_list};
 
 /* The first CPU is the reader's; everything else has to stay off it. */
 static void choose_cpus(struct bench *bench)
@@ -218,129 +214,86 @@ static void *write_on(void *arg)
 	return NULL;
 }
 
-static int measure_one(struct bench *bench, enum measure measure, unsigned int run)
+static int measure(void *data, size_t line, double *values)
 {
-	struct writer writer = {.bench = bench, .lock = measures[measure].way == LOOKUP_LOCK};
+	struct bench *bench = data;
+	struct writer writer = {.bench = bench, .lock = lines[line].way == LOOKUP_LOCK};
 
-	if ((measures[measure].writer || measures[measure].readers > 1) && bench->cpu_count < 2)
+	if ((lines[line].writer || lines[line].readers > 1) && bench->cpu_count < 2)
 		return 0;
-	if (measures[measure].writer && pthread_create(&writer.thread, NULL, write_on, &writer)) {
+	if (lines[line].writer && pthread_create(&writer.thread, NULL, write_on, &writer)) {
 		perror("vfioboost: cannot start a thread");
 		return -1;
 	}
-	bench->ns[measure][run] = lookup_ns(&bench->table, measures[measure].way,
-					    measures[measure].readers, bench->cpus, SECONDS);
-	if (measures[measure].writer) {
+	values[NANOSECONDS] = lookup_ns(&bench->table, lines[line].way, lines[line].readers,
+					bench->cpus, SECONDS);
+	if (lines[line].writer) {
 		atomic_store(&writer.stop, true);
 		pthread_join(writer.thread, NULL);
 	}
-	if (measure == WRITER)
-		bench->changes[run] = writer.changes / SECONDS;
-	if (bench->ns[measure][run] > 0)
+	values[CHANGES] = writer.changes / SECONDS;
+	if (values[NANOSECONDS] > 0)
 		return 0;
 	perror("vfioboost: cannot start a thread");
 	return -1;
 }
 
-static int measure_all(struct bench *bench)
-{
-	for (unsigned int run = 0; run < bench->options.repeat; run++)
-		for (int measure = 0; measure < MEASURES; measure++) {
-			int error = measure_one(bench, measure, run);
-
-			if (error)
-				return error;
-		}
-	return 0;
-}
-
 /* How much @more is than @less, of medians; 0 where there are none. */
-static double ratio(const double *medians, enum measure more, enum measure less)
+static double ratio(const double *medians, enum line more, enum line less)
 {
 	return medians[less] > 0 ? medians[more] / medians[less] : 0;
 }
 
-static bool print_table(const struct bench *bench, const double *medians, double changes)
+static void print_gains(struct output *output, const double *medians, double changes)
 {
-	struct utsname kernel;
+	double two = 2 / ratio(medians, TWO, ONE),
+	       two_lock = 2 / ratio(medians, TWO_LOCK, ONE_LOCK);
+	double slower = ratio(medians, WRITER, ONE) - 1;
 
-	uname(&kernel);
-	printf("%u ranges, Linux %s, medians of %u\n\n", bench->options.ranges, kernel.release,
-	       bench->options.repeat);
-	for (int i = 0; i < MEASURES; i++)
-		if (medians[i] > 0)
-			printf("%-50s %8.1f ns\n", measures[i].text, medians[i]);
-	if (bench->cpu_count > 1)
-		printf("\n2 readers find %.2f times what one does, under the lock %.2f times\n"
-		       "a writer, with %.0f changes a second, slows a reader by %.1f %%\n",
-		       2 / ratio(medians, TWO, ONE), 2 / ratio(medians, TWO_LOCK, ONE_LOCK),
-		       changes, 100 * (ratio(medians, WRITER, ONE) - 1));
-	return output_flush();
+	output_text(output,
+		    "\n2 readers find %.2f times what one does, under the lock %.2f times\n"
+		    "a writer, with %.0f changes a second, slows a reader by %.1f %%\n",
+		    two, two_lock, changes, 100 * slower);
+	output_add(output, "two_readers_gain", json_object_new_double(two));
+	output_add(output, "lock_two_readers_gain", json_object_new_double(two_lock));
+	output_add(output, "writer_slows_by", json_object_new_double(slower));
+	output_add(output, "changes_per_s", json_object_new_double(changes));
 }
 
-static bool print_json(const struct bench *bench, const double *medians, double changes)
+static int print(const struct bench *bench, const struct rounds *rounds)
 {
-	struct json_object *object = output_object();
+	double medians[LINES];
+	struct output output;
 
-	json_object_object_add(object, "ranges", json_object_new_int(bench->options.ranges));
-	json_object_object_add(object, "repeat", json_object_new_int(bench->options.repeat));
-	for (int i = 0; i < MEASURES; i++)
-		if (medians[i] > 0)
-			json_object_object_add(object, measures[i].key,
-					       json_object_new_double(medians[i]));
-	if (bench->cpu_count > 1) {
-		json_object_object_add(object, "two_readers_gain",
-				       json_object_new_double(2 / ratio(medians, TWO, ONE)));
-		json_object_object_add(object, "lock_two_readers_gain",
-				       json_object_new_double(2 /
-							      ratio(medians, TWO_LOCK, ONE_LOCK)));
-		json_object_object_add(object, "writer_slows_by",
-				       json_object_new_double(ratio(medians, WRITER, ONE) - 1));
-		json_object_object_add(object, "changes_per_s", json_object_new_double(changes));
+	output_begin(&output, bench->options.json);
+	output_text(&output, "%u ranges, Linux %s, medians of %u\n\n", bench->options.ranges,
+		    output_kernel(), bench->options.repeat);
+	output_add(&output, "ranges", json_object_new_uint64(bench->options.ranges));
+	output_add(&output, "repeat", json_object_new_uint64(bench->options.repeat));
+	for (size_t i = 0; i < LINES; i++) {
+		medians[i] = rounds_median(rounds, i, NANOSECONDS);
+		if (medians[i] <= 0)
+			continue;
+		output_text(&output, "%-50s %8.1f ns\n", lines[i].text, medians[i]);
+		output_add(&output, lines[i].key, json_object_new_double(medians[i]));
 	}
-	return output_json(object);
-}
-
-static bool print(const struct bench *bench)
-{
-	unsigned int repeat = bench->options.repeat;
-	double medians[MEASURES], changes = median(bench->changes, repeat);
-
-	for (int i = 0; i < MEASURES; i++)
-		medians[i] = median(bench->ns[i], repeat);
-	return bench->options.json ? print_json(bench, medians, changes) :
-				     print_table(bench, medians, changes);
+	if (bench->cpu_count > 1)
+		print_gains(&output, medians, rounds_median(rounds, WRITER, CHANGES));
+	return output_end(&output);
 }
 
 int bench_translate(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
-	static char name[] = "vfioboost bench translate";
 	struct bench bench = {.options = {.ranges = 1000, .repeat = 11}};
-	bool written = false;
-	double *times;
-	int error;
+	struct rounds rounds = {LINES, VALUES, 0, measure, &bench, NULL};
+	int status = EXIT_FAILED;
 
-	argv[0] = name;
-	argp_parse(&argp, argc, argv, 0, NULL, &bench.options);
-	times = calloc((MEASURES + 1) * bench.options.repeat, sizeof(*times));
-	if (!times) {
-		perror("vfioboost");
-		return EXIT_FAILED;
-	}
-	for (int i = 0; i < MEASURES; i++)
-		bench.ns[i] = &times[i * bench.options.repeat];
-	bench.changes = &times[MEASURES * bench.options.repeat];
+	arguments_parse(&arguments, argc, argv, &bench.options);
+	rounds.repeat = bench.options.repeat;
 	choose_cpus(&bench);
-	error = create(&bench);
-	if (!error)
-		error = measure_all(&bench);
-	if (!error) {
-		written = print(&bench);
-		if (!written)
-			perror("vfioboost: cannot write the results");
-	}
+	if (!create(&bench) && !rounds_run(&rounds, 0, rounds.line_count))
+		status = print(&bench, &rounds);
 	destroy(&bench);
-	free(times);
-	return written ? EXIT_OK : EXIT_FAILED;
+	rounds_free(&rounds);
+	return status;
 }

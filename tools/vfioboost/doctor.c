@@ -8,12 +8,10 @@
 #include "command.h"
 #include "output.h"
 
-#define MAX_DEVICES 64
-
 struct options {
 	struct vfb_doctor_opts guest;
-	const char *devices[MAX_DEVICES];
-	bool json;
+	struct device_list devices;
+	bool memfd, probe, json;
 };
 
 static const char *const severity_names[] = {"good", "slow", "fails"};
@@ -26,62 +24,40 @@ static const char doc[] =
 	"start will take. A sample of its memory is populated for that and scaled, between the "
 	"fastest and the slowest part of the sample. With --probe its devices are opened, and the "
 	"sample is mapped for them, which resets them: they must not be in use.\n"
-	"\n"
-	"Sizes are bytes, or have K, M, G or T (powers of 1024) behind them.\n"
-	"\n"
+	"\n" DOC_SIZES
 	"Exit status: 0, also when something is slow; 1 when a guest that was asked about cannot "
 	"start, or on failure; 2 on bad usage.";
 
-enum {
-	OPTION_MEMFD = OPTION_OWN,
-	OPTION_PROBE,
+static const struct argument option_list[] = {
+	{"memory", 'm', "SIZE", "How much memory the guest has", FIELD(SIZE, guest.bytes)},
+	{"page-size", 'p', "auto|4k|thp|2m|1g|mixed", "What it is made of (auto)",
+	 FIELD(CHOICE, guest.page_size), .names = page_size_names},
+	ARGUMENT_FLAG(memfd, "memfd", "Memory that can be shared, instead of anonymous"),
+	{"device", 'd', "BDF",
+	 "A PCI device of the guest, as 0000:01:00.0; may be repeated (those bound to VFIO)",
+	 FIELD(DEVICE, devices)},
+	ARGUMENT_FLAG(probe, "probe", "Open the devices and map memory, to measure that too"),
+	ARGUMENT_JSON,
+	ARGUMENTS_END,
 };
 
-static const struct argp_option argp_options[] = {
-	{"memory", 'm', "SIZE", 0, "How much memory the guest has", 0},
-	{"page-size", 'p', "auto|4k|thp|2m|1g|mixed", 0, "What it is made of (auto)", 0},
-	{"memfd", OPTION_MEMFD, NULL, 0, "Memory that can be shared, instead of anonymous", 0},
-	{"device", 'd', "BDF", 0,
-	 "A PCI device of the guest, as 0000:01:00.0; may be repeated (those bound to VFIO)", 0},
-	{"probe", OPTION_PROBE, NULL, 0, "Open the devices and map memory, to measure that too", 0},
-	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
-	{0},
-};
-
-static error_t parse_option(int key, char *arg, struct argp_state *state)
+static void check_options(struct argp_state *state, void *data)
 {
-	struct options *options = state->input;
+	struct options *options = data;
 	struct vfb_doctor_opts *guest = &options->guest;
 
-	switch (key) {
-	case 'm':
-		guest->bytes = argument_size(state, "memory", arg);
-		return 0;
-	case 'p':
-		guest->page_size = argument_choice(state, "page-size", arg, page_size_names);
-		return 0;
-	case OPTION_MEMFD:
-		guest->kind = VFB_MEMORY_MEMFD;
-		return 0;
-	case 'd':
-		if (guest->device_count == MAX_DEVICES)
-			argp_error(state, "more than %d devices", MAX_DEVICES);
-		options->devices[guest->device_count++] = arg;
-		return 0;
-	case OPTION_PROBE:
-		guest->flags |= VFB_DOCTOR_PROBE;
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
-	case ARGP_KEY_END:
-		if (guest->flags & VFB_DOCTOR_PROBE && !(guest->bytes && guest->device_count))
-			argp_error(state, "--probe needs --memory and --device");
-		return 0;
-	default:
-		return argument_unknown(key, arg, state);
-	}
+	guest->devices = options->devices.all;
+	guest->device_count = options->devices.count;
+	guest->kind = options->memfd ? VFB_MEMORY_MEMFD : guest->kind;
+	guest->flags |= options->probe ? VFB_DOCTOR_PROBE : 0;
+	if (options->probe && !(guest->bytes && guest->device_count))
+		argp_error(state, "--probe needs --memory and --device");
 }
+
+static const struct arguments arguments = {.command = "vfioboost doctor",
+					   .doc = doc,
+					   .all = option_list,
+					   .check = check_options};
 
 /* The worst of the findings. */
 static enum vfb_severity verdict(const struct vfb_diagnosis *diagnosis)
@@ -211,9 +187,9 @@ static bool print_json(const struct options *options, const struct vfb_diagnosis
 
 static int diagnose(const struct options *options)
 {
+	bool asked = options->guest.bytes || options->guest.device_count;
 	struct vfb_diagnosis *diagnosis;
 	struct vfb_ctx *ctx;
-	bool written, asked = options->guest.bytes || options->guest.device_count;
 	int status;
 
 	if (vfb_ctx_create(NULL, &ctx) || vfb_doctor_run(ctx, &options->guest, &diagnosis)) {
@@ -221,11 +197,10 @@ static int diagnose(const struct options *options)
 		vfb_ctx_destroy(ctx);
 		return EXIT_FAILED;
 	}
-	written = options->json ? print_json(options, diagnosis) : print_text(options, diagnosis);
-	if (!written)
-		perror("vfioboost: cannot write the results");
-	status = !written || (asked && verdict(diagnosis) == VFB_FINDING_FAILS) ? EXIT_FAILED :
-										  EXIT_OK;
+	status = output_status(options->json ? print_json(options, diagnosis) :
+					       print_text(options, diagnosis));
+	if (asked && verdict(diagnosis) == VFB_FINDING_FAILS)
+		status = EXIT_FAILED;
 	vfb_diagnosis_destroy(diagnosis);
 	vfb_ctx_destroy(ctx);
 	return status;
@@ -233,12 +208,8 @@ static int diagnose(const struct options *options)
 
 int command_doctor(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
-	static char name[] = "vfioboost doctor";
 	struct options options = {.guest = VFB_DOCTOR_OPTS_INIT};
 
-	argv[0] = name;
-	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	options.guest.devices = options.devices;
+	arguments_parse(&arguments, argc, argv, &options);
 	return diagnose(&options);
 }

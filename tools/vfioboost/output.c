@@ -1,17 +1,61 @@
 /* SPDX-License-Identifier: MIT */
 #include "output.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/utsname.h>
+
+#include "command.h"
+
+const char *output_kernel(void)
+{
+	static struct utsname kernel;
+
+	return uname(&kernel) ? "" : kernel.release;
+}
+
+void output_begin(struct output *output, bool json)
+{
+	output->object = json ? output_object() : NULL;
+}
+
+int output_end(struct output *output)
+{
+	return output_status(output->object ? output_json(output->object) : output_flush());
+}
+
+int output_status(bool written)
+{
+	if (!written)
+		perror("vfioboost: cannot write the results");
+	return written ? EXIT_OK : EXIT_FAILED;
+}
+
+void output_text(const struct output *output, const char *format, ...)
+{
+	va_list args;
+
+	if (output->object)
+		return;
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+}
+
+void output_add(struct output *output, const char *key, struct json_object *value)
+{
+	if (output->object)
+		json_object_object_add(output->object, key, value);
+	else
+		json_object_put(value);
+}
 
 struct json_object *output_object(void)
 {
 	struct json_object *object = json_object_new_object();
-	struct utsname kernel;
 
-	uname(&kernel);
 	json_object_object_add(object, "schema", json_object_new_int(1));
-	json_object_object_add(object, "kernel", json_object_new_string(kernel.release));
+	json_object_object_add(object, "kernel", json_object_new_string(output_kernel()));
 	return object;
 }
 

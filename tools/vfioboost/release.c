@@ -3,7 +3,6 @@
  * vfioboost release: how long letting go of devices takes, each way in a process of its own, as
  * a VMM would be.
  */
-#include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,10 +30,8 @@ static const char *const mode_names[] = {"exit", "close", "threads", "fork", "re
 
 struct options {
 	enum vfb_backend backend;
-	const char *devices[MAX_DEVICES];
-	size_t device_count;
-	enum mode modes[MODES];
-	size_t mode_count;
+	struct device_list devices;
+	struct number_list modes;
 	unsigned int repeat;
 	bool json;
 };
@@ -50,55 +47,23 @@ static const char doc[] =
 	"  fork     a process for each device, all of which end at the same time\n"
 	"  reaper   it ends, and a helper process closes them behind it; how long that takes until "
 	"all are free is printed too\n"
-	"\n"
-	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
+	"\n" DOC_EXIT;
 
-static const struct argp_option argp_options[] = {
-	{"mode", 'M', "MODE[,MODE]...", 0, "How to let go of them", 0},
-	{"device", 'd', "BDF", 0, "A PCI device bound to vfio-pci; to be repeated", 0},
-	{"backend", 'b', "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
-	{"repeat", 'r', "N", 0, "Runs of each mode (1)", 0},
-	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
-	{0},
+static const struct argument option_list[] = {
+	{"mode", 'M', "MODE[,MODE]...", "How to let go of them", FIELD(CHOICES, modes),
+	 .names = mode_names},
+	{"device", 'd', "BDF", "A PCI device bound to vfio-pci; to be repeated",
+	 FIELD(DEVICE, devices), .is_required = true},
+	{"backend", 'b', "auto|type1|iommufd", "The kernel's interface (auto)",
+	 FIELD(CHOICE, backend), .names = backend_names},
+	ARGUMENT_REPEAT("Runs of each mode (1)"),
+	ARGUMENT_JSON,
+	ARGUMENTS_END,
 };
 
-static void add_modes(struct argp_state *state, struct options *options, char *text)
-{
-	char *rest = NULL;
-
-	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-		enum mode mode = argument_choice(state, "mode", name, mode_names);
-		size_t i = 0;
-
-		while (i < options->mode_count && options->modes[i] != mode)
-			i++;
-		if (i == options->mode_count)
-			options->modes[options->mode_count++] = mode;
-	}
-}
-
-static error_t parse_option(int key, char *arg, struct argp_state *state)
-{
-	struct options *options = state->input;
-
-	switch (key) {
-	case 'M':
-		add_modes(state, options, arg);
-		return 0;
-	case 'd':
-		argument_device(state, options->devices, &options->device_count, arg);
-		return 0;
-	case 'b':
-		options->backend = argument_choice(state, "backend", arg, backend_names);
-		return 0;
-	case ARGP_KEY_END:
-		if (!options->device_count)
-			argp_error(state, "--device is missing");
-		return 0;
-	default:
-		return argument_bench(key, arg, state, &options->repeat, &options->json);
-	}
-}
+static const struct arguments arguments = {.command = "vfioboost release",
+					   .doc = doc,
+					   .all = option_list};
 
 /* ---- In the process that lets go ---- */
 
@@ -114,9 +79,9 @@ static void hold(const struct options *options, struct holder *holder)
 	struct vfb_space_opts opts = {.size = sizeof(opts), .backend = options->backend};
 	struct vfb_device_request requests[MAX_DEVICES] = {0};
 
-	holder->count = options->device_count;
+	holder->count = options->devices.count;
 	for (size_t i = 0; i < holder->count; i++)
-		requests[i].address = options->devices[i];
+		requests[i].address = options->devices.all[i];
 	if (vfb_ctx_create(NULL, &holder->ctx) ||
 	    vfb_space_create(holder->ctx, &opts, &holder->space) ||
 	    vfb_devices_open(holder->space, requests, holder->count, NULL)) {
@@ -274,42 +239,38 @@ static bool print(const struct options *options, double (*times)[MAX_REPEAT], do
 	if (options->json)
 		object = output_object();
 	else
-		printf("let go of %zu devices, medians of %u runs\n", options->device_count,
+		printf("let go of %zu devices, medians of %u runs\n", options->devices.count,
 		       options->repeat);
-	for (size_t i = 0; i < options->mode_count; i++) {
-		print_one(object, mode_names[options->modes[i]], median(times[i], options->repeat));
-		if (options->modes[i] == MODE_REAPER)
+	for (size_t i = 0; i < options->modes.count; i++) {
+		print_one(object, mode_names[options->modes.all[i]],
+			  median(times[i], options->repeat));
+		if (options->modes.all[i] == MODE_REAPER)
 			print_one(object, "reaper_released", median(released, options->repeat));
 	}
 	if (!options->json)
 		return output_flush();
-	json_object_object_add(object, "devices", json_object_new_int64(options->device_count));
+	json_object_object_add(object, "devices", json_object_new_int64(options->devices.count));
 	json_object_object_add(object, "repeat", json_object_new_int(options->repeat));
 	return output_json(object);
 }
 
 int command_release(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
-	static char name[] = "vfioboost release";
 	static double times[MODES][MAX_REPEAT], released[MODES][MAX_REPEAT];
 	double *by_reaper = NULL;
 	struct options options = {.repeat = 1};
 
-	argv[0] = name;
-	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	if (!options.mode_count)
+	arguments_parse(&arguments, argc, argv, &options);
+	if (!options.modes.count)
 		for (enum mode mode = MODE_EXIT; mode < MODES; mode++)
-			options.modes[options.mode_count++] = mode;
+			options.modes.all[options.modes.count++] = mode;
 	for (unsigned int run = 0; run < options.repeat; run++)
-		for (size_t i = 0; i < options.mode_count; i++)
-			if (measure(&options, options.modes[i], &times[i][run], &released[i][run]))
+		for (size_t i = 0; i < options.modes.count; i++)
+			if (measure(&options, options.modes.all[i], &times[i][run],
+				    &released[i][run]))
 				return EXIT_FAILED;
-	for (size_t i = 0; i < options.mode_count; i++)
-		if (options.modes[i] == MODE_REAPER)
+	for (size_t i = 0; i < options.modes.count; i++)
+		if (options.modes.all[i] == MODE_REAPER)
 			by_reaper = released[i];
-	if (print(&options, times, by_reaper))
-		return EXIT_OK;
-	perror("vfioboost: cannot write the results");
-	return EXIT_FAILED;
+	return output_status(print(&options, times, by_reaper));
 }

@@ -50,7 +50,7 @@ struct session results_median(const struct session *sessions, size_t count)
 
 static const char *backend_name(const struct results *results, const struct session *session)
 {
-	return results->guest->device_count ? backend_names[session->backend] : "none";
+	return results->guest->devices.count ? backend_names[session->backend] : "none";
 }
 
 static const struct session *any_session(const struct results *results)
@@ -69,7 +69,7 @@ bool results_table(const struct results *results)
 
 	uname(&kernel);
 	printf("%.2f GiB in %s pages, %zu devices, %s, Linux %s, %s of %u\n\n",
-	       guest->bytes / 1073741824.0, page_size_names[any->page_size], guest->device_count,
+	       guest->bytes / 1073741824.0, page_size_names[any->page_size], guest->devices.count,
 	       backend_name(results, any), kernel.release,
 	       results->repeat > 1 ? "medians" : "one run", results->repeat);
 	printf("%-14s", "seconds");
@@ -148,8 +148,8 @@ bool results_json(const struct results *results)
 			       json_object_new_string(page_size_names[any->page_size]));
 	json_object_object_add(object, "fallback", json_object_new_string(any->fallback));
 	json_object_object_add(object, "memory_bytes", json_object_new_uint64(guest->bytes));
-	for (size_t i = 0; i < guest->device_count; i++)
-		json_object_array_add(devices, json_object_new_string(guest->devices[i]));
+	for (size_t i = 0; i < guest->devices.count; i++)
+		json_object_array_add(devices, json_object_new_string(guest->devices.all[i]));
 	json_object_object_add(object, "devices", devices);
 	json_object_object_add(object, "repeat", json_object_new_int(results->repeat));
 	for (int mode = 0; mode < MODE_COUNT; mode++)

@@ -7,14 +7,16 @@
 #include "arguments.h"
 #include "command.h"
 #include "host.h"
+#include "output.h"
 #include "results.h"
 #include "session.h"
 
 struct options {
 	struct guest guest;
 	/* In the order in which they were given. */
-	enum mode modes[MODE_COUNT];
-	size_t mode_count;
+	struct number_list modes;
+	const char *phases;
+	bool memfd;
 	unsigned int repeat;
 	bool json;
 	struct watch watch;
@@ -36,166 +38,83 @@ static const char doc[] =
 	"add up to more than the start. Without a device, memory is only populated. With several "
 	"runs the modes take turns, and the memory is touched once beforehand, so that none pays "
 	"for what another finds done.\n"
-	"\n"
-	"Sizes are bytes, or have K, M, G or T (powers of 1024) behind them.\n"
-	"\n"
-	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
-
-enum {
-	OPTION_MEMORY = 'm',
-	OPTION_PAGE_SIZE = 'p',
-	OPTION_DEVICE = 'd',
-	OPTION_BACKEND = 'b',
-	OPTION_MODE = 'M',
-	OPTION_THREADS = 't',
-	OPTION_NODE = 'n',
-	OPTION_MEMFD = OPTION_OWN,
-	OPTION_POLICY,
-	OPTION_GROW_POOL,
-	OPTION_RATE,
-	OPTION_TRACE,
-	OPTION_EVENTS,
-	OPTION_STATS,
-	OPTION_SYSCALLS,
-	OPTION_KERNEL_TRACE,
-};
-
-static const struct argp_option argp_options[] = {
-	{"memory", OPTION_MEMORY, "SIZE", 0, "How much memory the guest has (required)", 0},
-	{"page-size", OPTION_PAGE_SIZE, "auto|4k|thp|2m|1g|mixed", 0, "What it is made of (auto)",
-	 0},
-	{"memfd", OPTION_MEMFD, NULL, 0, "Memory that can be shared, instead of anonymous", 0},
-	{"numa-node", OPTION_NODE, "N", 0, "Place the memory on this node; may be repeated", 0},
-	{"numa-policy", OPTION_POLICY, "bind|interleave|preferred", 0,
-	 "How to place it on the nodes (bind)", 0},
-	{"grow-pool", OPTION_GROW_POOL, NULL, 0,
-	 "Make the pool of hugepages as large as needed, and give back in the end (root)", 0},
-	{"populate-rate", OPTION_RATE, "SIZE", 0, "Populate no more than this in a second", 0},
-	{"device", OPTION_DEVICE, "BDF", 0,
-	 "A PCI device bound to vfio-pci, as 0000:01:00.0; may be repeated", 0},
-	{"backend", OPTION_BACKEND, "auto|type1|iommufd", 0, "The kernel's interface (auto)", 0},
-	{"mode", OPTION_MODE, "MODE[,MODE]...", 0, "How to go about it (boost)", 0},
-	{"threads", OPTION_THREADS, "N", 0, "Workers (one for each CPU that may be used)", 0},
-	{"repeat", 'r', "N", 0, "Run each mode N times and print medians (1)", 0},
-	{"trace", OPTION_TRACE, "FILE", 0,
-	 "Write what happens to FILE, for `vfioboost report` and ui.perfetto.dev", 0},
-	{"stats", OPTION_STATS, NULL, 0,
-	 "Count the steps of each mode's last run, by operation and decimal logarithm of size", 0},
-	{"syscalls", OPTION_SYSCALLS, NULL, 0, "Trace and count system calls, too", 0},
-	{"kernel-trace", OPTION_KERNEL_TRACE, NULL, 0,
-	 "Split the kernel's work of each mode's last run into clearing, faulting, pinning, mapping "
-	 "and resetting, with ftrace (root; it makes small pages slower)",
-	 0},
-	{"events", OPTION_EVENTS, "PHASE[,PHASE]...", 0, "Trace and count only these phases (all)",
-	 0},
-	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
-	{0},
-};
-
-static void add_modes(struct argp_state *state, struct options *options, char *text)
-{
-	char *rest = NULL;
-
-	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-		enum mode mode = argument_choice(state, "mode", name, mode_names);
-		bool known = false;
-
-		for (size_t i = 0; i < options->mode_count; i++)
-			known = known || options->modes[i] == mode;
-		if (!known)
-			options->modes[options->mode_count++] = mode;
-	}
-}
-
-static void add_node(struct argp_state *state, struct guest *guest, const char *text)
-{
-	if (guest->node_count == MAX_NODES)
-		argp_error(state, "more than %d nodes", MAX_NODES);
-	guest->nodes[guest->node_count++] = argument_number(state, "numa-node", text, 0, UINT_MAX);
-}
+	"\n" DOC_SIZES DOC_EXIT;
 
 /* From VFB_NUMA_BIND on. */
 static const char *const policy_names[] = {"bind", "interleave", "preferred", NULL};
 
-static error_t parse_option(int key, char *arg, struct argp_state *state)
+static const struct argument option_list[] = {
+	{"memory", 'm', "SIZE", "How much memory the guest has (required)",
+	 FIELD(SIZE, guest.bytes), .is_required = true},
+	{"page-size", 'p', "auto|4k|thp|2m|1g|mixed", "What it is made of (auto)",
+	 FIELD(CHOICE, guest.page_size), .names = page_size_names},
+	ARGUMENT_FLAG(memfd, "memfd", "Memory that can be shared, instead of anonymous"),
+	{"numa-node", 'n', "N", "Place the memory on this node; may be repeated",
+	 FIELD(NUMBERS, guest.nodes), .high = UINT_MAX},
+	{"numa-policy", 0, "bind|interleave|preferred", "How to place it on the nodes (bind)",
+	 FIELD(CHOICE, guest.policy), .names = policy_names, .low = VFB_NUMA_BIND},
+	ARGUMENT_FLAG(guest.grow_pool, "grow-pool",
+		      "Make the pool of hugepages as large as needed, and give back in the end "
+		      "(root)"),
+	{"populate-rate", 0, "SIZE", "Populate no more than this in a second",
+	 FIELD(SIZE, guest.populate_rate)},
+	{"device", 'd', "BDF", "A PCI device bound to vfio-pci, as 0000:01:00.0; may be repeated",
+	 FIELD(DEVICE, guest.devices)},
+	{"backend", 'b', "auto|type1|iommufd", "The kernel's interface (auto)",
+	 FIELD(CHOICE, guest.backend), .names = backend_names},
+	{"mode", 'M', "MODE[,MODE]...", "How to go about it (boost)", FIELD(CHOICES, modes),
+	 .names = mode_names},
+	{"threads", 't', "N", "Workers (one for each CPU that may be used)",
+	 FIELD(NUMBER, guest.threads), .low = 1, .high = UINT_MAX},
+	ARGUMENT_REPEAT("Run each mode N times and print medians (1)"),
+	{"trace", 0, "FILE",
+	 "Write what happens to FILE, for `vfioboost report` and ui.perfetto.dev",
+	 FIELD(TEXT, watch.trace_path)},
+	ARGUMENT_FLAG(watch.statistics, "stats",
+		      "Count the steps of each mode's last run, by operation and decimal logarithm "
+		      "of size"),
+	ARGUMENT_FLAG(watch.syscalls, "syscalls", "Trace and count system calls, too"),
+	ARGUMENT_FLAG(watch.kernel, "kernel-trace",
+		      "Split the kernel's work of each mode's last run into clearing, faulting, "
+		      "pinning, mapping and resetting, with ftrace (root; it makes small pages "
+		      "slower)"),
+	{"events", 0, "PHASE[,PHASE]...", "Trace and count only these phases (all)",
+	 FIELD(TEXT, phases)},
+	ARGUMENT_JSON,
+	ARGUMENTS_END,
+};
+
+static void check_options(struct argp_state *state, void *data)
 {
-	struct options *options = state->input;
+	struct options *options = data;
 	struct guest *guest = &options->guest;
 
-	switch (key) {
-	case OPTION_MEMORY:
-		guest->bytes = argument_size(state, "memory", arg);
-		return 0;
-	case OPTION_PAGE_SIZE:
-		guest->page_size = argument_choice(state, "page-size", arg, page_size_names);
-		return 0;
-	case OPTION_MEMFD:
-		guest->kind = VFB_MEMORY_MEMFD;
-		return 0;
-	case OPTION_NODE:
-		add_node(state, guest, arg);
-		return 0;
-	case OPTION_POLICY:
-		guest->policy = VFB_NUMA_BIND +
-				argument_choice(state, "numa-policy", arg, policy_names);
-		return 0;
-	case OPTION_GROW_POOL:
-		guest->grow_pool = true;
-		return 0;
-	case OPTION_RATE:
-		guest->populate_rate = argument_size(state, "populate-rate", arg);
-		return 0;
-	case OPTION_DEVICE:
-		argument_device(state, guest->devices, &guest->device_count, arg);
-		return 0;
-	case OPTION_BACKEND:
-		guest->backend = argument_choice(state, "backend", arg, backend_names);
-		return 0;
-	case OPTION_MODE:
-		add_modes(state, options, arg);
-		return 0;
-	case OPTION_THREADS:
-		guest->threads = argument_number(state, "threads", arg, 1, UINT_MAX);
-		return 0;
-	case OPTION_TRACE:
-		options->watch.trace_path = arg;
-		return 0;
-	case OPTION_EVENTS:
-		if (vfb_phases_parse(arg, &options->watch.phases))
-			argp_error(state, "--events: %s", vfb_last_error());
-		return 0;
-	case OPTION_STATS:
-		options->watch.statistics = true;
-		return 0;
-	case OPTION_KERNEL_TRACE:
-		options->watch.kernel = true;
-		return 0;
-	case OPTION_SYSCALLS:
-		options->watch.syscalls = true;
-		return 0;
-	case ARGP_KEY_END:
-		if (!guest->bytes)
-			argp_error(state, "--memory is missing");
-		if (guest->policy && !guest->node_count)
-			argp_error(state, "--numa-policy needs --numa-node");
-		if (guest->node_count && !guest->policy)
-			guest->policy = VFB_NUMA_BIND;
-		return 0;
-	default:
-		return argument_bench(key, arg, state, &options->repeat, &options->json);
-	}
+	if (options->phases && vfb_phases_parse(options->phases, &options->watch.phases))
+		argp_error(state, "--events: %s", vfb_last_error());
+	if (guest->policy && !guest->nodes.count)
+		argp_error(state, "--numa-policy needs --numa-node");
+	if (guest->nodes.count && !guest->policy)
+		guest->policy = VFB_NUMA_BIND;
+	guest->kind = options->memfd ? VFB_MEMORY_MEMFD : VFB_MEMORY_ANONYMOUS;
+	if (!options->modes.count)
+		options->modes.all[options->modes.count++] = MODE_BOOST;
 }
+
+static const struct arguments arguments = {.command = "vfioboost run",
+					   .doc = doc,
+					   .all = option_list,
+					   .check = check_options};
 
 /* Runs every mode, taking turns; the sessions of a mode stand one after another. */
 static int run_all(struct options *options, struct session *sessions)
 {
 	int error = 0;
 
-	if (options->mode_count > 1 || options->repeat > 1)
+	if (options->modes.count > 1 || options->repeat > 1)
 		error = session_warm_up(&options->guest);
 	for (unsigned int round = 0; round < options->repeat && !error; round++)
-		for (size_t i = 0; i < options->mode_count && !error; i++)
-			error = session_run(&options->guest, options->modes[i], &options->watch,
+		for (size_t i = 0; i < options->modes.count && !error; i++)
+			error = session_run(&options->guest, options->modes.all[i], &options->watch,
 					    &sessions[i * options->repeat + round]);
 	return error;
 }
@@ -234,31 +153,27 @@ static void free_sessions(struct session *sessions, size_t count)
 
 int command_run(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
-	static char name[] = "vfioboost run";
 	struct options options = {.repeat = 1};
 	struct results results = {.guest = &options.guest};
+	size_t count;
 	struct session *sessions;
 	bool written;
 
-	argv[0] = name;
-	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	if (!options.mode_count)
-		options.modes[options.mode_count++] = MODE_BOOST;
+	arguments_parse(&arguments, argc, argv, &options);
 	results.repeat = options.repeat;
-	sessions = calloc(options.mode_count * options.repeat, sizeof(*sessions));
+	count = options.modes.count * options.repeat;
+	sessions = calloc(count, sizeof(*sessions));
 	if (!sessions || run_watched(&options, sessions)) {
-		free_sessions(sessions, options.mode_count * options.repeat);
+		free_sessions(sessions, count);
 		return EXIT_FAILED;
 	}
-	for (size_t i = 0; i < options.mode_count; i++) {
-		results.has[options.modes[i]] = true;
-		results.modes[options.modes[i]] = results_median(&sessions[i * options.repeat],
-								 options.repeat);
+	for (size_t i = 0; i < options.modes.count; i++) {
+		enum mode mode = options.modes.all[i];
+
+		results.has[mode] = true;
+		results.modes[mode] = results_median(&sessions[i * options.repeat], options.repeat);
 	}
 	written = options.json ? results_json(&results) : results_table(&results);
-	free_sessions(sessions, options.mode_count * options.repeat);
-	if (!written)
-		perror("vfioboost: cannot write the results");
-	return written ? EXIT_OK : EXIT_FAILED;
+	free_sessions(sessions, count);
+	return output_status(written);
 }

@@ -51,8 +51,8 @@ static int create_memory(struct running *running, uint64_t bytes, uint64_t iova)
 		.page_size = guest->page_size,
 		.kind = guest->kind,
 		.policy = guest->policy,
-		.nodes = guest->nodes,
-		.node_count = guest->node_count,
+		.nodes = guest->nodes.all,
+		.node_count = guest->nodes.count,
 		.flags = guest->grow_pool ? VFB_MEMORY_GROW_POOL : 0,
 	};
 	size_t i = running->range_count;
@@ -110,20 +110,20 @@ static int create(struct running *running, enum mode mode, struct phases *phases
 	space_opts.backend = guest->backend;
 	space_opts.page_size = guest->page_size;
 	space_opts.kind = guest->kind;
-	if (!error && guest->device_count)
+	if (!error && guest->devices.count)
 		error = complain(vfb_space_create(running->ctx, &space_opts, &running->space));
 	if (!error)
 		error = create_memory(running, low, 0);
 	if (!error && guest->bytes > low)
 		error = create_memory(running, guest->bytes - low, HIGH_START);
-	for (size_t i = 0; i < guest->device_count; i++)
-		running->requests[i].address = guest->devices[i];
+	for (size_t i = 0; i < guest->devices.count; i++)
+		running->requests[i].address = guest->devices.all[i];
 	return error;
 }
 
 static void destroy(struct running *running)
 {
-	vfb_devices_close(running->devices, running->guest->device_count, NULL);
+	vfb_devices_close(running->devices, running->guest->devices.count, NULL);
 	complain(vfb_space_destroy(running->space));
 	for (size_t i = 0; i < running->range_count; i++)
 		complain(vfb_memory_destroy(running->memories[i]));
@@ -133,7 +133,7 @@ static void destroy(struct running *running)
 
 static void take_devices(struct running *running)
 {
-	for (size_t i = 0; i < running->guest->device_count; i++)
+	for (size_t i = 0; i < running->guest->devices.count; i++)
 		running->devices[i] = running->requests[i].device;
 }
 
@@ -162,7 +162,7 @@ static int open_devices(struct running *running, const struct vfb_batch_opts *op
 	int error;
 
 	error = complain(vfb_devices_open_start(running->space, running->requests,
-						running->guest->device_count, opts, &job));
+						running->guest->devices.count, opts, &job));
 	if (!error)
 		error = progress_wait("opening", &job, 1);
 	take_devices(running);
@@ -188,7 +188,7 @@ static int start_at_once(struct running *running)
 	if (!running->space)
 		return populate(running);
 	error = complain(vfb_devices_open_start(running->space, running->requests,
-						running->guest->device_count, NULL, &jobs[0]));
+						running->guest->devices.count, NULL, &jobs[0]));
 	if (!error)
 		error = complain(vfb_space_map_start(running->space, running->ranges,
 						     running->range_count, NULL, &jobs[1]));
@@ -206,7 +206,7 @@ static int unmap(struct running *running, const struct vfb_batch_opts *opts)
 static int close_devices(struct running *running, const struct vfb_batch_opts *opts)
 {
 	int error = complain(
-		vfb_devices_close(running->devices, running->guest->device_count, opts));
+		vfb_devices_close(running->devices, running->guest->devices.count, opts));
 
 	memset(running->devices, 0, sizeof(running->devices));
 	return error;
@@ -230,7 +230,7 @@ static int stop_at_once(struct running *running)
 
 	if (!running->space)
 		return 0;
-	error = complain(vfb_devices_close_start(running->devices, running->guest->device_count,
+	error = complain(vfb_devices_close_start(running->devices, running->guest->devices.count,
 						 NULL, &jobs[0]));
 	if (error)
 		return error;
@@ -311,10 +311,10 @@ static void note_session(struct watch *watch, const struct guest *guest, enum mo
 	json_object_object_add(facts, "page_size",
 			       json_object_new_string(page_size_names[session->page_size]));
 	json_object_object_add(facts, "backend",
-			       json_object_new_string(guest->device_count ?
+			       json_object_new_string(guest->devices.count ?
 							      backend_names[session->backend] :
 							      "none"));
-	json_object_object_add(facts, "devices", json_object_new_int(guest->device_count));
+	json_object_object_add(facts, "devices", json_object_new_int(guest->devices.count));
 	json_object_object_add(facts, "cpus", json_object_new_int(sysconf(_SC_NPROCESSORS_ONLN)));
 	json_object_object_add(facts, "start_s", json_object_new_double(session->start_s));
 	json_object_object_add(facts, "stop_s", json_object_new_double(session->stop_s));
@@ -408,7 +408,7 @@ int session_warm_up(const struct guest *guest)
 	struct running running = {.guest = &memory_only};
 	int error;
 
-	memory_only.device_count = 0;
+	memory_only.devices.count = 0;
 	error = create(&running, MODE_BOOST, NULL, NULL);
 	if (!error)
 		error = populate(&running);

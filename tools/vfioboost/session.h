@@ -36,12 +36,10 @@ struct guest {
 	enum vfb_memory_kind kind;
 	enum vfb_backend backend;
 	unsigned int threads;
-	const char *devices[MAX_DEVICES];
-	size_t device_count;
+	struct device_list devices;
 	/* The nodes that its memory is placed on, and how; none for any. */
 	enum vfb_numa_policy policy;
-	unsigned int nodes[MAX_NODES];
-	size_t node_count;
+	struct number_list nodes;
 	/* Make the pool of hugepages larger when it has too few. */
 	bool grow_pool;
 	/* The most to be populated in a second, 0 for as much as can be. */

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The benches that need no VFIO: their JSON, their text, and what is refused.
+
+Usage: test_bench.py VFIOBOOST
+"""
+import json
+import subprocess
+import sys
+import unittest
+
+COMMAND = sys.argv.pop(1)
+POPULATE = ["populate", "--memory", "4M", "--page-size", "thp,4k", "--threads", "2,1",
+            "--repeat", "2"]
+
+
+def run(*arguments, status=0):
+    result = subprocess.run([COMMAND, "bench", *arguments], capture_output=True, text=True,
+                            check=False)
+    if result.returncode != status:
+        raise AssertionError(f"{arguments}: {result.returncode}, not {status}\n{result.stderr}")
+    return result
+
+
+class Bench(unittest.TestCase):
+    def test_populate(self):
+        result = json.loads(run(*POPULATE, "--json").stdout)
+        self.assertEqual({name: result[name] for name in ("schema", "memory_bytes", "repeat")},
+                         {"schema": 1, "memory_bytes": 4 << 20, "repeat": 2})
+        lines = result["results"]
+        self.assertEqual([(line["page_size"], line["threads"]) for line in lines],
+                         [("thp", 2), ("thp", 1), ("4k", 2), ("4k", 1)])
+        for line in lines:
+            self.assertEqual(list(line), ["page_size", "threads", "populate_s", "bytes_per_s",
+                                          "limit_bytes_per_s", "of_limit"])
+            self.assertGreater(line["populate_s"], 0)
+            self.assertAlmostEqual(line["of_limit"] * line["limit_bytes_per_s"],
+                                   line["bytes_per_s"], delta=line["bytes_per_s"] / 1e6)
+
+    def test_table(self):
+        """Columns stand below their headings; those of options that were not given are absent."""
+        lines = run(*POPULATE).stdout.splitlines()[2:]
+        self.assertEqual(lines[0].split(), ["pages", "threads", "seconds", "GiB/s", "limit", "of",
+                                            "limit"])
+        self.assertEqual(len(lines), 5)
+        self.assertEqual({len(line) for line in lines}, {len(lines[0])})
+        lines = run(*POPULATE, "--stalls").stdout.splitlines()[2:]
+        self.assertIn("longest wait", lines[0])
+        self.assertTrue(lines[1].endswith(" ms"))
+        line = json.loads(run(*POPULATE, "--stalls", "--json").stdout)["results"][0]
+        self.assertEqual(list(line)[-2:], ["longest_wait_s", "longest_wait_of_memset_s"])
+
+    def test_events(self):
+        result = json.loads(run("events", "--memory", "4M", "--repeat", "1", "--json").stdout)
+        for name in ("calls_ns", "point_ns", "counted_ns", "nobody_s", "counters_s", "trace_s"):
+            self.assertGreater(result[name], 0, name)
+        self.assertGreater(result["events"], 0)
+
+    def test_translate(self):
+        result = json.loads(run("translate", "--ranges", "100", "--repeat", "1", "--json").stdout)
+        self.assertEqual(result["ranges"], 100)
+        self.assertGreater(result["reader_ns"], 0)
+
+    def test_usage(self):
+        for arguments, word in (
+                (["populate", "--threads", "1,0"], '"0"'),
+                (["populate", "--page-size", "3k"], "mixed"),
+                (["populate", "--repeat", "1001"], "1000"),
+                (["populate", "--memory", "much"], "2G"),
+                (["populate", "word"], '"word"'),
+                (["populate", "--threads", ",".join("1" * 65)], "64"),
+                (["map"], "--device is missing"),
+                (["map", "--device", "x", "--backend", "none"], "iommufd"),
+                (["map", "--device", "x", "--page-size", "auto"], "thp"),
+                (["open"], "--device is missing"),
+                (["bar", "--device", "x", "--bar", "6"], "from 0 to 5"),
+                (["translate", "--ranges", "1"], "from 2"),
+                (["nothing"], "nothing")):
+            self.assertIn(word, run(*arguments, status=2).stderr, arguments)
+
+    def test_unwritable(self):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            result = subprocess.run([COMMAND, "bench", *POPULATE], stdout=full,
+                                    stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("cannot write the results", result.stderr)
+
+
+unittest.main()
