@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file doctor.h
- * What a host can do, what will be slow, and how to mend it.
+ * What a host supports, what will be slow, and how to fix it.
  *
- * Everything is read from sysfs and proc, which needs no privilege; what only root may read is
- * left out. For a guest it is also tried whether its memory can be had, a sample of which is
- * populated, timed and given back. Devices are touched only when that is asked for.
+ * The doctor reads sysfs and proc. It needs no privilege; what only root can read is omitted. For a
+ * guest it also checks that the memory is available: it creates it, populates a sample, measures
+ * the time and releases it. It touches devices only with VFB_DOCTOR_PROBE.
  */
 #ifndef VFIOBOOST_DOCTOR_H
 #define VFIOBOOST_DOCTOR_H
@@ -17,48 +17,49 @@
 extern "C" {
 #endif
 
-/** What was found. */
+/** The results of vfb_doctor_run(). */
 struct vfb_diagnosis;
 
+/** Severity of a finding. */
 enum vfb_severity {
-	/** As it should be, or just so. */
+	/** As it should be, or for information. */
 	VFB_FINDING_GOOD,
 	/** It costs time. */
 	VFB_FINDING_SLOW,
-	/** A guest cannot start, or that which was asked about cannot. */
+	/** No guest can start, or not the one in question. */
 	VFB_FINDING_FAILS,
 };
 
-/** One statement about the host. Texts belong to the diagnosis. */
+/** A finding about the host. Its strings belong to the diagnosis. */
 struct vfb_finding {
 	size_t size;
 	enum vfb_severity severity;
-	/** A word for programs: "kernel", "cpus", "hugepages", "fragmentation", "thp", "memlock",
+	/** Keyword for programs: "kernel", "cpus", "hugepages", "fragmentation", "thp", "memlock",
 	 *  "iommu", "vfio", "device", "reset", "memory", "contiguity". More may come. */
 	const char *subject;
-	/** What is so, and what it costs. */
+	/** What was found, and what it costs. */
 	const char *text;
-	/** The command, or the step, that mends it; "" when nothing has to be. */
+	/** The command or step that fixes it; "" if there is nothing to fix. */
 	const char *remedy;
-	/** The PCI address of the device that it is about; "" for none. */
+	/** PCI address of the device concerned; "" if none. */
 	const char *device;
-	/** The NUMA node that it is about, -1 for none. */
+	/** The NUMA node concerned, -1 if none. */
 	int node;
-	/** The seconds of a start that it costs, 0 when that cannot be told. */
+	/** Seconds that it adds to a start; 0: not known. */
 	double seconds;
 };
 
 #define VFB_FINDING_INIT VFB_SIZED(struct vfb_finding)
 
-/** The guest to answer for; zero what is not set. */
+/** The guest in question. Zero is a good default for every field. */
 struct vfb_doctor_opts {
 	size_t size;
-	/** How much memory it has; 0: not asked about. */
+	/** Size of its memory; 0: not in question. */
 	uint64_t bytes;
-	/** What that is made of, and its kind. */
+	/** The pages and the kind of that memory. */
 	enum vfb_page_size page_size;
 	enum vfb_memory_kind kind;
-	/** The PCI addresses of its devices. */
+	/** PCI addresses of its devices, and their number. */
 	const char *const *devices;
 	size_t device_count;
 	/** VFB_DOCTOR_... */
@@ -67,67 +68,79 @@ struct vfb_doctor_opts {
 
 #define VFB_DOCTOR_OPTS_INIT VFB_SIZED(struct vfb_doctor_opts)
 
-/** Open the devices, map the sample for them and close them again, to measure that too. It resets
- *  them: they must not be in use. */
+/** Open the devices, map the sample for them and close them again, to measure that as well. This
+ *  resets the devices: they must not be in use. */
 #define VFB_DOCTOR_PROBE (1u << 0)
 
-/** A time in seconds, and between which bounds the sample lets it be. */
+/** An estimated time in seconds, and the bounds that the sample gives. */
 struct vfb_estimated_time {
 	double seconds, low, high;
 };
 
-/** What the start of the guest will take. */
+/** How long the start of the guest will take. */
 struct vfb_estimate {
 	size_t size;
-	/** What its memory would be made of now. */
+	/** The pages that its memory would have now. */
 	enum vfb_page_size page_size;
-	/** How much was populated to find out, and in how many parts: the fastest and the slowest
-	 *  of them are the bounds. */
+	/** Number of bytes that were populated as a sample, and of the parts that were measured.
+	 *  The fastest and the slowest part are the bounds of the estimates. */
 	uint64_t sample_bytes;
 	unsigned int samples;
-	/** All workers of the context populating. */
+	/** Populating, with all workers of the context. */
 	struct vfb_estimated_time populate;
-	/** Opening and closing all devices, those that share a reset in turn: by their kind of
-	 *  reset, or measured with VFB_DOCTOR_PROBE. */
+	/** Opening and closing all devices, one after another where they share a reset: estimated
+	 *  from their reset methods, or measured with VFB_DOCTOR_PROBE. */
 	struct vfb_estimated_time open, close;
-	/** Mapping the memory for the devices; all 0 unless it was measured. */
+	/** Mapping the memory for the devices; 0 unless measured with VFB_DOCTOR_PROBE. */
 	struct vfb_estimated_time map;
-	/** From nothing to mapped, with devices opening meanwhile. */
+	/** The whole start: populating and mapping while the devices open. */
 	struct vfb_estimated_time start;
 };
 
 #define VFB_ESTIMATE_INIT VFB_SIZED(struct vfb_estimate)
 
 /**
- * Looks at the host, for a guest if @p opts names one. Takes some 0.1 s with a guest, longer with
- * pages of 1 GiB; devices are reset with VFB_DOCTOR_PROBE only.
+ * Examines the host, and whether it can start the guest in @p opts. This takes about 0.1 s with a
+ * guest, longer with pages of 1 GiB.
  *
+ * @param ctx   the context
  * @param opts  the guest, or NULL
- * @param out   what was found, to be given to vfb_diagnosis_destroy()
+ * @param out   receives the results; release them with vfb_diagnosis_destroy()
  *
- * @return 0, whatever was found; -EINVAL: an option is wrong, a device is none or not there;
- * -ENOMEM; -E2BIG.
+ * @return 0, whatever was found; -EINVAL: invalid option, or an address that is invalid or not of a
+ * device; -ENOMEM; -E2BIG.
  */
 VFB_API int vfb_doctor_run(struct vfb_ctx *ctx, const struct vfb_doctor_opts *opts,
 			   struct vfb_diagnosis **out);
 
-/** How many findings there are. */
+/** Returns the number of findings. */
 VFB_API size_t vfb_diagnosis_count(const struct vfb_diagnosis *diagnosis);
 
-/** Tells a finding, from 0 on. @return 0; -EINVAL: there is no such finding; -E2BIG. */
+/**
+ * Reports a finding.
+ *
+ * @param diagnosis  the results
+ * @param index      0 to vfb_diagnosis_count() - 1
+ * @param finding    is filled in
+ *
+ * @return 0; -EINVAL: there is no such finding; -E2BIG.
+ */
 VFB_API int vfb_diagnosis_finding(const struct vfb_diagnosis *diagnosis, size_t index,
 				  struct vfb_finding *finding);
 
 /**
- * Tells what the guest's start will take.
+ * Reports how long the start of the guest will take.
  *
- * @return 0; -ENODATA: no memory was asked about, or it cannot be had (a finding tells why);
+ * @param diagnosis  the results
+ * @param estimate   is filled in
+ *
+ * @return 0; -ENODATA: no memory was in question, or it is not available (a finding says why);
  * -E2BIG.
  */
 VFB_API int vfb_diagnosis_estimate(const struct vfb_diagnosis *diagnosis,
 				   struct vfb_estimate *estimate);
 
-/** Frees it. @param diagnosis  NULL is allowed */
+/** Frees the results; NULL is allowed and does nothing. */
 VFB_API void vfb_diagnosis_destroy(struct vfb_diagnosis *diagnosis);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file pci.h
- * What the host's PCI devices are, as sysfs tells, whatever driver has them.
+ * The PCI devices of the host, as described in sysfs, whatever their drivers.
  */
 #ifndef VFIOBOOST_PCI_H
 #define VFIOBOOST_PCI_H
@@ -12,44 +12,47 @@
 extern "C" {
 #endif
 
-/** Room for a PCI address: "0000:01:00.0" and its end; some domains have more digits. */
+/** Size of a PCI address with its terminating NUL: "0000:01:00.0"; some domains have more digits.
+ */
 #define VFB_PCI_ADDRESS_BYTES 17
 
+/** Number of BARs of a PCI device. */
 #define VFB_PCI_BARS 6
 
-/** It is in the I/O address space: not to be mapped. */
+/** The BAR is in I/O port space and cannot be mapped. */
 #define VFB_PCI_BAR_IO (1u << 0)
-/** It has a 64-bit address, and takes the place of the next BAR too. */
+/** The BAR has a 64-bit address and occupies the next BAR as well. */
 #define VFB_PCI_BAR_64BIT	 (1u << 1)
 #define VFB_PCI_BAR_PREFETCHABLE (1u << 2)
 
+/** A BAR of a PCI device. */
 struct vfb_pci_bar {
-	/** 0: not implemented. */
+	/** Size of the BAR; 0: not implemented. */
 	uint64_t bytes;
 	/** VFB_PCI_BAR_... */
 	uint32_t flags;
 	uint32_t reserved;
 };
 
-/** A PCI device. Texts are "" where there is nothing to tell. */
+/** A PCI device. A string is "" if there is no such thing. */
 struct vfb_pci_info {
 	size_t size;
-	/** With its domain. */
+	/** The PCI address including the domain. */
 	char address[VFB_PCI_ADDRESS_BYTES];
-	/** The bridge above it; "" on the root bus. */
+	/** The bridge above the device; "" on the root bus. */
 	char bridge[VFB_PCI_ADDRESS_BYTES];
-	/** The physical function that an SR-IOV virtual function belongs to. */
+	/** The physical function, of an SR-IOV virtual function. */
 	char parent[VFB_PCI_ADDRESS_BYTES];
-	/** The driver it is bound to. */
+	/** The driver that the device is bound to. */
 	char driver[64];
-	/** Its VFIO device node, as "/dev/vfio/devices/vfio0" (Linux 6.6). */
+	/** The VFIO device node, such as "/dev/vfio/devices/vfio0" (Linux 6.6). */
 	char cdev[64];
-	/** How the kernel can reset it, the preferred one first, as "flr bus" (Linux 5.15); ""
-	 *  when it cannot. */
+	/** The reset methods that the kernel will try, in order, such as "flr bus" (Linux 5.15); ""
+	 *  if there is none. */
 	char reset_methods[64];
-	/** Its IOMMU group; -1 without one, since no IOMMU is in use. */
+	/** The IOMMU group; -1: none, because no IOMMU is in use. */
 	int group;
-	/** The NUMA node it is on, -1 when the host does not tell. */
+	/** The NUMA node, -1 if the host does not report it. */
 	int node;
 	uint16_t vendor_id, device_id;
 	/** Class, subclass and interface: 0x010802 is NVMe. */
@@ -60,58 +63,71 @@ struct vfb_pci_info {
 #define VFB_PCI_INFO_INIT VFB_SIZED(struct vfb_pci_info)
 
 /**
- * Tells what a device is.
+ * Describes a device.
  *
  * @param ctx      the context
- * @param address  as "0000:01:00.0" or "01:00.0"
+ * @param address  the PCI address, "0000:01:00.0" or "01:00.0"
  * @param info     is filled in
  *
- * @return 0; -EINVAL: not a PCI address; -ENODEV: there is no such device; -E2BIG; or the errno
- * of reading sysfs.
+ * @return 0; -EINVAL: not a PCI address; -ENODEV: there is no such device; -E2BIG; or the error of
+ * reading sysfs.
  */
 VFB_API int vfb_pci_info(struct vfb_ctx *ctx, const char *address, struct vfb_pci_info *info);
 
 /**
- * Lists the PCI devices of the host, in order of address.
+ * Lists the PCI devices of the host in the order of their addresses.
  *
- * @param addresses  gets up to @p count of them
- * @return how many there are, which may be more than @p count; -ENOTSUP: the host has no PCI;
- * or the errno of reading sysfs.
+ * @param ctx        the context
+ * @param addresses  receives the first @p count addresses
+ * @param count      capacity of @p addresses
+ *
+ * @return the number of devices, which may exceed @p count; -ENOTSUP: the host has no PCI; or the
+ * error of reading sysfs.
  */
 VFB_API int vfb_pci_list(struct vfb_ctx *ctx, char (*addresses)[VFB_PCI_ADDRESS_BYTES],
 			 size_t count);
 
 /**
- * Lists the devices that VFIO resets together with one (its dev_set), itself among them, in order
- * of address: all of its bus, whatever their drivers; for a device on the root bus and for an
- * SR-IOV virtual function (since Linux 6.17) itself alone. Opening and closing them happens in
- * turn, and resetting the bus needs all of them in one hand.
+ * Lists the devices that VFIO resets together with a device (its dev_set), including the device, in
+ * the order of their addresses: all devices on its bus, whatever their drivers. A device on the
+ * root bus is alone, and so is an SR-IOV virtual function since Linux 6.17. The kernel opens and
+ * closes the devices of a set one after another, and resets their bus only for a process that has
+ * all of them.
  *
- * @return as vfb_pci_list(), and -EINVAL, -ENODEV as vfb_pci_info().
+ * @param ctx        the context
+ * @param address    the PCI address of the device
+ * @param addresses  receives the first @p count addresses
+ * @param count      capacity of @p addresses
+ *
+ * @return the number of devices, which may exceed @p count; or the errors of vfb_pci_info().
  */
 VFB_API int vfb_pci_reset_set(struct vfb_ctx *ctx, const char *address,
 			      char (*addresses)[VFB_PCI_ADDRESS_BYTES], size_t count);
 
 /**
- * Gives a device to another driver: vfio-pci, or the one it had before. Needs root.
+ * Binds a device to another driver: to vfio-pci, or back to the one it had before
+ * (driver_override in sysfs). Needs root.
  *
- * It is taken from the driver that has it, which ends what that does with it: so this is refused
- * while a disk of it is mounted, swapped to or part of another, a network interface of it is up,
- * or a process has it open by VFIO. Programs that use it otherwise are not noticed. When the new
- * driver does not take it, the former one gets it back.
+ * The device is unbound from its present driver first, which ends whatever uses the device through
+ * that driver. It is therefore refused while a disk of the device is mounted, used for swap or part
+ * of another block device, while a network interface of it is up, or while a process has it open
+ * through VFIO. Other uses are not detected. If the new driver rejects the device, it is bound to
+ * its former driver again.
  *
  * @param ctx      the context
- * @param address  the device
- * @param driver   the name of its new driver; NULL for none
- * @param flags    VFB_PCI_BIND_FORCE: even while it is in use
+ * @param address  the PCI address of the device
+ * @param driver   name of the new driver; NULL for none
+ * @param flags    VFB_PCI_BIND_...
  *
- * @return 0, if it was so already too; -EINVAL: not an address, not a driver's name, unknown
- * flags; -ENODEV: there is no such device; -ENOTSUP: there is no such driver, its module is not
- * loaded; -EBUSY: it is in use (the text tells by what); -EACCES: not root; or the kernel's errno.
+ * @return 0, also if the device was bound so already; -EINVAL: not a PCI address, not the name of a
+ * driver, or unknown flag; -ENODEV: there is no such device; -ENOTSUP: there is no such driver:
+ * load its module; -EBUSY: the device is in use (the error text says by what); -EACCES: not root;
+ * or the error of the kernel.
  */
 VFB_API int vfb_pci_bind(struct vfb_ctx *ctx, const char *address, const char *driver,
 			 uint32_t flags);
 
+/** Unbind the device even if it is in use. */
 #define VFB_PCI_BIND_FORCE (1u << 0)
 
 #ifdef __cplusplus

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file reaper.h
- * Letting go of devices after the process has ended.
+ * Closing devices after the process has exited.
  *
- * A process that ends with devices open waits for the kernel to reset them, one after another:
- * 16 of them take 2 s and more, during which its memory and its process id are still there. A
- * reaper is a helper process that holds duplicates of the devices' file descriptors. The process
- * then ends in milliseconds, however it does, killed with SIGKILL too; the reaper closes the
- * devices behind it, those that do not share a reset at the same time, and ends.
+ * When a process exits with devices open, the kernel resets them one after another before the
+ * process is gone: 16 devices take 2 s or more, during which its memory and its PID remain in use.
+ * A reaper is a helper process that holds duplicates of the device file descriptors. The process
+ * then exits within milliseconds, even when killed with SIGKILL. The reaper afterwards closes the
+ * devices, in parallel where they do not share a reset, and exits.
  *
- * It has a session of its own, so that it outlives the terminal. What ends all processes of a
- * control group ends it as well, and the kernel then does its work one after another (systemd:
- * KillMode=process or mixed lets it live).
+ * The reaper runs in its own session, so that it survives the end of the terminal. It does not
+ * survive when all processes of its cgroup are killed; the kernel then closes the devices one after
+ * another (with systemd, use KillMode=process or mixed).
  */
 #ifndef VFIOBOOST_REAPER_H
 #define VFIOBOOST_REAPER_H
@@ -22,18 +22,20 @@
 extern "C" {
 #endif
 
+/** A running reaper. */
 struct vfb_reaper;
 
+/** Settings of a reaper. Zero is a good default for every field. */
 struct vfb_reaper_opts {
 	size_t size;
-	/** The helper program, an absolute path; NULL for vfioboost-reaper where it was installed.
-	 */
+	/** Absolute path of the helper program; NULL for vfioboost-reaper as installed. */
 	const char *program;
 	/**
-	 * With VFB_REAPER_HAS_REPORT_FD, a file descriptor that the reaper writes to, and that
-	 * stays the caller's: the end of a pipe that another process reads. It gets a line for each
-	 * device, "released 0000:01:00.0 0.105 s", and at last "done 0.110 s": all devices are
-	 * free, and what was pinned for them is too. The times count from the end of the process.
+	 * With VFB_REAPER_HAS_REPORT_FD: a file descriptor that the reaper writes to, such as the
+	 * write end of a pipe that another process reads. It remains the caller's. The reaper
+	 * writes a line for each device, "released 0000:01:00.0 0.105 s", and finally "done 0.110
+	 * s", when all devices are closed and the memory pinned for them is released. Times count
+	 * from the exit of the process.
 	 */
 	int report_fd;
 	/** VFB_REAPER_... */
@@ -46,27 +48,30 @@ struct vfb_reaper_opts {
 #define VFB_REAPER_HAS_REPORT_FD (1u << 0)
 
 /**
- * Starts a reaper for devices (posix_spawn(3), without a copy of the caller's address space).
+ * Starts a reaper for devices (posix_spawn(3), which does not copy the caller's address space).
  *
- * While it runs, closing a device does not reset it: that is done when the process has ended. To
- * close devices before, end the reaper first. The devices stay the caller's.
+ * While it runs, closing a device does not reset it: that happens when the process has exited. To
+ * close devices earlier, stop the reaper first. The devices remain the caller's.
  *
- * @param devices  @p count devices, 1 to 256, of one context
- * @param count    how many
- * @param opts     settings, or NULL
- * @param out      the reaper, to be given to vfb_reaper_stop(), or to be left alone
+ * @param devices  @p count devices of one context
+ * @param count    number of devices, 1 to 256
+ * @param opts     settings, or NULL for the defaults
+ * @param out      receives the reaper. Pass it to vfb_reaper_stop(), or leave it running when the
+ *                 process exits
  *
- * @return 0; -EINVAL: no devices, too many, or of different contexts; -ENOENT, -EACCES: there is
- * no such program; -EMFILE; -ENOMEM; -EAGAIN: no more processes; -E2BIG.
+ * @return 0; -EINVAL: no device, too many, different contexts, or unknown flag; -ENOENT, -EACCES:
+ * the helper program is missing or not executable; -EMFILE; -ENOMEM; -EAGAIN: the system refused to
+ * create a process; -E2BIG.
  */
 VFB_API int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
 			     const struct vfb_reaper_opts *opts, struct vfb_reaper **out);
 
 /**
- * Ends a reaper, which lets go of its duplicates: from now on closing a device resets it again.
- * Waits for its end, milliseconds. A device that was closed meanwhile is reset now.
+ * Stops a reaper without closing the devices: from now on closing a device resets it again. A
+ * device that was closed in the meantime is reset now. Waits until the reaper has exited, which
+ * takes milliseconds.
  *
- * @param reaper  NULL is allowed
+ * @param reaper  the reaper; NULL is allowed and does nothing
  */
 VFB_API void vfb_reaper_stop(struct vfb_reaper *reaper);
 
