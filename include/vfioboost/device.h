@@ -259,13 +259,14 @@ struct vfb_reset_request {
  * - -EPERM: the bus reset would affect a device that is not in the batch (the error text names
  *   it);
  * - -EAGAIN, -EBUSY: something else held the device locked for 5 s;
+ * - -EALREADY: the device is being closed;
  * - or the error of the kernel.
  */
 VFB_API int vfb_devices_reset(struct vfb_reset_request *resets, size_t count,
 			      const struct vfb_batch_opts *opts);
 
 /**
- * Starts vfb_devices_reset().
+ * Starts vfb_devices_reset(). Closing one of the devices waits for the job.
  *
  * @param out  receives the job; release it with vfb_job_destroy(). @p resets must stay valid until
  *             the job has ended

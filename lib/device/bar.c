@@ -42,25 +42,33 @@ static uint64_t largest_page(const struct vfb_region_mapping *mapping)
 	return mapping->bytes >= 2 * MIB && address % (2 * MIB) == 0 ? 2 * MIB : 4 * KIB;
 }
 
-/* With the device's lock held. */
-static int make_memory(struct vfb_device *device, unsigned int index)
+static int make_memory_locked(struct vfb_device *device, unsigned int index)
 {
 	struct vfb_region_mapping *mapping = &device->mappings[index];
+	struct vfb_bar_memory *memory;
 
 	if (mapping->memory)
 		return 0;
-	mapping->memory = calloc(1, sizeof(*mapping->memory));
-	if (!mapping->memory)
+	memory = calloc(1, sizeof(*memory));
+	if (!memory)
 		return vfb_fail_memory();
-	mapping->memory->ctx = device->ctx;
-	mapping->memory->address = mapping->address;
-	mapping->memory->bytes = mapping->bytes;
-	mapping->memory->fd = -1;
-	mapping->memory->page_bytes = largest_page(mapping);
-	mapping->memory->device = device->pci.address;
-	mapping->memory->device_fd = device->fd;
-	mapping->memory->region = index;
+	memory->memory.ctx = device->ctx;
+	memory->memory.address = mapping->address;
+	memory->memory.bytes = mapping->bytes;
+	memory->memory.fd = -1;
+	memory->memory.page_bytes = largest_page(mapping);
+	memory->memory.region = &memory->region;
+	memory->region = (struct vfb_iommu_region){device->pci.address, device->fd, index};
+	mapping->memory = memory;
 	return 0;
+}
+
+void vfb_bar_disown_locked(struct vfb_bar_memory *memory)
+{
+	if (memory && memory->holders)
+		memory->is_orphan = true;
+	else
+		free(memory);
 }
 
 int vfb_bar_take(struct vfb_device *device, unsigned int index, struct vfb_space *space,
@@ -70,56 +78,75 @@ int vfb_bar_take(struct vfb_device *device, unsigned int index, struct vfb_space
 	int error;
 
 	pthread_mutex_lock(&device->lock);
-	error = mapping->address ? make_memory(device, index) : -ENOENT;
+	error = mapping->address ? make_memory_locked(device, index) : -ENOENT;
 	if (!error && !mapping->areas.count)
 		error = vfb_fail(-ENOTSUP, "its MSI-X table fills it: nothing is left to map");
-	if (!error && atomic_load(&mapping->memory->users))
+	if (!error && atomic_load(&mapping->memory->memory.users))
 		error = vfb_fail(-EEXIST, "it is mapped for devices already");
 	if (!error) {
-		atomic_fetch_add(&mapping->memory->users, 1);
+		atomic_fetch_add(&mapping->memory->memory.users, 1);
+		vfb_space_ref(space);
+		vfb_space_unref(mapping->space);
 		mapping->space = space;
-		*memory = mapping->memory;
+		*memory = &mapping->memory->memory;
 		*areas = &mapping->areas;
 	}
 	pthread_mutex_unlock(&device->lock);
 	return error;
 }
 
-/* The region if it is mapped for devices, and for those of which space; else NULL. */
-static struct vfb_memory *find_mapped(struct vfb_device *device, unsigned int index,
-				      struct vfb_space **space)
+/* A BAR that is mapped for the devices of a space: neither of them goes while it is held. */
+struct held_bar {
+	struct vfb_bar_memory *memory;
+	struct vfb_space *space;
+};
+
+/* False: it is not mapped for devices. */
+static bool hold_mapped(struct vfb_device *device, unsigned int index, struct held_bar *held)
 {
-	struct vfb_memory *memory = NULL;
+	bool mapped;
 
 	pthread_mutex_lock(&device->lock);
-	if (device->mappings && index < device->regions)
-		memory = device->mappings[index].memory;
-	if (memory && !atomic_load(&memory->users))
-		memory = NULL;
-	if (memory)
-		*space = device->mappings[index].space;
+	mapped = device->mappings && index < device->regions && device->mappings[index].memory;
+	if (mapped) {
+		held->memory = device->mappings[index].memory;
+		held->space = device->mappings[index].space;
+		mapped = atomic_load(&held->memory->memory.users) &&
+			 vfb_space_job_try_begin(held->space);
+		held->memory->holders += mapped;
+	}
 	pthread_mutex_unlock(&device->lock);
-	return memory;
+	return mapped;
+}
+
+static void release_held(struct vfb_device *device, const struct held_bar *held)
+{
+	vfb_space_job_end(held->space);
+	pthread_mutex_lock(&device->lock);
+	held->memory->holders--;
+	if (held->memory->is_orphan)
+		vfb_bar_disown_locked(held->memory);
+	pthread_mutex_unlock(&device->lock);
 }
 
 int vfb_bar_unmap(struct vfb_device *device, unsigned int index)
 {
-	struct vfb_space *space;
-	struct vfb_memory *memory = find_mapped(device, index, &space);
+	struct held_bar held;
 
-	if (!memory)
+	if (!hold_mapped(device, index, &held))
 		return -ENOENT;
-	vfb_space_unmap_region(space, memory);
+	vfb_space_unmap_region(held.space, &held.memory->memory);
+	release_held(device, &held);
 	return 0;
 }
 
-/* Waits for jobs that map BARs of the device. */
-static void wait_for_jobs(struct vfb_device *device)
+/* Waits for jobs that map BARs of the device; for those that reset it too. */
+static void wait_for_jobs(struct vfb_device *device, bool resets)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
 
 	pthread_mutex_lock(&device->lock);
-	while (device->bar_jobs)
+	while (device->bar_jobs || (resets && device->reset_jobs))
 		sys->cond_wait(sys, &device->idle, &device->lock, UINT64_MAX);
 	pthread_mutex_unlock(&device->lock);
 }
@@ -135,7 +162,7 @@ int vfb_bars_unmap(struct vfb_bar *bars, size_t count)
 			return vfb_fail(-EINVAL,
 					"entry %zu has no device, or no BAR: they are 0 to 5", i);
 	for (size_t i = 0; i < count; i++) {
-		wait_for_jobs(bars[i].device);
+		wait_for_jobs(bars[i].device, false);
 		bars[i].status = vfb_bar_unmap(bars[i].device, bars[i].index);
 		if (bars[i].status && !result)
 			result = vfb_fail(bars[i].status,
@@ -164,18 +191,21 @@ void vfb_bar_job_end(struct vfb_device *device)
 
 void vfb_bars_release(struct vfb_device *device)
 {
-	wait_for_jobs(device);
+	wait_for_jobs(device, true);
 	for (unsigned int i = 0; i < VFB_BARS; i++)
 		vfb_bar_unmap(device, i);
 }
 
-static int remap(struct vfb_device *device, struct vfb_space *space, struct vfb_memory *memory)
+static int remap_held(struct vfb_device *device, const struct held_bar *held)
 {
+	const struct vfb_memory *memory = &held->memory->memory;
 	struct vfb_span span;
 	int error;
 
+	if (!held->space->iommu->ops->reset_revokes)
+		return 0;
 	vfb_observe_begin(&span, &device->ctx->observer, VFB_PHASE_BAR);
-	error = vfb_space_remap_region(space, memory);
+	error = vfb_space_remap_region(held->space, memory);
 	vfb_observe_end(&span, .operation = "remap", .result = error,
 			.address = (uintptr_t)memory->address, .bytes = memory->bytes,
 			.device = device->pci.address, .node = device->pci.numa_node);
@@ -187,12 +217,13 @@ int vfb_bars_remap(struct vfb_device *device)
 	int result = 0;
 
 	for (unsigned int i = 0; i < VFB_BARS; i++) {
-		struct vfb_space *space;
-		struct vfb_memory *memory = find_mapped(device, i, &space);
-		int error = 0;
+		struct held_bar held;
+		int error;
 
-		if (memory && space->iommu->ops->reset_revokes)
-			error = remap(device, space, memory);
+		if (!hold_mapped(device, i, &held))
+			continue;
+		error = remap_held(device, &held);
+		release_held(device, &held);
 		result = result ? result : error;
 	}
 	return result;

@@ -5,8 +5,22 @@
 #include <vfioboost/bar.h>
 
 #include "device/device.h"
+#include "memory/memory.h"
 
 #define VFB_BARS 6
+
+/* A BAR that the process has mapped, as what can be mapped for devices. */
+struct vfb_bar_memory {
+	struct vfb_memory memory;
+	struct vfb_iommu_region region;
+	/* Threads that use it without the device's lock. The last of them frees it once the process
+	 * has unmapped the BAR. */
+	unsigned int holders;
+	bool is_orphan;
+};
+
+/* The process has unmapped the BAR. NULL is allowed. With the device's lock held. */
+void vfb_bar_disown_locked(struct vfb_bar_memory *memory);
 
 /*
  * Takes a BAR that is mapped into the process to map it for the devices of a space: as memory, and

@@ -35,10 +35,10 @@ struct vfb_region_mapping {
 	uint64_t page_bytes;
 	/* What of it is mapped; the rest of the addresses give no access. */
 	struct vfb_areas areas;
-	/* The region as what can be mapped for devices; NULL until it is. Then the mapping stays
-	 * while that has users. */
-	struct vfb_memory *memory;
-	/* Those of which space. */
+	/* The region as what can be mapped for devices; NULL until it first is. While that has
+	 * users, the mapping stays. */
+	struct vfb_bar_memory *memory;
+	/* The space whose devices it is mapped for, or was. It has a reference. */
 	struct vfb_space *space;
 };
 
@@ -58,8 +58,9 @@ struct vfb_device {
 	bool resets;
 	/* Guards what follows. */
 	pthread_mutex_t lock;
-	/* Jobs that map its BARs for devices, and that there is none any more. */
-	unsigned int bar_jobs;
+	/* Jobs that map its BARs for devices, and that reset it. */
+	unsigned int bar_jobs, reset_jobs;
+	/* One of them has ended. */
 	pthread_cond_t idle;
 	/* Enabled up to here. */
 	unsigned int irq_vectors[VFB_IRQ_COUNT];
@@ -103,7 +104,11 @@ int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, v
 void vfb_irq_disable_all(struct vfb_device *device);
 void vfb_region_unmap_all(struct vfb_device *device);
 
-/* Waits for jobs that map its BARs for devices, and unmaps what they have mapped. */
+/* For a job that resets it, whose end closing it waits for. -EALREADY: it is being closed. */
+int vfb_device_reset_begin(struct vfb_device *device);
+void vfb_device_reset_end(struct vfb_device *device);
+
+/* Waits for jobs that map its BARs for devices or reset it, and unmaps what they have mapped. */
 void vfb_bars_release(struct vfb_device *device);
 /*
  * Maps its BARs for devices again where a reset has revoked that. What fails stays unmapped; the

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "device/device.h"
+#include "device/bar.h"
 #include "memory/memory.h"
 #include "observe/error.h"
 #include "options.h"
@@ -223,11 +223,12 @@ static int take(struct vfb_device *device, unsigned int index, struct vfb_region
 	if (index >= device->regions || !device->mappings[index].address) {
 		error = -ENOENT;
 	} else if (device->mappings[index].memory &&
-		   atomic_load(&device->mappings[index].memory->users)) {
+		   atomic_load(&device->mappings[index].memory->memory.users)) {
 		error = -EBUSY;
 	} else {
 		*mapping = device->mappings[index];
 		device->mappings[index] = (struct vfb_region_mapping){0};
+		vfb_bar_disown_locked(mapping->memory);
 	}
 	pthread_mutex_unlock(&device->lock);
 	return error;
@@ -243,7 +244,7 @@ static int unmap(struct vfb_device *device, unsigned int index)
 		return error;
 	give_back(device->ctx->sys, &mapping);
 	free(mapping.areas.areas);
-	free(mapping.memory);
+	vfb_space_unref(mapping.space);
 	return 0;
 }
 

@@ -260,9 +260,39 @@ static void reset_item(struct vfb_device_batch *batch, struct vfb_device_item *i
 			.node = item->pci.numa_node);
 }
 
+int vfb_device_reset_begin(struct vfb_device *device)
+{
+	bool closing;
+
+	pthread_mutex_lock(&device->lock);
+	closing = atomic_load(&device->closing);
+	device->reset_jobs += !closing;
+	pthread_mutex_unlock(&device->lock);
+	return closing ? vfb_fail(-EALREADY, "device %s is being closed", device->pci.address) : 0;
+}
+
+void vfb_device_reset_end(struct vfb_device *device)
+{
+	const struct vfb_sys *sys = device->ctx->sys;
+
+	pthread_mutex_lock(&device->lock);
+	device->reset_jobs--;
+	sys->cond_broadcast(sys, &device->idle);
+	pthread_mutex_unlock(&device->lock);
+}
+
+static void end_resets(struct vfb_device_batch *batch, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		vfb_device_reset_end(batch->items[i].device);
+}
+
 static bool finish_reset(struct vfb_job *job)
 {
-	vfb_device_batch_release(container_of(job, struct vfb_device_batch, job));
+	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
+
+	end_resets(batch, batch->count);
+	vfb_device_batch_release(batch);
 	return true;
 }
 
@@ -299,6 +329,28 @@ static int check_entries(const struct vfb_reset_request *resets, size_t count)
 	return 0;
 }
 
+/* The devices stay open until the job ends. */
+static int fill_batch(struct vfb_device_batch *batch, struct vfb_reset_request *resets)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		struct vfb_device *device = resets[i].device;
+		int error = vfb_device_reset_begin(device);
+
+		if (error) {
+			end_resets(batch, i);
+			return error;
+		}
+		batch->items[i] = (struct vfb_device_item){
+			.pci = device->pci,
+			.space = device->space,
+			.device = device,
+			.method = resets[i].method,
+		};
+		resets[i].status = -ECANCELED;
+	}
+	return 0;
+}
+
 static int prepare(struct reset_job *job, size_t count, unsigned int width)
 {
 	struct vfb_device_batch *batch = &job->batch;
@@ -308,20 +360,14 @@ static int prepare(struct reset_job *job, size_t count, unsigned int width)
 	if (error)
 		return error;
 	error = vfb_device_batch_reserve(batch);
-	if (error) {
-		vfb_job_fini(&batch->job);
-		return error;
+	if (!error) {
+		error = fill_batch(batch, job->resets);
+		if (!error)
+			return 0;
+		vfb_device_batch_release(batch);
 	}
-	for (size_t i = 0; i < count; i++) {
-		batch->items[i] = (struct vfb_device_item){
-			.pci = job->resets[i].device->pci,
-			.space = job->resets[i].device->space,
-			.device = job->resets[i].device,
-			.method = job->resets[i].method,
-		};
-		job->resets[i].status = -ECANCELED;
-	}
-	return 0;
+	vfb_job_fini(&batch->job);
+	return error;
 }
 
 int vfb_devices_reset_start(struct vfb_reset_request *resets, size_t count,

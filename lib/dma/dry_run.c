@@ -42,7 +42,7 @@ static void estimate(const struct map_job *map, struct vfb_map_plan *plan)
 		struct vfb_rate rate;
 
 		plan->populate_bytes += populate;
-		if (run->memory->device)
+		if (run->memory->region)
 			continue;
 		rate = vfb_rates_get(map->space->ctx->rates, run->memory->page_size);
 		add_time(&plan->populate_ns, populate, rate.populate);

@@ -81,12 +81,12 @@ static int check_idle(const struct vfb_space *space)
 static int check_regions(const struct vfb_space *space)
 {
 	for (size_t i = 0; i < space->index.count; i++)
-		if (space->index.mappings[i].memory->device)
+		if (space->index.mappings[i].memory->region)
 			return vfb_fail(-EBUSY,
 					"a BAR of device %s is mapped at IOVA 0x%" PRIx64
 					": it cannot be handed over, unmap it first "
 					"(vfb_bars_unmap())",
-					space->index.mappings[i].memory->device,
+					space->index.mappings[i].memory->region->device,
 					space->index.mappings[i].iova);
 	return 0;
 }

@@ -51,7 +51,7 @@ int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *
 	limit -= limit % (4 * KIB);
 	for (size_t i = 0; i < plan->count; i++) {
 		/* Regions of devices are not counted. */
-		if (!plan->order[i]->memory->device)
+		if (!plan->order[i]->memory->region)
 			bytes += plan->order[i]->bytes;
 		if (!first && (locked > limit || bytes > limit - locked))
 			first = plan->order[i];

@@ -96,7 +96,7 @@ int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range
 /* The largest page that the IOMMU could use for the range: its IOVA should fit that. */
 static uint64_t best_alignment(const struct vfb_memory *memory, uint64_t bytes)
 {
-	if ((memory->page_bytes == GIB || memory->bulk_bytes || memory->device) && bytes >= GIB)
+	if ((memory->page_bytes == GIB || memory->bulk_bytes || memory->region) && bytes >= GIB)
 		return GIB;
 	if (bytes >= 2 * MIB)
 		return 2 * MIB;
@@ -117,7 +117,7 @@ static bool find_gap(const struct vfb_space *space, const struct vfb_memory *mem
 	uint64_t smallest = space->domain ? space->alignment : 4 * KIB;
 	uint64_t alignments[] = {best_alignment(memory, bytes), smallest};
 	/* BARs are aligned to their size: their offsets are congruent to physical addresses. */
-	uint64_t address = memory->device ? offset : (uintptr_t)memory->address + offset;
+	uint64_t address = memory->region ? offset : (uintptr_t)memory->address + offset;
 
 	for (size_t i = 0; i < 2; i++)
 		if (alignments[i] >= smallest &&

@@ -47,6 +47,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 		return error;
 	}
 	space->ctx = ctx;
+	space->refs = 1;
 	pthread_mutex_init(&space->lock, NULL);
 	pthread_cond_init(&space->changed, NULL);
 	vfb_translator_init(&space->translator);
@@ -139,27 +140,60 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 	return error;
 }
 
-int vfb_space_destroy(struct vfb_space *space)
+void vfb_space_ref(struct vfb_space *space)
+{
+	atomic_fetch_add(&space->refs, 1);
+}
+
+void vfb_space_unref(struct vfb_space *space)
+{
+	if (!space || atomic_fetch_sub(&space->refs, 1) > 1)
+		return;
+	pthread_cond_destroy(&space->changed);
+	pthread_mutex_destroy(&space->lock);
+	free(space);
+}
+
+/* From now on vfb_space_job_try_begin() fails. */
+static int begin_destroy(struct vfb_space *space)
 {
 	unsigned int devices, jobs;
-	struct vfb_span span;
-	struct vfb_ctx *ctx;
 
-	if (!space)
-		return 0;
 	pthread_mutex_lock(&space->lock);
 	devices = space->devices + space->open_jobs;
 	jobs = space->jobs;
+	space->ending = !devices && !jobs;
 	pthread_mutex_unlock(&space->lock);
-	if (devices || jobs)
-		return vfb_fail(-EBUSY, devices ? "devices are open in the space, or a job opens "
-						  "some: close them first" :
-						  "jobs map or unmap in the space: wait for them");
-	if (space->iommu->adopted && !space->released) {
-		int error = vfb_space_unmap_all(space);
+	if (devices)
+		return vfb_fail(-EBUSY, "devices are open in the space, or a job opens some: close "
+					"them first");
+	return jobs ? vfb_fail(-EBUSY, "jobs map or unmap in the space: wait for them") : 0;
+}
 
-		if (error)
+static void cancel_destroy(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	space->ending = false;
+	pthread_mutex_unlock(&space->lock);
+}
+
+int vfb_space_destroy(struct vfb_space *space)
+{
+	struct vfb_span span;
+	struct vfb_ctx *ctx;
+	int error;
+
+	if (!space)
+		return 0;
+	error = begin_destroy(space);
+	if (error)
+		return error;
+	if (space->iommu->adopted && !space->released) {
+		error = vfb_space_unmap_all(space);
+		if (error) {
+			cancel_destroy(space);
 			return error;
+		}
 	}
 	/* The kernel unmaps what is left together with the file. */
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DESTROY);
@@ -169,11 +203,9 @@ int vfb_space_destroy(struct vfb_space *space)
 		atomic_fetch_sub(&space->index.mappings[i].memory->users, 1);
 	vfb_index_free(&space->index);
 	vfb_translator_destroy(&space->translator);
-	pthread_cond_destroy(&space->changed);
-	pthread_mutex_destroy(&space->lock);
 	ctx = space->ctx;
 	free(space->ranges);
-	free(space);
+	vfb_space_unref(space);
 	atomic_fetch_sub(&ctx->objects, 1);
 	return 0;
 }
@@ -217,6 +249,17 @@ void vfb_space_job_begin(struct vfb_space *space)
 	pthread_mutex_unlock(&space->lock);
 }
 
+bool vfb_space_job_try_begin(struct vfb_space *space)
+{
+	bool ending;
+
+	pthread_mutex_lock(&space->lock);
+	ending = space->ending;
+	space->jobs += !ending;
+	pthread_mutex_unlock(&space->lock);
+	return !ending;
+}
+
 void vfb_space_job_end(struct vfb_space *space)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
@@ -247,8 +290,6 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 		.fd = memory->fd,
 		.file_offset = memory->fd_offset + offset,
 		.no_file = memory->adopted ? memory->fallback : NULL,
-		.device = memory->device,
-		.device_fd = memory->device_fd,
 		.region = memory->region,
 		.call = space->iommu->ops->map_call,
 	};
@@ -260,7 +301,8 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 	error = space->iommu->ops->map(space->iommu, &map);
 	vfb_observe_end(&span, .operation = map.call, .result = error,
 			.address = (uintptr_t)map.address, .bytes = bytes, .iova = iova,
-			.page_bytes = memory->page_bytes, .device = memory->device,
+			.page_bytes = memory->page_bytes,
+			.device = memory->region ? memory->region->device : NULL,
 			.node = VFB_ANY_NODE);
 	if (!error)
 		count_entries(space, -1);

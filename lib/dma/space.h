@@ -36,6 +36,11 @@ struct vfb_space {
 	bool released;
 	/* Jobs that map or unmap. */
 	unsigned int jobs;
+	/* It is being destroyed: no more jobs. */
+	bool ending;
+	/* What keeps this struct when the space is destroyed: itself, BARs that were mapped in it.
+	 */
+	atomic_uint refs;
 	struct vfb_index index;
 	struct vfb_translator translator;
 	char reason[VFB_REASON_BYTES];
@@ -90,7 +95,14 @@ bool vfb_space_has_lost(const struct vfb_space *space);
 /* Of a space that was adopted: maps what was kept, if the caller has brought a domain. */
 int vfb_space_look_for_domain(struct vfb_space *space);
 
+/* The struct stays until the last reference is gone, the space no longer than it is destroyed. */
+void vfb_space_ref(struct vfb_space *space);
+/* NULL is allowed. */
+void vfb_space_unref(struct vfb_space *space);
+
 void vfb_space_job_begin(struct vfb_space *space);
+/* For one who has only a reference. False: the space is being destroyed, or has been. */
+bool vfb_space_job_try_begin(struct vfb_space *space);
 void vfb_space_job_end(struct vfb_space *space);
 
 /* One map call; one unmap call, of as many mappings of the kernel as @entries. With their events.

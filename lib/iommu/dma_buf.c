@@ -18,12 +18,12 @@ int vfb_dma_buf_export(const struct vfb_sys *sys, const struct vfb_iommu_map *ma
 	struct request request = {
 		.feature = {.argsz = sizeof(request),
 			    .flags = VFIO_DEVICE_FEATURE_GET | VFB_VFIO_DEVICE_FEATURE_DMA_BUF},
-		.dma_buf = {.region_index = map->region,
+		.dma_buf = {.region_index = map->region->index,
 			    .open_flags = O_RDWR | O_CLOEXEC,
 			    .nr_ranges = 1},
 		.range = {.offset = map->file_offset, .length = map->bytes},
 	};
-	int fd = sys->ioctl(sys, map->device_fd, VFIO_DEVICE_FEATURE, &request);
+	int fd = sys->ioctl(sys, map->region->device_fd, VFIO_DEVICE_FEATURE, &request);
 
 	switch (fd) {
 	case -ENOTTY:
@@ -31,13 +31,15 @@ int vfb_dma_buf_export(const struct vfb_sys *sys, const struct vfb_iommu_map *ma
 				"this kernel cannot map regions of devices with iommufd: that "
 				"needs Linux 6.19 or later with CONFIG_VFIO_PCI_DMABUF, use type1");
 	case -EOPNOTSUPP:
-		return vfb_fail(-ENOTSUP,
-				"the driver of device %s does not let iommufd map its regions: "
-				"bind it to vfio-pci, or use type1",
-				map->device);
+		return vfb_fail(
+			-ENOTSUP,
+			"the driver of device %s does not allow iommufd to map its regions: "
+			"bind it to vfio-pci, or use type1",
+			map->region->device);
 	}
 	if (fd < 0)
 		return vfb_fail_errno(fd, "cannot export %s of region %u of device %s for DMA",
-				      vfb_size_text(map->bytes).text, map->region, map->device);
+				      vfb_size_text(map->bytes).text, map->region->index,
+				      map->region->device);
 	return fd;
 }

@@ -27,6 +27,14 @@ struct vfb_iommu_source {
 	bool keep_domain;
 };
 
+/* A region of an open device, which is mapped where others map pages. */
+struct vfb_iommu_region {
+	/* The device's address. */
+	const char *device;
+	int device_fd;
+	unsigned int index;
+};
+
 /* One map call. */
 struct vfb_iommu_map {
 	uint64_t iova, bytes;
@@ -38,11 +46,9 @@ struct vfb_iommu_map {
 	uint64_t file_offset;
 	/* Of memory that has one, why it is not mapped by it; NULL without a reason. */
 	const char *no_file;
-	/* It is no memory, but what is at file_offset in a region of an open device, of that
-	 * address, which is mapped at @address. NULL for memory. */
-	const char *device;
-	int device_fd;
-	unsigned int region;
+	/* What the process has mapped at @address is at file_offset of this region, not pages; NULL
+	 * for pages. */
+	const struct vfb_iommu_region *region;
 	/* Out: the call that was made. */
 	const char *call;
 };

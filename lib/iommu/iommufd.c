@@ -240,7 +240,7 @@ static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 	bool by_file = map->fd >= 0 && iommufd->map_by != VFB_MAP_BY_ADDRESS;
 	int error = -ENOTTY;
 
-	if (map->device)
+	if (map->region)
 		return map_region(iommufd, map);
 	if (by_file && iommu->maps_files) {
 		error = map_file(iommufd, map);

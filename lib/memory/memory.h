@@ -12,6 +12,8 @@
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 
+struct vfb_iommu_region;
+
 struct vfb_memory {
 	struct vfb_ctx *ctx;
 	char *address;
@@ -40,11 +42,8 @@ struct vfb_memory {
 	/* What munmap() is to be given: more than the memory where that had to be aligned. */
 	void *reservation;
 	uint64_t reservation_bytes;
-	/* It is no memory, but a region of an open device, of that address: nothing to be populated
-	 * or pinned. NULL for memory. */
-	const char *device;
-	int device_fd;
-	unsigned int region;
+	/* A region of an open device backs it: nothing is populated or pinned. NULL: pages do. */
+	const struct vfb_iommu_region *region;
 	/* Ranges mapped in spaces, and jobs: while there are any the memory stays. */
 	atomic_uint users;
 	/* One bit for each granule, the step of populating, that is populated as a whole. */

@@ -27,7 +27,7 @@ bool vfb_memory_is_populated(const struct vfb_memory *memory, uint64_t offset, u
 {
 	uint64_t size = vfb_memory_granule(memory);
 
-	if (memory->device)
+	if (memory->region)
 		return true;
 	for (uint64_t granule = offset / size; granule * size < offset + bytes; granule++)
 		if (!granule_is_populated(memory, granule))
@@ -187,7 +187,7 @@ uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset
 	unsigned int for_each = vfb_memory_is_populated(memory, offset, bytes) ? 2 : 8;
 
 	/* A region of a device is one run of physical addresses. */
-	if (memory->device) {
+	if (memory->region) {
 		piece = bytes;
 	} else if (width) {
 		piece = (bytes + width - 1) / width;
