@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file event.h
- * What the library does, when, and how long it takes.
+ * Events: what the library does, when, and how long it takes.
  *
- * Every step is told to the subscribers of its context when it ends. Steps nest: a job is one,
- * and so is each map call that it makes. Without a subscriber that wants a phase no clock is read
- * for it. Times come from CLOCK_MONOTONIC, the thread from gettid(2), the CPU from getcpu(2).
+ * Every step is reported to the subscribers of its context when it ends. Steps nest: a job is a
+ * step, and each map call of the job is a step within it. If no subscriber wants a phase, the
+ * library reads no clock for it. Times are from CLOCK_MONOTONIC, threads from gettid(2), CPUs from
+ * getcpu(2).
  */
 #ifndef VFIOBOOST_EVENT_H
 #define VFIOBOOST_EVENT_H
@@ -16,16 +17,16 @@
 extern "C" {
 #endif
 
-/** What a step belongs to. More may come. */
+/** The kind of a step. Later versions may add more. */
 enum vfb_phase {
-	/** What is done once before a device is opened: on type1 attaching its group, the first of
-	 *  which makes the IOMMU domain. iommufd attaches as a part of opening. */
+	/** Preparing to open a device. type1: attaching its group, the first of which creates the
+	 *  IOMMU domain. iommufd attaches the device as a part of opening it. */
 	VFB_PHASE_ATTACH,
 	/** Opening a device, which resets it. */
 	VFB_PHASE_OPEN,
-	/** One step of populating memory. */
+	/** Populating one step of memory. */
 	VFB_PHASE_POPULATE,
-	/** One map call: pinning, and filling the IOMMU's page table. */
+	/** One map call: pinning pages and filling the page table of the IOMMU. */
 	VFB_PHASE_MAP,
 	/** One unmap call. */
 	VFB_PHASE_UNMAP,
@@ -33,146 +34,156 @@ enum vfb_phase {
 	VFB_PHASE_CLOSE,
 	/** Looking a device up in sysfs. */
 	VFB_PHASE_DISCOVER,
-	/** Resetting a device by itself, apart from opening and closing it. */
+	/** Resetting an open device. */
 	VFB_PHASE_RESET,
-	/** Reading what a new domain admits, and mapping again what went with the last one. */
+	/** Reading the limits of a new domain, and restoring the mappings that the previous one
+	 * had. */
 	VFB_PHASE_DOMAIN,
-	/** Making the mappings of a batch known to those who translate addresses. */
+	/** Publishing the mappings of a batch for address translation. */
 	VFB_PHASE_PUBLISH,
-	/** Detaching a device that was closed, with the domain when it was the last. */
+	/** Detaching a closed device; the last one takes the domain with it. */
 	VFB_PHASE_DETACH,
 	/** Creating a space or memory. */
 	VFB_PHASE_CREATE,
-	/** Destroying one; for memory that is giving its pages back. */
+	/** Destroying a space or memory; for memory that includes freeing its pages. */
 	VFB_PHASE_DESTROY,
-	/** A thread of the caller that waits for a job. */
+	/** A thread of the caller waiting for a job. */
 	VFB_PHASE_WAIT,
-	/** A whole job, from its start to its end. What is done for it has it as parent. */
+	/** A whole job, from start to end. It is the parent of the steps done for it. */
 	VFB_PHASE_JOB,
-	/** A system call, in a context that was created with VFB_CTX_SYSCALLS. It is told where it
-	 *  happens, maybe with a lock of the library held: a callback for it may call nothing of
-	 *  the library but vfb_unsubscribe(). */
+	/** A system call, in a context created with VFB_CTX_SYSCALLS. It is reported where it is
+	 *  made, possibly with a lock of the library held: a callback for this phase must not call
+	 *  the library, except for vfb_unsubscribe(). */
 	VFB_PHASE_SYSCALL,
-	/** A span of the caller's, see vfb_span_begin(). */
+	/** A span of the caller, see vfb_span_begin(). */
 	VFB_PHASE_USER,
-	/** Mapping a BAR for other devices, or mapping it again after a reset; the map calls are
-	 *  parts of it. */
+	/** Mapping a BAR for other devices, or mapping it again after a reset. It is the parent of
+	 *  the map calls. */
 	VFB_PHASE_BAR,
 };
 
-/** How many phases this version knows: they count from 0. */
+/** Number of phases in this version; they are numbered from 0. */
 #define VFB_PHASE_COUNT 18
 
-/** The bit of a phase in a set of phases. */
+/** The bit that stands for a phase in a set of phases. */
 #define VFB_PHASE_BIT(phase) (UINT64_C(1) << (phase))
 
-/** One thing that happened. Pointers are valid during the callback only. */
+/** A step that has ended. Pointers are valid only during the callback. */
 struct vfb_event {
 	size_t size;
 	enum vfb_phase phase;
 	/** 0 or a negative errno. */
 	int result;
-	/** What was done, by the kernel's name where it is one call: "MADV_POPULATE_WRITE"; for a
-	 *  job its kind, for a user span its name. */
+	/** What was done: for a kernel call its name, such as "MADV_POPULATE_WRITE"; for a job its
+	 *  kind; for a span its name. */
 	const char *operation;
-	/** Its number in the context, from 1 on, and that of the step it is a part of, 0 for none.
-	 *  Parents end after their parts, so they are told later. */
+	/** ID of the step, counted from 1 in each context, and ID of its parent step, 0 if none.
+	 *  Parents end after their children and are therefore reported later. */
 	uint64_t id, parent;
-	/** When it began (CLOCK_MONOTONIC), and how long it took. */
+	/** When it began (CLOCK_MONOTONIC), and its duration without callback_ns. */
 	uint64_t start_ns, duration_ns;
-	/** How long subscribers held it up while its parts were told in its thread. It is no part
-	 *  of duration_ns: the step ended at start_ns + duration_ns + callback_ns. */
+	/** Time that callbacks for its children took in its thread. It is not part of duration_ns:
+	 *  the step ended at start_ns + duration_ns + callback_ns. */
 	uint64_t callback_ns;
-	/** The range it was about; 0 for devices. iova is set for map and unmap. */
+	/** The range concerned; 0 for devices. iova is set for map and unmap. */
 	uint64_t address, bytes, iova;
-	/** The size of the pages that the range is made of and their number; 0 when not known. */
+	/** Size in bytes and number of the pages in the range; 0 if not known. */
 	uint64_t page_bytes, pages;
-	/** The PCI address of the device it was about, or NULL. */
+	/** PCI address of the device concerned, or NULL. */
 	const char *device;
-	/** The NUMA node that memory was populated for or that the device is at; -1 for none. */
+	/** NUMA node that the memory was populated for, or of the device; -1 if none. */
 	int node;
-	/** Where it ran: CPU at its end, and thread id. */
+	/** The CPU on which it ended, and the ID of its thread. */
 	int cpu, thread;
 };
 
 /**
- * Called for each event, in the thread in which it happened, from several threads at once. It
- * holds up the work for as long as it takes, though that time counts for no step.
+ * Callback for an event. It runs in the thread in which the step happened, and may run in several
+ * threads at the same time. It delays the work by the time it takes, but that time counts for no
+ * step.
  *
- * It may call the library, but for what waits: that is refused with -EDEADLK, as it could wait
- * for the thread it is called in. Jobs may be started from it, but not be destroyed before they
- * have ended; devices must be closed in a job; nor may it destroy the context. What it does is
- * not told.
+ * A callback may call the library, except for functions that wait: those return -EDEADLK, since
+ * they might wait for the very thread that runs the callback. It may start jobs, but not destroy a
+ * job before it has ended; it must close devices with vfb_devices_close_start(); and it must not
+ * destroy the context. The steps that a callback causes in its own thread are not reported.
  */
 typedef void (*vfb_event_fn)(const struct vfb_event *event, void *data);
 
+/** A subscription to the events of a context. */
 struct vfb_subscription;
 
-/** Which events a subscriber wants; zero is everything. */
+/** Selects events. Zero in a field selects all. */
 struct vfb_filter {
 	size_t size;
-	/** VFB_PHASE_BIT() of each phase that is wanted, or 0 for all. */
+	/** VFB_PHASE_BIT() of each wanted phase; 0: all. */
 	uint64_t phases;
-	/** Only what took at least so long. */
+	/** Only steps of at least this duration. */
 	uint64_t min_duration_ns;
-	/** Only what was about at least so many bytes: not devices, unless 0. */
+	/** Only steps that concern at least this many bytes; any value but 0 excludes steps on
+	 *  devices. */
 	uint64_t min_bytes;
 };
 
 #define VFB_FILTER_INIT VFB_SIZED(struct vfb_filter)
 
 /**
- * Subscribes to the events of a context. May be called while work runs, and from a callback.
+ * Subscribes to the events of a context. It may be called while work is in progress, and from a
+ * callback.
  *
  * @param ctx     the context
  * @param filter  which events, or NULL for all
- * @param fn      is called for each
- * @param data    given to it
- * @param out     the subscription, to be given to vfb_unsubscribe()
+ * @param fn      called for each event
+ * @param data    passed to @p fn
+ * @param out     receives the subscription; release it with vfb_unsubscribe()
  *
- * @return 0; -EINVAL: no function, or a phase that this version does not know; -ENOMEM; -E2BIG.
+ * @return 0; -EINVAL: no function, or an unknown phase; -ENOMEM; -E2BIG.
  */
 VFB_API int vfb_subscribe(struct vfb_ctx *ctx, const struct vfb_filter *filter, vfb_event_fn fn,
 			  void *data, struct vfb_subscription **out);
 
 /**
- * Ends a subscription. May be called while work runs: when it returns, the function runs no more.
- * From a callback it does not wait: calls that have begun in other threads may still run then.
+ * Ends a subscription. It may be called while work is in progress: when it returns, the callback is
+ * no longer running. Within a callback it does not wait: the callback may then still be running in
+ * other threads.
  *
- * @param subscription  NULL is allowed
+ * @param subscription  the subscription; NULL is allowed and does nothing
  */
 VFB_API void vfb_unsubscribe(struct vfb_subscription *subscription);
 
-/** The name of a phase, "populate" for instance; "unknown" for one of another version. */
+/** Returns the name of a phase, such as "populate", or "unknown". The string is static. */
 VFB_API const char *vfb_phase_name(enum vfb_phase phase);
 
 /**
- * The set of phases that a text names: "map,unmap" for instance, or "all".
+ * Converts a list of names to a set of phases.
  *
- * @return 0; -EINVAL: a name is unknown; the error lists those that there are.
+ * @param text    names separated by commas, such as "map,unmap", or "all"
+ * @param phases  receives the set: VFB_PHASE_BIT() of each phase
+ *
+ * @return 0; -EINVAL: a name is unknown (the error text lists the known ones).
  */
 VFB_API int vfb_phases_parse(const char *text, uint64_t *phases);
 
-/** A span of the caller's on the timeline of the library's steps. */
+/** A step of the caller on the timeline of the library's steps. */
 struct vfb_span;
 
 /**
- * Begins a span of the caller's own, its firmware's or its guest's boot for instance, to be told
- * like any other step. What the library does in this thread until the span ends is a part of it.
+ * Begins a span of the caller's own, such as the boot of its firmware or guest, which is reported
+ * like any other step. Steps of the library in the same thread become its children until the span
+ * ends.
  *
- * @param ctx   the context whose subscribers are told
- * @param name  what it is called; it must stay until the span has ended
+ * @param ctx   the context whose subscribers receive the event
+ * @param name  name of the span; the string must stay valid until the span has ended
  *
- * @return the span, to be given to vfb_span_end() in the same thread; NULL when nobody wants to
- * know, or without memory.
+ * @return the span; end it with vfb_span_end() in the same thread. NULL if no subscriber wants
+ * VFB_PHASE_USER, or memory is exhausted; vfb_span_end() accepts that.
  */
 VFB_API struct vfb_span *vfb_span_begin(struct vfb_ctx *ctx, const char *name);
 
 /**
- * Ends a span, and tells the subscribers.
+ * Ends a span and reports it to the subscribers.
  *
- * @param span    NULL is allowed
- * @param result  0 or a negative errno, as the span's result
+ * @param span    the span; NULL is allowed and does nothing
+ * @param result  result of the span: 0 or a negative errno
  */
 VFB_API void vfb_span_end(struct vfb_span *span, int result);
 

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file trace.h
- * Events in a file that viewers open: https://ui.perfetto.dev, chrome://tracing, and
- * `vfioboost report`.
+ * Trace files, for https://ui.perfetto.dev, chrome://tracing and `vfioboost report`.
  *
- * The format is Chrome's JSON array of trace events. Each subscription has three groups of
- * tracks: its threads, with their steps nested; its devices; and its NUMA nodes, with counters of
- * the bytes that were populated and mapped. Jobs are asynchronous spans. Whatever a step is known
- * by, see struct vfb_event, is among its "args"; addresses are hexadecimal strings, for JSON's
- * numbers have 53 bits.
+ * The format is Chrome's JSON array of trace events. Each subscription has three groups of tracks:
+ * its threads, with nested steps; its devices; and its NUMA nodes, with counters of the bytes
+ * populated and mapped. Jobs are asynchronous spans. The fields of struct vfb_event are in the
+ * "args" of a step; addresses are hexadecimal strings, since JSON numbers are exact only up to 53
+ * bits.
  *
- * The file is written while work runs, and is whole JSON after each flush: what was flushed stays
- * readable if the process dies.
+ * The file is written while work is in progress, and is complete JSON after each flush: whatever
+ * was flushed remains readable if the process dies.
  */
 #ifndef VFIOBOOST_TRACE_H
 #define VFIOBOOST_TRACE_H
@@ -22,30 +21,30 @@
 extern "C" {
 #endif
 
-/** A trace that is being written. */
+/** A trace in progress. */
 struct vfb_trace;
 
 /**
- * Begins a trace.
+ * Starts a trace, and a thread that writes it.
  *
- * @param fd   an empty file to write to, with pwrite(2); it stays the caller's, to be closed after
- *             vfb_trace_destroy()
- * @param out  the trace
+ * @param fd   an empty file, which is written with pwrite(2). It remains the caller's: close it
+ *             after vfb_trace_destroy()
+ * @param out  receives the trace; release it with vfb_trace_destroy()
  *
- * @return 0; -EAGAIN: the system refused a thread; -ENOMEM; -ESPIPE: a pipe cannot be written to in
- * such a way; what pwrite(2) gives.
+ * @return 0; -EAGAIN: the system refused to create a thread; -ENOMEM; -ESPIPE: the file is a pipe
+ * or otherwise not seekable; or the errors of pwrite(2).
  */
 VFB_API int vfb_trace_create(int fd, struct vfb_trace **out);
 
 /**
- * Writes what a context does to a trace, until vfb_unsubscribe(), which has to come before
- * vfb_trace_destroy().
+ * Records the events of a context in a trace.
  *
  * @param trace   the trace
  * @param ctx     the context
- * @param name    names its tracks
+ * @param name    name of its tracks
  * @param filter  which events, or NULL for all; see vfb_subscribe()
- * @param out     the subscription
+ * @param out     receives the subscription; end it with vfb_unsubscribe() before
+ *                vfb_trace_destroy()
  *
  * @return 0; the errors of vfb_subscribe().
  */
@@ -53,28 +52,31 @@ VFB_API int vfb_trace_subscribe(struct vfb_trace *trace, struct vfb_ctx *ctx, co
 				const struct vfb_filter *filter, struct vfb_subscription **out);
 
 /**
- * Adds a trace event of the caller's.
+ * Adds a trace event of the caller's own.
  *
  * @param trace  the trace
- * @param json   one JSON object, which is not checked: a trace event with "ph", "pid" and so on
+ * @param json   a JSON object: a trace event with "ph", "pid" and so on. It is not validated
  *
- * @return 0, or the error that the trace ended with.
+ * @return 0, or the error that ended the trace.
  */
 VFB_API int vfb_trace_append(struct vfb_trace *trace, const char *json);
 
 /**
- * Waits until everything told so far is written. A thread of the trace does that by itself four
- * times a second.
+ * Waits until all events so far are written. The thread of the trace also flushes four times a
+ * second.
  *
- * @return 0, or the error that the trace ended with: nothing is written after one.
+ * @param trace  the trace
+ *
+ * @return 0, or the error that ended the trace: after an error nothing more is written.
  */
 VFB_API int vfb_trace_flush(struct vfb_trace *trace);
 
 /**
- * Writes what is buffered and ends the trace. There must be no subscription left that writes to
- * it.
+ * Writes what is buffered, and frees the trace. All of its subscriptions must have ended.
  *
- * @return 0, or what went wrong in writing: the file has what was written before.
+ * @param trace  the trace
+ *
+ * @return 0, or the first error of writing: the file contains what was written before it.
  */
 VFB_API int vfb_trace_destroy(struct vfb_trace *trace);
 

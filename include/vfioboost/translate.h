@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file translate.h
- * Finding memory by the address that devices use, and the other way round.
+ * Translation between IOVAs and addresses in the process.
  *
- * For code that reads what a guest or a driver has given to a device: rings, descriptors,
- * buffers. Any number of threads look addresses up while others map and unmap. They never wait,
- * nor allocate, nor make a system call: what is looked into is never changed, only replaced
- * (read-copy-update), and is freed when nobody looks into it any more. Nobody has to register;
- * the first lookup of a thread does that, and it alone takes a lock.
+ * For code that reads what a guest or driver has passed to a device: rings, descriptors, buffers.
+ * Any number of threads can translate while others map and unmap. Lookups never wait, allocate
+ * memory or make a system call: the index is replaced, not modified (RCU). Threads need not
+ * register: the first lookup of a thread does that, and is the only one that takes a lock.
  */
 #ifndef VFIOBOOST_TRANSLATE_H
 #define VFIOBOOST_TRANSLATE_H
@@ -18,44 +17,46 @@
 extern "C" {
 #endif
 
-/** A part of a buffer that is in one piece, for devices and for the process. */
+/** A part of a buffer that is contiguous both for devices and in the process. */
 struct vfb_translation {
 	void *address;
 	uint64_t iova;
 	uint64_t bytes;
-	/** What devices may do: VFB_RANGE_READ, VFB_RANGE_WRITE. */
+	/** Access of devices: VFB_RANGE_READ, VFB_RANGE_WRITE. */
 	uint32_t flags;
 	uint32_t reserved;
 };
 
 /**
- * Finds the memory behind a buffer of IOVAs.
+ * Translates a buffer of IOVAs to addresses in the process.
  *
- * A range can be found from the moment on in which vfb_space_map() returns, its job is ready, or
- * vfb_job_wait_entry() tells that it is mapped; and no more from the moment on in which unmapping
- * it begins. The library does not keep the memory from being unmapped after that: whoever unmaps
- * must know that nobody uses what was found.
+ * A range is found from the moment that vfb_space_map() returns, its job is ready, or
+ * vfb_job_wait_entry() reports that it is mapped, until unmapping it begins. A translation does not
+ * keep the memory mapped: the caller must make sure that no thread uses a translation of a range
+ * that is being unmapped.
  *
  * @param space   the space
  * @param iova    where the buffer begins
- * @param bytes   its length; 0 finds nothing, and no error
- * @param pieces  gets the first @p count pieces, in the order of the buffer; several where the
- *                buffer goes from one mapping to another whose memory is elsewhere
- * @param count   how many there is room for; 0 only counts
+ * @param bytes   its length; 0 finds nothing and is no error
+ * @param pieces  receives the first @p count pieces in the order of the buffer. There are several
+ *                if the buffer spans mappings whose memory is not adjacent in the process
+ * @param count   capacity of @p pieces; 0 only counts
  *
- * @return how many pieces the buffer has, which may be more than @p count; -ENOENT: some of it
- * is not mapped.
+ * @return the number of pieces, which may exceed @p count; -ENOENT: part of the buffer is not
+ * mapped.
  */
 VFB_API int vfb_space_translate(const struct vfb_space *space, uint64_t iova, uint64_t bytes,
 				struct vfb_translation *pieces, size_t count);
 
 /**
- * Finds the IOVAs of a buffer in memory. Memory that is mapped several times has several: one of
- * them is found, and the same one until mappings change.
+ * Translates a buffer in the process to IOVAs; otherwise as vfb_space_translate(). Memory that is
+ * mapped at several IOVAs yields one of them, the same one until mappings change.
  *
- * @param address  where the buffer begins in this process
- *
- * The rest is as for vfb_space_translate().
+ * @param space    the space
+ * @param address  where the buffer begins in the process
+ * @param bytes    its length
+ * @param pieces   receives the first @p count pieces
+ * @param count    capacity of @p pieces
  */
 VFB_API int vfb_space_translate_address(const struct vfb_space *space, const void *address,
 					uint64_t bytes, struct vfb_translation *pieces,
