@@ -7,46 +7,49 @@
 #include "device/device.h"
 #include "observe/error.h"
 #include "options.h"
-#include "sys/uapi.h"
+#include "sys/info.h"
+
+static int check_index(const struct vfb_device *device, unsigned int index)
+{
+	if (index < device->regions)
+		return 0;
+	return vfb_fail(-EINVAL, "device %s has no region %u, it has %u regions",
+			device->pci.address, index, device->regions);
+}
+
+static int read_failed(const struct vfb_device *device, unsigned int index, int error)
+{
+	return vfb_fail_errno(error, "cannot read what region %u of device %s is", index,
+			      device->pci.address);
+}
 
 static int read_region(const struct vfb_device *device, unsigned int index,
 		       struct vfio_region_info *region)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
-	int error;
+	int error = check_index(device, index);
 
-	if (index >= device->regions)
-		return vfb_fail(-EINVAL, "device %s has no region %u, the last one is %u",
-				device->pci.address, index, device->regions - 1);
-	error = sys->ioctl(sys, device->fd, VFIO_DEVICE_GET_REGION_INFO, region);
 	if (error)
-		return vfb_fail_errno(error, "cannot read what region %u of device %s is", index,
-				      device->pci.address);
-	return 0;
+		return error;
+	error = sys->ioctl(sys, device->fd, VFIO_DEVICE_GET_REGION_INFO, region);
+	return error ? read_failed(device, index, error) : 0;
 }
 
 int vfb_region_read_info(const struct vfb_device *device, unsigned int index,
 			 struct vfio_region_info **out)
 {
-	struct vfio_region_info *info = NULL;
-	uint32_t bytes = sizeof(*info);
-	int error;
+	struct vfio_region_info head = {.index = index};
+	void *info;
+	int error = check_index(device, index);
 
-	do {
-		free(info);
-		info = calloc(1, bytes);
-		if (!info)
-			return vfb_fail_memory();
-		info->argsz = bytes;
-		info->index = index;
-		error = read_region(device, index, info);
-		/* The kernel says how much room the capabilities want. */
-	} while (!error && info->argsz > bytes && (bytes = info->argsz));
 	if (error)
-		free(info);
-	else
-		*out = info;
-	return error;
+		return error;
+	error = vfb_info_read(device->ctx->sys, device->fd, VFIO_DEVICE_GET_REGION_INFO, &head,
+			      sizeof(head), sizeof(head), &info);
+	if (error)
+		return read_failed(device, index, error);
+	*out = info;
+	return 0;
 }
 
 int vfb_region_info(struct vfb_device *device, unsigned int index, struct vfb_region_info *info)

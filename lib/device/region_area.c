@@ -9,19 +9,19 @@
 #include "memory/memory.h"
 #include "observe/error.h"
 #include "round.h"
-#include "sys/capability.h"
+#include "sys/info.h"
 
 /* The areas that the kernel lists; NULL: it lists none, all of the region may be mapped. */
 static int read_sparse(const struct vfb_device *device, const struct vfio_region_info *info,
 		       const struct vfio_region_info_cap_sparse_mmap **out)
 {
 	const struct vfio_region_info_cap_sparse_mmap *sparse =
-		vfb_capability_find(info, info->argsz,
+		vfb_info_capability(info, info->argsz,
 				    info->flags & VFIO_REGION_INFO_FLAG_CAPS ? info->cap_offset : 0,
-				    VFIO_REGION_INFO_CAP_SPARSE_MMAP);
+				    VFIO_REGION_INFO_CAP_SPARSE_MMAP, sizeof(*sparse));
 	size_t room = sparse ? info->argsz - ((const char *)sparse - (const char *)info) : 0;
 	bool valid = !sparse ||
-		     (room >= sizeof(*sparse) &&
+		     ((uintptr_t)sparse % _Alignof(*sparse) == 0 &&
 		      sparse->nr_areas <= (room - sizeof(*sparse)) / sizeof(sparse->areas[0]));
 
 	/* Mappings replace what is at their addresses: nothing may reach beyond the region. */

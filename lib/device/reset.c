@@ -12,7 +12,7 @@
 #include "device/batch.h"
 #include "observe/error.h"
 #include "options.h"
-#include "sys/uapi.h"
+#include "sys/info.h"
 
 struct reset_job {
 	struct vfb_device_batch batch;
@@ -22,28 +22,22 @@ struct reset_job {
 /* What a bus reset would hit, to be freed. */
 static int read_affected(const struct vfb_device *device, struct vfio_pci_hot_reset_info **out)
 {
-	const struct vfb_sys *sys = device->ctx->sys;
-	struct vfio_pci_hot_reset_info *info = NULL;
-	uint32_t room = 0;
-	int error;
+	struct vfio_pci_hot_reset_info *info, head = {0};
+	/* As many functions as a bus has with all buses below it; pages untouched cost nothing. */
+	uint32_t room = sizeof(head) + 65536 * sizeof(info->devices[0]);
+	void *found;
+	int error = vfb_info_read(device->ctx->sys, device->fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+				  &head, sizeof(head), room, &found);
 
-	/* Asked with room for none, then with room for all. */
-	do {
-		size_t bytes = sizeof(*info) + room * sizeof(info->devices[0]);
-
-		free(info);
-		info = calloc(1, bytes);
-		if (!info)
-			return vfb_fail_memory();
-		info->argsz = bytes;
-		error = sys->ioctl(sys, device->fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info);
-		room = info->count;
-	} while (error == -ENOSPC);
 	if (!error) {
-		*out = info;
-		return 0;
+		info = found;
+		if (info->count <= (room - sizeof(head)) / sizeof(info->devices[0])) {
+			*out = info;
+			return 0;
+		}
+		free(info);
+		error = -EPROTO;
 	}
-	free(info);
 	if (error == -ENODEV)
 		return vfb_fail(-ENOTSUP,
 				"the bus of device %s cannot be reset (it is the root bus, or its "

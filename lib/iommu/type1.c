@@ -9,11 +9,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "container_of.h"
 #include "iommu/group.h"
 #include "observe/error.h"
-#include "sys/capability.h"
+#include "sys/info.h"
 
 struct type1 {
 	struct vfb_iommu iommu;
@@ -155,51 +156,55 @@ static int type1_group_fd(struct vfb_iommu *iommu, int group)
 	return vfb_groups_fd(&container_of(iommu, struct type1, iommu)->groups, group);
 }
 
-/* What VFIO_IOMMU_GET_INFO tells, with its chain of capabilities; to be freed. */
+/* The answer of VFIO_IOMMU_GET_INFO with its capabilities, to be freed. */
 static int read_info(struct type1 *type1, struct vfio_iommu_type1_info **out)
 {
-	const struct vfb_sys *sys = type1->iommu.sys;
-	struct vfio_iommu_type1_info *info = NULL;
-	uint32_t bytes = sizeof(*info);
-	int error;
+	struct vfio_iommu_type1_info head = {0};
+	void *info;
+	int error = vfb_info_read(type1->iommu.sys, type1->fd, VFIO_IOMMU_GET_INFO, &head,
+				  sizeof(head), sizeof(head), &info);
 
-	do {
-		free(info);
-		info = calloc(1, bytes);
-		if (!info)
-			return vfb_fail_memory();
-		info->argsz = bytes;
-		error = sys->ioctl(sys, type1->fd, VFIO_IOMMU_GET_INFO, info);
-		if (error) {
-			free(info);
-			return vfb_fail_errno(error, "cannot read the abilities of the IOMMU "
-						     "(VFIO_IOMMU_GET_INFO)");
-		}
-		/* The kernel says how much room the capabilities want. */
-	} while (info->argsz > bytes && (bytes = info->argsz));
+	if (error)
+		return vfb_fail_errno(error, "cannot read the abilities of the IOMMU "
+					     "(VFIO_IOMMU_GET_INFO)");
 	*out = info;
 	return 0;
 }
 
-static const void *find_capability(const struct vfio_iommu_type1_info *info, uint16_t id)
+static const void *find_capability(const struct vfio_iommu_type1_info *info, uint16_t id,
+				   uint32_t size)
 {
-	return vfb_capability_find(info, info->argsz,
-				   info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0, id);
+	return vfb_info_capability(info, info->argsz,
+				   info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0, id,
+				   size);
 }
 
-static int copy_ranges(const struct vfio_iommu_type1_info_cap_iova_range *capability,
-		       struct vfb_iova_range **ranges, size_t *count)
+static int copy_ranges(const struct vfio_iommu_type1_info *info, struct vfb_iova_range **ranges,
+		       size_t *count)
 {
+	struct vfio_iommu_type1_info_cap_iova_range head;
+	const char *capability = find_capability(info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
+						 sizeof(head));
+	size_t bytes;
+
+	_Static_assert(sizeof(**ranges) == sizeof(head.iova_ranges[0]), "the same two numbers");
 	/* Before Linux 5.4 there is no such capability: everything may be tried. */
-	*count = capability ? capability->nr_iovas : 1;
-	*ranges = calloc(*count, sizeof(**ranges));
+	*count = 1;
+	if (capability) {
+		memcpy(&head, capability, sizeof(head));
+		*count = head.nr_iovas;
+	}
+	bytes = *count * sizeof(**ranges);
+	if (capability && bytes > info->argsz - sizeof(head) - (capability - (const char *)info))
+		return vfb_fail(-EPROTO, "the kernel lists %zu IOVA ranges in %" PRIu32 " bytes",
+				*count, info->argsz);
+	*ranges = malloc(bytes ? bytes : 1);
 	if (!*ranges)
 		return vfb_fail_memory();
-	if (!capability)
+	if (capability)
+		memcpy(*ranges, capability + sizeof(head), bytes);
+	else
 		(*ranges)[0] = (struct vfb_iova_range){0, UINT64_MAX};
-	for (size_t i = 0; capability && i < *count; i++)
-		(*ranges)[i] = (struct vfb_iova_range){capability->iova_ranges[i].start,
-						       capability->iova_ranges[i].end};
 	return 0;
 }
 
@@ -207,17 +212,21 @@ static int type1_describe(struct vfb_iommu *iommu, struct vfb_iova_range **range
 			  uint64_t *alignment, uint64_t *entries_left)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-	const struct vfio_iommu_type1_info_dma_avail *available;
+	struct vfio_iommu_type1_info_dma_avail available;
 	struct vfio_iommu_type1_info *info = NULL;
+	const void *capability;
 	int error;
 
 	error = read_info(type1, &info);
 	if (error)
 		return error;
-	error = copy_ranges(find_capability(info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE), ranges,
-			    count);
-	available = find_capability(info, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
-	*entries_left = available ? available->avail : UINT64_MAX;
+	error = copy_ranges(info, ranges, count);
+	capability = find_capability(info, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, sizeof(available));
+	*entries_left = UINT64_MAX;
+	if (capability) {
+		memcpy(&available, capability, sizeof(available));
+		*entries_left = available.avail;
+	}
 	*alignment = info->iova_pgsizes & -info->iova_pgsizes;
 	free(info);
 	return error;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Chains of capabilities: the input is where the first is, and the kernel's struct. */
 #include "input.h"
-#include "sys/capability.h"
+#include "sys/info.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		abort();
 	memcpy(info, input.at, left);
 	for (unsigned int id = 0; id < 8; id++)
-		vfb_capability_find(info, left, first, id);
+		vfb_info_capability(info, left, first, id, 16);
 	free(info);
 	return 0;
 }

@@ -88,7 +88,7 @@ static void test_regions(void **state)
 	/* It has no VGA; and nothing beyond. */
 	assert_fails(vfb_region_info(device, 8, &info), -EINVAL, NAME, "region 8");
 	assert_fails(vfb_region_info(device, 9, &info), -EINVAL, NAME, "region 9",
-		     "the last one is 8");
+		     "it has 9 regions");
 	close_device(&host, device);
 }
 
