@@ -108,7 +108,8 @@ struct vfb_memory_info {
 	enum vfb_page_size page_size;
 	/** Size of these pages in bytes: of a base page for thp, of the smaller ones for mixed. */
 	uint64_t page_bytes;
-	/** How many bytes the library has populated. */
+	/** How many bytes the library has populated. Pages that were given back since then count
+	 *  until the library next populates or maps them. */
 	uint64_t populated_bytes;
 	/** With VFB_PAGE_AUTO: a line for each larger page size that was not used, with the reason.
 	 *  For adopted memory: why it is not mapped by its file. "" if there is no reason. Valid as
@@ -161,7 +162,8 @@ struct vfb_memory_adopt_opts {
 
 /** The memory has a file: fd and fd_offset are set. */
 #define VFB_MEMORY_ADOPT_HAS_FD (1u << 0)
-/** All of the memory is populated: the library does not touch it. Required for memory that is not
+/** All of the memory is populated and stays so: the library does not touch it, and does not ask
+ *  the kernel. Required for memory that is not
  *  writable or has no pages of its own (a region of a device). */
 #define VFB_MEMORY_ADOPT_POPULATED (1u << 1)
 
@@ -193,6 +195,11 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  * populate its part in parallel, within the rate of vfb_ctx_set_populate_rate(). Pages that are
  * already populated are skipped. Waits until all is done.
  *
+ * The kernel is asked whether pages that the library populated are still present (mincore(2)), here
+ * and whenever a range is mapped. Pages that the caller has given back with MADV_DONTNEED,
+ * MADV_REMOVE or a hole punched into the file are populated again. Give back only pages that are
+ * not mapped in a space: devices would keep using the old ones.
+ *
  * It uses madvise(2) with MADV_POPULATE_WRITE (Linux 5.14), which holds the kernel's mmap_lock for
  * reading. It therefore proceeds in steps of 2 MiB, or of one page of 1 GiB, so that other threads
  * of the process that map or unmap wait for one step at most. Older kernels get each page touched
@@ -202,8 +209,9 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  *
  * @param memory  the memory
  *
- * @return 0; -ENOMEM: the node, the pool or the cgroup has too few free pages; -EHWPOISON: a page
- * is damaged. After a failure, the pages that were populated remain until the memory is destroyed.
+ * @return 0; -ENOMEM: the node, the pool or the cgroup has too few free pages; -EFAULT: the caller
+ * has unmapped some of it; -EHWPOISON: a page is damaged. After a failure, the pages that were
+ * populated remain until the memory is destroyed.
  */
 VFB_API int vfb_memory_populate(struct vfb_memory *memory);
 

@@ -159,7 +159,7 @@ static bool is_quick(const struct map_job *map, const struct run *run)
 	const struct vfb_memory *memory = run->memory;
 
 	return map->space->iommu->maps_files && memory->fd >= 0 && memory->page_bytes >= 2 * MIB &&
-	       vfb_memory_is_populated(memory, run->offset, run->bytes);
+	       vfb_memory_was_populated(memory, run->offset, run->bytes);
 }
 
 /*

@@ -98,7 +98,8 @@ static int adopt_pages(struct vfb_memory *memory, const struct vfb_memory_adopt_
 	if (error)
 		return error;
 	adopt_page_size(memory, opts->page_size, file.page_bytes);
-	error = vfb_memory_allocate_bitmap(memory, opts->flags & VFB_MEMORY_ADOPT_POPULATED);
+	memory->trusted = opts->flags & VFB_MEMORY_ADOPT_POPULATED;
+	error = vfb_memory_allocate_bitmap(memory, memory->trusted);
 	if (error)
 		return error;
 	if (!memory->address)

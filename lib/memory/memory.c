@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "memory/pool.h"
 #include "options.h"
@@ -79,21 +78,6 @@ static void release(struct vfb_memory *memory)
 	free(memory->node_bytes);
 	free(memory->fallback);
 	free(memory);
-}
-
-int vfb_memory_allocate_bitmap(struct vfb_memory *memory, bool populated)
-{
-	uint64_t granules = (memory->bytes + vfb_memory_granule(memory) - 1) /
-			    vfb_memory_granule(memory);
-
-	memory->populated = calloc(granules / (8 * sizeof(long)) + 1, sizeof(long));
-	if (!memory->populated)
-		return vfb_fail_memory();
-	if (!populated)
-		return 0;
-	memset((void *)memory->populated, 0xff, (granules / (8 * sizeof(long)) + 1) * sizeof(long));
-	memory->populated_bytes = memory->bytes;
-	return 0;
 }
 
 int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,

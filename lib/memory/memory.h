@@ -46,6 +46,8 @@ struct vfb_memory {
 	const struct vfb_iommu_region *region;
 	/* Ranges mapped in spaces, and jobs: while there are any the memory stays. */
 	atomic_uint users;
+	/* The caller has said that it is populated: the kernel is not asked. */
+	bool trusted;
 	/* One bit for each granule, the step of populating, that is populated as a whole. */
 	atomic_ulong *populated;
 	atomic_uint_fast64_t populated_bytes;
@@ -101,8 +103,19 @@ bool vfb_memory_belongs(const struct vfb_memory *memory, uint64_t offset, unsign
 int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
 			      struct vfb_job *job);
 
-/* Whether the library has populated all of that part. */
-bool vfb_memory_is_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
+void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule);
+
+/* Whether all of that part is mapped in the process. */
+bool vfb_memory_is_mapped(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
+
+/* Whether the library has populated all of that part, for planning. */
+bool vfb_memory_was_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
+
+/*
+ * Whether all of that part is populated now. The kernel is asked, since the owner may have given
+ * pages back (MADV_DONTNEED, a hole punched): what is missing is to be populated again.
+ */
+bool vfb_memory_is_populated(struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
 
 /*
  * How large the pieces of @bytes at @offset should be that workers take one after another:

@@ -187,7 +187,7 @@ static int adopted_node(const struct vfb_memory *memory, uint64_t offset, uint64
 	unsigned int nodes[MAX_NODES];
 	int mode, count;
 
-	if (vfb_memory_is_populated(memory, offset, 1))
+	if (vfb_memory_was_populated(memory, offset, 1))
 		return VFB_ANY_NODE;
 	count = sys->get_mempolicy(sys, memory->address + offset, &mode, nodes, MAX_NODES);
 	if (count <= 0 ||

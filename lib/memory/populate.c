@@ -8,33 +8,6 @@
 #include "round.h"
 #include "sys/uapi.h"
 
-#define BITS (8 * sizeof(long))
-
-static bool granule_is_populated(const struct vfb_memory *memory, uint64_t granule)
-{
-	return atomic_load(&memory->populated[granule / BITS]) >> (granule % BITS) & 1;
-}
-
-static void mark_populated(struct vfb_memory *memory, uint64_t granule, uint64_t bytes)
-{
-	unsigned long bit = 1UL << (granule % BITS);
-
-	if (!(atomic_fetch_or(&memory->populated[granule / BITS], bit) & bit))
-		atomic_fetch_add(&memory->populated_bytes, bytes);
-}
-
-bool vfb_memory_is_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
-{
-	uint64_t size = vfb_memory_granule(memory);
-
-	if (memory->region)
-		return true;
-	for (uint64_t granule = offset / size; granule * size < offset + bytes; granule++)
-		if (!granule_is_populated(memory, granule))
-			return false;
-	return true;
-}
-
 /* The tightest limit of a cgroup. */
 struct tightest {
 	char path[256];
@@ -89,6 +62,11 @@ static int explain(const struct vfb_memory *memory, int error, int node)
 				"out of free pages of %s%s while populating %s: see /proc/meminfo, "
 				"and the limits of the cgroup",
 				pages.text, where, vfb_size_text(memory->bytes).text);
+	case -EADDRNOTAVAIL: /* of populate_step() */
+		return vfb_fail(-EFAULT,
+				"some of the memory of %s at %p is not mapped any more: its owner "
+				"may unmap it only once it is not used here",
+				vfb_size_text(memory->bytes).text, (void *)memory->address);
 	case -EHWPOISON:
 		return vfb_fail(error, "a page of %s%s has a memory error: see the kernel log",
 				pages.text, where);
@@ -127,6 +105,8 @@ static int populate_step(struct vfb_memory *memory, uint64_t offset, uint64_t by
 	while (error == -EINTR || error == -EAGAIN);
 	if (error == -EINVAL && !kernel_can_populate(memory))
 		error = touch_pages(memory, offset, bytes);
+	if (error == -ENOMEM && !vfb_memory_is_mapped(memory, offset, bytes))
+		error = -EADDRNOTAVAIL;
 	return error;
 }
 
@@ -146,7 +126,7 @@ static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t e
 		whole = whole && next <= end;
 		if (next > end)
 			next = end;
-		if (!granule_is_populated(memory, granule)) {
+		if (!vfb_memory_is_populated(memory, offset, next - offset)) {
 			vfb_pace_wait(memory->ctx->pace, next - offset, job);
 			if (vfb_job_stopped(job))
 				return -ECANCELED;
@@ -154,7 +134,7 @@ static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t e
 			if (error)
 				return error;
 			if (whole)
-				mark_populated(memory, granule, next - offset);
+				vfb_memory_mark_populated(memory, granule);
 		}
 		atomic_fetch_add(&job->bytes_done, next - offset);
 		offset = next;
@@ -184,7 +164,7 @@ uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset
 	 * Populating: the last to finish is late by a sixteenth on average. What only has to be
 	 * mapped is done so soon that more calls cost more than they even out (measured).
 	 */
-	unsigned int for_each = vfb_memory_is_populated(memory, offset, bytes) ? 2 : 8;
+	unsigned int for_each = vfb_memory_was_populated(memory, offset, bytes) ? 2 : 8;
 
 	/* A region of a device is one run of physical addresses. */
 	if (memory->region) {

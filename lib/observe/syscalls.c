@@ -74,6 +74,8 @@ TIMED(int, mmap,
 TIMED(int, munmap, (SYS, void *addr, size_t bytes), "munmap", bytes, addr, bytes)
 TIMED(int, madvise, (SYS, void *addr, size_t bytes, int advice), "madvise", bytes, addr, bytes,
       advice)
+TIMED(int, mincore, (SYS, void *addr, size_t bytes, unsigned char *present), "mincore", bytes, addr,
+      bytes, present)
 HAND_ON(int, touch, (SYS, void *addr), addr)
 TIMED(int, memfd_create, (SYS, const char *name, unsigned int flags), "memfd_create", 0, name,
       flags)
@@ -115,7 +117,7 @@ TIMED(int, eventfd, (SYS), "eventfd2", 0)
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be timed or handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 39 * sizeof(void (*)(void)), "all calls are known");
+_Static_assert(sizeof(struct vfb_sys) == 40 * sizeof(void (*)(void)), "all calls are known");
 
 void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner,
 			struct vfb_observer *observer)
@@ -134,6 +136,7 @@ void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner
 		.mmap = timed_mmap,
 		.munmap = timed_munmap,
 		.madvise = timed_madvise,
+		.mincore = timed_mincore,
 		.touch = handed_touch,
 		.memfd_create = timed_memfd_create,
 		.ftruncate = timed_ftruncate,

@@ -135,6 +135,12 @@ static int linux_madvise(UNUSED const struct vfb_sys *sys, void *addr, size_t by
 	return madvise(addr, bytes, advice) ? -errno : 0;
 }
 
+static int linux_mincore(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes,
+			 unsigned char *present)
+{
+	return mincore(addr, bytes, present) ? -errno : 0;
+}
+
 /*
  * An atomic OR with 0, done by the kernel. futex_wake_op() faults the page in for writing when it
  * must (fault_in_user_writeable()), and returns EFAULT instead of raising a signal. Nobody waits
@@ -385,6 +391,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.mmap = linux_mmap,
 	.munmap = linux_munmap,
 	.madvise = linux_madvise,
+	.mincore = linux_mincore,
 	.touch = linux_touch,
 	.memfd_create = linux_memfd_create,
 	.ftruncate = linux_ftruncate,

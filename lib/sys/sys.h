@@ -54,6 +54,8 @@ struct vfb_sys {
 		    int fd, off_t offset, void **out);
 	int (*munmap)(const struct vfb_sys *sys, void *addr, size_t bytes);
 	int (*madvise)(const struct vfb_sys *sys, void *addr, size_t bytes, int advice);
+	/* mincore(2): bit 0 of a byte for each base page; -ENOMEM: some of it is not mapped. */
+	int (*mincore)(const struct vfb_sys *sys, void *addr, size_t bytes, unsigned char *present);
 	/*
 	 * Makes the page at @addr, aligned to 4 bytes, present as a write to it would, but leaves
 	 * what is in it: -EFAULT where a write would raise SIGBUS or SIGSEGV.

@@ -238,6 +238,9 @@ static int do_madvise(struct fake *fake, uint64_t start, uint64_t end, int advic
 			fk_object_free_range(fake, vma->object, vma->offset,
 					     vma->offset + vma->end - vma->start, false);
 		}
+		if (advice == MADV_REMOVE && vma->object && vma->object->is_file)
+			fk_object_free_range(fake, vma->object, vma->offset,
+					     vma->offset + vma->end - vma->start, true);
 		at = vma->end;
 	}
 	return error;
@@ -270,6 +273,26 @@ static int op_madvise(const struct vfb_sys *sys, void *addr, size_t bytes, int a
 							 end - start);
 	}
 out:
+	kernel_leave(fake);
+	return error;
+}
+
+static int op_mincore(const struct vfb_sys *sys, void *addr, size_t bytes, unsigned char *present)
+{
+	struct fake *fake = kernel_enter(sys);
+	uint64_t start = (uintptr_t)addr;
+	int error = fk_inject(fake, "mincore", NULL, EAGAIN);
+
+	if (!error && start % PAGE_4K)
+		error = -EINVAL;
+	for (uint64_t at = start; !error && at < start + bytes; at += PAGE_4K) {
+		int node = fk_memory_page_node(fake, at);
+
+		if (!fk_vma_find(fake, at))
+			error = -ENOMEM;
+		else
+			present[(at - start) / PAGE_4K] = node != -ENOENT;
+	}
 	kernel_leave(fake);
 	return error;
 }
@@ -384,6 +407,7 @@ void fk_memory_table(struct vfb_sys *sys)
 	sys->mmap = op_mmap;
 	sys->munmap = op_munmap;
 	sys->madvise = op_madvise;
+	sys->mincore = op_mincore;
 	sys->touch = op_touch;
 	sys->mbind = op_mbind;
 	sys->get_mempolicy = op_get_mempolicy;

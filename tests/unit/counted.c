@@ -48,6 +48,7 @@ HAND_ON(int, mmap,
 	addr, bytes, prot, flags, fd, offset, out)
 HAND_ON(int, munmap, (SYS, void *addr, size_t bytes), addr, bytes)
 HAND_ON(int, madvise, (SYS, void *addr, size_t bytes, int advice), addr, bytes, advice)
+HAND_ON(int, mincore, (SYS, void *addr, size_t bytes, unsigned char *present), addr, bytes, present)
 HAND_ON(int, touch, (SYS, void *addr), addr)
 HAND_ON(int, memfd_create, (SYS, const char *name, unsigned int flags), name, flags)
 HAND_ON(int, ftruncate, (SYS, int fd, off_t bytes), fd, bytes)
@@ -87,7 +88,7 @@ HAND_ON(int, eventfd, (SYS))
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 39 * sizeof(void (*)(void)), "all calls are handed on");
+_Static_assert(sizeof(struct vfb_sys) == 40 * sizeof(void (*)(void)), "all calls are handed on");
 
 void counted_init(struct counted *counted, const struct vfb_sys *inner)
 {
@@ -106,6 +107,7 @@ void counted_init(struct counted *counted, const struct vfb_sys *inner)
 				.mmap = count_mmap,
 				.munmap = count_munmap,
 				.madvise = count_madvise,
+				.mincore = count_mincore,
 				.touch = count_touch,
 				.memfd_create = count_memfd_create,
 				.ftruncate = count_ftruncate,

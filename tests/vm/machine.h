@@ -111,6 +111,7 @@ int machine_ioctl(int fd, unsigned long request, void *arg);
 int machine_mmap(size_t bytes, int prot, void **out);
 /* As mmap(2) of a file, readable and writable, from its beginning; at *@out if that is not NULL. */
 int machine_map_file(int fd, size_t bytes, int flags, void **out);
+int machine_madvise(void *address, size_t bytes, int advice);
 void machine_munmap(void *address, size_t bytes);
 /* The nodes of a device: /dev/vfio/GROUP, /dev/vfio/devices/vfioN. */
 void machine_group_path(const char *address, char *path, size_t bytes);

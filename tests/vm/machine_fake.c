@@ -271,6 +271,11 @@ int machine_map_file(int fd, size_t bytes, int flags, void **out)
 				    flags | (*out ? MAP_FIXED : 0), fd, 0, out);
 }
 
+int machine_madvise(void *address, size_t bytes, int advice)
+{
+	return fake_sys(fake)->madvise(fake_sys(fake), address, bytes, advice);
+}
+
 void machine_munmap(void *address, size_t bytes)
 {
 	fake_sys(fake)->munmap(fake_sys(fake), address, bytes);

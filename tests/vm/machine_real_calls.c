@@ -58,6 +58,11 @@ int machine_map_file(int fd, size_t bytes, int flags, void **out)
 	return *out == MAP_FAILED ? -errno : 0;
 }
 
+int machine_madvise(void *address, size_t bytes, int advice)
+{
+	return madvise(address, bytes, advice) ? -errno : 0;
+}
+
 void machine_munmap(void *address, size_t bytes)
 {
 	munmap(address, bytes);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory of all page sizes and kinds, on its nodes. */
+#include <sys/mman.h>
+
 #include "scenario.h"
 
 #define BYTES (16 * MIB)
@@ -11,6 +13,12 @@ static struct vfb_memory_info info_of(struct vfb_memory *memory)
 
 	assert_ok(vfb_memory_info(memory, &info));
 	return info;
+}
+
+static void count_populated(const struct vfb_event *event, void *data)
+{
+	if (event->phase == VFB_PHASE_POPULATE)
+		__atomic_add_fetch((int *)data, 1, __ATOMIC_RELAXED);
 }
 
 static uint64_t bytes_on_nodes(const struct fixture *f, struct vfb_memory *memory)
@@ -111,6 +119,72 @@ static void populate(struct fixture *f)
 		assert_ok(vfb_memory_populate(memory[i]));
 		assert_ok(vfb_memory_destroy(memory[i]));
 	}
+}
+
+/* Part of it is given back behind the back of the library. */
+static void give_back(struct vfb_memory *memory, bool is_file)
+{
+	char *address = info_of(memory).address;
+
+	assert_returns(machine_madvise(address + BYTES / 2, BYTES / 4,
+				       is_file ? MADV_REMOVE : MADV_DONTNEED),
+		       0);
+}
+
+/* It is populated again, by populating and by mapping. */
+static void given_back(struct fixture *f)
+{
+	static const enum vfb_page_size sizes[] = {VFB_PAGE_4K, VFB_PAGE_THP, VFB_PAGE_2M};
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_subscription *subscription;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+	int populated = 0;
+
+	assert_ok(vfb_subscribe(f->ctx, NULL, count_populated, &populated, &subscription));
+	opts.bytes = BYTES;
+	for (size_t i = 0; i < 2 * COUNT(sizes); i++) {
+		bool is_file = i % 2;
+		struct vfb_memory *memory;
+
+		opts.page_size = sizes[i / 2];
+		opts.kind = is_file ? VFB_MEMORY_MEMFD : VFB_MEMORY_ANONYMOUS;
+		if (is_file && opts.page_size == VFB_PAGE_THP)
+			continue;
+		assert_ok(vfb_memory_create(f->ctx, &opts, &memory));
+		assert_ok(vfb_memory_populate(memory));
+		give_back(memory, is_file);
+		assert_int_equal(bytes_on_nodes(f, memory), 3 * BYTES / 4);
+		assert_ok(vfb_memory_populate(memory));
+		assert_int_equal(bytes_on_nodes(f, memory), BYTES);
+		give_back(memory, is_file);
+		populated = 0;
+		assert_ok(map_one(space, memory, BYTES, IOVA));
+		/* Not by the map call. */
+		assert_true(populated > 0);
+		assert_int_equal(info_of(memory).populated_bytes, BYTES);
+		assert_ok(unmap_one(space, IOVA, BYTES));
+		assert_ok(vfb_memory_destroy(memory));
+	}
+	vfb_unsubscribe(subscription);
+	end_space(space, device);
+}
+
+/* The caller's memory, of which a part is gone. */
+static void unmapped(struct fixture *f)
+{
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+	struct vfb_memory *memory;
+
+	assert_returns(machine_mmap(BYTES, PROT_READ | PROT_WRITE, &opts.address), 0);
+	opts.bytes = BYTES;
+	assert_ok(vfb_memory_adopt(f->ctx, &opts, &memory));
+	assert_ok(vfb_memory_populate(memory));
+	machine_munmap((char *)opts.address + BYTES / 2, BYTES / 2);
+	assert_error(vfb_memory_populate(memory), -EFAULT);
+	assert_says("not mapped any more");
+	assert_ok(vfb_memory_destroy(memory));
+	machine_munmap(opts.address, BYTES / 2);
 }
 
 /* A memory in the midst of a job. */
@@ -365,6 +439,8 @@ const struct scenario memory_scenarios[] = {
 	{.name = "anonymous memory of all page sizes", .run = anonymous},
 	{.name = "memfds of all page sizes", .run = memfd},
 	{.name = "populating several memories", .run = populate},
+	{.name = "memory of which pages are given back", .run = given_back},
+	{.name = "memory of which a part is unmapped", .run = unmapped},
 	{.name = "memory that a job works on", .run = busy},
 	{.name = "options of memory that are wrong", .run = wrong_options},
 	{.name = "too few hugepages, anonymous", .run = pool_too_small_for_anonymous},

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which pages are there: a bit for each granule that was populated as a whole, and the kernel's
+ * answer, since others give pages back (a balloon, virtio-mem, MADV_DONTNEED, a hole punched).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory/memory.h"
+
+#define BITS (8 * sizeof(long))
+
+/* Base pages of one mincore(2). */
+#define LOOK_PAGES UINT64_C(4096)
+
+enum presence {
+	PRESENT,
+	/* Some pages are missing. */
+	ABSENT,
+	/* Some addresses are not mapped. */
+	UNMAPPED,
+};
+
+int vfb_memory_allocate_bitmap(struct vfb_memory *memory, bool populated)
+{
+	uint64_t granules = (memory->bytes + vfb_memory_granule(memory) - 1) /
+			    vfb_memory_granule(memory);
+
+	memory->populated = calloc(granules / BITS + 1, sizeof(long));
+	if (!memory->populated)
+		return vfb_fail_memory();
+	if (!populated)
+		return 0;
+	memset((void *)memory->populated, 0xff, (granules / BITS + 1) * sizeof(long));
+	memory->populated_bytes = memory->bytes;
+	return 0;
+}
+
+static bool granule_is_marked(const struct vfb_memory *memory, uint64_t granule)
+{
+	return atomic_load(&memory->populated[granule / BITS]) >> (granule % BITS) & 1;
+}
+
+/* The last one may be smaller. */
+static uint64_t granule_bytes(const struct vfb_memory *memory, uint64_t granule)
+{
+	uint64_t size = vfb_memory_granule(memory), left = memory->bytes - granule * size;
+
+	return left < size ? left : size;
+}
+
+void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule)
+{
+	unsigned long bit = 1UL << (granule % BITS);
+
+	if (!(atomic_fetch_or(&memory->populated[granule / BITS], bit) & bit))
+		atomic_fetch_add(&memory->populated_bytes, granule_bytes(memory, granule));
+}
+
+static void mark_absent(struct vfb_memory *memory, uint64_t granule)
+{
+	unsigned long bit = 1UL << (granule % BITS);
+
+	if (atomic_fetch_and(&memory->populated[granule / BITS], ~bit) & bit)
+		atomic_fetch_sub(&memory->populated_bytes, granule_bytes(memory, granule));
+}
+
+/* Up to LOOK_PAGES. */
+static enum presence look_at_pages(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	unsigned char present[LOOK_PAGES], all = 1;
+	int error;
+
+	error = sys->mincore(sys, memory->address + offset, bytes, present);
+	for (size_t i = 0; !error && i < bytes / (4 * KIB); i++)
+		all &= present[i];
+	if (error == -ENOMEM)
+		return UNMAPPED;
+	/* Without an answer (EAGAIN) the bits are believed. */
+	return all & 1 || error ? PRESENT : ABSENT;
+}
+
+static enum presence look_at_part(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	/* A page of 1 GiB is there as a whole or not at all. */
+	uint64_t step = memory->page_bytes == GIB ? GIB : LOOK_PAGES * 4 * KIB;
+	uint64_t look = memory->page_bytes == GIB ? 4 * KIB : step, end = offset + bytes;
+	enum presence presence = PRESENT;
+
+	for (; presence == PRESENT && offset < end; offset += step)
+		presence = look_at_pages(memory, offset, look < end - offset ? look : end - offset);
+	return presence;
+}
+
+bool vfb_memory_is_mapped(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	return look_at_part(memory, offset, bytes) != UNMAPPED;
+}
+
+bool vfb_memory_was_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	uint64_t size = vfb_memory_granule(memory);
+
+	if (memory->region)
+		return true;
+	for (uint64_t granule = offset / size; granule * size < offset + bytes; granule++)
+		if (!granule_is_marked(memory, granule))
+			return false;
+	return true;
+}
+
+/* Clears the bits of those granules of a part of which pages are missing. */
+static void find_absent(struct vfb_memory *memory, uint64_t offset, uint64_t end)
+{
+	uint64_t size = vfb_memory_granule(memory), next;
+
+	for (; offset < end; offset = next) {
+		next = (offset / size + 1) * size;
+		if (next > end)
+			next = end;
+		if (look_at_part(memory, offset, next - offset) != PRESENT)
+			mark_absent(memory, offset / size);
+	}
+}
+
+bool vfb_memory_is_populated(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	if (!vfb_memory_was_populated(memory, offset, bytes))
+		return false;
+	if (memory->region || memory->trusted || look_at_part(memory, offset, bytes) == PRESENT)
+		return true;
+	find_absent(memory, offset, offset + bytes);
+	return false;
+}
