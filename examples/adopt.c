@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A device in two processes: one that may open it does, and sends it to another, as a daemon with
- * privileges does for a VMM without any:
+ * A device in two processes: a privileged one opens it and sends it to another, as a daemon does
+ *for an unprivileged VMM:
  *
  *	adopt 0000:01:00.0
  *
- * The receiver adopts what it gets, maps memory for the device, reads its registers, and leaves
- * all as it was. The opener could as well open the files by itself, without the library: a
- * container and a device of a group, or an iommufd and a device node that is bound and attached.
+ * The receiver adopts the device, maps memory for it, reads its registers, and leaves everything as
+ * it was. The opener could also open the files without the library: a container and a device from a
+ * group, or an iommufd and a device node that is bound and attached.
  */
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +60,7 @@ static int send_files(int socket, struct files *files)
 	return sendmsg(socket, &message.header, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
-/* Nothing comes when the opener has failed, and said why. */
+/* Nothing arrives if the opener has failed; it has printed the reason. */
 static int receive_files(int socket, struct files *files)
 {
 	struct message message;
@@ -78,7 +78,7 @@ static int receive_files(int socket, struct files *files)
 
 /* ---- The opener ---- */
 
-/* Sends the files, and keeps the device until the receiver has closed its end. */
+/* Sends the files, and keeps the device open until the receiver has closed its end. */
 static int share(struct vfb_space *space, struct vfb_device *device, int socket)
 {
 	struct vfb_device_info device_info = VFB_DEVICE_INFO_INIT;
@@ -166,7 +166,7 @@ static int use(struct receiver *receiver)
 	return error;
 }
 
-/* What was mapped is unmapped. The files stay open, and the device is not reset. */
+/* Unmaps the memory. The files stay open, and the device is not reset. */
 static int leave(struct receiver *receiver)
 {
 	int error = vfb_device_close(receiver->device);

@@ -4,8 +4,8 @@
  *
  *	devices 0000:01:00.0 0000:02:00.0 0000:03:00.0
  *
- * Opens them side by side, keeps those that can be had, tells what has become of each, and lets
- * go of all of them side by side. A callback tells how long each one takes.
+ * Opens them in parallel, keeps those that can be opened, prints the result for each, and closes
+ * them in parallel. A callback prints how long each one takes.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -13,8 +13,8 @@
 #include <string.h>
 #include <vfioboost.h>
 
-/* Called from the library's threads, from several at once: stdio locks its stream. */
-static void tell(const struct vfb_event *event, void *data)
+/* Runs in several threads of the library at the same time: stdio locks the stream. */
+static void print_event(const struct vfb_event *event, void *data)
 {
 	(void)data;
 	printf("  %-5s %s  %.3f ms\n", vfb_phase_name(event->phase), event->device,
@@ -26,10 +26,10 @@ static int subscribe(struct vfb_ctx *ctx, struct vfb_subscription **subscription
 	struct vfb_filter filter = VFB_FILTER_INIT;
 
 	filter.phases = VFB_PHASE_BIT(VFB_PHASE_OPEN) | VFB_PHASE_BIT(VFB_PHASE_CLOSE);
-	return vfb_subscribe(ctx, &filter, tell, NULL, subscription);
+	return vfb_subscribe(ctx, &filter, print_event, NULL, subscription);
 }
 
-/* As a program with an event loop would: the job's file descriptor says when it has ended. */
+/* Waits as an event loop would: the job's file descriptor becomes readable when it has ended. */
 static int finish(struct vfb_job *job)
 {
 	struct pollfd poller = {.fd = vfb_job_fd(job), .events = POLLIN};
@@ -41,7 +41,7 @@ static int finish(struct vfb_job *job)
 	return error;
 }
 
-/* Best effort: a device that cannot be had does not keep the others from being opened. */
+/* Best effort: a device that cannot be opened does not affect the others. */
 static int open_all(struct vfb_space *space, struct vfb_device_request *requests, size_t count)
 {
 	struct vfb_batch_opts opts = VFB_BATCH_OPTS_INIT;
@@ -80,7 +80,7 @@ static int close_all(struct vfb_device_request *requests, size_t count)
 		if (requests[i].device)
 			devices[open++] = requests[i].device;
 	error = open ? vfb_devices_close_start(devices, open, NULL, &job) : 0;
-	/* The job has them; the array is not needed any more. */
+	/* The job has its own copy. */
 	free(devices);
 	return error || !open ? error : finish(job);
 }

@@ -4,7 +4,7 @@
  *
  *	guest 0000:01:00.0 0000:02:00.0
  *
- * Memory is populated and mapped while the devices are being opened; a callback tells every step.
+ * Memory is populated and mapped while the devices are opening. A callback prints every step.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,8 +24,8 @@ struct guest {
 	struct vfb_device **devices;
 };
 
-/* Called from the library's threads, from several at once: stdio locks its stream. */
-static void tell(const struct vfb_event *event, void *data)
+/* Runs in several threads of the library at the same time: stdio locks the stream. */
+static void print_event(const struct vfb_event *event, void *data)
 {
 	(void)data;
 	printf("%-8s %8.3f ms  cpu %d  %s%s%" PRIu64 " MiB%s\n", vfb_phase_name(event->phase),
@@ -40,7 +40,7 @@ static int create(struct guest *guest, int device_count, char **addresses)
 
 	error = vfb_ctx_create(NULL, &guest->ctx);
 	if (!error)
-		error = vfb_subscribe(guest->ctx, NULL, tell, NULL, &guest->subscription);
+		error = vfb_subscribe(guest->ctx, NULL, print_event, NULL, &guest->subscription);
 	if (!error)
 		error = vfb_space_create(guest->ctx, NULL, &guest->space);
 	memory.bytes = 256 * MIB;
@@ -61,7 +61,7 @@ static int create(struct guest *guest, int device_count, char **addresses)
 	return 0;
 }
 
-/* Waits for both jobs, whatever becomes of the first. */
+/* Waits for both jobs, even if the first one fails. */
 static int wait_for_both(struct vfb_job *first, struct vfb_job *second)
 {
 	int error = first ? vfb_job_wait(first, UINT64_MAX) : 0;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A driver for an NVMe controller, in user space, on the library's interface alone: identifies
- * the controller, makes an I/O queue whose completions arrive as MSI-X interrupts on an eventfd,
- * writes blocks and reads them back.
+ * A userspace driver for an NVMe controller that uses only the public interface of the library:
+ * identifies the controller, creates an I/O queue whose completions arrive as MSI-X interrupts on
+ *an eventfd, writes blocks and reads them back.
  *
  *	nvme_identify [--backend type1|iommufd] [--destroy-data] BDF
  *
- * Blocks are written only with --destroy-data, to the beginning of namespace 1. The controller
- * must be bound to vfio-pci (vfioboost bind BDF). Numbers in comments are of the NVM Express base
- * specification 1.4.
+ * Blocks are written only with --destroy-data, at the beginning of namespace 1. The controller must
+ * be bound to vfio-pci (vfioboost bind BDF). Numbers in comments are sections of the NVM Express
+ * base specification 1.4.
  */
 #include <errno.h>
 #include <poll.h>
@@ -49,7 +49,7 @@
 #define TIMEOUT_MS	10000
 #define BLOCKS_PER_TEST 8
 
-/* One page each in the memory that the controller can reach. */
+/* One page each in the memory that the controller can access. */
 enum page {
 	ADMIN_SQ,
 	ADMIN_CQ,
@@ -71,7 +71,7 @@ struct command {
 struct completion {
 	uint32_t result, reserved;
 	uint16_t head, queue, id;
-	/* The phase is in bit 0, the status above it. */
+	/* Bit 0 is the phase, the other bits are the status. */
 	uint16_t status;
 };
 
@@ -121,7 +121,7 @@ static uint32_t read32(const struct nvme *nvme, unsigned int offset)
 	return *(volatile uint32_t *)(nvme->registers + offset);
 }
 
-/* As two halves, which every controller takes. */
+/* In two halves, which every controller supports. */
 static void write64(const struct nvme *nvme, unsigned int offset, uint64_t value)
 {
 	write32(nvme, offset, value);
@@ -134,7 +134,7 @@ static void ring(const struct nvme *nvme, unsigned int doorbell, unsigned int va
 {
 	unsigned int stride = 4u << (nvme->capabilities >> 32 & 0xf);
 
-	/* What is in memory comes before the doorbell. */
+	/* The commands must be in memory before the doorbell is written. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	write32(nvme, DBL + doorbell * stride, value);
 }
@@ -145,13 +145,13 @@ static int wait_for_interrupt(const struct queue *queue)
 	eventfd_t count;
 
 	if (poll(&poll_fd, 1, TIMEOUT_MS) != 1 || eventfd_read(queue->eventfd, &count)) {
-		fprintf(stderr, "nvme_identify: no interrupt of queue %u\n", queue->number);
+		fprintf(stderr, "nvme_identify: no interrupt from queue %u\n", queue->number);
 		return -1;
 	}
 	return 0;
 }
 
-/* Submits one command and sleeps until its interrupt comes. */
+/* Submits one command and sleeps until its interrupt arrives. */
 static int run(struct nvme *nvme, struct queue *queue, const struct command *command)
 {
 	volatile struct completion *completion = &queue->completions[queue->head];
@@ -243,7 +243,7 @@ static int enable_interrupts(struct nvme *nvme)
 	return 0;
 }
 
-static int make_memory(struct nvme *nvme)
+static int create_memory(struct nvme *nvme)
 {
 	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
@@ -251,7 +251,7 @@ static int make_memory(struct nvme *nvme)
 	opts.bytes = PAGES * PAGE;
 	opts.page_size = VFB_PAGE_4K;
 	if (vfb_memory_create(nvme->ctx, &opts, &nvme->memory))
-		return failed("making memory");
+		return failed("creating memory");
 	nvme->range = (struct vfb_range){
 		.memory = nvme->memory,
 		.bytes = opts.bytes,
@@ -276,12 +276,12 @@ static int start(struct nvme *nvme, const char *address, enum vfb_backend backen
 	    vfb_region_map(nvme->device, 0, NULL, &bar))
 		return failed("opening the controller");
 	nvme->registers = bar;
-	if (make_memory(nvme))
+	if (create_memory(nvme))
 		return -1;
 	if (vfb_region_load(nvme->device, VFB_REGION_CONFIG, PCI_COMMAND, 2, &command) ||
 	    vfb_region_store(nvme->device, VFB_REGION_CONFIG, PCI_COMMAND, 2,
 			     command | MEMORY_AND_DMA))
-		return failed("allowing the controller to use memory");
+		return failed("enabling bus mastering");
 	if (enable_interrupts(nvme))
 		return -1;
 	return enable(nvme);
@@ -298,7 +298,7 @@ static void stop(struct nvme *nvme)
 	close(nvme->io.eventfd);
 }
 
-/* ---- What it is for ---- */
+/* ---- Identify, write, read ---- */
 
 static int identify(struct nvme *nvme)
 {
@@ -310,7 +310,7 @@ static int identify(struct nvme *nvme)
 	return 0;
 }
 
-/* The number of blocks of namespace 1, 0 when there is none, and the size of one. */
+/* The number of blocks of namespace 1, 0 if there is none, and the size of a block. */
 static int identify_namespace(struct nvme *nvme, uint64_t *blocks, uint32_t *block_bytes)
 {
 	const unsigned char *data = page(nvme, DATA);
@@ -329,7 +329,7 @@ static int create_io_queue(struct nvme *nvme)
 {
 	const uint32_t size_and_number = (QUEUE_ENTRIES - 1) << 16 | 1;
 
-	/* Contiguous, with interrupts, of vector 1; commands complete to queue 1. */
+	/* Contiguous, interrupts enabled on vector 1; commands complete to queue 1. */
 	if (run_admin(nvme, ADMIN_CREATE_CQ, 0, IO_CQ, size_and_number, 1u << 16 | 0x3))
 		return -1;
 	return run_admin(nvme, ADMIN_CREATE_SQ, 0, IO_SQ, size_and_number, 1u << 16 | 0x1);
@@ -364,7 +364,7 @@ static int write_and_read(struct nvme *nvme, uint32_t blocks, uint32_t block_byt
 	if (transfer(nvme, IO_WRITE, DATA, blocks) || transfer(nvme, IO_READ, CHECK, blocks))
 		return -1;
 	if (memcmp(written, read, blocks * block_bytes)) {
-		fprintf(stderr, "nvme_identify: what was read is not what was written\n");
+		fprintf(stderr, "nvme_identify: the data read differs from the data written\n");
 		return -1;
 	}
 	printf("wrote and read %u blocks of %u bytes\n", blocks, block_bytes);
