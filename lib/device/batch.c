@@ -50,43 +50,40 @@ void vfb_device_batch_release(struct vfb_device_batch *batch)
 	vfb_engine_release_sleepers(batch->ctx->engine, batch->sleepers);
 }
 
-static struct vfb_device_chain *find_chain(struct vfb_device_batch *batch,
-					   const struct vfb_device_item *item,
-					   bool (*belong)(const struct vfb_pci *a,
-							  const struct vfb_pci *b))
+static const struct vfb_pci *batch_pci_at(const void *devices, size_t i)
 {
-	for (size_t i = 0; i < batch->chain_count; i++)
-		if (belong(&batch->chains[i].first->pci, &item->pci))
-			return &batch->chains[i];
-	return &batch->chains[batch->chain_count];
+	const struct vfb_device_item *item = (const struct vfb_device_item *)devices + i;
+
+	return item->error ? NULL : &item->pci;
 }
 
-void vfb_device_batch_chain(struct vfb_device_batch *batch,
-			    bool (*belong)(const struct vfb_pci *a, const struct vfb_pci *b))
+void vfb_device_batch_chain(struct vfb_device_batch *batch, vfb_reset_shared_fn *is_shared)
 {
+	struct vfb_device_item *items = batch->items;
+
 	batch->chain_count = 0;
 	for (size_t i = 0; i < batch->count; i++) {
-		struct vfb_device_item *item = &batch->items[i], **link;
-		struct vfb_device_chain *chain;
+		struct vfb_device_item *last;
+		size_t first;
 
-		if (item->error)
+		if (items[i].error)
 			continue;
-		item->next_in_chain = NULL;
-		chain = find_chain(batch, item, belong);
-		if (chain == &batch->chains[batch->chain_count]) {
-			chain->first = NULL;
-			batch->chain_count++;
+		items[i].next_in_chain = NULL;
+		first = vfb_reset_set(items, batch_pci_at, i, is_shared);
+		if (first == i) {
+			batch->chains[batch->chain_count++] = &items[i];
+			continue;
 		}
-		for (link = &chain->first; *link; link = &(*link)->next_in_chain)
+		for (last = &items[first]; last->next_in_chain; last = last->next_in_chain)
 			;
-		*link = item;
+		last->next_in_chain = &items[i];
 	}
 }
 
 static void visit_chain(struct vfb_spread *spread, size_t chain)
 {
 	struct vfb_device_batch *batch = container_of(spread, struct vfb_device_batch, spread);
-	struct vfb_device_item *item = batch->chains[chain].first;
+	struct vfb_device_item *item = batch->chains[chain];
 
 	for (; item; item = item->next_in_chain)
 		batch->visit(batch, item);

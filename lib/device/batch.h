@@ -3,6 +3,7 @@
 #define VFB_DEVICE_BATCH_H
 
 #include "device/device.h"
+#include "device/reset_set.h"
 #include "engine/spread.h"
 
 struct vfb_device_batch;
@@ -21,13 +22,8 @@ struct vfb_device_item {
 	/* For an explicit reset. */
 	enum vfb_reset_method method;
 	bool done;
-	/* Whatever shares its reset and comes after it in the batch. */
+	/* The next in the batch that shares its reset. */
 	struct vfb_device_item *next_in_chain;
-};
-
-/* Devices that share a reset: visited one after another. */
-struct vfb_device_chain {
-	struct vfb_device_item *first;
 };
 
 /*
@@ -39,7 +35,8 @@ struct vfb_device_batch {
 	struct vfb_ctx *ctx;
 	size_t count;
 	struct vfb_device_item *items;
-	struct vfb_device_chain *chains;
+	/* The first of each chain: devices that share a reset are visited one after another. */
+	struct vfb_device_item **chains;
 	size_t chain_count;
 	unsigned int width;
 	unsigned int sleepers;
@@ -52,13 +49,12 @@ int vfb_device_batch_init(struct vfb_device_batch *batch, const struct vfb_job_o
 			  struct vfb_ctx *ctx, size_t count, unsigned int width);
 void vfb_device_batch_free(struct vfb_device_batch *batch);
 
-/* Sees to it that there are threads for it to sleep in, until it ends. */
+/* Reserves threads for it to sleep in, until it ends. */
 int vfb_device_batch_reserve(struct vfb_device_batch *batch);
 void vfb_device_batch_release(struct vfb_device_batch *batch);
 
-/* Sorts the items without an error into chains of those that @belong together. */
-void vfb_device_batch_chain(struct vfb_device_batch *batch,
-			    bool (*belong)(const struct vfb_pci *a, const struct vfb_pci *b));
+/* Sorts the items without an error into chains, in the order that they have in the batch. */
+void vfb_device_batch_chain(struct vfb_device_batch *batch, vfb_reset_shared_fn *is_shared);
 
 /* Visits every chained item; each task holds the job. */
 void vfb_device_batch_run(struct vfb_device_batch *batch,

@@ -166,7 +166,7 @@ static void fill_in(struct vfb_device_batch *batch, struct vfb_device *const *de
 	for (size_t i = 0; i < count; i++)
 		if (devices[i])
 			*item++ = item_of(devices[i]);
-	vfb_device_batch_chain(batch, vfb_device_share_reset);
+	vfb_device_batch_chain(batch, vfb_reset_is_shared);
 }
 
 static int create(struct vfb_ctx *ctx, struct vfb_device *const *devices, size_t count,

@@ -16,19 +16,6 @@
 #define RETRY_NS     UINT64_C(10000000)
 #define RETRY_END_NS UINT64_C(5000000000)
 
-bool vfb_device_share_reset(const struct vfb_pci *a, const struct vfb_pci *b)
-{
-	if (a->bridge[0] || b->bridge[0])
-		return !strcmp(a->bridge, b->bridge);
-	/* All but the function's number. */
-	return !strncmp(a->address, b->address, strlen(a->address) - 1);
-}
-
-bool vfb_device_share_opening(const struct vfb_pci *a, const struct vfb_pci *b)
-{
-	return !a->parent[0] && !b->parent[0] && vfb_device_share_reset(a, b);
-}
-
 int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, void *arg)
 {
 	int error;

@@ -136,16 +136,4 @@ int vfb_areas_find(const struct vfb_device *device, unsigned int index,
 int vfb_region_read_info(const struct vfb_device *device, unsigned int index,
 			 struct vfio_region_info **out);
 
-/*
- * Devices that must not be reset at the same time: below one bridge, or functions of one device
- * on the root bus. True when the two belong together.
- */
-bool vfb_device_share_reset(const struct vfb_pci *a, const struct vfb_pci *b);
-
-/*
- * The same for opening, where each virtual function is by itself: since Linux 6.17 (and 6.12.43)
- * it has a dev_set of its own, and opening takes no lock of the bridge, as closing does.
- */
-bool vfb_device_share_opening(const struct vfb_pci *a, const struct vfb_pci *b);
-
 #endif

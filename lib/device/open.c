@@ -156,7 +156,7 @@ static bool finish_open(struct vfb_job *job)
 	switch (open->stage) {
 	case PREPARING:
 		open->stage = OPENING;
-		vfb_device_batch_chain(&open->batch, vfb_device_share_opening);
+		vfb_device_batch_chain(&open->batch, vfb_reset_is_shared_opening);
 		vfb_device_batch_run(&open->batch, open_item);
 		return false;
 	case OPENING:

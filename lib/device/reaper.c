@@ -14,6 +14,7 @@
 
 #include "device/device.h"
 #include "device/reaper.h"
+#include "device/reset_set.h"
 #include "observe/error.h"
 #include "options.h"
 
@@ -49,14 +50,9 @@ static int check_devices(struct vfb_device *const *devices, size_t count)
 	return 0;
 }
 
-/* The number of the first device that this one shares its reset with. */
-static size_t find_chain(const struct vfb_reaped *devices, size_t i)
+static const struct vfb_pci *reaped_pci_at(const void *devices, size_t i)
 {
-	size_t first = 0;
-
-	while (!vfb_device_share_reset(devices[first].pci, devices[i].pci))
-		first++;
-	return first;
+	return ((const struct vfb_reaped *)devices)[i].pci;
 }
 
 static void fill_in(struct start *start, const struct vfb_reaped *devices, size_t count,
@@ -72,7 +68,8 @@ static void fill_in(struct start *start, const struct vfb_reaped *devices, size_
 	start->fds[0] = pipe;
 	start->fds[1] = reports ? opts->report_fd : pipe;
 	for (size_t i = 0; i < count; i++) {
-		snprintf(start->arguments[i], ARGUMENT_SIZE, "%zu@%s", find_chain(devices, i),
+		snprintf(start->arguments[i], ARGUMENT_SIZE, "%zu@%s",
+			 vfb_reset_set(devices, reaped_pci_at, i, vfb_reset_is_shared),
 			 devices[i].pci->address);
 		start->argv[3 + i] = start->arguments[i];
 		start->fds[2 + i] = devices[i].fd;

@@ -4,6 +4,7 @@
  * a reset of the bus takes one for all of them; so when a whole bus is to be reset, it is.
  */
 #include <errno.h>
+#include <linux/pci.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,7 @@ static int check_affected(const struct vfio_pci_hot_reset_info *info, struct vfb
 		struct vfb_device_item *item;
 
 		snprintf(address, sizeof(address), "%04x:%02x:%02x.%x", hit->segment, hit->bus,
-			 hit->devfn >> 3, hit->devfn & 7);
+			 PCI_SLOT(hit->devfn), PCI_FUNC(hit->devfn));
 		item = find_item(first, address);
 		if (!item || item->space != first->space)
 			return vfb_fail(-EPERM,
@@ -388,7 +389,7 @@ int vfb_devices_reset_start(struct vfb_reset_request *resets, size_t count,
 		free_reset(&job->batch.job);
 		return error;
 	}
-	vfb_device_batch_chain(&job->batch, vfb_device_share_reset);
+	vfb_device_batch_chain(&job->batch, vfb_reset_is_shared);
 	*out = &job->batch.job;
 	vfb_device_batch_run(&job->batch, reset_item);
 	vfb_job_release(&job->batch.job);

@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device/reset_set.h"
 #include "doctor/doctor.h"
 
+/* The base class in class_code. */
 #define BRIDGE_CLASS 0x06
-#define MAX_SET	     64
 
 /* What the kernel sleeps, drivers/pci/pci.c: 100 ms after a function or bus reset. */
 static const struct {
@@ -133,27 +134,26 @@ static int check_reset(struct vfb_diagnosis *diagnosis, const struct vfb_pci_inf
 	return add(diagnosis, pci, VFB_FINDING_GOOD, "reset", seconds, text, "");
 }
 
-/* How many of the guest's devices before the @index-th one share its reset. */
+static int identify_device(const struct vfb_diagnosis *diagnosis, size_t index, struct vfb_pci *pci)
+{
+	char address[VFB_PCI_ADDRESS_BYTES];
+	int error = vfb_pci_parse(diagnosis->guest->devices[index], address);
+
+	return error ? error : vfb_pci_identify(diagnosis->ctx->sys, address, pci);
+}
+
+/* How many of the guest's devices before the @index-th one share its reset when they are opened. */
 static int count_sharing(const struct vfb_diagnosis *diagnosis, size_t index, unsigned int *sharing)
 {
-	const struct vfb_doctor_opts *guest = diagnosis->guest;
-	char set[MAX_SET][VFB_PCI_ADDRESS_BYTES];
-	int count;
+	struct vfb_pci pci, other;
+	int error = identify_device(diagnosis, index, &pci);
 
 	*sharing = 0;
-	count = vfb_pci_reset_set(diagnosis->ctx, guest->devices[index], set, MAX_SET);
-	if (count < 0)
-		return count;
-	for (size_t i = 0; i < index; i++) {
-		struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
-		int error = vfb_pci_info(diagnosis->ctx, guest->devices[i], &pci);
-
-		if (error)
-			return error;
-		for (int n = 0; n < count && n < MAX_SET; n++)
-			*sharing += !strcmp(set[n], pci.address);
+	for (size_t i = 0; i < index && !error; i++) {
+		error = identify_device(diagnosis, i, &other);
+		*sharing += !error && vfb_reset_is_shared_opening(&pci, &other);
 	}
-	return 0;
+	return error;
 }
 
 static int check_sharing(struct vfb_diagnosis *diagnosis, size_t index,

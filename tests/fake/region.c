@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Regions of a device: configuration space, BARs as plain memory, the ROM. */
 #include <fcntl.h>
+#include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "model.h"
 
-#define OFFSET_SHIFT   40
-#define CONFIG_COMMAND 4
-#define COMMAND_MEMORY 2
+#define OFFSET_SHIFT 40
 
 static void put16(uint8_t *at, uint16_t value)
 {
@@ -25,7 +24,7 @@ void fk_region_reset(struct device *device)
 	memset(device->space, 0, sizeof(device->space));
 	put16(device->space, config->vendor_id);
 	put16(device->space + 2, config->device_id);
-	put16(device->space + CONFIG_COMMAND, COMMAND_MEMORY);
+	put16(device->space + PCI_COMMAND, PCI_COMMAND_MEMORY);
 	device->space[9] = config->class_code & 0xff;
 	put16(device->space + 10, config->class_code >> 8);
 	for (int i = 0; i < 6; i++) {
@@ -107,7 +106,7 @@ int fk_region_info(struct device *device, void *arg)
 
 bool fk_region_enabled(const struct device *device)
 {
-	return device->space[CONFIG_COMMAND] & COMMAND_MEMORY;
+	return device->space[PCI_COMMAND] & PCI_COMMAND_MEMORY;
 }
 
 static ssize_t config_rw(struct fake *fake, struct device *device, void *buf, size_t bytes,
@@ -117,7 +116,7 @@ static ssize_t config_rw(struct fake *fake, struct device *device, void *buf, si
 		return -EFAULT;
 	/* The identity is read-only; the rest is plain memory. */
 	for (size_t i = 0; write && i < bytes; i++)
-		if (at + i >= CONFIG_COMMAND && (at + i < 8 || at + i >= 12))
+		if (at + i >= PCI_COMMAND && (at + i < 8 || at + i >= 12))
 			device->space[at + i] = ((const uint8_t *)buf)[i];
 	if (write)
 		fk_dma_buf_move(fake, device, !fk_region_enabled(device));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* BARs that devices reach: what of them, for how long, and what becomes of those that fail. */
+#include <linux/pci_regs.h>
 #include <sys/mman.h>
 
 #include "context.h"
@@ -158,9 +159,12 @@ static void test_table_only(void **state)
 		struct host host;
 
 		begin(&host, NULL, backends[b], &table, devices);
-		assert_ok(vfb_region_store(devices[0], VFB_REGION_CONFIG, 6, 2, 0x10));
-		assert_ok(vfb_region_store(devices[0], VFB_REGION_CONFIG, 0x34, 1, 0x40));
-		assert_ok(vfb_region_store(devices[0], VFB_REGION_CONFIG, 0x40, 2, 0x11));
+		assert_ok(vfb_region_store(devices[0], VFB_REGION_CONFIG, PCI_STATUS, 2,
+					   PCI_STATUS_CAP_LIST));
+		assert_ok(vfb_region_store(devices[0], VFB_REGION_CONFIG, PCI_CAPABILITY_LIST, 1,
+					   0x40));
+		assert_ok(
+			vfb_region_store(devices[0], VFB_REGION_CONFIG, 0x40, 2, PCI_CAP_ID_MSIX));
 		bar = bar_of(devices[0], 0, 0);
 		bar.flags = VFB_RANGE_ANY_IOVA | VFB_BAR_REQUIRED;
 		assert_fails(vfb_bars_map(host.space, &bar, 1, NULL), -ENOTSUP, "MSI-X");

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A device that is open: what it is, its regions. */
+#include <linux/pci_regs.h>
+
 #include "host.h"
 
 #define NAME "0000:01:00.0"
@@ -140,7 +142,7 @@ static void test_access_fails(void **state)
 	fake_fail_call(host.fake, "mmap", 1, ENOMEM);
 	assert_fails(vfb_region_map(device, 0, NULL, &(void *){NULL}), -ENOMEM, NAME);
 	/* Memory decoding is switched off. */
-	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, 4, &off, 2));
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, PCI_COMMAND, &off, 2));
 	assert_fails(vfb_region_read(device, 0, 0, &value, 4), -EIO, NAME, "region 0");
 	close_device(&host, device);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Where regions are mapped, what of them, and with which pages; registers. */
+#include <linux/pci_regs.h>
 #include <sys/mman.h>
 
 #include "host.h"
@@ -139,13 +140,15 @@ static void test_broken_sparse(void **state)
 static void add_msix(struct vfb_device *device, unsigned int vectors, unsigned int bar,
 		     uint32_t offset)
 {
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 6, 2, 0x10));
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x34, 1, 0x40));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, PCI_STATUS, 2, PCI_STATUS_CAP_LIST));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, PCI_CAPABILITY_LIST, 1, 0x40));
 	/* Another capability before it. */
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x40, 2, 0x5001));
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x50, 2, 0x0011));
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x52, 2, vectors - 1));
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x54, 4, offset | bar));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x40, 2, 0x5000 | PCI_CAP_ID_PM));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x50, 2, PCI_CAP_ID_MSIX));
+	assert_ok(
+		vfb_region_store(device, VFB_REGION_CONFIG, 0x50 + PCI_MSIX_FLAGS, 2, vectors - 1));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x50 + PCI_MSIX_TABLE, 4,
+				   offset | bar));
 }
 
 static void test_without_msix(void **state)
@@ -225,7 +228,7 @@ static void test_measure(void **state)
 		assert_ok(vfb_region_info(device, 0, &info));
 		assert_int_equal(info.page_bytes, 0);
 		/* A BAR that is switched off would end the process when it is read. */
-		assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 4, 2, 0));
+		assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, PCI_COMMAND, 2, 0));
 		assert_ok(vfb_region_map(device, 0, &opts, &address));
 		assert_ok(vfb_region_info(device, 0, &info));
 		assert_int_equal(info.page_bytes, 0);
@@ -281,11 +284,11 @@ static void test_measure_asleep(void **state)
 					  &(struct fake_device){.bars = {{.bytes = 64 * KIB}}});
 
 	(void)state;
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 6, 2, 0x10));
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x34, 1, 0x40));
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x40, 2, 0x0001));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, PCI_STATUS, 2, PCI_STATUS_CAP_LIST));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, PCI_CAPABILITY_LIST, 1, 0x40));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x40, 2, PCI_CAP_ID_PM));
 	assert_int_equal(measured(device), 4 * KIB);
-	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x44, 2, 3));
+	assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 0x40 + PCI_PM_CTRL, 2, 3));
 	assert_int_equal(measured(device), 0);
 	end(&host, device);
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Peer-to-peer: an NVMe controller writes into a BAR of another device. */
+#include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
 #include "scenario.h"
 
-#define IOVA	       (64 * GIB)
-#define COMMAND	       4
-#define COMMAND_MEMORY UINT64_C(2)
+#define IOVA (64 * GIB)
 
 /* A controller, and a device whose BAR 2 is memory; in one space. */
 struct peers {
@@ -136,9 +135,9 @@ static void switched_off(struct fixture *f)
 	struct vfb_bar bar = bar_of(peers.target);
 	uint64_t command;
 
-	assert_ok(vfb_region_load(peers.target, VFB_REGION_CONFIG, COMMAND, 2, &command));
-	assert_ok(vfb_region_store(peers.target, VFB_REGION_CONFIG, COMMAND, 2,
-				   command & ~COMMAND_MEMORY));
+	assert_ok(vfb_region_load(peers.target, VFB_REGION_CONFIG, PCI_COMMAND, 2, &command));
+	assert_ok(vfb_region_store(peers.target, VFB_REGION_CONFIG, PCI_COMMAND, 2,
+				   command & ~(uint64_t)PCI_COMMAND_MEMORY));
 	assert_error(vfb_bars_map(peers.space, &bar, 1, NULL), -EIO);
 	assert_says("command register");
 	assert_int_equal(bar.status, -EIO);
@@ -148,7 +147,7 @@ static void switched_off(struct fixture *f)
 	assert_int_equal(bar.status, -EIO);
 	assert_says("BAR 2 of device");
 	assert_holds(peers.space, 2, 0, 0);
-	assert_ok(vfb_region_store(peers.target, VFB_REGION_CONFIG, COMMAND, 2, command));
+	assert_ok(vfb_region_store(peers.target, VFB_REGION_CONFIG, PCI_COMMAND, 2, command));
 	assert_ok(vfb_bars_map(peers.space, &bar, 1, NULL));
 	assert_int_equal(bar.status, 0);
 	assert_true(reaches(f, &peers, IOVA, 0));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Configuration space and BARs of a device. */
+#include <linux/pci_regs.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -15,10 +16,6 @@
 #define NVME_VERSION	  0x08
 /* Sizes of the admin queues: as good as memory while the controller is off. */
 #define NVME_AQA 0x24
-
-#define COMMAND	       4
-#define COMMAND_MEMORY 2
-#define INTERRUPT_LINE 0x3c
 
 static void configuration(struct fixture *f)
 {
@@ -43,8 +40,8 @@ static void configuration(struct fixture *f)
 	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 9, class, 3));
 	assert_int_equal(class[2] << 16 | class[1] << 8 | class[0], 0x010802);
 	/* The BARs are switched on when the device is opened. */
-	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, COMMAND, &command, 2));
-	assert_true(command & COMMAND_MEMORY);
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, PCI_COMMAND, &command, 2));
+	assert_true(command & PCI_COMMAND_MEMORY);
 
 	/* The identity cannot be changed; nobody minds the attempt. */
 	vendor = 0xffff;
@@ -60,23 +57,23 @@ static void configuration(struct fixture *f)
 	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, 4096, all, 0));
 
 	/* With memory switched off, the BARs cannot be read. */
-	command &= ~COMMAND_MEMORY;
-	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, COMMAND, &command, 2));
+	command &= ~PCI_COMMAND_MEMORY;
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, PCI_COMMAND, &command, 2));
 	assert_error(vfb_region_read(device, 0, 0, &identity, 4), -EIO);
 	assert_says("cannot access region 0");
-	command |= COMMAND_MEMORY;
-	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, COMMAND, &command, 2));
+	command |= PCI_COMMAND_MEMORY;
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, PCI_COMMAND, &command, 2));
 	assert_ok(vfb_region_read(device, 0, 0, &identity, 4));
 
 	/* What is written is gone when the device is opened again. */
-	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, INTERRUPT_LINE, &line, 1));
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, PCI_INTERRUPT_LINE, &line, 1));
 	other = line ^ 5;
-	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, INTERRUPT_LINE, &other, 1));
-	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, INTERRUPT_LINE, &other, 1));
+	assert_ok(vfb_region_write(device, VFB_REGION_CONFIG, PCI_INTERRUPT_LINE, &other, 1));
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, PCI_INTERRUPT_LINE, &other, 1));
 	assert_int_equal(other, line ^ 5);
 	vfb_device_close(device);
 	assert_ok(vfb_device_open(space, f->machine->devices[0], &device));
-	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, INTERRUPT_LINE, &other, 1));
+	assert_ok(vfb_region_read(device, VFB_REGION_CONFIG, PCI_INTERRUPT_LINE, &other, 1));
 	assert_int_equal(other, line);
 	end_space(space, device);
 }

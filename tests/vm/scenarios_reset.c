@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What resets devices: explicit resets, and closing, below bridges of their own and one bridge. */
+#include <linux/pci_regs.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -230,16 +231,17 @@ static uint64_t find_table(struct vfb_device *device)
 {
 	uint64_t at, id, table;
 
-	assert_ok(vfb_region_load(device, VFB_REGION_CONFIG, 0x34, 1, &at));
+	assert_ok(vfb_region_load(device, VFB_REGION_CONFIG, PCI_CAPABILITY_LIST, 1, &at));
 	for (;;) {
 		assert_int_not_equal(at, 0);
 		assert_ok(vfb_region_load(device, VFB_REGION_CONFIG, at, 1, &id));
-		if (id == 0x11)
+		if (id == PCI_CAP_ID_MSIX)
 			break;
-		assert_ok(vfb_region_load(device, VFB_REGION_CONFIG, at + 1, 1, &at));
+		assert_ok(
+			vfb_region_load(device, VFB_REGION_CONFIG, at + PCI_CAP_LIST_NEXT, 1, &at));
 	}
-	assert_ok(vfb_region_load(device, VFB_REGION_CONFIG, at + 4, 4, &table));
-	assert_int_equal(table & 7, 0);
+	assert_ok(vfb_region_load(device, VFB_REGION_CONFIG, at + PCI_MSIX_TABLE, 4, &table));
+	assert_int_equal(table & PCI_MSIX_TABLE_BIR, 0);
 	return table;
 }
 

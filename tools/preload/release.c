@@ -15,10 +15,11 @@
 #include "container_of.h"
 #include "device/device.h"
 #include "device/reaper.h"
+#include "device/reset_set.h"
 #include "devices.h"
 #include "preload.h"
 
-/* Devices that share a reset, one after another: see vfb_device_share_reset(). */
+/* Devices that share a reset, one after another: see vfb_reset_set(). */
 struct chain {
 	struct vfb_task task;
 	struct release *release;
@@ -89,22 +90,6 @@ static void replace_mappings(void)
 	free(maps);
 }
 
-static struct chain *find_chain(struct release *release, size_t device)
-{
-	const struct vfb_pci *pci = &release->pcis[device];
-
-	for (size_t i = 0; i < release->chain_count; i++) {
-		const struct vfb_pci *other = &release->pcis[release->chains[i].first];
-
-		/* Of what is not known, one after another is always right. */
-		if (!pci->address[0] ? !other->address[0] : vfb_device_share_reset(other, pci))
-			return &release->chains[i];
-	}
-	release->chains[release->chain_count].first = NONE;
-	release->chains[release->chain_count].release = release;
-	return &release->chains[release->chain_count++];
-}
-
 static void run_chain(struct vfb_task *task)
 {
 	struct chain *chain = container_of(task, struct chain, task);
@@ -126,18 +111,36 @@ static void run_chain(struct vfb_task *task)
 	sem_post(&release->done);
 }
 
-static void run_chains(struct release *release, struct vfb_engine *engine)
+static const struct vfb_pci *release_pci_at(const void *release, size_t i)
+{
+	return &((const struct release *)release)->pcis[i];
+}
+
+static void sort_into_chains(struct release *release)
 {
 	for (size_t i = 0; i < release->count; i++) {
-		struct chain *chain = find_chain(release, i);
+		size_t last = vfb_reset_set(release, release_pci_at, i, vfb_reset_is_shared);
 
-		release->next[i] = chain->first;
-		chain->first = i;
+		release->next[i] = NONE;
+		if (last == i) {
+			release->chains[release->chain_count++] = (struct chain){
+				.task.run = run_chain,
+				.release = release,
+				.first = i,
+			};
+			continue;
+		}
+		while (release->next[last] != NONE)
+			last = release->next[last];
+		release->next[last] = i;
 	}
-	for (size_t i = 0; i < release->chain_count; i++) {
-		release->chains[i].task.run = run_chain;
+}
+
+static void run_chains(struct release *release, struct vfb_engine *engine)
+{
+	sort_into_chains(release);
+	for (size_t i = 0; i < release->chain_count; i++)
 		vfb_engine_submit_sleeping(engine, &release->chains[i].task);
-	}
 	for (size_t i = 0; i < release->chain_count; i++)
 		while (sem_wait(&release->done))
 			;

@@ -3,11 +3,11 @@
  * vfioboost-reaper: closes the devices of a process that has ended, see vfioboost/reaper.h. It is
  * started by the library, never by hand:
  *
- *	vfioboost-reaper report|silent PROCESS CHAIN@ADDRESS...
+ *	vfioboost-reaper report|silent PROCESS SET@ADDRESS...
  *
  * Descriptor 3 is a pipe that the process holds the other end of, 4 takes the report, the devices
- * follow in the order of the arguments. Devices of one chain share a reset: they are closed one
- * after another.
+ * follow in the order of the arguments. Devices of one set share a reset: they are closed one after
+ * another. A set is the number of its first device.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -25,7 +25,8 @@ enum {
 };
 
 struct device {
-	unsigned long chain;
+	/* The number of the first device that it shares its reset with. */
+	unsigned long set;
 	const char *address;
 	int fd;
 };
@@ -50,12 +51,12 @@ static void report(const char *what, const char *address)
 		dprintf(REPORT, "%s%s %.3f s\n", what, address, now() - begin);
 }
 
-static void *close_chain(void *arg)
+static void *close_set(void *arg)
 {
 	const struct device *first = arg;
 
 	for (size_t i = first - devices; i < count; i++) {
-		if (devices[i].chain != first->chain)
+		if (devices[i].set != first->set)
 			continue;
 		close(devices[i].fd);
 		report("released ", devices[i].address);
@@ -76,24 +77,16 @@ static void wait_for_end(pid_t process)
 		nanosleep(&pause, NULL);
 }
 
-static bool begins_chain(size_t i)
-{
-	for (size_t other = 0; other < i; other++)
-		if (devices[other].chain == devices[i].chain)
-			return false;
-	return true;
-}
-
 static void close_all(pthread_t *threads)
 {
 	size_t started = 0;
 
 	for (size_t i = 0; i < count; i++)
 		/* Without a thread it takes longer. */
-		if (begins_chain(i) &&
-		    pthread_create(&threads[started++], NULL, close_chain, &devices[i])) {
+		if (devices[i].set == i &&
+		    pthread_create(&threads[started++], NULL, close_set, &devices[i])) {
 			started--;
-			close_chain(&devices[i]);
+			close_set(&devices[i]);
 		}
 	for (size_t i = 0; i < started; i++)
 		pthread_join(threads[i], NULL);
@@ -104,7 +97,7 @@ static bool read_devices(char **arguments)
 	for (size_t i = 0; i < count; i++) {
 		char *end;
 
-		devices[i].chain = strtoul(arguments[i], &end, 10);
+		devices[i].set = strtoul(arguments[i], &end, 10);
 		if (*end != '@')
 			return false;
 		devices[i].address = end + 1;
