@@ -21,7 +21,7 @@ static int read_sparse(const struct vfb_device *device, const struct vfio_region
 				    VFIO_REGION_INFO_CAP_SPARSE_MMAP, sizeof(*sparse));
 	size_t room = sparse ? info->argsz - ((const char *)sparse - (const char *)info) : 0;
 	bool valid = !sparse ||
-		     ((uintptr_t)sparse % _Alignof(*sparse) == 0 &&
+		     ((uintptr_t)sparse % sizeof(sparse->areas[0].offset) == 0 &&
 		      sparse->nr_areas <= (room - sizeof(*sparse)) / sizeof(sparse->areas[0]));
 
 	/* Mappings replace what is at their addresses: nothing may reach beyond the region. */
