@@ -44,7 +44,7 @@ class Trace(unittest.TestCase):
             return json.load(file)
 
     def refused(self, content, *words):
-        with open(self.trace, "w", encoding="utf-8") as file:
+        with open(self.trace, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(content)
         output = self.path("refused.html")
         error = run("report", self.trace, "-o", output, status=1).stderr
@@ -164,7 +164,7 @@ class Trace(unittest.TestCase):
         marker = '{"name":"vfioboost_trace","ph":"M","pid":0,"tid":0,"args":{"schema":%d}}'
         step = '{"name":"map","ph":"X","pid":1,"tid":1,%s}'
         self.refused("", "empty")
-        self.refused("hello", "byte 0")
+        self.refused("hello", "not a trace of vfioboost")
         self.refused("[\n" + marker % 1, "cut off")
         self.refused("{}", "not a trace of vfioboost")
         self.refused("[]", "not a trace of vfioboost")
@@ -176,9 +176,75 @@ class Trace(unittest.TestCase):
         self.refused("[" + marker % 1 + "," + step % '"ts":1' + "]", "event 1", '"dur"')
         self.refused("[" + marker % 1 + "," + step % '"ts":1,"dur":-1' + "]", "event 1")
         self.refused("[" + marker % 1 + "," + step % '"ts":1,"dur":1' + "]", "event 1", '"phase"')
+        self.refused("[" + marker % 1 + ";3]", "byte %d" % (1 + len(marker % 1)))
+        self.refused("[" + marker % 1 + ',{"a":' + 100 * "[" + 100 * "]" + "}]", "nesting")
+        self.refused("[" + marker % 1 + ',{"a":"' + (2 << 20) * "a" + '"}]', "1048576")
+        self.refused("[" + marker % 1 + ',{"a":"\udcff"}]', "utf-8")
+        args = ',"args":{"phase":"map"}'
+        for times in ('"ts":1e300,"dur":1', '"ts":1,"dur":1e16', '"ts":NaN,"dur":1',
+                      '"ts":1,"dur":Infinity', '"ts":[1],"dur":1', '"ts":1e999,"dur":1'):
+            self.refused("[" + marker % 1 + "," + step % (times + args) + "]", "event 1")
+        end = '{"name":"job","ph":"e","pid":1,"tid":1,"ts":1,"id":1}'
+        self.refused("[" + marker % 1 + "," + end + "]", "has not begun")
         os.unlink(self.trace)
         error = run("report", self.trace, "-o", self.path("page.svg"), status=1).stderr
         self.assertIn("No such file", error)
+
+    def test_hostile(self):
+        """Texts cannot leave their place in the page and the picture, nor numbers theirs."""
+        text = '</script><!--<script></title><svg onload="x"/>&\u0000\u0001\uffff\\"\ud800'
+        step = {"name": text, "ph": "X", "pid": 1, "tid": -(1 << 70), "ts": -5.5, "dur": 1,
+                "args": {"phase": text, "operation": text, "device": text, "result": -(1 << 40),
+                         "node": 1 << 40, "cpu": -1, "bytes": 1 << 63, "page_bytes": -1,
+                         "thread": "x"}}
+        events = [{"name": "vfioboost_trace", "ph": "M", "pid": 0, "tid": 0,
+                   "args": {"schema": 1}},
+                  {"name": "process_name", "ph": "M", "pid": 1, "tid": 0,
+                   "args": {"name": 70 * "é" + text}},
+                  {"name": "thread_name", "ph": "M", "pid": 1, "tid": 1, "args": {"name": text}},
+                  {"name": "vfioboost_session", "ph": "M", "pid": 1, "tid": 0,
+                   "args": {"kernel": text, "cpus": [], "start_s": {}}},
+                  {"name": "vfioboost_host", "ph": "M", "pid": 1, "tid": 0,
+                   "args": {"findings": [{"text": text, "remedy": 600 * "é" + text}, 3]}},
+                  step, {**step, "pid": 1 << 40}, {**step, "name": "start", "dur": 2,
+                                                   "args": {"phase": "user"}}]
+        with open(self.trace, "w", encoding="ascii") as file:
+            json.dump(events, file)
+        page, picture = self.path("page.html"), self.path("picture.svg")
+        summary = json.loads(run("report", self.trace, "-o", page, "--json").stdout)
+        self.assertEqual(len(summary["runs"]), 2)
+        with open(page, encoding="utf-8") as file:
+            content = file.read()
+        self.assertEqual(content.count("<script"), 2)
+        self.assertEqual(content.count("</script>"), 2)
+        self.assertNotIn("<!--", content)
+        begin = content.index('type="application/json">') + len('type="application/json">')
+        data = json.loads(content[begin:content.index("</script>", begin)])
+        span = data["runs"][0]["spans"][0]
+        self.assertEqual(span[3], text.split("\0")[0])
+        self.assertEqual(span[8:11], [(1 << 31) - 1, 0, -4095])
+        run("report", self.trace, "-o", picture)
+        drawing = xml.dom.minidom.parse(picture)
+        self.assertEqual(drawing.getElementsByTagName("script"), [])
+        self.assertEqual(len(drawing.getElementsByTagName("svg")), 1)
+
+    def test_growth(self):
+        """Time and memory grow no faster than the trace."""
+        generator = os.path.join(HERE, "make_trace.py")
+        for kind in ("threads", "jobs", "events"):
+            seconds = []
+            for count in (8000, 64000):
+                with open(self.trace, "wb") as file:
+                    subprocess.run([sys.executable, generator, kind, str(count)], stdout=file,
+                                   check=True)
+                process = subprocess.Popen([COMMAND, "report", self.trace, "-o",
+                                            self.path("page.html")])
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                self.assertEqual(process.returncode, 0)
+                seconds.append(usage.ru_utime)
+            self.assertLess(seconds[1], 3 * 8 * seconds[0] + 0.1, kind)
+            self.assertLess(usage.ru_maxrss << 10, 2 * os.path.getsize(self.trace) + (16 << 20))
 
 
 unittest.main()

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "picture.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "markup.h"
 
 /* Pixels. */
 #define WIDTH	   960
@@ -32,14 +35,7 @@ static const char *color_of(const char *phase)
 static void write_text(FILE *file, double x, double y, const char *anchor, const char *text)
 {
 	fprintf(file, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
-	for (; *text; text++) {
-		if (*text == '<')
-			fputs("&lt;", file);
-		else if (*text == '&')
-			fputs("&amp;", file);
-		else
-			fputc(*text, file);
-	}
+	markup_write_text(file, text);
 	fputs("</text>\n", file);
 }
 
@@ -61,48 +57,61 @@ static void write_span(FILE *file, const struct run *run, const struct span *spa
 
 	fprintf(file,
 		"<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%d\" fill=\"%s\">"
-		"<title>%s %.3f ms</title></rect>\n",
-		x, y, width > 0.3 ? width : 0.3, BAR, color_of(span->phase), span->phase,
-		(span->end - span->begin) * 1e-3);
+		"<title>",
+		x, y, width > 0.3 ? width : 0.3, BAR, color_of(span->phase));
+	markup_write_text(file, span->phase);
+	fprintf(file, " %.3f ms</title></rect>\n", (span->end - span->begin) * 1e-3);
 }
 
-/* Which rows a run has: those of its tracks that show work. Returns how many. */
-static size_t choose_rows(const struct run *run, size_t rows[MAX_TRACKS])
-{
-	size_t count = 0;
+#define NO_ROW (-1)
 
-	for (size_t track = 0; track < run->track_count && count < MAX_TRACKS; track++) {
-		for (size_t i = 0; i < run->span_count; i++) {
-			if (run->spans[i].track != track || !span_is_work(&run->spans[i]))
-				continue;
-			rows[count++] = track;
-			break;
-		}
-	}
-	return count;
+/* The row of each track: those that show work have one, as far as there is room. */
+static int *choose_rows(const struct run *run, size_t *count)
+{
+	int *rows = malloc(run->track_count * sizeof(*rows));
+
+	*count = 0;
+	for (size_t track = 0; rows && track < run->track_count; track++)
+		rows[track] = NO_ROW;
+	for (size_t i = 0; rows && i < run->span_count; i++)
+		if (span_is_work(&run->spans[i]))
+			rows[run->spans[i].track] = 0;
+	for (size_t track = 0; rows && track < run->track_count; track++)
+		if (rows[track] != NO_ROW)
+			rows[track] = *count < MAX_TRACKS ? (int)(*count)++ : NO_ROW;
+	return rows;
+}
+
+static void write_row(FILE *file, const char *name, double y)
+{
+	write_text(file, LEFT - 8, y + BAR - 3, "end", name);
+	fprintf(file, "<rect x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\" fill=\"#eef1f5\"/>\n",
+		LEFT, y, WIDTH - LEFT - RIGHT, BAR);
 }
 
 static double write_run(FILE *file, const struct run *run, double y, double scale)
 {
-	size_t rows[MAX_TRACKS], count = choose_rows(run, rows);
-	char text[128];
+	char text[64];
+	size_t count;
+	int *rows = choose_rows(run, &count);
 
-	snprintf(text, sizeof(text), "%s: %.3f s", run->name, (run->end - run->begin) * 1e-6);
 	fputs("<g font-weight=\"bold\">", file);
-	write_text(file, 10, y + BAR, "start", text);
+	snprintf(text, sizeof(text), "%.3f s", (run->end - run->begin) * 1e-6);
+	write_text(file, LEFT - 8, y + BAR, "end", text);
+	write_text(file, LEFT, y + BAR, "start", run->name);
 	fputs("</g>\n", file);
 	y += ROW + 4;
-	for (size_t row = 0; row < count; row++) {
-		write_text(file, LEFT - 8, y + BAR - 3, "end", run->tracks[rows[row]].name);
-		fprintf(file,
-			"<rect x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\" fill=\"#eef1f5\"/>\n",
-			LEFT, y, WIDTH - LEFT - RIGHT, BAR);
-		for (size_t i = 0; i < run->span_count; i++)
-			if (run->spans[i].track == rows[row] && span_is_work(&run->spans[i]))
-				write_span(file, run, &run->spans[i], y, scale);
-		y += ROW;
+	for (size_t track = 0; rows && track < run->track_count; track++)
+		if (rows[track] != NO_ROW)
+			write_row(file, run->tracks[track].name, y + ROW * rows[track]);
+	for (size_t i = 0; rows && i < run->span_count; i++) {
+		const struct span *span = &run->spans[i];
+
+		if (rows[span->track] != NO_ROW && span_is_work(span))
+			write_span(file, run, span, y + ROW * rows[span->track], scale);
 	}
-	return y + 12;
+	free(rows);
+	return y + ROW * count + 12;
 }
 
 static double write_axis(FILE *file, double y, double most, double scale)
@@ -136,11 +145,14 @@ static void write_legend(FILE *file, double y)
 
 static double height_of(const struct recording *recording)
 {
-	size_t rows[MAX_TRACKS];
 	double height = 80;
 
-	for (size_t i = 0; i < recording->run_count; i++)
-		height += ROW + 16 + ROW * choose_rows(&recording->runs[i], rows);
+	for (size_t i = 0; i < recording->run_count; i++) {
+		size_t count;
+
+		free(choose_rows(&recording->runs[i], &count));
+		height += ROW + 16 + ROW * count;
+	}
 	return height;
 }
 

@@ -1,61 +1,58 @@
 /* SPDX-License-Identifier: MIT */
 #include "recording.h"
 
-#include <stdarg.h>
-#include <stdio.h>
+#include <limits.h>
+#include <math.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "events.h"
+
 #define SCHEMA 1
 
-/* The three groups of tracks that each run has, by their order. */
-enum {
-	THREADS,
-	DEVICES,
-	NODES,
-	GROUPS,
-};
+/* The tracks of a run are in three groups: threads, devices and nodes. */
+#define GROUPS 3
 
 /* The row that jobs are drawn in: they belong to no thread. */
 #define JOBS_TID (-1)
 
-struct reader {
-	struct recording *recording;
-	char *reason;
-	size_t reason_bytes;
-	/* Which element of the file is read. */
+/* Times are bounded to what microseconds in a double can tell apart: 31 years. */
+#define MAX_US 1e15
+
+#define MAX_ERRNO 4095
+
+/* A position that is found by numbers, in a tree of tsearch(3). */
+struct place {
+	size_t run;
+	uint64_t number;
 	size_t position;
 };
 
-static bool refuse(struct reader *reader, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+struct reader {
+	struct recording *recording;
+	struct events events;
+	/* Runs by the pid of their first group; tracks by pid and tid; jobs that have begun by
+	 * their id. */
+	void *runs, *tracks, *jobs;
+};
 
-static bool refuse(struct reader *reader, const char *format, ...)
+static bool out_of_memory(struct reader *reader)
 {
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(reader->reason, reader->reason_bytes, format, args);
-	va_end(args);
-	return false;
+	return events_refuse(&reader->events, "out of memory");
 }
+
+/* ---- Members of an event ---- */
 
 static struct json_object *member(struct json_object *object, const char *name, enum json_type type)
 {
 	struct json_object *value;
 
-	if (!json_object_object_get_ex(object, name, &value))
+	if (!object || !json_object_object_get_ex(object, name, &value))
 		return NULL;
 	if (type == json_type_double && json_object_is_type(value, json_type_int))
 		return value;
 	return json_object_is_type(value, type) ? value : NULL;
-}
-
-static const char *text(struct json_object *object, const char *name)
-{
-	struct json_object *value = member(object, name, json_type_string);
-
-	return value ? json_object_get_string(value) : NULL;
 }
 
 static uint64_t number(struct json_object *object, const char *name)
@@ -65,6 +62,97 @@ static uint64_t number(struct json_object *object, const char *name)
 	return value ? json_object_get_uint64(value) : 0;
 }
 
+/* A number from @low to @high, the nearest of them for others, @otherwise without one. */
+static int bounded(struct json_object *object, const char *name, int low, int high, int otherwise)
+{
+	struct json_object *value = member(object, name, json_type_int);
+	int64_t wide = value ? json_object_get_int64(value) : otherwise;
+
+	return wide < low ? low : wide > high ? high : (int)wide;
+}
+
+/* Microseconds. False: there are none. */
+static bool time_of(struct json_object *event, const char *name, double *us)
+{
+	struct json_object *value = member(event, name, json_type_double);
+
+	*us = value ? json_object_get_double(value) : NAN;
+	return fabs(*us) <= MAX_US;
+}
+
+/* ---- Trees ---- */
+
+static int compare_texts(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* The one copy of a text; NULL for none, or without memory. */
+static const char *keep(struct recording *recording, const char *text)
+{
+	char *const *node = text ? tfind(text, &recording->texts, compare_texts) : NULL;
+	char *copy;
+
+	if (node || !text)
+		return node ? *node : NULL;
+	copy = strdup(text);
+	node = copy ? tsearch(copy, &recording->texts, compare_texts) : NULL;
+	if (!node)
+		free(copy);
+	return node ? *node : NULL;
+}
+
+static const char *text_of(struct json_object *object, const char *name)
+{
+	struct json_object *value = member(object, name, json_type_string);
+
+	return value ? json_object_get_string(value) : NULL;
+}
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *left = a, *right = b;
+
+	if (left->run != right->run)
+		return left->run < right->run ? -1 : 1;
+	return (left->number > right->number) - (left->number < right->number);
+}
+
+static struct place *find_place(void *const *tree, size_t run, uint64_t wanted)
+{
+	const struct place place = {run, wanted, 0};
+	struct place *const *node = tfind(&place, tree, compare_places);
+
+	return node ? *node : NULL;
+}
+
+/* Replaces the place with these numbers. False: out of memory. */
+static bool set_place(void **tree, size_t run, uint64_t wanted, size_t position)
+{
+	struct place *place = find_place(tree, run, wanted);
+
+	if (place) {
+		place->position = position;
+		return true;
+	}
+	place = malloc(sizeof(*place));
+	if (!place)
+		return false;
+	*place = (struct place){run, wanted, position};
+	if (tsearch(place, tree, compare_places))
+		return true;
+	free(place);
+	return false;
+}
+
+static void remove_place(void **tree, struct place *place)
+{
+	tdelete(place, tree, compare_places);
+	free(place);
+}
+
+/* ---- Runs, tracks and spans ---- */
+
 /* Makes room for one more element at the end. */
 static void *grow(void *array, size_t count, size_t bytes)
 {
@@ -73,70 +161,52 @@ static void *grow(void *array, size_t count, size_t bytes)
 	return realloc(array, (count ? 2 * count : 1) * bytes);
 }
 
-static struct run *find_run(struct reader *reader, unsigned int pid)
+static bool find_run(struct reader *reader, unsigned int pid, size_t *position)
 {
 	struct recording *recording = reader->recording;
 	unsigned int first = pid - (pid - 1) % GROUPS;
+	const struct place *place = find_place(&reader->runs, 0, first);
 	struct run *runs;
+	char name[32];
 
-	for (size_t i = 0; i < recording->run_count; i++)
-		if (recording->runs[i].pid == first)
-			return &recording->runs[i];
+	if (place) {
+		*position = place->position;
+		return true;
+	}
 	runs = grow(recording->runs, recording->run_count, sizeof(*runs));
 	if (!runs)
-		return NULL;
+		return false;
 	recording->runs = runs;
-	runs += recording->run_count++;
-	*runs = (struct run){.pid = first};
-	snprintf(runs->name, sizeof(runs->name), "run %u", (first - 1) / GROUPS + 1);
-	return runs;
+	*position = recording->run_count;
+	snprintf(name, sizeof(name), "run %u", (first - 1) / GROUPS + 1);
+	runs[*position] = (struct run){.pid = first, .name = keep(recording, name)};
+	if (!runs[*position].name)
+		return false;
+	recording->run_count++;
+	return set_place(&reader->runs, 0, first, *position);
 }
 
-static bool find_track(struct run *run, unsigned int pid, int tid, size_t *position)
+static bool find_track(struct reader *reader, size_t run_position, unsigned int pid, int tid,
+		       uint32_t *position)
 {
+	uint64_t id = (uint64_t)pid << 32 | (uint32_t)tid;
+	const struct place *place = find_place(&reader->tracks, run_position, id);
+	struct run *run = &reader->recording->runs[run_position];
 	struct track *tracks;
 
-	for (*position = 0; *position < run->track_count; ++*position)
-		if (run->tracks[*position].pid == pid && run->tracks[*position].tid == tid)
-			return true;
-	tracks = grow(run->tracks, run->track_count, sizeof(*tracks));
+	if (place) {
+		*position = place->position;
+		return true;
+	}
+	tracks = run->track_count < UINT32_MAX ?
+			 grow(run->tracks, run->track_count, sizeof(*tracks)) :
+			 NULL;
 	if (!tracks)
 		return false;
 	run->tracks = tracks;
-	tracks[run->track_count++] = (struct track){
-		.name = tid == JOBS_TID ? "jobs" : "?",
-		.pid = pid,
-		.tid = tid,
-	};
-	return true;
-}
-
-static bool out_of_memory(struct reader *reader)
-{
-	return refuse(reader, "out of memory");
-}
-
-/* Names of runs and tracks, and facts. */
-static bool read_metadata(struct reader *reader, struct json_object *event, const char *name,
-			  struct run *run, unsigned int pid, int tid)
-{
-	struct json_object *args = member(event, "args", json_type_object);
-	const char *value = args ? text(args, "name") : NULL;
-	size_t track;
-
-	if (!strcmp(name, "vfioboost_session") && args) {
-		run->facts = args;
-	} else if (!strcmp(name, "vfioboost_host") && args) {
-		reader->recording->host = args;
-	} else if (!strcmp(name, "process_name") && value && pid == run->pid) {
-		/* "boost: threads" */
-		snprintf(run->name, sizeof(run->name), "%.*s", (int)strcspn(value, ":"), value);
-	} else if (!strcmp(name, "thread_name") && value) {
-		if (!find_track(run, pid, tid, &track))
-			return out_of_memory(reader);
-		run->tracks[track].name = value;
-	}
-	return true;
+	*position = run->track_count++;
+	tracks[*position] = (struct track){.name = tid == JOBS_TID ? "jobs" : "?"};
+	return set_place(&reader->tracks, run_position, id, *position);
 }
 
 static bool add_span(struct reader *reader, struct run *run, const struct span *span)
@@ -154,114 +224,188 @@ static bool add_span(struct reader *reader, struct run *run, const struct span *
 	return true;
 }
 
-static bool read_span(struct reader *reader, struct json_object *event, const char *name,
-		      struct run *run, unsigned int pid, int tid)
-{
-	struct json_object *args = member(event, "args", json_type_object);
-	struct json_object *begin = member(event, "ts", json_type_double);
-	struct json_object *duration = member(event, "dur", json_type_double);
-	const char *phase = args ? text(args, "phase") : NULL;
-	struct span span = {.name = name, .phase = phase};
+/* ---- Events ---- */
 
-	if (!begin || !duration || json_object_get_double(duration) < 0)
-		return refuse(reader, "event %zu has no times (\"ts\", \"dur\")", reader->position);
-	if (!phase)
-		return refuse(reader, "event %zu has no \"phase\" among its \"args\"",
-			      reader->position);
-	span.operation = text(args, "operation");
-	if (!span.operation)
-		span.operation = name;
-	span.device = text(args, "device");
-	span.begin = json_object_get_double(begin);
-	span.end = span.begin + json_object_get_double(duration);
-	span.id = number(args, "id");
-	span.parent = number(args, "parent");
-	span.bytes = number(args, "bytes");
-	span.page_bytes = number(args, "page_bytes");
-	span.result = json_object_get_int(json_object_object_get(args, "result"));
-	span.node = member(args, "node", json_type_int) ? (int)number(args, "node") : -1;
-	span.cpu = number(args, "cpu");
-	span.thread = number(args, "thread");
-	if (!find_track(run, pid, tid, &span.track))
+/* An event that counts, and where it belongs. */
+struct event {
+	struct json_object *object, *args;
+	const char *type, *name;
+	unsigned int pid;
+	int tid;
+	size_t run;
+};
+
+static bool keep_facts(struct json_object **facts, struct json_object *args)
+{
+	json_object_put(*facts);
+	*facts = json_object_get(args);
+	return true;
+}
+
+/* "boost: threads" */
+static bool name_run(struct recording *recording, struct run *run, const char *name)
+{
+	char *begin = strndup(name, strcspn(name, ":"));
+	const char *kept = keep(recording, begin);
+
+	free(begin);
+	if (kept)
+		run->name = kept;
+	return kept;
+}
+
+/* Names of runs and tracks, and facts. */
+static bool read_metadata(struct reader *reader, const struct event *event)
+{
+	struct recording *recording = reader->recording;
+	struct run *run = &recording->runs[event->run];
+	const char *name = text_of(event->args, "name");
+	uint32_t track;
+
+	if (!strcmp(event->name, "vfioboost_session") && event->args)
+		return keep_facts(&run->facts, event->args);
+	if (!strcmp(event->name, "vfioboost_host") && event->args)
+		return keep_facts(&recording->host, event->args);
+	if (!name)
+		return true;
+	if (!strcmp(event->name, "process_name") && event->pid == run->pid)
+		return name_run(recording, run, name) || out_of_memory(reader);
+	if (strcmp(event->name, "thread_name"))
+		return true;
+	name = keep(recording, name);
+	if (!name || !find_track(reader, event->run, event->pid, event->tid, &track))
 		return out_of_memory(reader);
-	return add_span(reader, run, &span);
+	run->tracks[track].name = name;
+	return true;
+}
+
+static bool read_span(struct reader *reader, const struct event *event, double begin,
+		      double duration)
+{
+	struct recording *recording = reader->recording;
+	struct json_object *args = event->args;
+	struct span span = {
+		.begin = begin,
+		.end = begin + duration,
+		.bytes = number(args, "bytes"),
+		.page_bytes = number(args, "page_bytes"),
+		.result = bounded(args, "result", -MAX_ERRNO, INT_MAX, 0),
+		.node = bounded(args, "node", -1, INT_MAX, -1),
+		.cpu = bounded(args, "cpu", 0, INT_MAX, 0),
+		.thread = bounded(args, "thread", INT_MIN, INT_MAX, 0),
+	};
+
+	if (!text_of(args, "phase"))
+		return events_refuse(&reader->events,
+				     "event %zu has no \"phase\" among its \"args\"",
+				     reader->events.count - 1);
+	span.name = keep(recording, event->name);
+	span.phase = keep(recording, text_of(args, "phase"));
+	span.operation = text_of(args, "operation") ? keep(recording, text_of(args, "operation")) :
+						      span.name;
+	span.device = keep(recording, text_of(args, "device"));
+	if (!span.name || !span.phase || !span.operation ||
+	    (text_of(args, "device") && !span.device) ||
+	    !find_track(reader, event->run, event->pid, event->tid, &span.track))
+		return out_of_memory(reader);
+	return add_span(reader, &recording->runs[event->run], &span);
+}
+
+static bool read_step(struct reader *reader, const struct event *event)
+{
+	double begin, duration;
+
+	if (!time_of(event->object, "ts", &begin) || !time_of(event->object, "dur", &duration) ||
+	    duration < 0)
+		return events_refuse(&reader->events, "event %zu has no times (\"ts\", \"dur\")",
+				     reader->events.count - 1);
+	return read_span(reader, event, begin, duration);
 }
 
 /* Jobs come as a beginning, which has everything but the end, and that. */
-static bool read_async(struct reader *reader, struct json_object *event, struct run *run,
-		       bool begins)
+static bool read_job(struct reader *reader, struct event *event)
 {
-	struct json_object *when = member(event, "ts", json_type_double);
-	uint64_t id = number(event, "id");
-	struct json_object *zero;
-	bool done;
+	uint64_t id = number(event->object, "id");
+	struct run *run = &reader->recording->runs[event->run];
+	struct place *place;
+	double when;
 
-	if (!when)
-		return refuse(reader, "event %zu has no time (\"ts\")", reader->position);
-	if (begins) {
-		zero = json_object_new_double(0);
-		json_object_object_add(event, "dur", zero);
-		return read_span(reader, event, text(event, "name"), run, run->pid, JOBS_TID);
+	if (!time_of(event->object, "ts", &when))
+		return events_refuse(&reader->events, "event %zu has no time (\"ts\")",
+				     reader->events.count - 1);
+	if (*event->type == 'b') {
+		event->pid = run->pid;
+		event->tid = JOBS_TID;
+		if (!read_span(reader, event, when, 0))
+			return false;
+		return set_place(&reader->jobs, event->run, id, run->span_count - 1) ||
+		       out_of_memory(reader);
 	}
-	done = false;
-	for (size_t i = run->span_count; i-- > 0 && !done;) {
-		if (run->spans[i].id != id)
-			continue;
-		run->spans[i].end = json_object_get_double(when);
-		if (run->spans[i].end > run->end)
-			run->end = run->spans[i].end;
-		done = true;
-	}
-	return done || refuse(reader, "event %zu ends a job that has not begun", reader->position);
+	place = find_place(&reader->jobs, event->run, id);
+	if (!place)
+		return events_refuse(&reader->events, "event %zu ends a job that has not begun",
+				     reader->events.count - 1);
+	if (when > run->spans[place->position].begin)
+		run->spans[place->position].end = when;
+	if (when > run->end)
+		run->end = when;
+	remove_place(&reader->jobs, place);
+	return true;
 }
 
-static bool read_event(struct reader *reader, struct json_object *event)
+static bool read_event(struct reader *reader, struct json_object *object)
 {
-	const char *type = text(event, "ph"), *name = text(event, "name");
-	struct json_object *pid = member(event, "pid", json_type_int);
-	struct json_object *tid = member(event, "tid", json_type_int);
-	struct run *run;
+	struct event event = {
+		.object = object,
+		.args = member(object, "args", json_type_object),
+		.type = text_of(object, "ph"),
+		.name = text_of(object, "name"),
+		.pid = bounded(object, "pid", 0, INT_MAX, 0),
+		.tid = bounded(object, "tid", INT_MIN, INT_MAX, 0),
+	};
 
-	if (!type || !name)
-		return refuse(reader, "event %zu has no \"ph\" or \"name\"", reader->position);
+	if (!event.type || !event.name)
+		return events_refuse(&reader->events, "event %zu has no \"ph\" or \"name\"",
+				     reader->events.count - 1);
 	/* What others have added, and what says nothing of a run. */
-	if (!pid || !tid || json_object_get_int(pid) < 1)
+	if (!event.pid || !member(object, "tid", json_type_int) || !strchr("MXbe", *event.type))
 		return true;
-	run = find_run(reader, json_object_get_int(pid));
-	if (!run)
+	if (!find_run(reader, event.pid, &event.run))
 		return out_of_memory(reader);
-	switch (*type) {
+	switch (*event.type) {
 	case 'M':
-		return read_metadata(reader, event, name, run, json_object_get_int(pid),
-				     json_object_get_int(tid));
+		return read_metadata(reader, &event);
 	case 'X':
-		return read_span(reader, event, name, run, json_object_get_int(pid),
-				 json_object_get_int(tid));
+		return read_step(reader, &event);
 	case 'b':
 	case 'e':
-		return read_async(reader, event, run, *type == 'b');
+		return read_job(reader, &event);
 	default:
 		return true;
 	}
 }
 
-static bool check_marker(struct reader *reader, struct json_object *events)
+static bool check_marker(struct reader *reader, struct json_object *marker)
 {
-	struct json_object *marker = json_object_array_get_idx(events, 0);
-	const char *name = json_object_is_type(marker, json_type_object) ? text(marker, "name") :
-									   NULL;
-	struct json_object *args;
+	const char *name = text_of(marker, "name");
 	uint64_t schema;
 
 	if (!name || strcmp(name, "vfioboost_trace"))
-		return refuse(reader, "it is not a trace of vfioboost: the first event of one is "
-				      "called \"vfioboost_trace\"");
-	args = member(marker, "args", json_type_object);
-	schema = args ? number(args, "schema") : 0;
+		return events_refuse(&reader->events,
+				     "it is not a trace of vfioboost: the first event of one is "
+				     "called \"vfioboost_trace\"");
+	schema = number(member(marker, "args", json_type_object), "schema");
 	if (schema != SCHEMA)
-		return refuse(reader, "its schema is %ju, this version reads %d", (uintmax_t)schema,
-			      SCHEMA);
+		return events_refuse(&reader->events, "its schema is %ju, this version reads %d",
+				     (uintmax_t)schema, SCHEMA);
 	return true;
+}
+
+static void free_run(struct run *run)
+{
+	json_object_put(run->facts);
+	free(run->tracks);
+	free(run->spans);
 }
 
 /* Runs without a step are those of contexts that did nothing. */
@@ -273,109 +417,67 @@ static void drop_empty(struct recording *recording)
 		if (recording->runs[i].span_count)
 			recording->runs[kept++] = recording->runs[i];
 		else
-			free(recording->runs[i].tracks);
+			free_run(&recording->runs[i]);
 	}
 	recording->run_count = kept;
 }
 
 static bool read_events(struct reader *reader)
 {
-	struct json_object *events = reader->recording->file;
+	struct json_object *event;
+	bool good = true;
 
-	if (!json_object_is_type(events, json_type_array))
-		return refuse(reader, "it is not a trace of vfioboost: that is an array of events");
-	if (!check_marker(reader, events))
+	while (good && (event = events_next(&reader->events))) {
+		good = reader->events.count == 1 ? check_marker(reader, event) :
+						   read_event(reader, event);
+		json_object_put(event);
+	}
+	if (!good || *reader->events.reason)
 		return false;
-	for (; reader->position < json_object_array_length(events); reader->position++) {
-		struct json_object *event = json_object_array_get_idx(events, reader->position);
-
-		if (!json_object_is_type(event, json_type_object))
-			return refuse(reader, "event %zu is not an object", reader->position);
-		if (!read_event(reader, event))
-			return false;
-	}
+	if (!reader->events.count)
+		return events_refuse(&reader->events,
+				     "it is not a trace of vfioboost: there is no event in it");
 	drop_empty(reader->recording);
-	return reader->recording->run_count || refuse(reader, "there is no step in it");
+	return reader->recording->run_count ||
+	       events_refuse(&reader->events, "there is no step in it");
 }
 
-/* The whole file, to be freed; NULL with the reason told. */
-static char *read_file(struct reader *reader, const char *path, size_t *bytes)
+bool recording_read_file(struct recording *recording, FILE *file, char *reason, size_t bytes)
 {
-	FILE *file = fopen(path, "re");
-	char *content = NULL, *larger;
-	size_t done;
+	struct reader reader = {.recording = recording};
+	bool good;
 
-	*bytes = 0;
-	if (!file) {
-		refuse(reader, "%m");
-		return NULL;
-	}
-	do {
-		larger = realloc(content, *bytes + (1 << 20));
-		if (!larger) {
-			out_of_memory(reader);
-			break;
-		}
-		content = larger;
-		done = fread(content + *bytes, 1, 1 << 20, file);
-		*bytes += done;
-	} while (done);
-	if (ferror(file))
-		refuse(reader, "%m");
-	else if (larger && !*bytes)
-		refuse(reader, "it is empty");
-	if (ferror(file) || !larger || !*bytes) {
-		free(content);
-		content = NULL;
-	}
-	fclose(file);
-	return content;
-}
-
-static bool parse(struct reader *reader, const char *content, size_t bytes)
-{
-	struct json_tokener *tokener = json_tokener_new();
-	enum json_tokener_error error;
-	bool parsed;
-
-	if (!tokener)
-		return out_of_memory(reader);
-	reader->recording->file = json_tokener_parse_ex(tokener, content, bytes);
-	error = json_tokener_get_error(tokener);
-	parsed = error == json_tokener_success;
-	if (error == json_tokener_continue)
-		refuse(reader, "it is cut off after %zu bytes", bytes);
-	else if (!parsed)
-		refuse(reader, "it is not JSON from byte %zu on: %s",
-		       json_tokener_get_parse_end(tokener), json_tokener_error_desc(error));
-	json_tokener_free(tokener);
-	return parsed;
+	*recording = (struct recording){0};
+	good = events_open(&reader.events, file, reason, bytes) && read_events(&reader);
+	events_close(&reader.events);
+	tdestroy(reader.runs, free);
+	tdestroy(reader.tracks, free);
+	tdestroy(reader.jobs, free);
+	return good;
 }
 
 bool recording_read(struct recording *recording, const char *path, char *reason, size_t bytes)
 {
-	struct reader reader = {.recording = recording, .reason = reason, .reason_bytes = bytes};
-	size_t length;
-	char *content;
-	bool parsed;
+	FILE *file = fopen(path, "re");
+	bool good;
 
 	*recording = (struct recording){0};
-	content = read_file(&reader, path, &length);
-	if (!content)
+	if (!file) {
+		snprintf(reason, bytes, "%m");
 		return false;
-	parsed = parse(&reader, content, length);
-	free(content);
-	return parsed && read_events(&reader);
+	}
+	good = recording_read_file(recording, file, reason, bytes);
+	fclose(file);
+	return good;
 }
 
 void recording_free(struct recording *recording)
 {
-	for (size_t i = 0; i < recording->run_count; i++) {
-		free(recording->runs[i].tracks);
-		free(recording->runs[i].spans);
-	}
+	for (size_t i = 0; i < recording->run_count; i++)
+		free_run(&recording->runs[i]);
 	free(recording->runs);
-	json_object_put(recording->file);
+	json_object_put(recording->host);
+	tdestroy(recording->texts, free);
 }
 
 const struct span *recording_find(const struct run *run, const char *name)

@@ -6,8 +6,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
-/* What a trace file tells, put in order. Strings belong to the file's JSON. */
+/*
+ * The content of a trace file, put in order. Files are as others wrote them: all texts are valid
+ * UTF-8, all numbers are bounded.
+ */
 
 struct span {
 	/* What it is called, its phase, and what the kernel calls it; never NULL. */
@@ -16,23 +20,22 @@ struct span {
 	const char *device;
 	/* Microseconds of the recording's clock. */
 	double begin, end;
-	uint64_t id, parent, bytes, page_bytes;
+	uint64_t bytes, page_bytes;
+	/* @result: 0 or -errno. */
 	int result, node, cpu, thread;
 	/* Where it is drawn: a position among the run's tracks. */
-	size_t track;
+	uint32_t track;
 };
 
 /* A row of the timeline: a thread, a device, or the jobs. */
 struct track {
 	const char *name;
-	unsigned int pid;
-	int tid;
 };
 
 /* What one context did. */
 struct run {
 	/* "boost", and what the command noted about it, or NULL. */
-	char name[64];
+	const char *name;
 	struct json_object *facts;
 	/* The first of its three groups of tracks. */
 	unsigned int pid;
@@ -45,18 +48,20 @@ struct run {
 };
 
 struct recording {
-	struct json_object *file;
 	/* What the doctor said of the host, or NULL. */
 	struct json_object *host;
 	struct run *runs;
 	size_t run_count;
+	/* A tree (tsearch(3)) of all texts, each once. */
+	void *texts;
 };
 
 /*
- * Reads a trace file. Returns false when that is none, with the reason in @reason. Either way
+ * Reads a trace file. Returns false when that fails, with the reason in @reason. Either way
  * recording_free() frees what there is.
  */
 bool recording_read(struct recording *recording, const char *path, char *reason, size_t bytes);
+bool recording_read_file(struct recording *recording, FILE *file, char *reason, size_t bytes);
 void recording_free(struct recording *recording);
 
 /* The span of the user's of this name, "start" for instance, or NULL. */

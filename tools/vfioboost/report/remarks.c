@@ -18,14 +18,15 @@ static void remark(struct json_object *remarks, const struct run *run, const cha
 
 static void remark(struct json_object *remarks, const struct run *run, const char *format, ...)
 {
-	char text[512];
+	char *text = NULL, *whole = NULL;
 	va_list args;
-	int used = snprintf(text, sizeof(text), "%s: ", run->name);
 
 	va_start(args, format);
-	vsnprintf(text + used, sizeof(text) - used, format, args);
+	if (vasprintf(&text, format, args) >= 0 && asprintf(&whole, "%s: %s", run->name, text) >= 0)
+		json_object_array_add(remarks, json_object_new_string(whole));
 	va_end(args);
-	json_object_array_add(remarks, json_object_new_string(text));
+	free(whole);
+	free(text);
 }
 
 /* Microseconds as a person reads them. */
@@ -58,19 +59,30 @@ static int by_begin(const void *a, const void *b)
 	return (left->begin > right->begin) - (left->begin < right->begin);
 }
 
-static bool is_new_thread(const struct span **spans, size_t position)
+static int by_thread(const void *a, const void *b)
 {
-	for (size_t i = 0; i < position; i++)
-		if (spans[i]->thread == spans[position]->thread)
-			return false;
-	return true;
+	const struct span *left = *(const struct span *const *)a;
+	const struct span *right = *(const struct span *const *)b;
+
+	return (left->thread > right->thread) - (left->thread < right->thread);
+}
+
+/* Changes the order of the spans. */
+static size_t count_threads(const struct span **spans, size_t count)
+{
+	size_t threads = count > 0;
+
+	qsort(spans, count, sizeof(*spans), by_thread);
+	for (size_t i = 1; i < count; i++)
+		threads += spans[i]->thread != spans[i - 1]->thread;
+	return threads;
 }
 
 static struct extent extent_of(const struct run *run, const char *phase)
 {
 	const struct span **spans = calloc(run->span_count + 1, sizeof(*spans));
 	struct extent extent = {0};
-	double end = 0;
+	double end;
 
 	for (size_t i = 0; spans && i < run->span_count; i++)
 		if (!strcmp(run->spans[i].phase, phase))
@@ -81,17 +93,18 @@ static struct extent extent_of(const struct run *run, const char *phase)
 	}
 	qsort(spans, extent.count, sizeof(*spans), by_begin);
 	extent.page_bytes = spans[0]->page_bytes;
+	end = spans[0]->begin;
 	for (size_t i = 0; i < extent.count; i++) {
 		double begin = spans[i]->begin > end ? spans[i]->begin : end;
 
 		extent.sum += spans[i]->end - spans[i]->begin;
 		extent.bytes += spans[i]->bytes;
-		extent.threads += is_new_thread(spans, i);
 		if (spans[i]->end > begin) {
 			extent.any += spans[i]->end - begin;
 			end = spans[i]->end;
 		}
 	}
+	extent.threads = count_threads(spans, extent.count);
 	free(spans);
 	return extent;
 }
@@ -199,31 +212,41 @@ static void remark_run(struct json_object *remarks, const struct run *run)
 	critical_free(&path);
 }
 
+static const char *text_of(struct json_object *object, const char *name)
+{
+	struct json_object *value;
+
+	if (!json_object_is_type(object, json_type_object) ||
+	    !json_object_object_get_ex(object, name, &value) ||
+	    !json_object_is_type(value, json_type_string))
+		return NULL;
+	return json_object_get_string(value);
+}
+
 /* What the doctor found to be slow. */
+static void remark_finding(struct json_object *remarks, struct json_object *finding)
+{
+	const char *said = text_of(finding, "text"), *remedy = text_of(finding, "remedy");
+	const char *device = text_of(finding, "device");
+	char *text = NULL;
+
+	if (!said || !remedy)
+		return;
+	if (asprintf(&text, "host: %s%s%s%s%s", device ? device : "", device ? ": " : "", said,
+		     *remedy ? ": " : "", remedy) >= 0)
+		json_object_array_add(remarks, json_object_new_string(text));
+	free(text);
+}
+
 static void remark_host(struct json_object *remarks, struct json_object *host)
 {
-	struct json_object *findings = NULL, *finding, *said, *remedy, *device;
-	char text[1024];
+	struct json_object *findings = NULL;
 
 	if (!host || !json_object_object_get_ex(host, "findings", &findings) ||
 	    !json_object_is_type(findings, json_type_array))
 		return;
-	for (size_t i = 0; i < json_object_array_length(findings); i++) {
-		finding = json_object_array_get_idx(findings, i);
-		if (!json_object_is_type(finding, json_type_object) ||
-		    !json_object_object_get_ex(finding, "text", &said) ||
-		    !json_object_object_get_ex(finding, "remedy", &remedy) ||
-		    !json_object_is_type(said, json_type_string) ||
-		    !json_object_is_type(remedy, json_type_string))
-			continue;
-		if (!json_object_object_get_ex(finding, "device", &device))
-			device = NULL;
-		snprintf(text, sizeof(text), "host: %s%s%s%s%s",
-			 device ? json_object_get_string(device) : "", device ? ": " : "",
-			 json_object_get_string(said), *json_object_get_string(remedy) ? ": " : "",
-			 json_object_get_string(remedy));
-		json_object_array_add(remarks, json_object_new_string(text));
-	}
+	for (size_t i = 0; i < json_object_array_length(findings); i++)
+		remark_finding(remarks, json_object_array_get_idx(findings, i));
 }
 
 struct json_object *remarks_of(const struct recording *recording)

@@ -128,8 +128,11 @@ bool report_draw(const char *trace, const char *title, const char *path, bool js
 		fprintf(stderr, "vfioboost: cannot read the trace %s: %s\n", trace, reason);
 	if (done && path)
 		done = write_output(&recording, title, path);
-	if (done && json)
-		done = output_json(page_summary(&recording));
+	if (done && json) {
+		page_write_data(stdout, &recording, false);
+		puts("");
+		done = output_flush();
+	}
 	recording_free(&recording);
 	return done;
 }

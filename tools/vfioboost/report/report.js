@@ -7,6 +7,8 @@ const COLORED = ["open", "populate", "map", "unmap", "close", "reset", "destroy"
   "user"];
 const WHOLE = ["user", "job", "bar", "wait", "syscall", "kernel"];
 const ROW = 20, BAR = 15, AXIS = 22, LABELS = 160;
+/* As many as a canvas has room for. */
+const MAX_ROWS = 500;
 
 function color(phase) {
   const name = COLORED.includes(phase) ? phase : "other";
@@ -17,15 +19,17 @@ function variable(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function time(us) {
+/* What comes from the facts of a trace may be anything. */
+function time(value) {
+  const us = Number(value) || 0;
   if (us >= 1e6) return (us / 1e6).toFixed(3) + " s";
   if (us >= 1e3) return (us / 1e3).toFixed(3) + " ms";
   return us.toFixed(1) + " µs";
 }
 
-function size(bytes) {
+function size(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
+  let bytes = Number(value) || 0, unit = 0;
   while (bytes >= 1024 && unit < 4) { bytes /= 1024; unit++; }
   return (Number.isInteger(bytes) ? bytes : bytes.toFixed(2)) + " " + units[unit];
 }
@@ -66,24 +70,28 @@ function prepare(canvas, height) {
 }
 
 /* The run that is shown, the part of its time, and what is pointed at. */
-const view = { run: data.runs[0], begin: 0, end: 0, selected: null, rows: [] };
+const view = { run: data.runs[0], begin: 0, end: 0, selected: null, rows: [], hidden: 0 };
 
-/* Rows of the timeline: tracks, as many of each as steps overlap in it. */
+/* Rows of the timeline: tracks, as many of each as steps overlap in it; and how many steps have no
+ * row, for lack of room. */
 function layOut(run) {
-  const rows = [];
-  run.tracks.forEach((name, track) => {
+  const rows = [], tracks = run.tracks.map(() => []);
+  let hidden = 0;
+  for (const span of run.spans) tracks[span[TRACK]].push(span);
+  tracks.forEach((spans, track) => {
     const ends = [], first = rows.length;
-    const spans = run.spans.filter((s) => s[TRACK] === track)
-      .sort((a, b) => a[BEGIN] - b[BEGIN] || b[DURATION] - a[DURATION]);
+    spans.sort((a, b) => a[BEGIN] - b[BEGIN] || b[DURATION] - a[DURATION]);
     for (const span of spans) {
       let depth = ends.findIndex((end) => end <= span[BEGIN] + 0.0005);
       if (depth < 0) depth = ends.length;
+      if (first + depth >= MAX_ROWS) { hidden++; continue; }
       ends[depth] = span[BEGIN] + span[DURATION];
-      if (!rows[first + depth]) rows[first + depth] = { name: depth ? "" : name, spans: [] };
+      if (!rows[first + depth])
+        rows[first + depth] = { name: depth ? "" : run.tracks[track], spans: [] };
       rows[first + depth].spans.push(span);
     }
   });
-  return rows;
+  return { rows, hidden };
 }
 
 function ticks(begin, end, most) {
@@ -131,7 +139,8 @@ function drawTimeline() {
     for (const span of row.spans) drawSpan(context, span, x, y);
     context.restore();
   });
-  $("range").textContent = time(view.begin) + " to " + time(view.end);
+  $("range").textContent = time(view.begin) + " to " + time(view.end) +
+    (view.hidden ? `; ${view.hidden} steps are not drawn: there are too many rows` : "");
 }
 
 function drawSpan(context, span, x, y) {
@@ -249,7 +258,7 @@ function select(span) {
 
 function chooseRun(run) {
   view.run = run;
-  view.rows = layOut(run);
+  Object.assign(view, layOut(run));
   [...$("tabs").children].forEach((tab, i) =>
     tab.setAttribute("aria-selected", data.runs[i] === run));
   select(null);
@@ -349,7 +358,7 @@ function fillPhases() {
     for (const run of data.runs)
       if (run[part] && run[part].duration_us > 1)
         rows.push({ phase: part, run, seconds: run[part].duration_us / 1e6 });
-  const most = Math.max(...rows.map((r) => r.seconds), 1e-9);
+  const most = rows.reduce((longest, row) => Math.max(longest, row.seconds), 1e-9);
   $("phases").replaceChildren(...rows.map((row, i) => element("div", { class: "phase" },
     element("span", {}, i && rows[i - 1].phase === row.phase ? "" : row.phase),
     element("span", {}, row.run.name),
@@ -367,7 +376,7 @@ function fillLegend() {
 function fillCritical() {
   const parts = ["start", "stop"].filter((p) => view.run[p] && view.run[p].duration_us > 1);
   $("critical").replaceChildren(...parts.flatMap((part) => {
-    const path = view.run[part], sums = {};
+    const path = view.run[part], sums = Object.create(null);
     const bar = element("div", { class: "path" });
     for (const [begin, duration, phase] of path.steps) {
       sums[phase] = (sums[phase] || 0) + duration;
@@ -401,7 +410,8 @@ function drawHistogram() {
   const values = view.run.spans.filter((s) => s[PHASE] === phase && s[DURATION] > 0)
     .map((s) => Math.floor(4 * Math.log10(s[DURATION])));
   if (!values.length) return;
-  const first = Math.min(...values) - 1, last = Math.max(...values) + 1;
+  const first = values.reduce((a, b) => Math.min(a, b)) - 1;
+  const last = values.reduce((a, b) => Math.max(a, b)) + 1;
   const counts = new Array(last - first + 1).fill(0);
   for (const value of values) counts[value - first]++;
   const most = Math.max(...counts), bar = Math.min((width - 80) / counts.length, 80);
@@ -449,7 +459,8 @@ function fillKernel() {
         share[part + "_s"] ? time(share[part + "_s"] * 1e6) : "–"))));
   for (const run of seen) {
     const share = run.facts.kernel_share;
-    const runs = (share.run_lengths || []).map((r) => size(r.bytes) + ": " + r.count).join(", ");
+    const lengths = Array.isArray(share.run_lengths) ? share.run_lengths.filter(Boolean) : [];
+    const runs = lengths.map((r) => size(r.bytes) + ": " + r.count).join(", ");
     const lines = [];
     if (runs) lines.push(run.name + ", physically contiguous runs: " + runs);
     if (share.not_seen) lines.push(run.name + ", not seen: " + share.not_seen);
@@ -469,7 +480,7 @@ fillRuns();
 fillRemarks();
 fillKernel();
 listen();
-view.rows = layOut(view.run);
+Object.assign(view, layOut(view.run));
 view.end = view.run.duration_us;
 setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches);
 chooseRun(data.runs[data.runs.length - 1]);
