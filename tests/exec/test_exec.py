@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """`vfioboost exec` as a user types it. What needs VFIO is run in scripts/vm, by scripts/test.
 
-Usage: test_exec.py VFIOBOOST VFIO_USER
+Usage: test_exec.py VFIOBOOST VFIO_USER HOSTILE
 """
 import glob
 import json
@@ -17,7 +17,7 @@ import tempfile
 import time
 import unittest
 
-COMMAND, VFIO_USER = (os.path.abspath(path) for path in (sys.argv.pop(1), sys.argv.pop(1)))
+COMMAND, VFIO_USER, HOSTILE = (os.path.abspath(sys.argv.pop(1)) for _ in range(3))
 DEVICES = os.environ.get("VFIO_DEVICES", "").split()
 CARDS = os.environ.get("VFIO_CARDS", "").split()
 NOTHING = "vfioboost exec: the command used no VFIO and no iommufd\n"
@@ -153,6 +153,36 @@ class Command(Directory):
         self.assertEqual((result.stdout, result.stderr), ("", ""))
         self.assertEqual(self.read_json("o")["schema"], 1)
         self.assertEqual(self.read_json("t")[0]["name"], "vfioboost_trace")
+
+
+class Hostile(Directory):
+    """A process of the command, even one without privileges, can write anything to the records."""
+
+    def test_fill(self):
+        """The status is the command's, and what is shown can be read."""
+        for seed in range(8 if DEVICES else 40):
+            result = run("--json", "--trace", self.path("t"), HOSTILE, "fill", str(seed))
+            self.assertEqual(result.returncode, 5, f"seed {seed}: {result.stderr}")
+            answer = json.loads(result.stdout)
+            self.assertLess(len(answer["calls"]), 1 << 16 | 1)
+            self.assertTrue(answer["not_boosted"].isprintable())
+            self.read_json("t")
+            result = run(HOSTILE, "fill", str(seed))
+            self.assertEqual(result.returncode, 5, f"seed {seed}: {result.stderr}")
+            self.assertTrue(result.stderr.replace("\n", "").isprintable())
+
+    def test_size_is_fixed(self):
+        result = run(HOSTILE, "shrink")
+        self.assertEqual(result.returncode, 5, result.stderr)
+        self.assertEqual(result.stdout, "mode 600\nshrink: Operation not permitted\n"
+                                        "grow: Operation not permitted\n")
+
+    def test_environment(self):
+        """Settings that are none, or name another file, are not acted on."""
+        for text in ("", "x", "3", "3 1 0 0 1 1 1 /etc/passwd ", f"3 1 0 0 1 1 1 {'x' * 9000} ",
+                     "3 1 0 0 1 1 1 /dev/zero /bin/sh"):
+            result = run("sh", "-c", 'VFIOBOOST_EXEC="$0" "$1" shrink; exit 6', text, HOSTILE)
+            self.assertEqual((result.returncode, result.stdout), (6, ""), text)
 
 
 @unittest.skipUnless(DEVICES, "there is no VFIO device: see scripts/vm")
@@ -302,6 +332,17 @@ class Vfio(Directory):
         answer = self.qemu(options=["--no-boost"])
         self.assertFalse(self.calls(answer, "populate (vfioboost)"))
         self.assertFalse(self.calls(answer, "release device (vfioboost)"))
+
+    def test_no_program_of_others(self):
+        """A helper without privileges cannot choose what the command runs at exit."""
+        evil = self.path("evil")
+        with open(evil, "w", encoding="ascii") as file:
+            file.write(f"#!/bin/sh\ntouch {self.path('was-here')}\n")
+        os.chmod(evil, 0o755)
+        for options in ([], ["--reaper"]):
+            self.results(*options, HOSTILE, "program", evil, self.user[2], DEVICES[0], status=5)
+            time.sleep(1)
+            self.assertFalse(os.path.exists(self.path("was-here")))
 
     def test_killed(self):
         """What was done until then is shown all the same."""

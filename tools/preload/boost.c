@@ -114,12 +114,12 @@ static void populate_memory(struct boost *boost, char *address, struct vfb_memor
 		.start_ns = preload_now(),
 	};
 
-	if (preload_records->thp)
+	if (preload_settings.thp)
 		madvise(address, record.bytes, MADV_HUGEPAGE);
 	if (!populate_beside(boost, address, memory, &record))
 		record.result = vfb_memory_populate(memory);
 	record.duration_ns = preload_now() - record.start_ns;
-	preload_note(record);
+	preload_note(&record);
 }
 
 /* A failure is not told: the command's own call meets the same, and gets the kernel's answer. */
@@ -141,7 +141,7 @@ static void populate(void *arg)
 
 void boost_begin(struct boost *boost)
 {
-	if (boost->range.bytes < LEAST)
+	if (!preload_settings.boost || boost->range.bytes < LEAST)
 		return;
 	sem_init(&boost->ready, 0, 0);
 	boost->started = preload_start(&boost->call, populate, boost);

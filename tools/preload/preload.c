@@ -1,40 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Preloaded into a command by `vfioboost exec`: times its VFIO and iommufd calls, populates memory
- * in parallel before it is mapped, and lets devices go in parallel at exit. Everything the command
+ * in parallel before it is mapped, and releases devices in parallel at exit. Everything the command
  * sees is what the kernel returns.
  */
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/kvm.h>
 #include <linux/vfio.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "argument.h"
 #include "boost.h"
 #include "devices.h"
 #include "preload.h"
-#include "sys/uapi.h"
 #include "target.h"
 
-#define EXPORT __attribute__((visibility("default")))
+#define EXPORT		 __attribute__((visibility("default")))
+#define REQUEST(request) ((request)&0xff)
 
-struct records *preload_records;
+struct settings preload_settings;
 _Thread_local bool preload_inside __attribute__((tls_model("initial-exec")));
 
-/* This process, and whether it has made VFIO calls; a child that was forked has not. */
-static pid_t self;
-static atomic_bool is_user;
+/* Whether this process has made VFIO calls; a child that was forked has not. */
+static atomic_bool preload_is_user;
 
 uint64_t preload_now(void)
 {
@@ -44,103 +38,9 @@ uint64_t preload_now(void)
 	return now.tv_sec * UINT64_C(1000000000) + now.tv_nsec;
 }
 
-void preload_note(struct record record)
+void preload_forget_use(void)
 {
-	uint_fast32_t index = atomic_fetch_add(&preload_records->count, 1);
-	struct record *place;
-
-	if (index >= RECORDS_MAX)
-		return;
-	place = &preload_records->all[index];
-	record.process = self;
-	record.thread = syscall(SYS_gettid);
-	*place = record;
-	atomic_store(&place->complete, true);
-}
-
-void preload_remark(const char *text)
-{
-	bool none = false;
-
-	if (atomic_compare_exchange_strong(&preload_records->has_remark, &none, true))
-		snprintf(preload_records->remark, sizeof(preload_records->remark), "%s", text);
-}
-
-/* Another thread's lock must not stay locked in a child. */
-static void before_fork(void)
-{
-	pthread_mutex_lock(&preload_lock);
-}
-
-static void in_parent(void)
-{
-	pthread_mutex_unlock(&preload_lock);
-}
-
-static void in_child(void)
-{
-	self = getpid();
-	atomic_store(&is_user, false);
-	threads_forget();
-	devices_forget_all();
-	pthread_mutex_unlock(&preload_lock);
-}
-
-static void find_next(void);
-
-static bool map_records(void)
-{
-	const char *path = getenv(RECORDS_VARIABLE);
-	struct records *records;
-	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-
-	if (fd < 0)
-		return false;
-	records = mmap(NULL, sizeof(*records), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (records == MAP_FAILED)
-		return false;
-	if (records->version != RECORDS_VERSION) {
-		munmap(records, sizeof(*records));
-		return false;
-	}
-	preload_records = records;
-	return true;
-}
-
-/*
- * The command itself gets its threads now: it may install a filter of system calls before its
- * first use of VFIO. What it starts gets them with the first use.
- */
-__attribute__((constructor)) static void begin(void)
-{
-	preload_inside = true;
-	find_next();
-	if (map_records()) {
-		target_prepare();
-		self = getpid();
-		pthread_atfork(before_fork, in_parent, in_child);
-		if (preload_records->process == self)
-			preload_context();
-	}
-	preload_inside = false;
-}
-
-/* A child of vfork() has another number and this memory: it lets nothing go. */
-static void let_go(void)
-{
-	if (preload_inside || !atomic_load(&is_user) || getpid() != self)
-		return;
-	atomic_store(&is_user, false);
-	preload_inside = true;
-	if (preload_records->boost)
-		preload_run(release_devices, NULL);
-	preload_inside = false;
-}
-
-__attribute__((destructor)) static void end(void)
-{
-	let_go();
+	atomic_store(&preload_is_user, false);
 }
 
 /* The next definitions after ours, the C library's as a rule. */
@@ -152,7 +52,7 @@ static struct {
 } next;
 
 /* Once, and beforehand: dlsym(3) takes a lock, which a child of fork() may find locked. */
-static void find_next(void)
+static void preload_find_next(void)
 {
 	next.ioctl = (__typeof__(next.ioctl))dlsym(RTLD_NEXT, "ioctl");
 	next.close = (__typeof__(next.close))dlsym(RTLD_NEXT, "close");
@@ -161,131 +61,117 @@ static void find_next(void)
 }
 
 /* What a constructor that runs before ours calls is passed on, too. */
-#define NEXT(name) (next.name ? next.name : (find_next(), next.name))
+#define NEXT(name) (next.name ? next.name : (preload_find_next(), next.name))
 
-#define REQUEST(request) ((request)&0xff)
-
-/* What it is about, from the command's own argument. */
-static void describe(struct record *record, const void *arg)
+/*
+ * The command itself gets its threads now: it may install a filter of system calls before its
+ * first use of VFIO. What it starts gets them with the first use.
+ */
+__attribute__((constructor)) static void preload_begin(void)
 {
-	bool is_container = record->target == VFB_IOCTL_CONTAINER;
+	const char *text = secure_getenv(SETTINGS_VARIABLE);
 
-	if (is_container && record->request == REQUEST(VFIO_IOMMU_MAP_DMA)) {
-		const struct vfio_iommu_type1_dma_map *map = arg;
-
-		record->address = map->vaddr;
-		record->bytes = map->size;
-		record->iova = map->iova;
-	} else if (is_container && record->request == REQUEST(VFIO_IOMMU_UNMAP_DMA)) {
-		const struct vfio_iommu_type1_dma_unmap *unmap = arg;
-
-		record->bytes = unmap->size;
-		record->iova = unmap->iova;
-	} else if (record->request == REQUEST(VFB_IOMMU_IOAS_MAP)) {
-		const struct vfb_iommu_ioas_map *map = arg;
-
-		record->address = map->user_va;
-		record->bytes = map->length;
-		record->iova = map->iova;
-	} else if (record->request == REQUEST(VFB_IOMMU_IOAS_MAP_FILE)) {
-		const struct vfb_iommu_ioas_map_file *map = arg;
-
-		record->bytes = map->length;
-		record->iova = map->iova;
-	} else if (record->request == REQUEST(VFB_IOMMU_IOAS_UNMAP)) {
-		const struct vfb_iommu_ioas_unmap *unmap = arg;
-
-		record->bytes = unmap->length;
-		record->iova = unmap->iova;
-	} else if (record->target == VFB_IOCTL_DEVICE &&
-		   record->request == REQUEST(VFIO_DEVICE_FEATURE)) {
-		const struct vfio_device_feature *feature = arg;
-
-		record->feature = feature->flags & VFIO_DEVICE_FEATURE_MASK;
-	}
+	preload_inside = true;
+	preload_find_next();
+	if (text && settings_parse(text, &preload_settings) && preload_know_process() &&
+	    preload_map_records() && preload_settings.process == preload_process)
+		preload_context();
+	preload_inside = false;
 }
 
-/* What devices will write to, the kernel would make present one page after another. */
-static struct boost boost_of(const struct record *record, const void *arg)
+/* A child of vfork() has another number and this memory: it releases nothing. */
+static void preload_release(void)
 {
-	const struct vfio_iommu_type1_dma_map *map = arg;
-	const struct vfb_iommu_ioas_map *ioas_map = arg;
-	const struct vfb_iommu_ioas_map_file *file_map = arg;
-	struct boost boost = {.range = VFB_MEMORY_ADOPT_OPTS_INIT};
-
-	if (record->target == VFB_IOCTL_CONTAINER &&
-	    record->request == REQUEST(VFIO_IOMMU_MAP_DMA)) {
-		if ((map->flags & (VFIO_DMA_MAP_FLAG_WRITE | VFIO_DMA_MAP_FLAG_VADDR)) !=
-		    VFIO_DMA_MAP_FLAG_WRITE)
-			return boost;
-		boost.range.address = (void *)(uintptr_t)map->vaddr;
-		boost.range.bytes = map->size;
-	} else if (record->request == REQUEST(VFB_IOMMU_IOAS_MAP)) {
-		if (!(ioas_map->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE))
-			return boost;
-		boost.range.address = (void *)(uintptr_t)ioas_map->user_va;
-		boost.range.bytes = ioas_map->length;
-	} else if (record->request == REQUEST(VFB_IOMMU_IOAS_MAP_FILE)) {
-		if (!(file_map->flags & VFB_IOMMU_IOAS_MAP_WRITEABLE))
-			return boost;
-		boost.range.flags = VFB_MEMORY_ADOPT_HAS_FD;
-		boost.range.fd = file_map->fd;
-		boost.range.fd_offset = file_map->start;
-		boost.range.bytes = file_map->length;
-	}
-	return boost;
-}
-
-/* A device is there: its name is known, and it will have to be let go. */
-static void name_device(const struct record *record, int fd, const void *arg)
-{
-	if (record->result < 0)
+	if (!preload_records || preload_inside)
 		return;
-	if (record->target == VFB_IOCTL_GROUP &&
-	    record->request == REQUEST(VFIO_GROUP_GET_DEVICE_FD))
-		devices_add(record->result, arg);
-	else if (record->target == VFB_IOCTL_DEVICE)
-		devices_add(fd, NULL);
+	preload_check_process();
+	if (!atomic_load(&preload_is_user) || getpid() != preload_process)
+		return;
+	atomic_store(&preload_is_user, false);
+	preload_inside = true;
+	if (preload_settings.boost)
+		preload_run(release_devices, NULL);
+	preload_inside = false;
 }
 
-/* The result, with errno as the kernel left it, or as it was. */
-static int timed_ioctl(int fd, unsigned long request, void *arg)
+__attribute__((destructor)) static void preload_end(void)
 {
-	struct record record = {.kind = RECORD_IOCTL, .request = REQUEST(request)};
-	struct boost boost = {0};
+	preload_release();
+}
+
+/* The command's own call; errno is afterwards as the kernel left it. */
+static int preload_call_ioctl(int fd, unsigned long request, void *arg, struct record *record)
+{
+	int result;
+
+	record->start_ns = preload_now();
+	result = NEXT(ioctl)(fd, request, arg);
+	record->duration_ns = preload_now() - record->start_ns;
+	record->result = result < 0 ? -errno : result;
+	return result;
+}
+
+/* The same, where the argument is recorded, and memory may have to be populated for it. */
+static int preload_boost_ioctl(int fd, unsigned long request, void *arg, struct record *record)
+{
+	struct boost boost = {.range = VFB_MEMORY_ADOPT_OPTS_INIT};
 	int result, error = errno;
 
 	preload_inside = true;
-	atomic_store(&is_user, true);
-	record.target = target_of(fd, record.request);
-	/* The first page is never mapped: that is a mistake which the kernel answers. */
-	if ((uintptr_t)arg >= 4096) {
-		describe(&record, arg);
-		if (preload_records->boost)
-			boost = boost_of(&record, arg);
-	}
+	argument_read(arg, record, &boost);
 	boost_begin(&boost);
 	preload_inside = false;
 	errno = error;
-	record.start_ns = preload_now();
-	result = NEXT(ioctl)(fd, request, arg);
+	result = preload_call_ioctl(fd, request, arg, record);
 	error = errno;
-	record.duration_ns = preload_now() - record.start_ns;
 	preload_inside = true;
 	boost_end(&boost);
-	record.result = result < 0 ? -error : result;
-	name_device(&record, fd, arg);
-	record.device = devices_number(record.target == VFB_IOCTL_GROUP ? record.result : fd);
-	preload_note(record);
 	preload_inside = false;
 	errno = error;
 	return result;
 }
 
-static int create_kvm_device(int fd, struct kvm_create_device *device)
+/* A device is there: its name is known, and it will have to be released. */
+static void preload_name_device(struct record *record, int fd, const void *arg)
+{
+	int error = errno;
+
+	preload_inside = true;
+	if (record->result >= 0 && record->target == VFB_IOCTL_GROUP &&
+	    record->request == REQUEST(VFIO_GROUP_GET_DEVICE_FD)) {
+		devices_add(record->result, arg);
+		fd = record->result;
+	} else if (record->result >= 0 && record->target == VFB_IOCTL_DEVICE) {
+		devices_see(fd, target_is_certain(record->request));
+	}
+	record->device = devices_number(fd);
+	preload_inside = false;
+	errno = error;
+}
+
+static int preload_time_ioctl(int fd, unsigned long request, void *arg)
+{
+	struct record record = {.kind = RECORD_IOCTL, .request = REQUEST(request)};
+	int result;
+
+	preload_check_process();
+	atomic_store_explicit(&preload_is_user, true, memory_order_relaxed);
+	record.target = target_of(fd, record.request);
+	if (argument_is_read(&record))
+		result = preload_boost_ioctl(fd, request, arg, &record);
+	else
+		result = preload_call_ioctl(fd, request, arg, &record);
+	if (record.target == VFB_IOCTL_GROUP || record.target == VFB_IOCTL_DEVICE)
+		preload_name_device(&record, fd, arg);
+	preload_note(&record);
+	return result;
+}
+
+static int preload_create_kvm_device(int fd, struct kvm_create_device *device)
 {
 	int result = NEXT(ioctl)(fd, KVM_CREATE_DEVICE, device);
 
+	preload_check_process();
 	if (!result && device->type == KVM_DEV_TYPE_VFIO &&
 	    !(device->flags & KVM_CREATE_DEVICE_TEST))
 		devices_set_kvm(device->fd);
@@ -302,35 +188,43 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_end(arguments);
 	if (!preload_records || preload_inside)
 		return NEXT(ioctl)(fd, request, arg);
-	if (request == KVM_CREATE_DEVICE)
-		return create_kvm_device(fd, arg);
-	return _IOC_TYPE(request) == VFIO_TYPE ? timed_ioctl(fd, request, arg) :
-						 NEXT(ioctl)(fd, request, arg);
+	if (_IOC_TYPE(request) == VFIO_TYPE)
+		return preload_time_ioctl(fd, request, arg);
+	return request == KVM_CREATE_DEVICE ? preload_create_kvm_device(fd, arg) :
+					      NEXT(ioctl)(fd, request, arg);
+}
+
+static int preload_close_device(int fd)
+{
+	struct record record = {
+		.kind = RECORD_CLOSE,
+		.target = VFB_IOCTL_DEVICE,
+		.device = devices_number(fd),
+	};
+	int result;
+
+	devices_remove(fd);
+	record.start_ns = preload_now();
+	result = NEXT(close)(fd);
+	record.duration_ns = preload_now() - record.start_ns;
+	record.result = result ? -errno : 0;
+	preload_note(&record);
+	return result;
 }
 
 EXPORT int close(int fd)
 {
-	struct record record = {.kind = RECORD_CLOSE, .target = VFB_IOCTL_DEVICE};
-	int result, error;
-
-	if (!preload_records || preload_inside || !devices_has(fd) || getpid() != self)
+	if (!preload_records || preload_inside)
 		return NEXT(close)(fd);
-	record.device = devices_number(fd);
-	devices_remove(fd);
-	record.start_ns = preload_now();
-	result = NEXT(close)(fd);
-	error = errno;
-	record.duration_ns = preload_now() - record.start_ns;
-	record.result = result ? -error : 0;
-	preload_note(record);
-	errno = error;
-	return result;
+	preload_check_process();
+	return devices_has(fd) && getpid() == preload_process ? preload_close_device(fd) :
+								NEXT(close)(fd);
 }
 
 /* What ends a process without the destructors. */
 EXPORT void _exit(int status)
 {
-	let_go();
+	preload_release();
 	syscall(SYS_exit_group, status);
 	__builtin_unreachable();
 }
@@ -344,13 +238,13 @@ EXPORT void _Exit(int status)
 EXPORT int unshare(int flags)
 {
 	if (preload_records && !preload_inside)
-		threads_end();
+		preload_end_threads();
 	return NEXT(unshare)(flags);
 }
 
 EXPORT int setns(int fd, int type)
 {
 	if (preload_records && !preload_inside)
-		threads_end();
+		preload_end_threads();
 	return NEXT(setns)(fd, type);
 }

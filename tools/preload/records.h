@@ -2,6 +2,7 @@
 #ifndef RECORDS_H
 #define RECORDS_H
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,13 +10,19 @@
 #include "sys/ioctl_name.h"
 
 /*
- * What `vfioboost exec` tells the object that it preloads, and what that tells it: a memory file
- * that both map, so that nothing is lost when the command is killed, and so that writing takes no
- * system call. The command finds it under the path in this variable.
+ * What the preloaded object reports to `vfioboost exec`: a memory file that the processes of the
+ * command map, so that nothing is lost when one is killed, and writing takes no system call.
+ *
+ * Any process of the command can write anything here, whatever privileges it has given up. So
+ * nobody acts on the contents: the object only adds to them, and exec parses a copy as hostile.
  */
-#define RECORDS_VARIABLE "VFIOBOOST_EXEC"
-#define RECORDS_VERSION	 2
-#define RECORDS_MAX	 (1u << 16)
+#define RECORDS_MAX  (1u << 16)
+#define RECORDS_SUMS 512
+#define RECORDS_MODE 0600
+
+/* The size never changes, so that no access raises SIGBUS. F_SEAL_FUTURE_WRITE cannot be set: each
+ * process of the command maps the file when it starts. */
+#define RECORDS_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 enum record_kind {
 	/* An ioctl of the command; request and target say which. */
@@ -24,15 +31,15 @@ enum record_kind {
 	RECORD_CLOSE,
 	/* Memory that was populated before the command's own map. */
 	RECORD_POPULATE,
-	/* A device that was let go at exit. */
+	/* A device that was released at exit. */
 	RECORD_RELEASE,
 };
 
 struct record {
-	/* Set last: what has been begun when the command was killed is left out. */
+	/* Set last: a record that was begun when the command was killed is left out. */
 	atomic_bool complete;
 	uint8_t kind;
-	/* What it was asked of: enum vfb_ioctl_target. */
+	/* What the file descriptor is of: enum vfb_ioctl_target. */
 	uint8_t target;
 	/* The number within type ';': 100 and above for VFIO, 0x80 and above for iommufd. */
 	uint8_t request;
@@ -43,29 +50,46 @@ struct record {
 	int32_t process, thread;
 	/* CLOCK_MONOTONIC. */
 	uint64_t start_ns, duration_ns;
-	/* What a map or unmap was about. */
+	/* The range of a map or unmap. */
 	uint64_t address, bytes, iova;
 	/* The device, where it is known: domain << 16 | bus << 8 | device and function, + 1. */
 	uint64_t device;
 };
 
-struct records {
-	uint32_t version;
-	/* What to do. */
-	bool boost, thp;
-	uint32_t threads;
-	/* The program that closes devices after the command has ended; "" for none. */
-	char reaper[256];
-	/* The command itself; other processes inherit the preloaded object from it. */
-	int32_t process;
+/* The calls of one kind that found no room in records.all. */
+struct record_sum {
+	/* What they have in common, see record_key(); 0: unused. */
+	atomic_uint_fast64_t key;
+	atomic_uint_fast64_t count, errors, total_ns, max_ns, bytes;
+};
 
-	/* How many records were begun; those above RECORDS_MAX are lost. */
-	atomic_uint_fast32_t count;
+struct records {
+	/* How many records were begun; those above RECORDS_MAX are in the sums. */
+	atomic_uint_fast64_t count;
 	/* Why something was not boosted, the first reason; "" for none. */
 	atomic_bool has_remark;
 	char remark[160];
 
+	struct record_sum sums[RECORDS_SUMS];
 	struct record all[RECORDS_MAX];
 };
+
+/* What records of the same call have in common; never 0. */
+static inline uint64_t record_key(const struct record *record)
+{
+	return UINT64_C(1) << 40 | (uint64_t)record->kind << 32 | (uint64_t)record->target << 24 |
+	       record->request << 16 | record->feature;
+}
+
+/* The way back. */
+static inline struct record record_of_key(uint64_t key)
+{
+	return (struct record){
+		.kind = key >> 32 & 0xff,
+		.target = key >> 24 & 0xff,
+		.request = key >> 16 & 0xff,
+		.feature = key & 0xffff,
+	};
+}
 
 #endif

@@ -66,12 +66,6 @@ static char *read_all(const char *path)
 	return text;
 }
 
-static bool is_device(const char *path)
-{
-	return !strcmp(path, "anon_inode:[vfio-device]") ||
-	       !strncmp(path, "/dev/vfio/devices/", strlen("/dev/vfio/devices/"));
-}
-
 /*
  * A mapping of a BAR keeps its device. Memory takes its place, for a thread of the command that
  * still looks there.
@@ -84,7 +78,7 @@ static void replace_mappings(void)
 	for (char *line = maps ? strtok_r(maps, "\n", &rest) : NULL; line;
 	     line = strtok_r(NULL, "\n", &rest))
 		if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %63s", &begin, &end, path) == 3 &&
-		    is_device(path))
+		    devices_is_path(path))
 			mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 	free(maps);
@@ -106,7 +100,7 @@ static void run_chain(struct vfb_task *task)
 
 		record.result = close(release->fds[i]) ? -errno : 0;
 		record.duration_ns = preload_now() - record.start_ns;
-		preload_note(record);
+		preload_note(&record);
 	}
 	sem_post(&release->done);
 }
@@ -153,7 +147,7 @@ static bool leave_to_reaper(const struct release *release)
 	struct vfb_reaped devices[VFB_REAPER_DEVICES];
 	int pipe, process;
 
-	if (!preload_records->reaper[0] || !release->count || release->count > VFB_REAPER_DEVICES)
+	if (!preload_settings.reaper[0] || !release->count || release->count > VFB_REAPER_DEVICES)
 		return false;
 	if (preload_is_filtered()) {
 		preload_remark("a seccomp filter may forbid the process that resets devices");
@@ -161,7 +155,7 @@ static bool leave_to_reaper(const struct release *release)
 	}
 	for (size_t i = 0; i < release->count; i++)
 		devices[i] = (struct vfb_reaped){release->fds[i], &release->pcis[i]};
-	opts.program = preload_records->reaper;
+	opts.program = preload_settings.reaper;
 	if (!vfb_reaper_spawn(&vfb_sys_linux, devices, release->count, &opts, &pipe, &process))
 		return true;
 	preload_remark(vfb_last_error());

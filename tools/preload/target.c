@@ -1,63 +1,44 @@
 /* SPDX-License-Identifier: MIT */
 #include "target.h"
 
+#include <linux/major.h>
 #include <linux/vfio.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #define FIRST_IOMMUFD_REQUEST 0x80
 #define REQUEST(number)	      ((number)&0xff)
 
 /*
- * A device number, 0 until it is known. It is looked up when the command starts, where it sees
- * /dev and no filter of system calls is in place; later only when the module was not loaded then.
+ * Containers and iommufds, which take a container's requests too, are misc devices. A device has
+ * a major number of VFIO's own, or is an anonymous inode if its group has opened it.
  */
-static dev_t number_of(const char *path, atomic_uint_fast64_t *known)
+static enum vfb_ioctl_target target_of_file(int fd)
 {
-	struct stat node;
+	struct stat file;
 
-	if (!atomic_load(known) && !stat(path, &node))
-		atomic_store(known, node.st_rdev);
-	return atomic_load(known);
-}
-
-static dev_t container_number(void)
-{
-	static atomic_uint_fast64_t known;
-
-	return number_of("/dev/vfio/vfio", &known);
-}
-
-static dev_t iommufd_number(void)
-{
-	static atomic_uint_fast64_t known;
-
-	return number_of("/dev/iommu", &known);
-}
-
-void target_prepare(void)
-{
-	container_number();
-	iommufd_number();
+	if (!fstat(fd, &file) && S_ISCHR(file.st_mode) && major(file.st_rdev) == MISC_MAJOR)
+		return VFB_IOCTL_CONTAINER;
+	return VFB_IOCTL_DEVICE;
 }
 
 enum vfb_ioctl_target target_of(int fd, unsigned int request)
 {
-	struct stat file;
-
 	if (request >= FIRST_IOMMUFD_REQUEST)
 		return VFB_IOCTL_IOMMUFD;
-	/* A device that its group has opened is an anonymous inode. */
-	if (fstat(fd, &file) || !S_ISCHR(file.st_mode))
-		return VFB_IOCTL_DEVICE;
-	/* An iommufd takes a container's requests, too. */
-	if (file.st_rdev == container_number() || file.st_rdev == iommufd_number())
+	if (request <= REQUEST(VFIO_SET_IOMMU))
 		return VFB_IOCTL_CONTAINER;
-	if (request >= REQUEST(VFIO_GROUP_GET_STATUS) &&
-	    request <= REQUEST(VFIO_GROUP_GET_DEVICE_FD))
+	if (request <= REQUEST(VFIO_GROUP_GET_DEVICE_FD))
 		return VFB_IOCTL_GROUP;
-	return VFB_IOCTL_DEVICE;
+	if (request <= REQUEST(VFIO_DEVICE_RESET))
+		return VFB_IOCTL_DEVICE;
+	return target_of_file(fd);
+}
+
+bool target_is_certain(unsigned int request)
+{
+	return request <= REQUEST(VFIO_DEVICE_RESET) || request >= FIRST_IOMMUFD_REQUEST;
 }
 
 uint64_t target_number(const char *address)

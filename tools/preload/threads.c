@@ -42,7 +42,7 @@ static void create_context(void)
 {
 	struct vfb_ctx_opts opts = VFB_CTX_OPTS_INIT;
 
-	opts.threads = preload_records->threads;
+	opts.threads = preload_settings.threads;
 	if (preload_is_filtered())
 		preload_remark("a seccomp filter was there before the first use of VFIO");
 	else if (vfb_ctx_create(&opts, &context) ||
@@ -54,6 +54,10 @@ struct vfb_ctx *preload_context(void)
 {
 	struct vfb_ctx *ctx;
 
+	if (preload_process_is_bare()) {
+		preload_remark("a process that was not made by fork(3) is only watched");
+		return NULL;
+	}
 	pthread_mutex_lock(&preload_lock);
 	if (!tried) {
 		tried = true;
@@ -64,17 +68,17 @@ struct vfb_ctx *preload_context(void)
 	return ctx;
 }
 
-void threads_end(void)
+void preload_end_threads(void)
 {
 	pthread_mutex_lock(&preload_lock);
 	if (context)
 		vfb_engine_release_sleepers(context->engine, SLEEPERS);
 	vfb_ctx_destroy(context);
-	threads_forget();
+	preload_forget_threads();
 	pthread_mutex_unlock(&preload_lock);
 }
 
-void threads_forget(void)
+void preload_forget_threads(void)
 {
 	context = NULL;
 	tried = false;

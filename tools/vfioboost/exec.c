@@ -12,9 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../preload/records.h"
+#include "../preload/settings.h"
 #include "arguments.h"
 #include "command.h"
+#include "exec_records.h"
 #include "exec_results.h"
 #include "exec_trace.h"
 #include "program.h"
@@ -124,21 +125,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static struct records *make_records(const struct options *options, int *fd)
+static bool exec_set_records(struct settings *settings, int fd)
 {
-	struct records *records;
+	struct stat file;
 
-	*fd = memfd_create("vfioboost-exec", MFD_CLOEXEC);
-	if (*fd < 0 || ftruncate(*fd, sizeof(*records)))
-		return NULL;
-	records = mmap(NULL, sizeof(*records), PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-	if (records == MAP_FAILED)
-		return NULL;
-	records->version = RECORDS_VERSION;
-	records->boost = options->boost;
-	records->thp = options->thp;
-	records->threads = options->threads;
-	return records;
+	if (fstat(fd, &file))
+		return false;
+	snprintf(settings->records, sizeof(settings->records), "/proc/%d/fd/%d", getpid(), fd);
+	settings->device = file.st_dev;
+	settings->inode = file.st_ino;
+	return true;
 }
 
 /* Where a part of the project is: beside this program, or where it was installed; NULL, told,
@@ -153,34 +149,33 @@ static const char *find_part(const char *beside, const char *installed, char pat
 	return NULL;
 }
 
-static bool find_reaper(struct records *records)
+static bool exec_set_reaper(struct settings *settings)
 {
 	char path[PATH_MAX];
 	const char *reaper = find_part("../reaper/vfioboost-reaper", REAPER_PATH, path);
 
 	if (!reaper)
 		return false;
-	if (strlen(reaper) >= sizeof(records->reaper)) {
+	if (strlen(reaper) >= sizeof(settings->reaper)) {
 		fprintf(stderr, "vfioboost exec: the path %s is too long\n", reaper);
 		return false;
 	}
-	memcpy(records->reaper, reaper, strlen(reaper) + 1);
+	memcpy(settings->reaper, reaper, strlen(reaper) + 1);
 	return true;
 }
 
-/* The environment of the command. LD_PRELOAD has names with colons between them. */
-static bool prepare_environment(int records_fd)
+/* LD_PRELOAD has names with colons between them. */
+static bool exec_set_preload(void)
 {
 	const char *others = getenv("LD_PRELOAD"), *preload;
-	char path[PATH_MAX], all[3 * PATH_MAX], records[64];
+	char path[PATH_MAX], all[3 * PATH_MAX];
 
 	preload = find_part("../preload/libvfioboost-preload.so", PRELOAD_PATH, path);
 	if (!preload)
 		return false;
 	snprintf(all, sizeof(all), "%s%s%s", preload, others && *others ? ":" : "",
 		 others ? others : "");
-	snprintf(records, sizeof(records), "/proc/%d/fd/%d", getpid(), records_fd);
-	return !setenv("LD_PRELOAD", all, 1) && !setenv(RECORDS_VARIABLE, records, 1);
+	return !setenv("LD_PRELOAD", all, 1);
 }
 
 static volatile sig_atomic_t command_process;
@@ -214,7 +209,20 @@ static int wait_for(pid_t process)
 	return WIFSIGNALED(status) ? EXIT_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static int run(struct records *records, const char *path, char **command)
+/* In the child: this process becomes the command. */
+static void exec_become(struct settings *settings, const char *path, char **command)
+{
+	char text[SETTINGS_TEXT];
+
+	settings->process = getpid();
+	settings_format(settings, text);
+	if (!setenv(SETTINGS_VARIABLE, text, 1))
+		execv(path, command);
+	fprintf(stderr, "vfioboost exec: cannot run %s: %s\n", path, strerror(errno));
+	_exit(EXIT_USAGE);
+}
+
+static int run(struct settings *settings, const char *path, char **command)
 {
 	sigset_t all, before;
 	pid_t process;
@@ -224,11 +232,8 @@ static int run(struct records *records, const char *path, char **command)
 	sigprocmask(SIG_SETMASK, &all, &before);
 	process = fork();
 	if (!process) {
-		records->process = getpid();
 		sigprocmask(SIG_SETMASK, &before, NULL);
-		execv(path, command);
-		fprintf(stderr, "vfioboost exec: cannot run %s: %s\n", path, strerror(errno));
-		_exit(EXIT_USAGE);
+		exec_become(settings, path, command);
 	}
 	if (process < 0) {
 		perror("vfioboost exec: cannot start a process");
@@ -282,19 +287,46 @@ static struct json_object *look_at_trace(const struct options *options,
 }
 
 static void write_outputs(const struct options *options, const struct outputs *outputs,
-			  struct records *records)
+			  const struct exec_records *records)
 {
 	struct json_object *remarks = NULL;
 
 	if (!exec_trace_write(records, outputs->trace))
 		fprintf(stderr, "vfioboost exec: cannot write a trace: %s\n", vfb_last_error());
-	else if (atomic_load(&records->count))
+	else if (records->count)
 		remarks = look_at_trace(options, outputs);
 	if (!remarks)
 		remarks = json_object_new_array();
 	if (!exec_results_write(records, remarks, options->json, outputs->results))
 		perror("vfioboost exec: cannot write the results");
 	json_object_put(remarks);
+}
+
+/* From the start of the command to its results. */
+static int exec_run(const struct options *options, const struct outputs *outputs, const char *path)
+{
+	struct settings settings = {
+		.boost = options->boost,
+		.thp = options->thp,
+		.threads = options->threads,
+	};
+	int fd = exec_records_create(), status, error;
+	struct exec_records records;
+
+	if (fd < 0 || !exec_set_records(&settings, fd)) {
+		perror("vfioboost exec: cannot create a file for the records of the command");
+		return EXIT_FAILED;
+	}
+	if ((options->reaper && !exec_set_reaper(&settings)) || !exec_set_preload())
+		return EXIT_FAILED;
+	status = run(&settings, path, options->command);
+	error = exec_records_read(&records, fd);
+	if (error)
+		fprintf(stderr, "vfioboost exec: cannot read the records of the command: %s\n",
+			strerror(-error));
+	write_outputs(options, outputs, &records);
+	exec_records_free(&records);
+	return status;
 }
 
 int command_exec(int argc, char **argv)
@@ -305,10 +337,8 @@ int command_exec(int argc, char **argv)
 	static char name[] = "vfioboost exec";
 	struct options options = {.boost = true};
 	struct outputs outputs;
-	struct records *records;
 	const char *problem;
 	char path[PATH_MAX];
-	int status, fd;
 
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &options);
@@ -317,16 +347,5 @@ int command_exec(int argc, char **argv)
 		fprintf(stderr, "vfioboost exec: %s %s\n", options.command[0], problem);
 		return EXIT_USAGE;
 	}
-	if (!open_outputs(&options, &outputs))
-		return EXIT_USAGE;
-	records = make_records(&options, &fd);
-	if (!records) {
-		perror("vfioboost exec: no memory for what the command does");
-		return EXIT_FAILED;
-	}
-	if ((options.reaper && !find_reaper(records)) || !prepare_environment(fd))
-		return EXIT_FAILED;
-	status = run(records, path, options.command);
-	write_outputs(&options, &outputs, records);
-	return status;
+	return open_outputs(&options, &outputs) ? exec_run(&options, &outputs, path) : EXIT_USAGE;
 }

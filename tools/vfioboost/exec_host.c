@@ -39,17 +39,20 @@ static void add_device(struct usage *usage, uint64_t device)
 		usage->devices[usage->count++] = address;
 }
 
-static void find_usage(struct usage *usage, const struct records *records, size_t count)
+static void find_usage(struct usage *usage, const struct exec_records *records)
 {
-	for (size_t i = 0; i < count; i++) {
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < records->count; i++) {
 		const struct record *record = &records->all[i];
 
-		if (!atomic_load(&record->complete) || record->result < 0)
+		if (record->result < 0)
 			continue;
 		if (exec_call_phase(record) == VFB_PHASE_MAP)
 			usage->maps = true;
-		if (record->device)
+		if (record->device && record->device != last)
 			add_device(usage, record->device);
+		last = record->device;
 	}
 }
 
@@ -63,18 +66,15 @@ static bool concerns(const struct usage *usage, struct json_object *finding)
 	return usage->maps;
 }
 
-struct json_object *exec_host_findings(const struct records *records)
+struct json_object *exec_host_findings(const struct exec_records *records)
 {
 	struct json_object *all, *some = json_object_new_array();
-	size_t count = atomic_load(&records->count);
 	struct usage usage = {0};
 
-	if (count > RECORDS_MAX)
-		count = RECORDS_MAX;
-	usage.addresses = calloc(count + 1, sizeof(*usage.addresses));
-	usage.devices = calloc(count + 1, sizeof(*usage.devices));
+	usage.addresses = calloc(records->count + 1, sizeof(*usage.addresses));
+	usage.devices = calloc(records->count + 1, sizeof(*usage.devices));
 	if (usage.addresses && usage.devices)
-		find_usage(&usage, records, count);
+		find_usage(&usage, records);
 	all = host_findings(usage.devices, usage.count);
 	for (size_t i = 0; i < json_object_array_length(all); i++) {
 		struct json_object *finding = json_object_array_get_idx(all, i);

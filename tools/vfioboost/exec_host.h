@@ -4,9 +4,9 @@
 
 #include <json-c/json.h>
 
-#include "../preload/records.h"
+#include "exec_records.h"
 
 /* What the doctor says against this host, as far as it concerns what the command did: an array. */
-struct json_object *exec_host_findings(const struct records *records);
+struct json_object *exec_host_findings(const struct exec_records *records);
 
 #endif

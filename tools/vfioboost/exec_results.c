@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "exec_results.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,16 +14,15 @@
 /* All calls of one kind. */
 struct sum {
 	char name[CALL_NAME];
-	unsigned int count, errors;
-	uint64_t total_ns, max_ns, bytes;
+	uint64_t count, errors, total_ns, max_ns, bytes;
 };
 
 /* Sums by kind, and the calls, slowest first. */
 struct results {
 	struct sum *sums;
 	const struct record **calls;
-	size_t sum_count, call_count, lost;
-	const char *not_boosted;
+	size_t sum_count, call_count;
+	const struct exec_records *records;
 	struct json_object *remarks;
 };
 
@@ -35,17 +35,34 @@ static struct sum *find_sum(struct results *results, const char *name)
 	return &results->sums[results->sum_count++];
 }
 
-static void add(struct results *results, const struct record *record)
+static uint64_t add_saturated(uint64_t a, uint64_t b)
+{
+	return a + b < a ? UINT64_MAX : a + b;
+}
+
+static void add_sum(struct results *results, const struct exec_sum *more)
 {
 	char text[CALL_NAME];
-	struct sum *sum = find_sum(results, exec_call_name(record, text));
+	struct sum *sum = find_sum(results, exec_call_name(&more->call, text));
 
-	sum->count++;
-	sum->errors += record->result < 0;
-	sum->total_ns += record->duration_ns;
-	sum->bytes += record->bytes;
-	if (record->duration_ns > sum->max_ns)
-		sum->max_ns = record->duration_ns;
+	sum->count = add_saturated(sum->count, more->count);
+	sum->errors = add_saturated(sum->errors, more->errors);
+	sum->total_ns = add_saturated(sum->total_ns, more->total_ns);
+	sum->bytes = add_saturated(sum->bytes, more->bytes);
+	if (more->max_ns > sum->max_ns)
+		sum->max_ns = more->max_ns;
+}
+
+static void add_call(struct results *results, const struct record *record)
+{
+	add_sum(results, &(struct exec_sum){
+				 .call = *record,
+				 .count = 1,
+				 .errors = record->result < 0,
+				 .total_ns = record->duration_ns,
+				 .max_ns = record->duration_ns,
+				 .bytes = record->bytes,
+			 });
 	results->calls[results->call_count++] = record;
 }
 
@@ -64,20 +81,18 @@ static int slowest_call(const void *a, const void *b)
 	return (left->duration_ns < right->duration_ns) - (left->duration_ns > right->duration_ns);
 }
 
-static bool collect(struct results *results, struct records *records)
+static bool collect(struct results *results)
 {
-	size_t count = atomic_load(&records->count);
+	const struct exec_records *records = results->records;
 
-	results->lost = count > RECORDS_MAX ? count - RECORDS_MAX : 0;
-	count -= results->lost;
-	results->not_boosted = records->remark;
-	results->sums = calloc(count + 1, sizeof(*results->sums));
-	results->calls = calloc(count + 1, sizeof(*results->calls));
+	results->sums = calloc(records->count + records->sum_count + 1, sizeof(*results->sums));
+	results->calls = calloc(records->count + 1, sizeof(*results->calls));
 	if (!results->sums || !results->calls)
 		return false;
-	for (size_t i = 0; i < count; i++)
-		if (atomic_load(&records->all[i].complete))
-			add(results, &records->all[i]);
+	for (size_t i = 0; i < records->count; i++)
+		add_call(results, &records->all[i]);
+	for (size_t i = 0; i < records->sum_count; i++)
+		add_sum(results, &records->sums[i]);
 	qsort(results->sums, results->sum_count, sizeof(*results->sums), slowest_sum);
 	qsort(results->calls, results->call_count, sizeof(*results->calls), slowest_call);
 	return true;
@@ -95,9 +110,9 @@ static void print_sums(const struct results *results, FILE *file)
 	for (size_t i = 0; i < results->sum_count; i++) {
 		const struct sum *sum = &results->sums[i];
 
-		fprintf(file, "%10.6f %10.6f %7u %7u %10.1f  %s\n", seconds(sum->total_ns),
-			seconds(sum->max_ns), sum->count, sum->errors, sum->bytes / 1048576.0,
-			sum->name);
+		fprintf(file, "%10.6f %10.6f %7" PRIu64 " %7" PRIu64 " %10.1f  %s\n",
+			seconds(sum->total_ns), seconds(sum->max_ns), sum->count, sum->errors,
+			sum->bytes / 1048576.0, sum->name);
 	}
 }
 
@@ -121,19 +136,29 @@ static void print_slowest(const struct results *results, FILE *file)
 	}
 }
 
+/* What is missing in the results, and why. */
+static void print_gaps(const struct exec_records *records, FILE *file)
+{
+	if (records->lost)
+		fprintf(file, "%" PRIu64 " more calls are in the sums only\n", records->lost);
+	if (records->damaged)
+		fprintf(file, "%" PRIu64 " records are invalid and were left out\n",
+			records->damaged);
+	if (*records->remark)
+		fprintf(file, "not boosted: %s\n", records->remark);
+}
+
 static void print_table(const struct results *results, FILE *file)
 {
-	if (!results->call_count) {
+	if (!results->sum_count) {
 		fprintf(file, "vfioboost exec: the command used no VFIO and no iommufd\n");
+		print_gaps(results->records, file);
 		return;
 	}
 	fprintf(file, "\n");
 	print_sums(results, file);
 	print_slowest(results, file);
-	if (results->lost)
-		fprintf(file, "%zu more calls were not recorded\n", results->lost);
-	if (*results->not_boosted)
-		fprintf(file, "not boosted: %s\n", results->not_boosted);
+	print_gaps(results->records, file);
 	if (json_object_array_length(results->remarks))
 		fprintf(file, "\n");
 	for (size_t i = 0; i < json_object_array_length(results->remarks); i++)
@@ -146,8 +171,8 @@ static struct json_object *sum_object(const struct sum *sum)
 	struct json_object *object = json_object_new_object();
 
 	json_object_object_add(object, "call", json_object_new_string(sum->name));
-	json_object_object_add(object, "count", json_object_new_int64(sum->count));
-	json_object_object_add(object, "errors", json_object_new_int64(sum->errors));
+	json_object_object_add(object, "count", json_object_new_uint64(sum->count));
+	json_object_object_add(object, "errors", json_object_new_uint64(sum->errors));
 	json_object_object_add(object, "total_s", json_object_new_double(seconds(sum->total_ns)));
 	json_object_object_add(object, "max_s", json_object_new_double(seconds(sum->max_ns)));
 	json_object_object_add(object, "bytes", json_object_new_uint64(sum->bytes));
@@ -180,6 +205,7 @@ static void print_json(const struct results *results, FILE *file)
 {
 	struct json_object *object = output_object(), *sums = json_object_new_array();
 	struct json_object *calls = json_object_new_array();
+	const struct exec_records *records = results->records;
 
 	for (size_t i = 0; i < results->sum_count; i++)
 		json_object_array_add(sums, sum_object(&results->sums[i]));
@@ -187,17 +213,19 @@ static void print_json(const struct results *results, FILE *file)
 		json_object_array_add(calls, call_object(results->calls[i]));
 	json_object_object_add(object, "sums", sums);
 	json_object_object_add(object, "calls", calls);
-	json_object_object_add(object, "lost", json_object_new_uint64(results->lost));
-	json_object_object_add(object, "not_boosted", json_object_new_string(results->not_boosted));
+	json_object_object_add(object, "lost", json_object_new_uint64(records->lost));
+	json_object_object_add(object, "damaged", json_object_new_uint64(records->damaged));
+	json_object_object_add(object, "not_boosted", json_object_new_string(records->remark));
 	json_object_object_add(object, "remarks", json_object_get(results->remarks));
 	fprintf(file, "%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
 	json_object_put(object);
 }
 
-bool exec_results_write(struct records *records, struct json_object *remarks, bool json, FILE *file)
+bool exec_results_write(const struct exec_records *records, struct json_object *remarks, bool json,
+			FILE *file)
 {
-	struct results results = {.remarks = remarks};
-	bool complete = collect(&results, records);
+	struct results results = {.records = records, .remarks = remarks};
+	bool complete = collect(&results);
 
 	if (complete && json)
 		print_json(&results, file);

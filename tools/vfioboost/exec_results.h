@@ -6,11 +6,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "../preload/records.h"
+#include "exec_records.h"
 
 /* What a command did, as a table or as one JSON object. @remarks: an array of texts on it. False:
  * it could not be written. */
-bool exec_results_write(struct records *records, struct json_object *remarks, bool json,
+bool exec_results_write(const struct exec_records *records, struct json_object *remarks, bool json,
 			FILE *file);
 
 #endif

@@ -65,7 +65,7 @@ static void append_name(struct vfb_trace *trace, const char *what, int group, in
 }
 
 /* As a trace of `vfioboost run` has it. */
-static void append_host(struct vfb_trace *trace, const struct records *records)
+static void append_host(struct vfb_trace *trace, const struct exec_records *records)
 {
 	struct json_object *event = json_object_new_object(), *args = json_object_new_object();
 
@@ -102,58 +102,79 @@ struct track {
 
 struct tracks {
 	struct track *all;
-	size_t count, groups;
+	size_t count;
 };
 
-/* The track of a record, which is named when it is new; NULL without memory. */
-static const struct track *find_track(struct vfb_trace *trace, struct tracks *tracks,
-				      const struct record *record)
+static int compare_tracks(const void *a, const void *b)
 {
-	struct track new = {record->process, record->thread, 0}, *larger;
+	const struct track *left = a, *right = b;
+
+	if (left->process != right->process)
+		return left->process < right->process ? -1 : 1;
+	return (left->thread > right->thread) - (left->thread < right->thread);
+}
+
+static const struct track *find_track(const struct tracks *tracks, const struct record *record)
+{
+	struct track key = {record->process, record->thread, 0};
+
+	return bsearch(&key, tracks->all, tracks->count, sizeof(key), compare_tracks);
+}
+
+/* Sorted, each thread once. */
+static bool collect_tracks(struct tracks *tracks, const struct exec_records *records)
+{
+	size_t count = 0;
+
+	tracks->all = calloc(records->count + 1, sizeof(*tracks->all));
+	if (!tracks->all)
+		return false;
+	for (size_t i = 0; i < records->count; i++)
+		tracks->all[i] = (struct track){records->all[i].process, records->all[i].thread, 0};
+	qsort(tracks->all, records->count, sizeof(*tracks->all), compare_tracks);
+	for (size_t i = 0; i < records->count; i++)
+		if (!count || compare_tracks(&tracks->all[count - 1], &tracks->all[i]))
+			tracks->all[count++] = tracks->all[i];
+	tracks->count = count;
+	return true;
+}
+
+static void append_tracks(struct vfb_trace *trace, struct tracks *tracks)
+{
+	int group = 1;
 	char name[64];
 
 	for (size_t i = 0; i < tracks->count; i++) {
-		if (tracks->all[i].process != record->process)
-			continue;
-		if (tracks->all[i].thread == record->thread)
-			return &tracks->all[i];
-		new.group = tracks->all[i].group;
+		struct track *track = &tracks->all[i];
+		bool is_first = !i || track->process != track[-1].process;
+
+		if (i && is_first)
+			group += 3;
+		track->group = group;
+		if (is_first) {
+			snprintf(name, sizeof(name), "process %d: threads", track->process);
+			append_name(trace, "process_name", group, 0, name);
+		}
+		snprintf(name, sizeof(name), "thread %d", track->thread);
+		append_name(trace, "thread_name", group, track->thread, name);
 	}
-	larger = realloc(tracks->all, (tracks->count + 1) * sizeof(*larger));
-	if (!larger)
-		return NULL;
-	tracks->all = larger;
-	if (!new.group) {
-		new.group = 3 * tracks->groups++ + 1;
-		snprintf(name, sizeof(name), "process %d: threads", new.process);
-		append_name(trace, "process_name", new.group, 0, name);
-	}
-	snprintf(name, sizeof(name), "thread %d", new.thread);
-	append_name(trace, "thread_name", new.group, new.thread, name);
-	larger[tracks->count] = new;
-	return &larger[tracks->count++];
 }
 
-bool exec_trace_write(const struct records *records, int fd)
+bool exec_trace_write(const struct exec_records *records, int fd)
 {
-	size_t count = atomic_load(&records->count);
 	struct tracks tracks = {0};
 	struct vfb_trace *trace;
 
 	if (vfb_trace_create(fd, &trace))
 		return false;
-	for (size_t i = 0; i < count && i < RECORDS_MAX; i++) {
-		const struct record *record = &records->all[i];
-		const struct track *track;
-
-		if (!atomic_load(&record->complete))
-			continue;
-		track = find_track(trace, &tracks, record);
-		if (track)
-			append_call(trace, record, i + 1, track->group);
+	if (collect_tracks(&tracks, records)) {
+		append_tracks(trace, &tracks);
+		for (size_t i = 0; i < records->count; i++)
+			append_call(trace, &records->all[i], i + 1,
+				    find_track(&tracks, &records->all[i])->group);
 	}
 	free(tracks.all);
-	if (count)
+	if (records->count)
 		append_host(trace, records);
 	return !vfb_trace_destroy(trace);
 }

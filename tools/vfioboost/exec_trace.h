@@ -4,13 +4,13 @@
 
 #include <stdbool.h>
 
-#include "../preload/records.h"
+#include "exec_records.h"
 
 /*
  * What a command did as a trace, see vfioboost/trace.h: a group of tracks for each process, one of
  * them for each thread. @fd: an empty file. False: it could not be written, vfb_last_error()
  * tells why.
  */
-bool exec_trace_write(const struct records *records, int fd);
+bool exec_trace_write(const struct exec_records *records, int fd);
 
 #endif
