@@ -94,7 +94,7 @@ static int iommufd_create(const struct vfb_sys *sys, const struct vfb_iommu_sour
 		free(iommufd);
 		return error;
 	}
-	pthread_mutex_init(&iommufd->lock, NULL);
+	vfb_sleep_lock_init(&iommufd->domains_lock, iommufd->iommu.sys);
 	vfb_groups_init(&iommufd->groups);
 	*out = &iommufd->iommu;
 	return 0;
@@ -125,7 +125,7 @@ static void iommufd_destroy(struct vfb_iommu *iommu)
 	else
 		iommu->sys->close(iommu->sys, iommufd->fd);
 	vfb_groups_destroy(&iommufd->groups);
-	pthread_mutex_destroy(&iommufd->lock);
+	vfb_sleep_lock_destroy(&iommufd->domains_lock);
 	free(iommufd);
 }
 

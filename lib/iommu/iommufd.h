@@ -13,6 +13,7 @@
 
 #include "container_of.h"
 #include "iommu/group.h"
+#include "sys/sleep_lock.h"
 
 #define MAX_DOMAINS 16
 
@@ -24,8 +25,9 @@ struct iommufd {
 	bool keep_domain;
 	/* Of devices that have no node. */
 	struct vfb_groups groups;
-	/* Domains that stay: one does for most devices. The lock is held while one is made. */
-	pthread_mutex_t lock;
+	/* Domains that stay: one is enough for most devices. The lock is held while a device is
+	 * attached, so that devices that open in parallel share a domain. */
+	struct vfb_sleep_lock domains_lock;
 	uint32_t domains[MAX_DOMAINS];
 	size_t domain_count;
 };

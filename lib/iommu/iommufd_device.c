@@ -114,7 +114,7 @@ static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
 	const struct vfb_sys *sys = iommufd->iommu.sys;
 	int error = -EINVAL;
 
-	pthread_mutex_lock(&iommufd->lock);
+	vfb_sleep_lock_take(&iommufd->domains_lock);
 	/* EINVAL: the device is behind another IOMMU than the domain. */
 	for (size_t i = 0; i < iommufd->domain_count && error == -EINVAL; i++)
 		error = attach_to(iommufd, fd, iommufd->domains[i]);
@@ -126,7 +126,7 @@ static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
 			error = attach_to(iommufd, fd, alloc.out_hwpt_id);
 		}
 	}
-	pthread_mutex_unlock(&iommufd->lock);
+	vfb_sleep_lock_release(&iommufd->domains_lock);
 	return error;
 }
 
