@@ -73,6 +73,15 @@ enum vfb_numa_policy {
  * take seconds.
  */
 #define VFB_MEMORY_GROW_POOL (1u << 0)
+/** Leaves the memory out of core dumps (MADV_DONTDUMP). */
+#define VFB_MEMORY_NO_DUMP (1u << 1)
+/**
+ * Children of fork() get the memory too. Without this flag it is missing in their address space
+ * (MADV_DONTFORK): fork() would copy all private memory that is mapped for a device at once, which
+ * takes seconds and as much memory again. For adopted memory the caller decides; VMMs set
+ * MADV_DONTFORK.
+ */
+#define VFB_MEMORY_KEEP_ON_FORK (1u << 2)
 
 /** Settings of memory. bytes must be set; zero is a good default for every other field. */
 struct vfb_memory_opts {

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include "memory/memory.h"
 
+/* Linux 6.3 */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
 #ifndef MFD_HUGE_SHIFT
 #define MFD_HUGE_SHIFT 26
 #endif
@@ -18,21 +23,38 @@ static unsigned int hugetlb_bits(uint64_t page_bytes)
 				      0;
 }
 
+/* Whoever gets it can then neither make it shorter, which would raise SIGBUS here, nor run it. */
+static int seal_memfd(const struct vfb_sys *sys, int fd)
+{
+	int error = sys->add_seals(sys, fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+
+	if (error)
+		return vfb_fail_errno(error, "cannot seal a memfd (F_ADD_SEALS)");
+	error = sys->fchmod(sys, fd, 0600);
+	return error ? vfb_fail_errno(error, "cannot set the mode of a memfd to 0600") : 0;
+}
+
 static int make_memfd(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	unsigned int huge = hugetlb_bits(memory->page_bytes);
+	unsigned int flags = MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | huge : 0);
 	int fd, error;
 
-	fd = sys->memfd_create(sys, "vfioboost", huge ? MFD_HUGETLB | huge : 0);
+	fd = sys->memfd_create(sys, "vfioboost", flags | MFD_NOEXEC_SEAL);
+	/* Before Linux 6.3. */
+	if (fd == -EINVAL)
+		fd = sys->memfd_create(sys, "vfioboost", flags);
 	if (fd < 0)
 		return vfb_fail_errno(fd, "cannot create a memfd of pages of %s",
 				      vfb_size_text(memory->page_bytes).text);
 	error = sys->ftruncate(sys, fd, memory->bytes);
+	error = error ? vfb_fail_errno(error, "cannot make a memfd %s large",
+				       vfb_size_text(memory->bytes).text) :
+			seal_memfd(sys, fd);
 	if (error) {
 		sys->close(sys, fd);
-		return vfb_fail_errno(error, "cannot make a memfd %s large",
-				      vfb_size_text(memory->bytes).text);
+		return error;
 	}
 	return fd;
 }
@@ -104,8 +126,23 @@ static int map_all(struct vfb_memory *memory)
 	return 0;
 }
 
+/* fork() copies pinned private pages at once (copy_present_ptes(), Linux 5.9). */
+static int advise_use(struct vfb_memory *memory)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int error = 0;
+
+	if (!(memory->flags & VFB_MEMORY_KEEP_ON_FORK))
+		error = sys->madvise(sys, memory->address, memory->bytes, MADV_DONTFORK);
+	if (!error && memory->flags & VFB_MEMORY_NO_DUMP)
+		error = sys->madvise(sys, memory->address, memory->bytes, MADV_DONTDUMP);
+	return error ? vfb_fail_errno(error, "cannot set how memory is used by fork() and core "
+					     "dumps (madvise)") :
+		       0;
+}
+
 /* Huge pages or none must be known before the first page is populated. */
-static int advise(struct vfb_memory *memory)
+static int advise_pages(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	int error;
@@ -151,5 +188,7 @@ int vfb_backing_make(struct vfb_memory *memory, enum vfb_memory_kind kind)
 		error = reserve_addresses(memory);
 	if (!error)
 		error = map_all(memory);
-	return error ? error : advise(memory);
+	if (!error)
+		error = advise_pages(memory);
+	return error ? error : advise_use(memory);
 }

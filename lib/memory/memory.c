@@ -8,6 +8,8 @@
 #include "memory/pool.h"
 #include "options.h"
 
+#define KNOWN_FLAGS (VFB_MEMORY_GROW_POOL | VFB_MEMORY_NO_DUMP | VFB_MEMORY_KEEP_ON_FORK)
+
 static void give_back(struct vfb_memory *memory)
 {
 	vfb_backing_release(memory);
@@ -55,9 +57,9 @@ static int check_opts(const struct vfb_memory_opts *opts)
 		return vfb_fail(-EINVAL, "page size %d is unknown", (int)opts->page_size);
 	if (opts->kind > VFB_MEMORY_MEMFD)
 		return vfb_fail(-EINVAL, "memory kind %d is unknown", (int)opts->kind);
-	if (opts->flags & ~VFB_MEMORY_GROW_POOL)
-		return vfb_fail(-EINVAL, "memory flags 0x%x are unknown: 0x%x is", opts->flags,
-				VFB_MEMORY_GROW_POOL);
+	if (opts->flags & ~KNOWN_FLAGS)
+		return vfb_fail(-EINVAL, "memory flags 0x%x are unknown: 0x%x are known",
+				opts->flags, KNOWN_FLAGS);
 	if (!opts->bytes)
 		return vfb_fail(-EINVAL, "a size of 0 bytes: at least one page is needed");
 	if (opts->bytes > SSIZE_MAX - GIB)
@@ -100,7 +102,7 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 	memory->ctx = ctx;
 	memory->bytes = known.bytes;
 	memory->fd = -1;
-	memory->grow_pool = known.flags & VFB_MEMORY_GROW_POOL;
+	memory->flags = known.flags;
 	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_CREATE);
 	error = vfb_memory_set_policy(memory, &known);
 	if (!error)

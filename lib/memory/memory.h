@@ -31,7 +31,8 @@ struct vfb_memory {
 	/* Why it has no larger pages, or why adopted memory is not mapped by its file; NULL without
 	 * a reason. */
 	char *fallback;
-	bool grow_pool;
+	/* VFB_MEMORY_... of vfb_memory_create(). */
+	uint32_t flags;
 	struct vfb_pool_loan *loans;
 	size_t loan_count;
 	enum vfb_numa_policy policy;

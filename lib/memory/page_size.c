@@ -74,7 +74,7 @@ static int find_pages(struct vfb_memory *memory, uint64_t page_bytes, uint64_t b
 {
 	int error = vfb_pool_check(memory, page_bytes, bytes / page_bytes);
 
-	if (error == -ENOMEM && memory->grow_pool)
+	if (error == -ENOMEM && memory->flags & VFB_MEMORY_GROW_POOL)
 		error = vfb_pool_grow(memory, page_bytes, bytes / page_bytes);
 	return error;
 }

@@ -81,6 +81,8 @@ TIMED(int, memfd_create, (SYS, const char *name, unsigned int flags), "memfd_cre
       flags)
 TIMED(int, ftruncate, (SYS, int fd, off_t bytes), "ftruncate", bytes, fd, bytes)
 TIMED(int, file_info, (SYS, int fd, struct vfb_sys_file *file), "fstat", 0, fd, file)
+TIMED(int, add_seals, (SYS, int fd, int seals), "fcntl", 0, fd, seals)
+TIMED(int, fchmod, (SYS, int fd, mode_t mode), "fchmod", 0, fd, mode)
 TIMED(int, mbind,
       (SYS, void *addr, size_t bytes, int mode, const unsigned int *nodes, size_t count), "mbind",
       bytes, addr, bytes, mode, nodes, count)
@@ -117,7 +119,7 @@ TIMED(int, eventfd, (SYS), "eventfd2", 0)
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be timed or handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 40 * sizeof(void (*)(void)), "all calls are known");
+_Static_assert(sizeof(struct vfb_sys) == 42 * sizeof(void (*)(void)), "all calls are known");
 
 void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner,
 			struct vfb_observer *observer)
@@ -141,6 +143,8 @@ void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner
 		.memfd_create = timed_memfd_create,
 		.ftruncate = timed_ftruncate,
 		.file_info = timed_file_info,
+		.add_seals = timed_add_seals,
+		.fchmod = timed_fchmod,
 		.mbind = timed_mbind,
 		.get_mempolicy = timed_get_mempolicy,
 		.page_nodes = timed_page_nodes,

@@ -188,6 +188,16 @@ static int linux_file_info(UNUSED const struct vfb_sys *sys, int fd, struct vfb_
 	return 0;
 }
 
+static int linux_add_seals(UNUSED const struct vfb_sys *sys, int fd, int seals)
+{
+	return fcntl(fd, F_ADD_SEALS, seals) ? -errno : 0;
+}
+
+static int linux_fchmod(UNUSED const struct vfb_sys *sys, int fd, mode_t mode)
+{
+	return fchmod(fd, mode) ? -errno : 0;
+}
+
 static int linux_mbind(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
 		       const unsigned int *nodes, size_t count)
 {
@@ -396,6 +406,8 @@ const struct vfb_sys vfb_sys_linux = {
 	.memfd_create = linux_memfd_create,
 	.ftruncate = linux_ftruncate,
 	.file_info = linux_file_info,
+	.add_seals = linux_add_seals,
+	.fchmod = linux_fchmod,
 	.mbind = linux_mbind,
 	.get_mempolicy = linux_get_mempolicy,
 	.page_nodes = linux_page_nodes,

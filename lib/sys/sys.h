@@ -64,6 +64,9 @@ struct vfb_sys {
 	int (*memfd_create)(const struct vfb_sys *sys, const char *name, unsigned int flags);
 	int (*ftruncate)(const struct vfb_sys *sys, int fd, off_t bytes);
 	int (*file_info)(const struct vfb_sys *sys, int fd, struct vfb_sys_file *file);
+	/* fcntl(2) F_ADD_SEALS; and the mode of the file, fchmod(2). */
+	int (*add_seals)(const struct vfb_sys *sys, int fd, int seals);
+	int (*fchmod)(const struct vfb_sys *sys, int fd, mode_t mode);
 	/* mbind(2) without flags; @mode is MPOL_*; @nodes lists @count node numbers. */
 	int (*mbind)(const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
 		     const unsigned int *nodes, size_t count);

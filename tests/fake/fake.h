@@ -58,6 +58,8 @@ struct fake_config {
 	const char *defrag;
 	/* Linux before 5.14: MADV_POPULATE_WRITE gives EINVAL. */
 	bool no_populate;
+	/* Linux before 6.3: MFD_NOEXEC_SEAL gives EINVAL. */
+	bool no_noexec_seal;
 	/* cpu.max of the process's cgroup, "150000 100000" ("max 100000"). */
 	const char *cpu_max;
 	/* hugetlb.2MB.max of it in bytes (0, none). */

@@ -94,6 +94,8 @@ struct vma {
 	uint64_t start, end;
 	int prot;
 	bool thp, no_thp, shared;
+	/* MADV_DONTFORK, MADV_DONTDUMP. */
+	bool dont_fork, dont_dump;
 	/* One of them. */
 	struct object *object;
 	struct file *device;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* memfds: making them, and what is known of a file. */
+#include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -7,6 +8,10 @@
 #include <unistd.h>
 
 #include "model.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
 
 static struct object *new_memfd(struct fake *fake, int fd, int pool)
 {
@@ -29,6 +34,10 @@ static int op_memfd_create(const struct vfb_sys *sys, const char *name, unsigned
 
 	if (fd)
 		goto out;
+	if (flags & MFD_NOEXEC_SEAL && fake->config.no_noexec_seal) {
+		fd = -EINVAL;
+		goto out;
+	}
 	if (flags & MFD_HUGETLB)
 		pool = log == 30 ? POOL_1G : log == 21 || !log ? POOL_2M : -1;
 	if (pool < 0 || (pool == POOL_2M && fake->config.no_2m) ||
@@ -36,7 +45,7 @@ static int op_memfd_create(const struct vfb_sys *sys, const char *name, unsigned
 		fd = -ENODEV;
 		goto out;
 	}
-	fd = memfd_create(name, MFD_CLOEXEC);
+	fd = memfd_create(name, MFD_CLOEXEC | (flags & MFD_ALLOW_SEALING));
 	if (fd < 0)
 		fd = -errno;
 	else
@@ -60,6 +69,28 @@ static int op_ftruncate(const struct vfb_sys *sys, int fd, off_t bytes)
 		error = -errno;
 	if (file)
 		fk_file_put(fake, file);
+	kernel_leave(fake);
+	return error;
+}
+
+static int op_add_seals(const struct vfb_sys *sys, int fd, int seals)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject(fake, "add_seals", NULL, EPERM);
+
+	if (!error && fcntl(fd, F_ADD_SEALS, seals))
+		error = -errno;
+	kernel_leave(fake);
+	return error;
+}
+
+static int op_fchmod(const struct vfb_sys *sys, int fd, mode_t mode)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject(fake, "fchmod", NULL, EPERM);
+
+	if (!error && fchmod(fd, mode))
+		error = -errno;
 	kernel_leave(fake);
 	return error;
 }
@@ -93,4 +124,6 @@ void fk_memfd_table(struct vfb_sys *sys)
 	sys->memfd_create = op_memfd_create;
 	sys->ftruncate = op_ftruncate;
 	sys->file_info = op_file_info;
+	sys->add_seals = op_add_seals;
+	sys->fchmod = op_fchmod;
 }

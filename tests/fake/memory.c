@@ -238,6 +238,10 @@ static int do_madvise(struct fake *fake, uint64_t start, uint64_t end, int advic
 			fk_object_free_range(fake, vma->object, vma->offset,
 					     vma->offset + vma->end - vma->start, false);
 		}
+		if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
+			vma->dont_fork = advice == MADV_DONTFORK;
+		if (advice == MADV_DONTDUMP || advice == MADV_DODUMP)
+			vma->dont_dump = advice == MADV_DONTDUMP;
 		if (advice == MADV_REMOVE && vma->object && vma->object->is_file)
 			fk_object_free_range(fake, vma->object, vma->offset,
 					     vma->offset + vma->end - vma->start, true);

@@ -58,6 +58,8 @@ static int smaps(struct fake *fake, struct text *text)
 		fk_put(text, "Size: %8" PRIu64 " kB\n", (vma->end - vma->start) / 1024);
 		fk_put(text, "AnonHugePages: %8" PRIu64 " kB\n", hugetlb ? 0 : huge / 1024);
 		fk_put(text, "Private_Hugetlb: %7" PRIu64 " kB\n", hugetlb ? huge / 1024 : 0);
+		fk_put(text, "VmFlags: rd wr mr mw me%s%s sd\n", vma->dont_fork ? " dc" : "",
+		       vma->dont_dump ? " dd" : "");
 	}
 	return SYSFS_TEXT;
 }

@@ -113,6 +113,8 @@ int machine_mmap(size_t bytes, int prot, void **out);
 int machine_map_file(int fd, size_t bytes, int flags, void **out);
 int machine_madvise(void *address, size_t bytes, int advice);
 void machine_munmap(void *address, size_t bytes);
+/* Whether the line VmFlags of smaps has @flag for the mapping at @address. */
+bool machine_vm_flag(const void *address, const char *flag);
 /* The nodes of a device: /dev/vfio/GROUP, /dev/vfio/devices/vfioN. */
 void machine_group_path(const char *address, char *path, size_t bytes);
 void machine_node_path(const char *address, char *path, size_t bytes);

@@ -281,6 +281,33 @@ void machine_munmap(void *address, size_t bytes)
 	fake_sys(fake)->munmap(fake_sys(fake), address, bytes);
 }
 
+struct vm_flags {
+	uintptr_t address;
+	const char *flag;
+	bool inside, found;
+};
+
+static bool look_for_flag(const char *line, void *arg)
+{
+	struct vm_flags *flags = arg;
+	unsigned long start, end;
+
+	if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+		flags->inside = flags->address >= start && flags->address < end;
+	if (flags->inside && !strncmp(line, "VmFlags:", 8))
+		flags->found = strstr(line, flags->flag);
+	return true;
+}
+
+bool machine_vm_flag(const void *address, const char *flag)
+{
+	struct vm_flags flags = {.address = (uintptr_t)address, .flag = flag};
+
+	if (vfb_sys_each_line(fake_sys(fake), "/proc/self/smaps", look_for_flag, &flags))
+		abort();
+	return flags.found;
+}
+
 static unsigned int index_of(const char *address)
 {
 	unsigned int i = 0;

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -61,6 +63,23 @@ int machine_map_file(int fd, size_t bytes, int flags, void **out)
 int machine_madvise(void *address, size_t bytes, int advice)
 {
 	return madvise(address, bytes, advice) ? -errno : 0;
+}
+
+bool machine_vm_flag(const void *address, const char *flag)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	bool inside = false, found = false;
+	unsigned long start, end;
+	char line[4352];
+
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			inside = (uintptr_t)address >= start && (uintptr_t)address < end;
+		if (inside && !strncmp(line, "VmFlags:", 8))
+			found = strstr(line, flag);
+	}
+	fclose(smaps);
+	return found;
 }
 
 void machine_munmap(void *address, size_t bytes)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory of all page sizes and kinds, on its nodes. */
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "scenario.h"
 
@@ -118,6 +121,60 @@ static void populate(struct fixture *f)
 		assert_int_equal(bytes_on_nodes(f, memory[i]), BYTES);
 		assert_ok(vfb_memory_populate(memory[i]));
 		assert_ok(vfb_memory_destroy(memory[i]));
+	}
+}
+
+/* What a process that gets the memfd can do to it. */
+static void sealed(struct fixture *f)
+{
+	static const enum vfb_page_size sizes[] = {VFB_PAGE_4K, VFB_PAGE_2M};
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+
+	opts.bytes = BYTES;
+	opts.kind = VFB_MEMORY_MEMFD;
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct vfb_memory *memory;
+		struct stat stat;
+		int fd;
+
+		opts.page_size = sizes[i];
+		assert_ok(vfb_memory_create(f->ctx, &opts, &memory));
+		fd = info_of(memory).fd;
+		assert_int_equal(ftruncate(fd, 0), -1);
+		assert_int_equal(errno, EPERM);
+		assert_int_equal(ftruncate(fd, 2 * BYTES), -1);
+		assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+		assert_int_equal(fstat(fd, &stat), 0);
+		assert_int_equal(stat.st_mode & 07777, 0600);
+		assert_int_equal(stat.st_size, BYTES);
+		assert_ok(vfb_memory_destroy(memory));
+	}
+}
+
+/* What fork() and a core dump have of it. */
+static void use_flags(struct fixture *f)
+{
+	static const uint32_t flags[] = {0, VFB_MEMORY_NO_DUMP, VFB_MEMORY_KEEP_ON_FORK};
+	static const enum vfb_page_size sizes[] = {VFB_PAGE_4K, VFB_PAGE_2M};
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+
+	opts.bytes = BYTES;
+	for (size_t i = 0; i < 4 * COUNT(flags); i++) {
+		struct vfb_memory *memory;
+		char *address;
+
+		opts.kind = i % 2 ? VFB_MEMORY_MEMFD : VFB_MEMORY_ANONYMOUS;
+		opts.page_size = sizes[i / 2 % 2];
+		opts.flags = flags[i / 4];
+		assert_ok(vfb_memory_create(f->ctx, &opts, &memory));
+		address = info_of(memory).address;
+		for (size_t at = 0; at < BYTES; at += BYTES / 4) {
+			assert_int_equal(machine_vm_flag(address + at, " dc"),
+					 !(opts.flags & VFB_MEMORY_KEEP_ON_FORK));
+			assert_int_equal(machine_vm_flag(address + at, " dd"),
+					 !!(opts.flags & VFB_MEMORY_NO_DUMP));
+		}
+		assert_ok(vfb_memory_destroy(memory));
 	}
 }
 
@@ -439,6 +496,8 @@ const struct scenario memory_scenarios[] = {
 	{.name = "anonymous memory of all page sizes", .run = anonymous},
 	{.name = "memfds of all page sizes", .run = memfd},
 	{.name = "populating several memories", .run = populate},
+	{.name = "memfds that nobody can resize", .run = sealed},
+	{.name = "memory, fork() and core dumps", .run = use_flags},
 	{.name = "memory of which pages are given back", .run = given_back},
 	{.name = "memory of which a part is unmapped", .run = unmapped},
 	{.name = "memory that a job works on", .run = busy},
