@@ -30,11 +30,10 @@ struct vfb_bar {
 	struct vfb_device *device;
 	/** Number of the BAR, 0 to 5. */
 	unsigned int index;
-	/** VFB_RANGE_READ, VFB_RANGE_WRITE (neither means both), VFB_RANGE_ANY_IOVA,
-	 *  VFB_BAR_REQUIRED. */
+	/** VFB_BAR_... */
 	uint32_t flags;
 	/** The IOVA where devices see the BAR: for a guest its guest physical address. With
-	 *  VFB_RANGE_ANY_IOVA the library chooses it and stores it here. */
+	 *  VFB_BAR_ANY_IOVA the library chooses it and stores it here. */
 	uint64_t iova;
 	/** Output: size of the BAR. */
 	uint64_t bytes;
@@ -44,16 +43,22 @@ struct vfb_bar {
 	uint32_t reserved[3];
 };
 
+/** Devices may read it. */
+#define VFB_BAR_READ (1u << 0)
+/** Devices may write it. Neither this flag nor VFB_BAR_READ means both. */
+#define VFB_BAR_WRITE (1u << 1)
+/** The library chooses an IOVA that is congruent to the BAR's offsets modulo the page size. */
+#define VFB_BAR_ANY_IOVA (1u << 2)
 /** If the BAR cannot be mapped, the batch fails, and is undone unless VFB_BATCH_BEST_EFFORT is set.
  *  Without this flag that is a warning. */
-#define VFB_BAR_REQUIRED (1u << 31)
+#define VFB_BAR_REQUIRED (1u << 3)
 
 /**
  * Lists the BARs of a device that can be mapped: those of at least 4 KiB that VFIO allows to map.
  * Remove the ones that other devices must not access.
  *
  * @param device  the device
- * @param bars    receives the first @p count BARs, each with VFB_RANGE_ANY_IOVA
+ * @param bars    receives the first @p count BARs, each with VFB_BAR_ANY_IOVA
  * @param count   capacity of @p bars; 6 is always enough
  *
  * @return the number of BARs, which may exceed @p count; or the error of the kernel.

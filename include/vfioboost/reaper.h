@@ -56,8 +56,8 @@ struct vfb_reaper_opts {
  * @param devices  @p count devices of one context
  * @param count    number of devices, 1 to 256
  * @param opts     settings, or NULL for the defaults
- * @param out      receives the reaper. Pass it to vfb_reaper_stop(), or leave it running when the
- *                 process exits
+ * @param out      receives the reaper. Pass it to vfb_reaper_destroy(), or leave it running when
+ * the process exits
  *
  * @return 0; -EINVAL: no device, too many, different contexts, or unknown flag; -ENOENT, -EACCES:
  * the helper program is missing or not executable; -EMFILE; -ENOMEM; -EAGAIN: the system refused to
@@ -73,7 +73,7 @@ VFB_API int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
  *
  * @param reaper  the reaper; NULL is allowed and does nothing
  */
-VFB_API void vfb_reaper_stop(struct vfb_reaper *reaper);
+VFB_API void vfb_reaper_destroy(struct vfb_reaper *reaper);
 
 #ifdef __cplusplus
 }

@@ -24,7 +24,7 @@ int vfb_device_bars(struct vfb_device *device, struct vfb_bar *bars, size_t coun
 			bars[found] = (struct vfb_bar){
 				.device = device,
 				.index = index,
-				.flags = VFB_RANGE_ANY_IOVA,
+				.flags = VFB_BAR_ANY_IOVA,
 				.bytes = info.bytes,
 			};
 		found++;

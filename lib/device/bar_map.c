@@ -16,8 +16,7 @@
 #include "observe/error.h"
 #include "options.h"
 
-#define KNOWN_FLAGS (VFB_RANGE_READ | VFB_RANGE_WRITE | VFB_RANGE_ANY_IOVA | VFB_BAR_REQUIRED)
-#define RANGE_FLAGS (VFB_RANGE_READ | VFB_RANGE_WRITE)
+#define KNOWN_FLAGS (VFB_BAR_READ | VFB_BAR_WRITE | VFB_BAR_ANY_IOVA | VFB_BAR_REQUIRED)
 
 /* What was done for a BAR. */
 struct progress {
@@ -59,7 +58,7 @@ static int check_bar(struct vfb_bar *bar)
 	if (info.bytes && info.bytes < 4 * KIB)
 		return vfb_fail(-ENOTSUP, "it has %s, and an IOMMU maps 4 KiB at least",
 				vfb_size_text(info.bytes).text);
-	if (!(bar->flags & VFB_RANGE_ANY_IOVA) && info.bytes &&
+	if (!(bar->flags & VFB_BAR_ANY_IOVA) && info.bytes &&
 	    bar->iova + (info.bytes - 1) < bar->iova)
 		return vfb_fail(-EINVAL, "%s at IOVA 0x%" PRIx64 " end beyond 64 bits",
 				vfb_size_text(info.bytes).text, bar->iova);
@@ -101,6 +100,8 @@ static void put_back(struct vfb_bar *bar, struct progress *progress)
 static size_t fill_ranges(const struct vfb_bar *bar, struct vfb_memory *memory,
 			  const struct vfb_areas *areas, struct vfb_range *ranges)
 {
+	uint32_t flags = (bar->flags & VFB_BAR_READ ? VFB_RANGE_READ : 0) |
+			 (bar->flags & VFB_BAR_WRITE ? VFB_RANGE_WRITE : 0);
 	size_t count = 0;
 
 	for (size_t i = 0; i < areas->count; i++) {
@@ -112,7 +113,7 @@ static size_t fill_ranges(const struct vfb_bar *bar, struct vfb_memory *memory,
 				.offset = area->first,
 				.bytes = area->end - area->first,
 				.iova = bar->iova + area->first,
-				.flags = bar->flags & RANGE_FLAGS,
+				.flags = flags,
 			};
 	}
 	return count;
@@ -152,7 +153,7 @@ static int map_areas(struct bar_job *job, struct vfb_bar *bar, struct vfb_memory
 
 	if (!ranges)
 		return vfb_fail_memory();
-	if (bar->flags & VFB_RANGE_ANY_IOVA)
+	if (bar->flags & VFB_BAR_ANY_IOVA)
 		error = map_anywhere(job, bar, memory, areas, ranges);
 	else
 		error = vfb_space_map(job->space, ranges, fill_ranges(bar, memory, areas, ranges),

@@ -136,7 +136,7 @@ int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
 	return 0;
 }
 
-void vfb_reaper_stop(struct vfb_reaper *reaper)
+void vfb_reaper_destroy(struct vfb_reaper *reaper)
 {
 	const struct vfb_sys *sys;
 

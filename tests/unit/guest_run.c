@@ -235,7 +235,7 @@ static int use_more(struct guest *guest)
 			return error;
 		resets[i].device = guest->devices[i];
 		bars[i].device = guest->devices[i];
-		bars[i].flags = VFB_RANGE_ANY_IOVA | VFB_BAR_REQUIRED;
+		bars[i].flags = VFB_BAR_ANY_IOVA | VFB_BAR_REQUIRED;
 	}
 	error = told(vfb_bars_map(guest->space, bars, 3, &guest->batch));
 	if (error)

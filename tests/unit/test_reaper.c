@@ -38,7 +38,7 @@ static void test_start(void **state)
 	vfb_device_close(devices[3]);
 	fake_device_stats(host.fake, addresses[3], &stats);
 	assert_int_equal(stats.close_resets, 0);
-	vfb_reaper_stop(reaper);
+	vfb_reaper_destroy(reaper);
 	assert_null(fake_helper(host.fake));
 	fake_device_stats(host.fake, addresses[3], &stats);
 	assert_int_equal(stats.close_resets, 1);
@@ -46,7 +46,7 @@ static void test_start(void **state)
 	close_devices(devices, 3);
 	fake_device_stats(host.fake, addresses[0], &stats);
 	assert_int_equal(stats.close_resets, 1);
-	vfb_reaper_stop(NULL);
+	vfb_reaper_destroy(NULL);
 	host_close(&host);
 }
 
@@ -75,7 +75,7 @@ static void test_refused(void **state)
 	/* One that has died by itself can be stopped all the same. */
 	assert_ok(vfb_reaper_start(devices, 1, NULL, &reaper));
 	fake_fail_call(host.fake, "write", 1, EPIPE);
-	vfb_reaper_stop(reaper);
+	vfb_reaper_destroy(reaper);
 	close_devices(devices, 1);
 	host_close(&host);
 }

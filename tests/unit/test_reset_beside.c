@@ -74,7 +74,7 @@ static void reset_and(void (*act)(void))
 	assert_ok(vfb_subscribe(host->ctx, &only, ignore, NULL, &subscription));
 	assert_ok(vfb_device_open(host->space, addresses[0], &beside.device));
 	beside.bar = (struct vfb_bar){.device = beside.device,
-				      .flags = VFB_RANGE_ANY_IOVA | VFB_BAR_REQUIRED};
+				      .flags = VFB_BAR_ANY_IOVA | VFB_BAR_REQUIRED};
 	assert_ok(vfb_bars_map(beside.peers, &beside.bar, 1, NULL));
 	assert_ok(vfb_device_reset(beside.device));
 	assert_true(beside.has_acted);

@@ -150,7 +150,7 @@ static int reaper_opts(struct guest *guest, void *given)
 	int error = vfb_reaper_start(&guest->device, 1, given, &reaper);
 
 	assert_true(!error == !!reaper);
-	vfb_reaper_stop(reaper);
+	vfb_reaper_destroy(reaper);
 	return error;
 }
 

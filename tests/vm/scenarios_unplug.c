@@ -110,7 +110,7 @@ static void with_reaper(struct fixture *f)
 	assert_true(machine_poll(user.request, 30 * SECONDS));
 	assert_ok(vfb_device_close(user.device));
 	assert_false(machine_unplugged(300 * MS));
-	vfb_reaper_stop(reaper);
+	vfb_reaper_destroy(reaper);
 	assert_true(machine_unplugged(30 * SECONDS));
 	assert_gone(f, user.space, address);
 	machine_rescan();
