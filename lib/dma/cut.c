@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Cutting what is planned into pieces for workers, and into waves. */
+/* Cutting what is planned into pieces for workers, into waves, and into map calls. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -7,127 +7,81 @@
 #include "memory/memory.h"
 #include "round.h"
 
-static int allocate_runs(struct map_job *map)
+static const struct vfb_range *first_range(const struct map_job *map,
+					   const struct vfb_plan_run *run)
 {
-	map->entries = calloc(map->plan.count + 1, sizeof(*map->entries));
-	map->runs = calloc(map->plan.run_count + 1, sizeof(*map->runs));
-	map->waves = calloc(map->plan.run_count + 1, sizeof(*map->waves));
-	return map->entries && map->runs && map->waves ? 0 : vfb_fail_memory();
+	return map->plan.order[run->first];
 }
 
-/* Pieces end where huge pages of the memory do. */
-static void cut_run(struct map_job *map, struct run *run, unsigned int width)
+/* Pieces of so many bytes, that end where huge pages of the memory do. */
+static uint64_t piece_bytes(const struct map_job *map, const struct vfb_plan_run *run,
+			    unsigned int width)
 {
-	uint64_t align = vfb_memory_granule(run->memory), end;
+	const struct vfb_range *range = first_range(map, run);
 
-	run->piece_bytes = vfb_memory_piece_bytes(run->memory, run->offset, run->bytes, width);
-	end = round_up(run->offset + run->piece_bytes, align);
-	run->head = end - run->offset < run->bytes ? end - run->offset : run->bytes;
-	run->piece_count = 1 + (run->bytes - run->head + run->piece_bytes - 1) / run->piece_bytes;
-	map->job.bytes += run->bytes;
+	return vfb_memory_piece_bytes(range->memory, range->offset, run->bytes, width);
 }
 
-/* Where the piece that holds a place of the run ends. */
-static uint64_t piece_end(const struct run *run, uint64_t offset)
+/* Where a run's first piece ends. */
+static uint64_t head_bytes(const struct map_job *map, const struct vfb_plan_run *run,
+			   uint64_t piece)
 {
-	uint64_t end = run->head;
+	const struct vfb_range *range = first_range(map, run);
+	uint64_t end = round_up(range->offset + piece, vfb_memory_granule(range->memory));
 
-	if (offset >= run->head)
-		end += ((offset - run->head) / run->piece_bytes + 1) * run->piece_bytes;
-	return end < run->bytes ? end : run->bytes;
+	return end - range->offset < run->bytes ? end - range->offset : run->bytes;
 }
 
-/* A run's entries; how many parts they have. */
-static size_t add_entries(struct map_job *map, struct run *run, const struct vfb_plan_run *planned)
+static size_t count_pieces(struct map_job *map, unsigned int width)
 {
-	uint64_t offset = 0;
-	size_t parts = 0;
+	size_t count = 0;
 
-	run->first_entry = planned->first;
-	run->entry_count = planned->count;
-	for (size_t i = 0; i < planned->count; i++) {
-		struct entry *entry = &map->entries[planned->first + i];
-		uint64_t end, at;
-
-		entry->range = map->plan.order[planned->first + i];
-		entry->run = run;
-		entry->placed = !(entry->range->flags & VFB_RANGE_ANY_IOVA);
-		entry->first_part = run->first_part + parts;
-		end = offset + entry->range->bytes;
-		for (at = offset; at < end; at = piece_end(run, at))
-			entry->part_count++;
-		parts += entry->part_count;
-		offset = end;
-	}
-	return parts;
-}
-
-static void add_runs(struct map_job *map, unsigned int width, size_t *pieces, size_t *parts)
-{
 	for (size_t i = 0; i < map->plan.run_count; i++) {
-		const struct vfb_plan_run *planned = &map->plan.runs[i];
-		const struct vfb_range *first = map->plan.order[planned->first];
-		struct run *run = &map->runs[i];
+		struct vfb_plan_run *run = &map->plan.runs[i];
+		uint64_t piece = piece_bytes(map, run, width);
 
-		*run = (struct run){
-			.memory = first->memory,
-			.offset = first->offset,
-			.bytes = planned->bytes,
-			.first_piece = *pieces,
-			.first_part = *parts,
-		};
-		cut_run(map, run, width);
-		run->part_count = add_entries(map, run, planned);
-		*pieces += run->piece_count;
-		*parts += run->part_count;
+		run->first_piece = count;
+		run->piece_count = 1 +
+				   (run->bytes - head_bytes(map, run, piece) + piece - 1) / piece;
+		count += run->piece_count;
+		map->job.bytes += run->bytes;
 	}
+	return count;
 }
 
-static void add_parts(struct map_job *map, const struct run *run)
+/* The entries that a piece reaches into; @entry and @end are those of the piece before. */
+static void find_entries(const struct map_job *map, struct map_piece *piece, uint64_t begin,
+			 size_t *entry, uint64_t *end)
 {
-	uint64_t offset = 0;
-
-	for (size_t i = 0; i < run->entry_count; i++) {
-		struct entry *entry = &map->entries[run->first_entry + i];
-		uint64_t begin = offset, end = offset + entry->range->bytes;
-
-		for (size_t n = 0; n < entry->part_count; n++) {
-			uint64_t next = piece_end(run, offset);
-
-			if (next > end)
-				next = end;
-			map->parts[entry->first_part + n] = (struct part){
-				.entry = entry,
-				.offset = offset - begin,
-				.bytes = next - offset,
-			};
-			offset = next;
-		}
-	}
+	if (*end == begin && begin)
+		*end += map->plan.order[++*entry]->bytes;
+	piece->first_entry = *entry;
+	while (*end < begin + piece->bytes)
+		*end += map->plan.order[++*entry]->bytes;
+	piece->entry_count = *entry + 1 - piece->first_entry;
 }
 
-static void add_pieces(struct map_job *map, struct run *run)
+static void cut_run(struct map_job *map, const struct vfb_plan_run *run, unsigned int width)
 {
-	size_t part = run->first_part;
-	uint64_t offset = 0;
+	const struct vfb_range *range = first_range(map, run);
+	uint64_t next = piece_bytes(map, run, width), bytes = head_bytes(map, run, next);
+	uint64_t begin = 0, entry_end = range->bytes;
+	size_t entry = run->first;
 
-	for (size_t i = 0; i < run->piece_count; i++) {
-		struct piece *piece = &map->pieces[run->first_piece + i];
-		uint64_t end = piece_end(run, offset), at = offset;
+	for (size_t i = 0; i < run->piece_count; i++, begin += bytes, bytes = next) {
+		struct map_piece *piece = &map->pieces[run->first_piece + i];
 
-		*piece = (struct piece){
+		if (bytes > run->bytes - begin)
+			bytes = run->bytes - begin;
+		*piece = (struct map_piece){
 			.task.run = vfb_pipeline_run_piece,
 			.owner = map,
-			.run = run,
-			.offset = offset,
-			.bytes = end - offset,
-			.node = vfb_memory_node(run->memory, run->offset + offset, i),
-			.first_part = part,
+			.memory = range->memory,
+			.offset = range->offset + begin,
+			.bytes = bytes,
+			.node = vfb_memory_node(range->memory, range->offset + begin, i),
 		};
-		while (at < end)
-			at += map->parts[part++].bytes;
-		piece->part_count = part - piece->first_part;
-		offset = end;
+		find_entries(map, piece, begin, &entry, &entry_end);
 	}
 }
 
@@ -136,14 +90,14 @@ static void add_waves(struct map_job *map)
 {
 	const struct vfb_range *before = NULL;
 
-	for (size_t i = 0; i < map->run_count; i++) {
-		const struct vfb_range *range = map->entries[map->runs[i].first_entry].range;
+	for (size_t i = 0; i < map->plan.run_count; i++) {
+		const struct vfb_range *range = first_range(map, &map->plan.runs[i]);
 		bool background = range->flags & VFB_RANGE_BACKGROUND;
 
 		if (!before || background != !!(before->flags & VFB_RANGE_BACKGROUND) ||
 		    (map->serial && range->priority != before->priority))
-			map->waves[map->wave_count++] = (struct wave){.first_run = i,
-								      .background = background};
+			map->waves[map->wave_count++] = (struct map_wave){.first_run = i,
+									  .background = background};
 		map->waves[map->wave_count - 1].run_count++;
 		before = range;
 	}
@@ -154,56 +108,127 @@ static void add_waves(struct map_job *map)
 
 /* Only has to be mapped, and by file, which takes no longer for a huge page than for a small one.
  */
-static bool is_quick(const struct map_job *map, const struct run *run)
+static bool is_quick(const struct map_job *map, const struct vfb_plan_run *run)
 {
-	const struct vfb_memory *memory = run->memory;
+	const struct vfb_range *range = first_range(map, run);
+	const struct vfb_memory *memory = range->memory;
 
 	return map->space->iommu->maps_files && memory->fd >= 0 && memory->page_bytes >= 2 * MIB &&
-	       vfb_memory_was_populated(memory, run->offset, run->bytes);
+	       vfb_memory_was_populated(memory, range->offset, run->bytes);
 }
 
 /*
- * How many pieces may be on their way at once. Workers that map by file side by side are in each
- * other's way: two took 1.6 times as long as one for 3 GiB of pages of 2 MiB (measured, Linux 7.3).
+ * How many pieces may run at once. Workers that map by file side by side are in each other's way:
+ * two took 1.6 times as long as one for 3 GiB of pages of 2 MiB (measured, Linux 7.3).
  */
 static unsigned int limit_width(const struct map_job *map)
 {
 	uint64_t enough = 1 + map->job.bytes / QUICK_BYTES;
 
-	for (size_t i = 0; i < map->run_count; i++)
-		if (!is_quick(map, &map->runs[i]))
+	for (size_t i = 0; i < map->plan.run_count; i++)
+		if (!is_quick(map, &map->plan.runs[i]))
 			return map->width;
 	return enough < map->width ? enough : map->width;
 }
 
-int vfb_pipeline_cut(struct map_job *map, unsigned int width)
+int vfb_map_cut_pieces(struct map_job *map, unsigned int width)
 {
-	size_t pieces = 0, parts = 0;
+	size_t pieces = count_pieces(map, width);
 
-	if (allocate_runs(map))
-		return -ENOMEM;
-	add_runs(map, width, &pieces, &parts);
-	map->run_count = map->plan.run_count;
-	map->width = limit_width(map);
+	map->entries = calloc(map->plan.count + 1, sizeof(*map->entries));
+	map->waves = calloc(map->plan.run_count + 1, sizeof(*map->waves));
 	map->pieces = calloc(pieces + 1, sizeof(*map->pieces));
-	map->parts = calloc(parts + 1, sizeof(*map->parts));
-	if (!map->pieces || !map->parts)
+	if (!map->entries || !map->waves || !map->pieces)
 		return vfb_fail_memory();
-	for (size_t i = 0; i < map->run_count; i++) {
-		add_parts(map, &map->runs[i]);
-		add_pieces(map, &map->runs[i]);
-	}
+	for (size_t i = 0; i < map->plan.count; i++)
+		map->entries[i].range = map->plan.order[i];
+	for (size_t i = 0; i < map->plan.run_count; i++)
+		cut_run(map, &map->plan.runs[i], width);
 	add_waves(map);
-	map->count = map->plan.count;
+	map->width = limit_width(map);
 	return 0;
 }
 
-void vfb_pipeline_free_cut(struct map_job *map)
+/* The part of a run from @offset to @end becomes one call. */
+static int add_call(struct map_job *map, const struct vfb_plan_run *run, uint64_t offset,
+		    uint64_t end, size_t first_entry, size_t entry_count)
 {
-	vfb_plan_free(&map->plan);
+	const struct vfb_range *range = first_range(map, run);
+
+	for (size_t i = first_entry; i < first_entry + entry_count; i++)
+		map->entries[i].calls_left++;
+	return vfb_calls_add(&map->calls, &(struct vfb_call){
+						  .iova = range->iova + offset,
+						  .bytes = end - offset,
+						  .memory = range->memory,
+						  .offset = range->offset + offset,
+						  .flags = range->flags,
+						  .first_entry = first_entry,
+						  .entry_count = entry_count,
+					  });
+}
+
+/*
+ * The calls from @begin to @end of a run: one for each entry in it, or one where neighbours are
+ * joined. @entry is the first that reaches into it, @entry_end where that ends.
+ */
+static int cut_calls_of(struct map_job *map, const struct vfb_plan_run *run, uint64_t begin,
+			uint64_t end, size_t *entry, uint64_t *entry_end)
+{
+	int error = 0;
+
+	while (begin < end && !error) {
+		size_t first = *entry;
+		uint64_t next = map->joined || *entry_end > end ? end : *entry_end;
+
+		while (*entry_end < next)
+			*entry_end += map->plan.order[++*entry]->bytes;
+		error = add_call(map, run, begin, next, first, *entry + 1 - first);
+		if (*entry_end == next && next < run->bytes)
+			*entry_end += map->plan.order[++*entry]->bytes;
+		begin = next;
+	}
+	return error;
+}
+
+static int cut_run_calls(struct map_job *map, struct vfb_plan_run *run)
+{
+	uint64_t entry_end = first_range(map, run)->bytes, begin = 0;
+	size_t entry = run->first;
+	int error = 0;
+
+	run->first_call = map->calls.count;
+	if (map->serial)
+		error = cut_calls_of(map, run, 0, run->bytes, &entry, &entry_end);
+	for (size_t i = 0; i < run->piece_count && !map->serial && !error; i++) {
+		struct map_piece *piece = &map->pieces[run->first_piece + i];
+
+		piece->first_call = map->calls.count;
+		error = cut_calls_of(map, run, begin, begin + piece->bytes, &entry, &entry_end);
+		piece->call_count = map->calls.count - piece->first_call;
+		begin += piece->bytes;
+	}
+	run->call_count = map->calls.count - run->first_call;
+	return error;
+}
+
+int vfb_map_cut_calls(struct map_job *map)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < map->plan.run_count && !error; i++)
+		error = cut_run_calls(map, &map->plan.runs[i]);
+	return error;
+}
+
+void vfb_map_free_plan(struct map_job *map)
+{
+	for (size_t i = 0; map->entries && i < map->plan.count; i++)
+		if (!map->entries[i].placed)
+			free(map->entries[i].mapping);
 	free(map->entries);
-	free(map->runs);
 	free(map->pieces);
-	free(map->parts);
 	free(map->waves);
+	vfb_calls_free(&map->calls);
+	vfb_plan_free(&map->plan);
 }

@@ -9,15 +9,14 @@
 #include "memory/memory.h"
 #include "options.h"
 
-static uint64_t populate_bytes(const struct map_job *map, const struct run *run)
+static uint64_t populate_bytes(const struct map_job *map, const struct vfb_plan_run *run)
 {
 	uint64_t bytes = 0;
 
 	for (size_t n = 0; n < run->piece_count; n++) {
-		const struct piece *piece = &map->pieces[run->first_piece + n];
+		const struct map_piece *piece = &map->pieces[run->first_piece + n];
 
-		if (!vfb_memory_is_populated(run->memory, run->offset + piece->offset,
-					     piece->bytes))
+		if (!vfb_memory_was_populated(piece->memory, piece->offset, piece->bytes))
 			bytes += piece->bytes;
 	}
 	return bytes;
@@ -36,34 +35,23 @@ static void estimate(const struct map_job *map, struct vfb_map_plan *plan)
 {
 	enum vfb_backend backend = map->space->iommu->ops->backend;
 
-	for (size_t i = 0; i < map->run_count; i++) {
-		const struct run *run = &map->runs[i];
+	for (size_t i = 0; i < map->plan.run_count; i++) {
+		const struct vfb_plan_run *run = &map->plan.runs[i];
+		const struct vfb_memory *memory = map->plan.order[run->first]->memory;
 		uint64_t populate = populate_bytes(map, run);
 		struct vfb_rate rate;
 
 		plan->populate_bytes += populate;
-		if (run->memory->region)
+		if (memory->region)
 			continue;
-		rate = vfb_rates_get(map->space->ctx->rates, run->memory->page_size);
+		rate = vfb_rates_get(map->space->ctx->rates, memory->page_size);
 		add_time(&plan->populate_ns, populate, rate.populate);
 		if (backend != VFB_BACKEND_NONE)
 			add_time(&plan->map_ns, run->bytes, rate.map[backend]);
 	}
 }
 
-/* Each is a mapping of the kernel. */
-static uint64_t count_calls(const struct map_job *map)
-{
-	uint64_t calls = 0;
-
-	if (map->serial)
-		return map->joined ? map->run_count : map->count;
-	for (size_t i = 0; i < map->run_count; i++)
-		calls += map->joined ? map->runs[i].piece_count : map->runs[i].part_count;
-	return calls;
-}
-
-static int plan(struct map_job *map, const struct vfb_batch_opts *opts, bool *skip)
+static int plan_dry_locked(struct map_job *map, const struct vfb_batch_opts *opts, bool *skip)
 {
 	struct vfb_space *space = map->space;
 	int error;
@@ -80,14 +68,16 @@ static int plan(struct map_job *map, const struct vfb_batch_opts *opts, bool *sk
 		error = vfb_plan_check_memlock(&map->plan, space);
 	if (!error && map->serial)
 		error = vfb_plan_check_entries(&map->plan, space, &map->joined);
-	return error ? error : vfb_pipeline_cut(map, opts->width);
+	if (!error)
+		error = vfb_map_cut_pieces(map, opts->width);
+	return error ? error : vfb_map_cut_calls(map);
 }
 
 static struct vfb_map_plan describe(const struct map_job *map)
 {
 	struct vfb_map_plan plan = {
 		.bytes = map->job.bytes,
-		.map_calls = count_calls(map),
+		.map_calls = map->calls.count,
 		.flags = map->joined ? VFB_MAP_PLAN_COALESCED : 0,
 	};
 
@@ -114,11 +104,11 @@ int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges, size_t
 	for (size_t i = 0; i < count; i++)
 		ranges[i].status = 0;
 	pthread_mutex_lock(&space->lock);
-	error = plan(&map, &known, skip);
+	error = plan_dry_locked(&map, &known, skip);
 	result = describe(&map);
 	result.entries_left = space->entries_left;
 	pthread_mutex_unlock(&space->lock);
-	vfb_pipeline_free_cut(&map);
+	vfb_map_free_plan(&map);
 	free(skip);
 	return error ? error : vfb_struct_write(out, &result, sizeof(result));
 }

@@ -1,99 +1,105 @@
 /* SPDX-License-Identifier: MIT */
 #include "dma/index.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
-static uint64_t last_of(const struct vfb_mapping *mapping)
+#include "container_of.h"
+
+static struct vfb_mapping *mapping_of(struct vfb_interval *interval)
 {
-	return mapping->iova + (mapping->bytes - 1);
+	return interval ? container_of(interval, struct vfb_mapping, at) : NULL;
 }
 
 void vfb_index_free(struct vfb_index *index)
 {
-	free(index->mappings);
+	struct vfb_mapping *mapping;
+
+	while ((mapping = vfb_index_at(index, 0)))
+		vfb_index_remove(index, mapping);
+	vfb_index_remove_extents(index, 0, UINT64_MAX);
 	*index = (struct vfb_index){0};
 }
 
-size_t vfb_index_position(const struct vfb_index *index, uint64_t iova)
+struct vfb_mapping *vfb_index_at(const struct vfb_index *index, uint64_t iova)
 {
-	size_t low = 0, high = index->count;
+	return mapping_of(vfb_interval_at(&index->mappings, iova));
+}
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
+struct vfb_mapping *vfb_index_next(struct vfb_mapping *mapping)
+{
+	return mapping_of(vfb_interval_next(&mapping->at));
+}
 
-		if (last_of(&index->mappings[middle]) < iova)
-			low = middle + 1;
-		else
-			high = middle;
+struct vfb_mapping *vfb_index_find(const struct vfb_index *index, uint64_t iova)
+{
+	struct vfb_mapping *mapping = vfb_index_at(index, iova);
+
+	return mapping && mapping->at.iova == iova ? mapping : NULL;
+}
+
+struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	struct vfb_interval *clash = vfb_interval_add(&index->mappings, &mapping->at);
+
+	if (clash)
+		return mapping_of(clash);
+	index->count++;
+	index->bytes += mapping->at.bytes;
+	return NULL;
+}
+
+void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	vfb_interval_remove(&index->mappings, &mapping->at);
+	index->count--;
+	index->bytes -= mapping->at.bytes;
+	/* Its IOVAs may be part of a gap that begins anywhere before it. */
+	if (mapping->at.iova < index->gap_iova)
+		vfb_index_forget_gap(index);
+	free(mapping);
+}
+
+void vfb_index_forget_gap(struct vfb_index *index)
+{
+	index->gap_alignment = 0;
+}
+
+/* The next extent after @before in the area that ends with @last, or the first one in it. */
+static struct vfb_interval *next_extent(const struct vfb_index *index, struct vfb_interval *before,
+					uint64_t iova, uint64_t last)
+{
+	struct vfb_interval *extent = before ? vfb_interval_next(before) :
+					       vfb_interval_at(&index->extents, iova);
+
+	return extent && extent->iova <= last ? extent : NULL;
+}
+
+size_t vfb_index_count_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes)
+{
+	struct vfb_interval *extent = NULL;
+	size_t count = 0;
+
+	while ((extent = next_extent(index, extent, iova, iova + (bytes - 1))))
+		count++;
+	return count;
+}
+
+void vfb_index_add_extent(struct vfb_index *index, struct vfb_interval *extent)
+{
+	vfb_interval_add(&index->extents, extent);
+}
+
+size_t vfb_index_remove_extents(struct vfb_index *index, uint64_t iova, uint64_t bytes)
+{
+	struct vfb_interval *extent;
+	size_t count = 0;
+
+	while ((extent = next_extent(index, NULL, iova, iova + (bytes - 1)))) {
+		vfb_interval_remove(&index->extents, extent);
+		free(extent);
+		count++;
 	}
-	return low;
-}
-
-struct vfb_mapping *vfb_index_find(struct vfb_index *index, uint64_t iova)
-{
-	size_t position = vfb_index_position(index, iova);
-
-	if (position == index->count || index->mappings[position].iova != iova)
-		return NULL;
-	return &index->mappings[position];
-}
-
-static bool is_free(const struct vfb_index *index, uint64_t first, uint64_t last)
-{
-	size_t position = vfb_index_position(index, first);
-
-	return position == index->count || index->mappings[position].iova > last;
-}
-
-static int make_room(struct vfb_index *index, size_t count)
-{
-	size_t capacity = index->capacity ? index->capacity : 16;
-	struct vfb_mapping *larger;
-
-	while (capacity < index->count + count)
-		capacity *= 2;
-	if (capacity == index->capacity)
-		return 0;
-	larger = realloc(index->mappings, capacity * sizeof(*larger));
-	if (!larger)
-		return -ENOMEM;
-	index->mappings = larger;
-	index->capacity = capacity;
-	return 0;
-}
-
-int vfb_index_add(struct vfb_index *index, const struct vfb_mapping *added, size_t count,
-		  size_t *clash)
-{
-	size_t from = index->count, to = index->count + count;
-
-	for (size_t i = 0; i < count; i++)
-		if (!is_free(index, added[i].iova, last_of(&added[i]))) {
-			*clash = i;
-			return -EEXIST;
-		}
-	if (make_room(index, count))
-		return -ENOMEM;
-	index->count = to;
-	/* Merged from the end, so that everything moves once. */
-	while (count) {
-		if (from && index->mappings[from - 1].iova > added[count - 1].iova)
-			index->mappings[--to] = index->mappings[--from];
-		else
-			index->mappings[--to] = added[--count];
-	}
-	return 0;
-}
-
-void vfb_index_compact(struct vfb_index *index)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < index->count; i++)
-		if (index->mappings[i].state != VFB_MAPPING_GONE)
-			index->mappings[kept++] = index->mappings[i];
-	index->count = kept;
+	return count;
 }
 
 /* The lowest value from @first on that is congruent to @address; false when it wraps. */
@@ -103,24 +109,56 @@ static bool align_up(uint64_t first, uint64_t address, uint64_t alignment, uint6
 	return *aligned >= first;
 }
 
-bool vfb_index_find_gap(const struct vfb_index *index, const struct vfb_iova_range *ranges,
+/* Looks in one valid range. */
+static bool find_gap_in(const struct vfb_index *index, const struct vfb_iova_range *range,
+			uint64_t bytes, uint64_t address, uint64_t alignment, uint64_t *iova)
+{
+	struct vfb_mapping *mapping = vfb_index_at(index, range->first);
+	uint64_t first = range->first;
+
+	while (align_up(first, address, alignment, iova) && *iova <= range->last &&
+	       bytes - 1 <= range->last - *iova) {
+		if (!mapping || mapping->at.iova > *iova + (bytes - 1))
+			return true;
+		/* In the way: go on behind it. */
+		first = vfb_interval_last(&mapping->at) + 1;
+		if (!first)
+			return false;
+		mapping = vfb_index_next(mapping);
+	}
+	return false;
+}
+
+/* Where looking begins: what was looked through for the same or for less is not again. */
+static uint64_t first_gap(const struct vfb_index *index, uint64_t bytes, uint64_t address,
+			  uint64_t alignment)
+{
+	bool same = index->gap_alignment == alignment && index->gap_bytes <= bytes &&
+		    !((index->gap_address ^ address) & (alignment - 1));
+
+	return same ? index->gap_iova : 0;
+}
+
+bool vfb_index_find_gap(struct vfb_index *index, const struct vfb_iova_range *ranges,
 			size_t range_count, uint64_t bytes, uint64_t address, uint64_t alignment,
 			uint64_t *iova)
 {
-	for (size_t i = 0; i < range_count; i++) {
-		uint64_t first = ranges[i].first;
-		size_t position = vfb_index_position(index, first);
+	uint64_t first = first_gap(index, bytes, address, alignment);
 
-		while (align_up(first, address, alignment, iova) && *iova <= ranges[i].last &&
-		       bytes - 1 <= ranges[i].last - *iova) {
-			if (position == index->count ||
-			    index->mappings[position].iova > *iova + (bytes - 1))
-				return true;
-			/* In the way: go on behind it. */
-			first = last_of(&index->mappings[position++]) + 1;
-			if (!first)
-				break;
-		}
+	for (size_t i = 0; i < range_count; i++) {
+		struct vfb_iova_range range = ranges[i];
+
+		if (range.last < first)
+			continue;
+		if (range.first < first)
+			range.first = first;
+		if (!find_gap_in(index, &range, bytes, address, alignment, iova))
+			continue;
+		index->gap_iova = *iova;
+		index->gap_bytes = bytes;
+		index->gap_address = address;
+		index->gap_alignment = alignment;
+		return true;
 	}
 	return false;
 }

@@ -5,64 +5,75 @@
 #include <stdbool.h>
 #include <vfioboost/space.h>
 
+#include "dma/interval.h"
+
 enum vfb_mapping_state {
-	/* Its IOVAs are taken, a job is mapping it. */
+	/* Its IOVAs are reserved, a job is mapping it. */
 	VFB_MAPPING_BEGUN,
 	VFB_MAPPING_DONE,
 	/* A job is unmapping it. */
 	VFB_MAPPING_ENDING,
-	/* Unmapped: the next vfb_index_compact() removes it. */
-	VFB_MAPPING_GONE,
 };
 
 /* A range as the caller asked for it. */
 struct vfb_mapping {
-	uint64_t iova, bytes;
+	struct vfb_interval at;
 	struct vfb_memory *memory;
 	uint64_t offset;
 	uint32_t flags;
 	enum vfb_mapping_state state;
 	/* It can be translated though it is not done. */
 	bool visible;
-	/* The kernel has it, in so many mappings. */
-	bool backed;
-	unsigned int entries;
-	/* Where the kernel's mappings end: so far from its beginning, and then every so often. */
-	uint64_t head, piece;
-	/* The last of the kernel's mappings goes on into the mapping that follows. */
-	bool joined;
+	/* The job that maps or unmaps it, NULL when it is done. */
+	const struct vfb_job *job;
 };
 
-/* The mappings of a space, in order of IOVA. The space's lock guards it. */
+/*
+ * What was asked for, and what the kernel has: an extent for each map call, which the kernel
+ * unmaps as a whole or not at all. A mapping that is done and has no extent waits for the first
+ * device; an extent that reaches into several mappings joins them. The space's lock guards it.
+ */
 struct vfb_index {
-	struct vfb_mapping *mappings;
-	size_t count, capacity;
+	struct vfb_intervals mappings, extents;
+	/* Of the mappings. */
+	size_t count;
+	uint64_t bytes;
+	/* No gap of @gap_bytes that is congruent to @gap_address modulo @gap_alignment begins
+	 * below @gap_iova: nobody has to look there again. */
+	uint64_t gap_iova, gap_bytes, gap_address, gap_alignment;
 };
 
+/* Frees everything in it. */
 void vfb_index_free(struct vfb_index *index);
 
-/* The position of the first mapping that ends after @iova; count if there is none. */
-size_t vfb_index_position(const struct vfb_index *index, uint64_t iova);
+/* The first mapping that ends at or after @iova, and the one behind a mapping; or NULL. */
+struct vfb_mapping *vfb_index_at(const struct vfb_index *index, uint64_t iova);
+struct vfb_mapping *vfb_index_next(struct vfb_mapping *mapping);
 
 /* The mapping that begins at @iova, or NULL. */
-struct vfb_mapping *vfb_index_find(struct vfb_index *index, uint64_t iova);
+struct vfb_mapping *vfb_index_find(const struct vfb_index *index, uint64_t iova);
+
+/* Adds a mapping from malloc(), unless it overlaps another: returns that, or NULL. */
+struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *mapping);
+/* Removes and frees it. */
+void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping);
+
+/* How many extents there are in an area; those that only reach into it count, too. */
+size_t vfb_index_count_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes);
+/* Adds one from malloc(), which must not overlap another. */
+void vfb_index_add_extent(struct vfb_index *index, struct vfb_interval *extent);
+/* Removes and frees those in an area. Returns how many there were. */
+size_t vfb_index_remove_extents(struct vfb_index *index, uint64_t iova, uint64_t bytes);
 
 /*
- * Adds mappings, which are in order and don't overlap each other: all, or none. -EEXIST when one
- * overlaps a mapping that is there, @clash is its position in @added; -ENOMEM.
- */
-int vfb_index_add(struct vfb_index *index, const struct vfb_mapping *added, size_t count,
-		  size_t *clash);
-
-/* Removes what is marked as gone: many at once cost no more than one. */
-void vfb_index_compact(struct vfb_index *index);
-
-/*
- * Finds the lowest IOVA at which @bytes are free inside of one of the valid ranges, and which is
+ * Finds the lowest IOVA at which @bytes are free inside one of the valid ranges, and which is
  * congruent to @address modulo @alignment, a power of two. False when there is none.
  */
-bool vfb_index_find_gap(const struct vfb_index *index, const struct vfb_iova_range *ranges,
+bool vfb_index_find_gap(struct vfb_index *index, const struct vfb_iova_range *ranges,
 			size_t range_count, uint64_t bytes, uint64_t address, uint64_t alignment,
 			uint64_t *iova);
+
+/* The valid ranges have changed. */
+void vfb_index_forget_gap(struct vfb_index *index);
 
 #endif

@@ -5,78 +5,83 @@
 
 #include "container_of.h"
 #include "dma/pipeline.h"
+#include "dma/range.h"
 #include "memory/memory.h"
+#include "observe/error.h"
 #include "options.h"
 
-/* What the index says of an entry. Called with the space's lock held. */
-static void set_mapping(struct map_job *map, struct entry *entry, enum vfb_mapping_state state,
-			bool backed)
+static void mapping_done_locked(struct vfb_mapping *mapping)
 {
-	struct vfb_mapping *mapping = vfb_index_find(&map->space->index, entry->range->iova);
-	const struct part *parts = &map->parts[entry->first_part];
-
-	mapping->state = state;
+	mapping->state = VFB_MAPPING_DONE;
 	mapping->visible = false;
-	mapping->backed = backed;
-	mapping->joined = entry->joined;
-	mapping->entries = 0;
-	for (size_t i = 0; i < entry->part_count; i++)
-		mapping->entries += parts[i].begins;
-	mapping->head = mapping->piece = mapping->bytes;
-	/* What was undone in part can only be unmapped as a whole. */
-	if (map->serial || entry->range->status)
-		return;
-	mapping->head = parts->bytes;
-	mapping->piece = entry->run->piece_bytes;
+	mapping->job = NULL;
 }
 
-/* Unmaps what is mapped of parts, the last first. */
-static int unmap_parts(struct map_job *map, size_t first_part, size_t end)
+/* An entry stays. */
+static void keep_entry_locked(struct map_job *map, struct map_entry *entry)
 {
+	entry->range->status = 0;
+	vfb_pipeline_set_status(map, entry, 0);
+	if (map->gate == GATE_OPEN)
+		mapping_done_locked(entry->mapping);
+}
+
+/* An entry goes. What the kernel would not unmap keeps its IOVAs, so that nobody else gets them. */
+static void drop_entry_locked(struct map_job *map, struct map_entry *entry, bool stuck)
+{
+	struct vfb_memory *memory = entry->range->memory;
+
+	entry->range->status = entry->error ? entry->error : -ECANCELED;
+	vfb_pipeline_set_status(map, entry, entry->range->status);
+	if (stuck) {
+		mapping_done_locked(entry->mapping);
+		return;
+	}
+	if (entry->placed)
+		vfb_index_remove(&map->space->index, entry->mapping);
+	else
+		free(entry->mapping);
+	entry->mapping = NULL;
+	entry->placed = false;
+	atomic_fetch_sub(&memory->users, 1);
+}
+
+/* Entries that follow each other failed, or go because another one did. */
+static void undo_entries(struct map_job *map, size_t first, size_t count)
+{
+	const struct vfb_range *range = map->entries[first].range;
+	uint64_t bytes = 0;
 	int error = 0;
 
-	while (end > first_part && !error) {
-		const struct part *last = &map->parts[--end], *first = last;
-		unsigned int calls = last->begins;
-		uint64_t iova, past;
-
-		if (!last->mapped)
-			continue;
-		while (end > first_part && map->parts[end - 1].mapped) {
-			first = &map->parts[--end];
-			calls += first->begins;
-		}
-		iova = first->entry->range->iova + first->offset;
-		past = last->entry->range->iova + last->offset + last->bytes;
-		error = vfb_space_unmap_one(map->space, iova, past - iova, calls);
-	}
-	return error;
+	for (size_t i = first; i < first + count; i++)
+		bytes += map->entries[i].range->bytes;
+	if (map->entries[first].placed)
+		error = vfb_space_unmap_area(map->space, range->iova, bytes);
+	pthread_mutex_lock(&map->space->lock);
+	for (size_t i = first; i < first + count; i++)
+		drop_entry_locked(map, &map->entries[i], error);
+	pthread_mutex_unlock(&map->space->lock);
 }
 
-/*
- * Undoes entries that share mappings of the kernel, or one: they failed, or go because another
- * one did.
+/* Undoes the failed entries of a run, or all of them, the last first. What is joined goes as one.
  */
-static void undo_entries(struct map_job *map, size_t first, size_t end)
+static void undo_run(struct map_job *map, const struct vfb_plan_run *run, bool all)
 {
-	const struct entry *last = &map->entries[end - 1];
-	int error = unmap_parts(map, map->entries[first].first_part,
-				last->first_part + last->part_count);
-
-	pthread_mutex_lock(&map->space->lock);
-	for (size_t i = first; i < end; i++) {
-		struct entry *entry = &map->entries[i];
-
-		entry->range->status = entry->error ? entry->error : -ECANCELED;
-		vfb_pipeline_set_status(map, entry, entry->range->status);
-		/* What the kernel would not unmap keeps its IOVAs, so that nobody else gets them.
-		 */
-		if (entry->placed)
-			set_mapping(map, entry, error ? VFB_MAPPING_DONE : VFB_MAPPING_GONE, error);
-		if (!error)
-			atomic_fetch_sub(&entry->range->memory->users, 1);
+	if (map->joined) {
+		if (all || map->entries[run->first].error)
+			undo_entries(map, run->first, run->count);
+		return;
 	}
-	pthread_mutex_unlock(&map->space->lock);
+	for (size_t i = run->first + run->count; i-- > run->first;)
+		if (all || map->entries[i].error)
+			undo_entries(map, i, 1);
+}
+
+/* Entries of the runs that are not decided. */
+static size_t first_undecided(const struct map_job *map)
+{
+	return map->undecided < map->plan.run_count ? map->plan.runs[map->undecided].first :
+						      map->plan.count;
 }
 
 /* What was shown before it was decided is not to be found any more when it is undone. */
@@ -85,48 +90,33 @@ static void hide_entries(struct map_job *map)
 	bool hidden = false;
 
 	pthread_mutex_lock(&map->space->lock);
-	map->shows = false;
-	for (size_t i = map->undecided; i < map->count; i++) {
-		struct vfb_mapping *mapping;
+	for (size_t i = first_undecided(map); i < map->plan.count; i++) {
+		struct vfb_mapping *mapping = map->entries[i].mapping;
 
-		if (!map->entries[i].placed)
-			continue;
-		mapping = vfb_index_find(&map->space->index, map->entries[i].range->iova);
 		hidden = hidden || mapping->visible;
 		mapping->visible = false;
+		/* Nor shown from now on. */
+		mapping->job = NULL;
 	}
 	pthread_mutex_unlock(&map->space->lock);
 	if (hidden)
 		vfb_translator_publish_surely(map->space);
 }
 
-/* Decides what becomes of the entries up to @end: they stay, or are undone in reverse. */
-static void decide_entries(struct map_job *map, size_t end, bool undo_all)
+/* Decides what becomes of the runs up to @end: they stay, or are undone in reverse. */
+static void decide_runs(struct map_job *map, size_t end, bool undo_all)
 {
-	size_t first = end;
+	size_t last;
 
 	if (undo_all)
 		hide_entries(map);
-	while (first > map->undecided) {
-		size_t past = first--;
-
-		while (first > map->undecided && map->entries[first - 1].joined)
-			first--;
-		if (undo_all || map->entries[past - 1].error)
-			undo_entries(map, first, past);
-	}
+	for (size_t i = end; i-- > map->undecided;)
+		undo_run(map, &map->plan.runs[i], undo_all);
 	pthread_mutex_lock(&map->space->lock);
-	for (size_t i = map->undecided; i < end; i++) {
-		struct entry *entry = &map->entries[i];
-
-		if (undo_all || entry->error)
-			continue;
-		entry->range->status = 0;
-		vfb_pipeline_set_status(map, entry, 0);
-		if (map->gate == GATE_OPEN)
-			set_mapping(map, entry, VFB_MAPPING_DONE, true);
-	}
-	vfb_index_compact(&map->space->index);
+	last = end < map->plan.run_count ? map->plan.runs[end].first : map->plan.count;
+	for (size_t i = first_undecided(map); i < last && !undo_all; i++)
+		if (!map->entries[i].error)
+			keep_entry_locked(map, &map->entries[i]);
 	map->undecided = end;
 	pthread_mutex_unlock(&map->space->lock);
 	vfb_translator_publish_surely(map->space);
@@ -137,24 +127,34 @@ static bool in_background(const struct map_job *map, size_t wave)
 	return wave < map->wave_count && map->waves[wave].background;
 }
 
+/* What is kept is in the index for the next device to find. */
+static void keep_for_device_locked(struct map_job *map, size_t end_run)
+{
+	size_t end = end_run < map->plan.run_count ? map->plan.runs[end_run].first :
+						     map->plan.count;
+
+	for (size_t i = first_undecided(map); i < end; i++)
+		if (!map->entries[i].error && map->entries[i].placed)
+			mapping_done_locked(map->entries[i].mapping);
+}
+
 /*
- * Decides whether the entries up to @end stay. @late: they were to be kept, since there was no
+ * Decides whether the runs up to @end stay. @late: they were to be kept, since there was no
  * device, but one has come meanwhile, and they are being mapped after all. Otherwise what is kept
- * is in the index, in the same moment, for the next device to find.
+ * is in the index in the same moment.
  */
-static bool settle(struct map_job *map, size_t end, bool last, bool *late)
+static bool settle_map(struct map_job *map, size_t end, bool last, bool *late)
 {
 	struct vfb_space *space = map->space;
 	bool keep = true;
 
 	pthread_mutex_lock(&space->lock);
 	*late = map->gate == GATE_KEEP && space->domain && !vfb_job_stopped(&map->job) &&
-		!vfb_pipeline_open_late(map);
+		!vfb_pipeline_open_late_locked(map);
 	if (!*late)
 		keep = vfb_job_decide(&map->job, last);
-	for (size_t i = map->undecided; i < end && keep && map->gate == GATE_KEEP; i++)
-		if (!map->entries[i].error)
-			set_mapping(map, &map->entries[i], VFB_MAPPING_DONE, false);
+	if (!*late && keep && map->gate == GATE_KEEP)
+		keep_for_device_locked(map, end);
 	pthread_mutex_unlock(&space->lock);
 	return keep;
 }
@@ -175,14 +175,14 @@ static bool finish_map(struct vfb_job *job)
 		return false;
 	}
 	last = map->wave + 1 >= map->wave_count;
-	end = last ? map->count : vfb_wave_entry_end(map, map->wave);
-	keep = settle(map, end, last, &late);
+	end = last ? map->plan.run_count : vfb_map_wave_end(map, map->wave);
+	keep = settle_map(map, end, last, &late);
 	if (late) {
 		vfb_pipeline_map_late(map);
 		return false;
 	}
 	vfb_observe_begin(&span, &job->ctx->observer, VFB_PHASE_PUBLISH);
-	decide_entries(map, keep ? end : map->count, !keep);
+	decide_runs(map, keep ? end : map->plan.run_count, !keep);
 	vfb_observe_end(&span, .operation = "map", .bytes = job->bytes, .node = VFB_ANY_NODE);
 	if (keep && !last) {
 		vfb_job_announce_ready(job);
@@ -209,16 +209,14 @@ static void map_show_entry(struct vfb_job *job, size_t number)
 {
 	struct map_job *map = container_of(job, struct map_job, job);
 	struct vfb_space *space = map->space;
-	bool shown = false;
+	struct vfb_mapping *mapping;
+	bool shown;
 
 	pthread_mutex_lock(&space->lock);
-	for (size_t i = map->undecided; i < map->count && map->shows && !shown; i++) {
-		struct entry *entry = &map->entries[i];
-
-		shown = entry->range == &map->ranges[number] && entry->placed;
-		if (shown)
-			vfb_index_find(&space->index, entry->range->iova)->visible = true;
-	}
+	mapping = vfb_index_find(&space->index, map->ranges[number].iova);
+	shown = mapping && mapping->job == job;
+	if (shown)
+		mapping->visible = true;
 	pthread_mutex_unlock(&space->lock);
 	if (shown)
 		vfb_translator_publish_surely(space);
@@ -229,7 +227,7 @@ static void free_map(struct vfb_job *job)
 	struct map_job *map = container_of(job, struct map_job, job);
 
 	pthread_mutex_destroy(&map->lock);
-	vfb_pipeline_free_cut(map);
+	vfb_map_free_plan(map);
 	free(map->statuses);
 	free(map);
 }
@@ -243,7 +241,7 @@ static const struct vfb_job_ops map_ops = {
 	.show_entry = map_show_entry,
 };
 
-static int allocate_job(struct vfb_space *space, struct vfb_range *ranges, size_t count,
+static int allocate_map(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 			const struct vfb_batch_opts *opts, struct map_job **out)
 {
 	struct map_job *map = calloc(1, sizeof(*map));
@@ -251,8 +249,7 @@ static int allocate_job(struct vfb_space *space, struct vfb_range *ranges, size_
 
 	if (!map)
 		return vfb_fail_memory();
-	map->shows = true;
-	map->space = space;
+	map->space = map->calls.space = space;
 	map->ranges = ranges;
 	map->width = opts->width ? opts->width : UINT_MAX;
 	map->best_effort = opts->flags & VFB_BATCH_BEST_EFFORT;
@@ -270,15 +267,31 @@ static int allocate_job(struct vfb_space *space, struct vfb_range *ranges, size_
 	return 0;
 }
 
-static void note_failure(void *arg, int error)
+static void note_refusal(void *arg, int error)
 {
 	struct map_job *map = arg;
 
 	vfb_job_fail(&map->job, error, false);
 }
 
-/* With the space's lock held: plans the batch and takes its IOVAs, last. */
-static int plan(struct map_job *map, unsigned int width, bool *skip)
+/* Mappings for all entries; those with fixed IOVAs, which are known to be free, reserve them. */
+static int add_mappings_locked(struct map_job *map)
+{
+	for (size_t i = 0; i < map->plan.count; i++) {
+		map->entries[i].mapping = vfb_range_mapping(map->entries[i].range);
+		if (!map->entries[i].mapping)
+			return vfb_fail_memory();
+		map->entries[i].mapping->job = &map->job;
+	}
+	for (size_t i = 0; i < map->plan.count; i++)
+		if (vfb_range_has_iova(map->entries[i].range)) {
+			vfb_index_add(&map->space->index, map->entries[i].mapping);
+			map->entries[i].placed = true;
+		}
+	return 0;
+}
+
+static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip)
 {
 	struct vfb_space *space = map->space;
 	int error;
@@ -287,20 +300,18 @@ static int plan(struct map_job *map, unsigned int width, bool *skip)
 		return vfb_fail(-EBUSY, "the addresses of the space were released: what is mapped "
 					"is another process's");
 	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip,
-			      map->best_effort ? note_failure : NULL, map);
+			      map->best_effort ? note_refusal : NULL, map);
 	if (!error && !map->best_effort)
 		error = vfb_plan_check_memlock(&map->plan, space);
 	if (!error)
-		error = vfb_pipeline_cut(map, width);
+		error = vfb_map_cut_pieces(map, width);
 	if (!error && map->wave_count && map->waves[map->wave_count - 1].background)
 		error = vfb_job_has_background(&map->job);
-	if (!error)
-		error = vfb_plan_take(&map->plan, space);
-	return error;
+	return error ? error : add_mappings_locked(map);
 }
 
 /* Everything before the first piece is submitted; on failure nothing has happened. */
-static int prepare(struct map_job *map, unsigned int width)
+static int prepare_map(struct map_job *map, unsigned int width)
 {
 	struct vfb_space *space = map->space;
 	bool *skip = calloc(map->job.entries + 1, sizeof(*skip));
@@ -311,7 +322,7 @@ static int prepare(struct map_job *map, unsigned int width)
 	for (size_t i = 0; i < map->job.entries; i++)
 		map->ranges[i].status = -ECANCELED;
 	pthread_mutex_lock(&space->lock);
-	error = plan(map, width, skip);
+	error = plan_map_locked(map, width, skip);
 	if (!error)
 		space->jobs++;
 	pthread_mutex_unlock(&space->lock);
@@ -320,7 +331,7 @@ static int prepare(struct map_job *map, unsigned int width)
 		return error;
 	for (size_t i = 0; i < map->job.entries; i++)
 		map->statuses[i] = map->ranges[i].status;
-	for (size_t i = 0; i < map->count; i++) {
+	for (size_t i = 0; i < map->plan.count; i++) {
 		atomic_fetch_add(&map->entries[i].range->memory->users, 1);
 		vfb_pipeline_set_status(map, &map->entries[i], -EINPROGRESS);
 	}
@@ -339,12 +350,12 @@ int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_
 	if (!error)
 		error = vfb_space_look_for_domain(space);
 	if (!error)
-		error = allocate_job(space, ranges, count, &known, &map);
+		error = allocate_map(space, ranges, count, &known, &map);
 	if (error)
 		return error;
 	error = vfb_job_set_timeout(&map->job, known.timeout_ns);
 	if (!error)
-		error = prepare(map, known.width);
+		error = prepare_map(map, known.width);
 	if (error) {
 		vfb_job_fini(&map->job);
 		free_map(&map->job);

@@ -8,114 +8,102 @@
 #include "dma/range.h"
 #include "memory/memory.h"
 
-void vfb_pipeline_set_status(struct map_job *map, const struct entry *entry, int status)
+static void set_status_locked(struct map_job *map, const struct map_entry *entry, int status)
+{
+	map->statuses[entry->range - map->ranges] = status;
+}
+
+void vfb_pipeline_set_status(struct map_job *map, const struct map_entry *entry, int status)
 {
 	pthread_mutex_lock(&map->lock);
-	map->statuses[entry->range - map->ranges] = status;
+	set_status_locked(map, entry, status);
 	pthread_mutex_unlock(&map->lock);
 }
 
-/*
- * An entry fails; with it the job, unless the others are to go on. What becomes one mapping fails
- * as one.
- */
-static void fail_entry(struct map_job *map, struct entry *entry, int error)
+/* Entries fail; with them the job, unless the others are to go on. */
+static void fail_entries(struct map_job *map, size_t first, size_t count, int error)
 {
-	struct entry *first = entry, *end = entry + 1;
-
-	if (map->joined) {
-		first = &map->entries[entry->run->first_entry];
-		end = first + entry->run->entry_count;
-	}
 	pthread_mutex_lock(&map->lock);
-	for (struct entry *failed = first; failed < end; failed++)
-		if (!failed->error)
-			map->statuses[failed->range - map->ranges] = failed->error = error;
+	for (struct map_entry *entry = &map->entries[first]; count--; entry++)
+		if (!entry->error) {
+			entry->error = error;
+			set_status_locked(map, entry, error);
+		}
 	pthread_mutex_unlock(&map->lock);
 	vfb_job_fail(&map->job, error, !map->best_effort);
 }
 
-static bool is_dead(struct map_job *map, struct entry *entry)
+/* Whether the job has stopped, or every one of these entries has failed. */
+static bool is_dead(struct map_job *map, size_t first, size_t count)
 {
-	bool failed;
+	bool dead = true;
 
+	if (vfb_job_stopped(&map->job))
+		return true;
 	pthread_mutex_lock(&map->lock);
-	failed = entry->error;
+	for (size_t i = first; i < first + count && dead; i++)
+		dead = map->entries[i].error;
 	pthread_mutex_unlock(&map->lock);
-	return failed || vfb_job_stopped(&map->job);
+	return dead;
 }
 
-/* Maps parts that follow each other by one call. */
-static void map_parts(struct map_job *map, size_t first, size_t count)
+/* A call was made: entries of which all is mapped are done. */
+static void count_call(struct map_job *map, const struct vfb_call *call)
 {
-	struct part *parts = &map->parts[first];
-	struct vfb_range *range = parts->entry->range;
-	uint64_t bytes = 0;
-	int error;
-
-	for (size_t i = 0; i < count; i++)
-		bytes += parts[i].bytes;
-	error = vfb_space_map_one(map->space, range->memory, range->offset + parts->offset, bytes,
-				  range->iova + parts->offset, range->flags);
-	if (error) {
-		fail_entry(map, parts->entry, error);
-		return;
-	}
 	pthread_mutex_lock(&map->lock);
-	parts->begins = true;
-	for (size_t i = 0; i < count; i++) {
-		struct entry *entry = parts[i].entry;
+	for (size_t i = 0; i < call->entry_count; i++) {
+		struct map_entry *entry = &map->entries[call->first_entry + i];
 
-		parts[i].mapped = true;
-		if (i + 1 < count && parts[i + 1].entry != entry)
-			entry->joined = true;
-		if (++entry->mapped_parts < entry->part_count)
+		if (--entry->calls_left)
 			continue;
-		map->statuses[entry->range - map->ranges] = 0;
+		set_status_locked(map, entry, 0);
 		atomic_fetch_add(&map->job.entries_done, 1);
 	}
 	pthread_mutex_unlock(&map->lock);
 	vfb_job_announce(&map->job);
 }
 
-/* Maps parts one after another, or those that may be joined by one call. */
-static void map_each(struct map_job *map, size_t first, size_t end)
+/* @run: what becomes one extent fails as one. */
+static void map_call(struct map_job *map, const struct vfb_plan_run *run, struct vfb_call *call)
 {
-	while (first < end) {
-		struct entry *entry = map->parts[first].entry;
-		size_t next = first + 1;
-
-		if (map->joined)
-			next = end;
-		else
-			while (next < end && map->parts[next].entry == entry)
-				next++;
-		if (!map->parts[first].mapped && !is_dead(map, entry))
-			map_parts(map, first, next - first);
-		first = next;
-	}
+	if (call->error != -EINPROGRESS || is_dead(map, call->first_entry, call->entry_count))
+		return;
+	if (!vfb_call_map(map->space, call))
+		count_call(map, call);
+	else if (map->joined)
+		fail_entries(map, run->first, run->count, call->error);
+	else
+		fail_entries(map, call->first_entry, call->entry_count, call->error);
 }
 
-static void map_piece(struct map_job *map, struct piece *piece)
+static const struct vfb_plan_run *run_of(const struct map_job *map, const struct map_piece *piece)
 {
-	map_each(map, piece->first_part, piece->first_part + piece->part_count);
+	const struct vfb_plan_run *run = map->plan.runs;
+
+	while (piece - map->pieces >= (ptrdiff_t)(run->first_piece + run->piece_count))
+		run++;
+	return run;
 }
 
-/* A piece is populated: maps it, or leaves it to whoever opens the gate. */
-static void piece_populated(struct map_job *map, struct piece *piece)
+static void map_piece(struct map_job *map, const struct map_piece *piece)
+{
+	const struct vfb_plan_run *run = map->joined ? run_of(map, piece) : NULL;
+
+	for (size_t i = 0; i < piece->call_count; i++)
+		map_call(map, run, &map->calls.calls[piece->first_call + i]);
+}
+
+/* Whether the piece can be mapped; or that is left to whoever opens the gate. */
+static bool piece_is_populated(struct map_job *map, struct map_piece *piece)
 {
 	bool map_now;
 
 	pthread_mutex_lock(&map->lock);
-	piece->populated = true;
 	map_now = map->gate == GATE_OPEN && !map->serial;
-	if (map->gate == GATE_CLOSED && !map->serial) {
-		piece->next = map->waiting;
-		map->waiting = piece;
-	}
+	piece->populated = true;
+	piece->state = map_now ? PIECE_RUNNING : PIECE_POPULATED;
 	pthread_mutex_unlock(&map->lock);
-	if (map_now)
-		map_piece(map, piece);
+	return map_now;
 }
 
 /* In the background no more are queued than run, so that other jobs get their turn. */
@@ -128,17 +116,25 @@ static unsigned int width_of(const struct map_job *map)
 	return map->width;
 }
 
-static struct piece *take_piece(struct map_job *map)
+static bool can_be_submitted_locked(const struct map_job *map, const struct map_piece *piece)
 {
-	struct piece *piece = NULL;
+	return piece->state == PIECE_TO_DO ||
+	       (piece->state == PIECE_POPULATED && map->gate == GATE_OPEN && !map->serial);
+}
+
+static struct map_piece *take_piece(struct map_job *map)
+{
+	struct map_piece *piece = NULL;
 
 	pthread_mutex_lock(&map->lock);
-	if (map->todo && map->on_their_way < width_of(map)) {
-		piece = map->todo;
-		map->todo = piece->next;
-		if (!map->todo)
-			map->todo_end = &map->todo;
-		map->on_their_way++;
+	while (!piece && map->next_piece < map->end_piece && map->running < width_of(map)) {
+		piece = &map->pieces[map->next_piece++];
+		if (!can_be_submitted_locked(map, piece))
+			piece = NULL;
+	}
+	if (piece) {
+		piece->state = PIECE_RUNNING;
+		map->running++;
 	}
 	pthread_mutex_unlock(&map->lock);
 	return piece;
@@ -147,78 +143,92 @@ static struct piece *take_piece(struct map_job *map)
 /* Submits as many pieces as the width admits. */
 static void submit_pieces(struct map_job *map)
 {
-	struct piece *piece;
+	struct map_piece *piece;
 
 	while ((piece = take_piece(map)))
 		vfb_job_submit(&map->job, &piece->task, piece->node);
 }
 
-/* The entries of a piece: all dead? */
-static bool is_dead_piece(struct map_job *map, const struct piece *piece)
+static int populate_piece(struct map_piece *piece)
 {
-	for (size_t i = 0; i < piece->part_count; i++)
-		if (!is_dead(map, map->parts[piece->first_part + i].entry))
-			return false;
-	return true;
-}
-
-static int populate_piece(struct piece *piece)
-{
-	struct run *run = piece->run;
-	uint64_t offset = run->offset + piece->offset;
+	struct vfb_job *job = &piece->owner->job;
 
 	/* It may have waited for the gate. */
 	if (piece->populated)
 		return 0;
-	if (vfb_memory_is_populated(run->memory, offset, piece->bytes)) {
-		atomic_fetch_add(&piece->owner->job.bytes_done, piece->bytes);
+	if (vfb_memory_is_populated(piece->memory, piece->offset, piece->bytes)) {
+		atomic_fetch_add(&job->bytes_done, piece->bytes);
 		return 0;
 	}
-	return vfb_memory_populate_range(run->memory, offset, piece->bytes, piece->node,
-					 &piece->owner->job);
+	return vfb_memory_populate_range(piece->memory, piece->offset, piece->bytes, piece->node,
+					 job);
 }
 
-static void fail_piece(struct map_job *map, struct piece *piece, int error)
+static void piece_ends(struct map_job *map, struct map_piece *piece)
 {
-	for (size_t i = 0; i < piece->part_count; i++)
-		fail_entry(map, map->parts[piece->first_part + i].entry, error);
+	pthread_mutex_lock(&map->lock);
+	if (piece->state == PIECE_RUNNING)
+		piece->state = PIECE_DONE;
+	map->running--;
+	pthread_mutex_unlock(&map->lock);
 }
 
 void vfb_pipeline_run_piece(struct vfb_task *task)
 {
-	struct piece *piece = container_of(task, struct piece, task);
+	struct map_piece *piece = container_of(task, struct map_piece, task);
 	struct map_job *map = piece->owner;
 	int error;
 
-	if (!is_dead_piece(map, piece)) {
+	if (!is_dead(map, piece->first_entry, piece->entry_count)) {
 		error = populate_piece(piece);
-		if (!error)
-			piece_populated(map, piece);
-		else if (error != -ECANCELED)
-			fail_piece(map, piece, error);
+		if (error && error != -ECANCELED)
+			fail_entries(map, piece->first_entry, piece->entry_count, error);
+		else if (!error && piece_is_populated(map, piece))
+			map_piece(map, piece);
 	}
-	pthread_mutex_lock(&map->lock);
-	map->on_their_way--;
-	pthread_mutex_unlock(&map->lock);
+	piece_ends(map, piece);
 	submit_pieces(map);
 	vfb_job_release(&map->job);
 }
 
-/* Checks an entry against the domain, and finds an IOVA for it if it has none. */
-static int place_entry(struct map_job *map, struct entry *entry)
+/* Checks an entry against the domain, and reserves IOVAs for it. */
+static int place_entry_locked(struct map_job *map, struct map_entry *entry)
 {
 	size_t number = entry->range - map->ranges;
 	int error = vfb_range_check_domain(map->space, entry->range, number);
 
-	if (!error && !entry->placed)
-		error = vfb_range_take_gap(map->space, entry->range, number);
-	if (!error)
-		entry->placed = true;
-	return error;
+	if (error || entry->placed)
+		return error;
+	error = vfb_range_find_gap(map->space, entry->range, number);
+	if (error)
+		return error;
+	entry->mapping->at.iova = entry->range->iova;
+	vfb_index_add(&map->space->index, entry->mapping);
+	entry->placed = true;
+	return 0;
 }
 
 /* Places all entries that are not decided; an error ends the job. */
-static int place_entries(struct map_job *map)
+static int place_entries_locked(struct map_job *map)
+{
+	size_t first = map->undecided < map->plan.run_count ? map->plan.runs[map->undecided].first :
+							      map->plan.count;
+
+	for (size_t i = first; i < map->plan.count; i++) {
+		struct map_entry *entry = &map->entries[i];
+		int error = entry->error ? 0 : place_entry_locked(map, entry);
+
+		if (!error)
+			continue;
+		fail_entries(map, i, 1, error);
+		if (!map->best_effort)
+			return error;
+	}
+	return 0;
+}
+
+/* Gives entries their IOVAs and, with a domain, lists the calls. An error ends the job. */
+static int place_locked(struct map_job *map)
 {
 	struct vfb_space *space = map->space;
 	int error = 0;
@@ -228,37 +238,19 @@ static int place_entries(struct map_job *map)
 		if (error && !map->best_effort)
 			return vfb_job_fail(&map->job, error, true);
 	}
-	for (size_t i = map->undecided; i < map->count; i++) {
-		struct entry *entry = &map->entries[i];
-
-		if (entry->error)
-			continue;
-		error = place_entry(map, entry);
-		if (!error)
-			continue;
-		entry->error = error;
-		vfb_pipeline_set_status(map, entry, error);
-		vfb_job_fail(&map->job, error, !map->best_effort);
-		if (!map->best_effort)
-			return error;
-	}
-	return 0;
+	error = place_entries_locked(map);
+	if (!error && space->domain)
+		error = vfb_map_cut_calls(map);
+	return error ? vfb_job_fail(&map->job, error, true) : 0;
 }
 
-/* Lets maps begin, or keeps them. */
-static void lift_gate(struct map_job *map, enum gate gate)
+/* Lets maps begin, or keeps them. What is populated already comes first. */
+static void lift_gate(struct map_job *map, enum map_gate gate)
 {
 	pthread_mutex_lock(&map->lock);
 	map->gate = gate;
-	while (gate == GATE_OPEN && map->waiting) {
-		struct piece *piece = map->waiting;
-
-		map->waiting = piece->next;
-		piece->next = map->todo;
-		map->todo = piece;
-		if (!piece->next)
-			map->todo_end = &piece->next;
-	}
+	if (gate == GATE_OPEN && map->wave_count)
+		map->next_piece = map->plan.runs[map->waves[map->wave].first_run].first_piece;
 	pthread_mutex_unlock(&map->lock);
 	submit_pieces(map);
 }
@@ -268,41 +260,36 @@ static void domain_decided(struct vfb_domain_waiter *waiter)
 {
 	struct map_job *map = container_of(waiter, struct map_job, waiter);
 	struct vfb_space *space = map->space;
-	enum gate gate;
+	enum map_gate gate;
 	int error;
 
 	pthread_mutex_lock(&space->lock);
 	gate = space->domain ? GATE_OPEN : GATE_KEEP;
-	/* What is cancelled was not wrong, too: nothing is begun any more. */
-	error = vfb_job_stopped(&map->job) ? -ECANCELED : place_entries(map);
+	/* A cancelled job is not to report anything else. */
+	error = vfb_job_stopped(&map->job) ? -ECANCELED : place_locked(map);
 	pthread_mutex_unlock(&space->lock);
 	if (!error)
 		lift_gate(map, gate);
 	vfb_job_release(&map->job);
 }
 
-int vfb_pipeline_open_late(struct map_job *map)
+int vfb_pipeline_open_late_locked(struct map_job *map)
 {
-	int error = place_entries(map);
+	int error = place_locked(map);
 
 	if (!error)
 		map->gate = GATE_OPEN;
 	return error;
 }
 
-static void queue_pieces(struct map_job *map, const struct wave *wave)
+/* The pieces of runs, up to the end of a wave, may be submitted. */
+static void queue_pieces(struct map_job *map, size_t first_run, size_t wave)
 {
-	const struct run *run = &map->runs[wave->first_run];
+	size_t end = vfb_map_wave_end(map, wave);
 
 	pthread_mutex_lock(&map->lock);
-	for (size_t i = 0; i < wave->run_count; i++, run++)
-		for (size_t n = 0; n < run->piece_count; n++) {
-			struct piece *piece = &map->pieces[run->first_piece + n];
-
-			piece->next = NULL;
-			*map->todo_end = piece;
-			map->todo_end = &piece->next;
-		}
+	map->next_piece = map->plan.runs[first_run].first_piece;
+	map->end_piece = map->plan.runs[end - 1].first_piece + map->plan.runs[end - 1].piece_count;
 	pthread_mutex_unlock(&map->lock);
 }
 
@@ -313,10 +300,7 @@ void vfb_pipeline_map_late(struct map_job *map)
 		vfb_pipeline_map_wave(map);
 		return;
 	}
-	map->waiting = NULL;
-	for (size_t i = 0; i <= map->wave; i++)
-		if (vfb_wave_entry_end(map, i) > map->undecided)
-			queue_pieces(map, &map->waves[i]);
+	queue_pieces(map, map->undecided, map->wave);
 	submit_pieces(map);
 }
 
@@ -324,13 +308,12 @@ void vfb_pipeline_map_late(struct map_job *map)
 static void run_map_wave(struct vfb_task *task)
 {
 	struct map_job *map = container_of(task, struct map_job, map_wave);
-	const struct wave *wave = &map->waves[map->wave];
 
-	for (size_t i = 0; i < wave->first_run + wave->run_count; i++) {
-		const struct run *run = &map->runs[i];
+	for (size_t i = map->undecided; i < vfb_map_wave_end(map, map->wave); i++) {
+		const struct vfb_plan_run *run = &map->plan.runs[i];
 
-		if (run->first_entry >= map->undecided)
-			map_each(map, run->first_part, run->first_part + run->part_count);
+		for (size_t n = 0; n < run->call_count; n++)
+			map_call(map, run, &map->calls.calls[run->first_call + n]);
 	}
 	vfb_job_release(&map->job);
 }
@@ -349,17 +332,16 @@ void vfb_pipeline_next_wave(struct map_job *map)
 {
 	map->wave++;
 	map->wave_mapped = false;
-	queue_pieces(map, &map->waves[map->wave]);
+	queue_pieces(map, map->waves[map->wave].first_run, map->wave);
 	submit_pieces(map);
 }
 
 void vfb_pipeline_start(struct map_job *map)
 {
-	map->todo_end = &map->todo;
 	map->waiter.decided = domain_decided;
 	map->map_wave.run = run_map_wave;
 	if (map->wave_count)
-		queue_pieces(map, &map->waves[0]);
+		queue_pieces(map, 0, 0);
 	/* The gate holds the job, too. */
 	vfb_job_hold(&map->job);
 	if (vfb_space_domain_decided(map->space, &map->waiter))

@@ -2,14 +2,13 @@
 #ifndef VFB_PIPELINE_H
 #define VFB_PIPELINE_H
 
+#include "dma/calls.h"
 #include "dma/plan.h"
-#include "dma/space.h"
-#include "engine/job.h"
 
 /*
- * Mapping a batch of ranges. Neighbours are populated together, as a run, in pieces: a worker of
- * its node populates a piece, and what is populated is mapped as soon as there is a domain. Where
- * the kernel maps in parallel, the worker maps the piece it has populated.
+ * Mapping a batch of ranges. Neighbours are populated together, in pieces: a worker of its node
+ * populates a piece. Where the kernel maps in parallel, that worker then makes the map calls of
+ * the piece, as soon as there is a domain.
  *
  * Where it does not (type1), each range is mapped by one call when all are populated. Mapping
  * earlier makes both slower: type1 takes mmap_lock for writing for every physically contiguous
@@ -21,60 +20,47 @@
  * the background has ended, what it mapped stays, and the job is ready.
  */
 
-/* What is mapped of one entry in one piece. */
-struct part {
-	struct entry *entry;
-	/* From the entry's beginning. */
-	uint64_t offset, bytes;
-	bool mapped;
-	/* It begins a mapping of the kernel. */
-	bool begins;
+/* What becomes of one range. */
+struct map_entry {
+	struct vfb_range *range;
+	/* In the index once the entry has IOVAs. */
+	struct vfb_mapping *mapping;
+	bool placed;
+	/* Calls that are still to be made for it. */
+	size_t calls_left;
+	int error;
 };
 
-/* A piece of a run. */
-struct piece {
+enum map_piece_state {
+	PIECE_TO_DO,
+	PIECE_RUNNING,
+	/* Its calls wait until it is decided whether there is a domain. */
+	PIECE_POPULATED,
+	PIECE_DONE,
+};
+
+/* What one worker populates. */
+struct map_piece {
 	struct vfb_task task;
-	struct piece *next;
 	struct map_job *owner;
-	struct run *run;
-	/* From the run's beginning. */
+	struct vfb_memory *memory;
 	uint64_t offset, bytes;
 	int node;
+	enum map_piece_state state;
 	bool populated;
-	size_t first_part, part_count;
-};
-
-/* What becomes of one range. */
-struct entry {
-	struct vfb_range *range;
-	struct run *run;
-	size_t first_part, part_count, mapped_parts;
-	int error;
-	/* Its IOVAs are taken in the index. */
-	bool placed;
-	/* It shares a mapping of the kernel with the entry that follows. */
-	bool joined;
-};
-
-/* Neighbours: entries, parts and pieces in the order of their IOVAs. */
-struct run {
-	struct vfb_memory *memory;
-	/* In the memory. */
-	uint64_t offset, bytes;
-	/* Where pieces end: so far from the beginning, and then every so often. */
-	uint64_t head, piece_bytes;
+	/* The entries that it reaches into. */
 	size_t first_entry, entry_count;
-	size_t first_piece, piece_count;
-	size_t first_part, part_count;
+	/* Where the kernel maps in parallel. */
+	size_t first_call, call_count;
 };
 
-/* Runs that are gone about together. */
-struct wave {
+/* Runs that are populated and mapped before others. */
+struct map_wave {
 	size_t first_run, run_count;
 	bool background;
 };
 
-enum gate {
+enum map_gate {
 	/* It is not decided whether there is a domain. */
 	GATE_CLOSED,
 	/* There is none: ranges are populated, and kept for the first device. */
@@ -87,74 +73,67 @@ struct map_job {
 	struct vfb_space *space;
 	struct vfb_range *ranges;
 	struct vfb_plan plan;
-	/* Entries in the order of the plan. */
-	size_t count;
-	/* Pieces on their way at once. */
+	/* In the order of the plan, as many as it has ranges. */
+	struct map_entry *entries;
+	struct map_piece *pieces;
+	struct map_wave *waves;
+	size_t wave_count, wave;
+	/* Made when it is known that there is a domain. */
+	struct vfb_calls calls;
+	/* Pieces that run at once. */
 	unsigned int width;
 	bool best_effort;
 	/* The kernel maps one range after another. */
 	bool serial;
-	/* Neighbours become one mapping. */
+	/* Neighbours become one extent. */
 	bool joined;
-	struct entry *entries;
-	struct run *runs;
-	size_t run_count;
-	struct piece *pieces;
-	struct part *parts;
-	struct wave *waves;
-	size_t wave_count, wave;
-	/* Entries from here on are not decided yet; the space's lock guards it. */
+	/* Runs from here on are not decided yet; the space's lock guards it. */
 	size_t undecided;
-	/* They may be translated by whoever has waited for one. */
-	bool shows;
 
 	struct vfb_domain_waiter waiter;
 	/* For serial maps: maps a wave after everything in it is populated. */
 	struct vfb_task map_wave;
 	bool wave_mapped;
 
+	/* Guards what follows, the pieces' states and the entries' errors. */
 	pthread_mutex_t lock;
-	unsigned int on_their_way;
-	/* Pieces to be submitted; and those that are populated and wait for the gate. */
-	struct piece *todo, **todo_end, *waiting;
-	enum gate gate;
+	enum map_gate gate;
+	unsigned int running;
+	/* Pieces that may be submitted. */
+	size_t next_piece, end_piece;
 	/* Of each range of the caller's: -EINPROGRESS until it is mapped or decided. */
 	int *statuses;
 };
 
-/* Fills in what follows from the plan. -ENOMEM, told; what there is, is to be freed then, too. */
-int vfb_pipeline_cut(struct map_job *map, unsigned int width);
-void vfb_pipeline_free_cut(struct map_job *map);
+/* Cuts what is planned into pieces and waves. -ENOMEM; vfb_map_free_plan() frees what there is. */
+int vfb_map_cut_pieces(struct map_job *map, unsigned int width);
+/* Lists the calls: map->joined is known, and every entry without an error has IOVAs. -ENOMEM. */
+int vfb_map_cut_calls(struct map_job *map);
+void vfb_map_free_plan(struct map_job *map);
 
-/* Sets off a job whose entries and pieces are filled in. */
+/* Starts a job that is cut. */
 void vfb_pipeline_start(struct map_job *map);
 
-/* What vfb_job_wait_entry() tells of an entry. */
-void vfb_pipeline_set_status(struct map_job *map, const struct entry *entry, int status);
+/* What vfb_job_wait_entry() returns for an entry. */
+void vfb_pipeline_set_status(struct map_job *map, const struct map_entry *entry, int status);
 
 /* What a piece's task runs. */
 void vfb_pipeline_run_piece(struct vfb_task *task);
 
-/* What is populated by now is to be mapped: false when there is nothing to be done for that. */
+/* Maps what is populated by now, one range after another: false when nothing is to be mapped. */
 bool vfb_pipeline_map_wave(struct map_job *map);
 
 /* Goes on to the next wave. */
 void vfb_pipeline_next_wave(struct map_job *map);
 
-/* A domain has come after all, for what was to be kept: maps it. With the space's lock held. */
-int vfb_pipeline_open_late(struct map_job *map);
+/* A domain has come after all, for what was to be kept: maps it. */
+int vfb_pipeline_open_late_locked(struct map_job *map);
 void vfb_pipeline_map_late(struct map_job *map);
 
-/* A run's entries and parts are next to each other; the runs of a wave, too. */
-static inline size_t vfb_wave_entry_end(const struct map_job *map, size_t wave)
+/* Where the runs of a wave end. */
+static inline size_t vfb_map_wave_end(const struct map_job *map, size_t wave)
 {
-	const struct wave *last = &map->waves[wave];
-	const struct run *run;
-
-	if (!last->run_count)
-		return 0;
-	run = &map->runs[last->first_run + last->run_count - 1];
-	return run->first_entry + run->entry_count;
+	return map->waves[wave].first_run + map->waves[wave].run_count;
 }
 
 #endif

@@ -100,30 +100,28 @@ static int check_overlaps(struct vfb_range *ranges, struct vfb_range **sorted, s
 	return 0;
 }
 
-/* Against what is mapped. Called with the space's lock held. */
-static int check_mapped(const struct vfb_space *space, struct vfb_range *ranges,
-			struct vfb_range **sorted, size_t count, const struct refusal *refusal)
+/* Against what is mapped. */
+static int check_mapped_locked(const struct vfb_space *space, struct vfb_range *ranges,
+			       struct vfb_range **sorted, size_t count,
+			       const struct refusal *refusal)
 {
-	const struct vfb_index *index = &space->index;
-
 	for (size_t i = 0; i < count; i++) {
 		struct vfb_range *range = sorted[i];
-		size_t entry = range - ranges, position = vfb_index_position(index, range->iova);
+		const struct vfb_mapping *mapping = vfb_index_at(&space->index, range->iova);
+		size_t entry = range - ranges;
 		int error;
 
-		if (position == index->count ||
-		    index->mappings[position].iova > range->iova + (range->bytes - 1))
+		if (!mapping || mapping->at.iova > range->iova + (range->bytes - 1))
 			continue;
 		error = refuse(refusal, ranges, entry,
-			       overlaps(range, entry, "what is mapped",
-					index->mappings[position].iova));
+			       overlaps(range, entry, "what is mapped", mapping->at.iova));
 		if (error)
 			return error;
 	}
 	return 0;
 }
 
-static bool are_neighbours(const struct vfb_range *before, const struct vfb_range *range)
+static bool ranges_are_neighbours(const struct vfb_range *before, const struct vfb_range *range)
 {
 	return vfb_range_has_iova(before) && vfb_range_has_iova(range) &&
 	       before->memory == range->memory && before->flags == range->flags &&
@@ -134,7 +132,7 @@ static bool are_neighbours(const struct vfb_range *before, const struct vfb_rang
 static void find_runs(struct vfb_plan *plan)
 {
 	for (size_t i = 0; i < plan->count; i++) {
-		if (!i || !are_neighbours(plan->order[i - 1], plan->order[i]))
+		if (!i || !ranges_are_neighbours(plan->order[i - 1], plan->order[i]))
 			plan->runs[plan->run_count++] = (struct vfb_plan_run){.first = i};
 		plan->runs[plan->run_count - 1].count++;
 		plan->runs[plan->run_count - 1].bytes += plan->order[i]->bytes;
@@ -172,36 +170,13 @@ int vfb_plan_make(struct vfb_plan *plan, const struct vfb_space *space, struct v
 	qsort(plan->order, fixed, sizeof(*plan->order), by_iova);
 	error = check_overlaps(ranges, plan->order, fixed, &refusal);
 	if (!error)
-		error = check_mapped(space, ranges, plan->order, fixed, &refusal);
+		error = check_mapped_locked(space, ranges, plan->order, fixed, &refusal);
 	if (error)
 		return error;
 	plan->count = collect(ranges, count, skip, false, plan->order);
 	qsort(plan->order, plan->count, sizeof(*plan->order), by_turn);
 	find_runs(plan);
 	return 0;
-}
-
-int vfb_plan_take(const struct vfb_plan *plan, struct vfb_space *space)
-{
-	struct vfb_range **sorted = calloc(plan->count + 1, sizeof(*sorted));
-	struct vfb_mapping *added = calloc(plan->count + 1, sizeof(*added));
-	size_t count = 0, clash;
-	int error;
-
-	for (size_t i = 0; sorted && i < plan->count; i++)
-		if (vfb_range_has_iova(plan->order[i]))
-			sorted[count++] = plan->order[i];
-	if (sorted && added) {
-		qsort(sorted, count, sizeof(*sorted), by_iova);
-		for (size_t i = 0; i < count; i++)
-			added[i] = vfb_range_mapping(sorted[i]);
-		error = vfb_index_add(&space->index, added, count, &clash);
-	} else {
-		error = -ENOMEM;
-	}
-	free(sorted);
-	free(added);
-	return error ? vfb_fail_memory() : 0;
 }
 
 void vfb_plan_free(struct vfb_plan *plan)

@@ -9,9 +9,12 @@ struct vfb_plan_run {
 	/* The first of them in the order of the plan, and how many. */
 	size_t first, count;
 	uint64_t bytes;
+	/* What populates and what maps them, in order, once that is cut. */
+	size_t first_piece, piece_count;
+	size_t first_call, call_count;
 };
 
-/* In which order the ranges of a batch are gone about. */
+/* The order in which the ranges of a batch are populated and mapped. */
 struct vfb_plan {
 	/* Those not in the background first, then by priority, then by IOVA. */
 	struct vfb_range **order;
@@ -31,9 +34,6 @@ struct vfb_plan {
 int vfb_plan_make(struct vfb_plan *plan, const struct vfb_space *space, struct vfb_range *ranges,
 		  size_t count, bool *skip, void (*failed)(void *arg, int error), void *arg);
 void vfb_plan_free(struct vfb_plan *plan);
-
-/* Takes the IOVAs of the ranges that have fixed ones. -ENOMEM, told. With the lock still held. */
-int vfb_plan_take(const struct vfb_plan *plan, struct vfb_space *space);
 
 /*
  * Refuses what RLIMIT_MEMLOCK would not let the kernel pin, before anything is populated. The

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "memory/memory.h"
 #include "observe/error.h"
@@ -103,9 +104,9 @@ static uint64_t best_alignment(const struct vfb_memory *memory, uint64_t bytes)
 	return 4 * KIB;
 }
 
-/* Finds an IOVA for a part of memory. Called with the space's lock held. */
-static bool find_gap(const struct vfb_space *space, const struct vfb_memory *memory,
-		     uint64_t offset, uint64_t bytes, uint64_t *iova)
+/* Finds an IOVA for a part of memory. */
+static bool find_gap_locked(struct vfb_space *space, const struct vfb_memory *memory,
+			    uint64_t offset, uint64_t bytes, uint64_t *iova)
 {
 	/*
 	 * What devices can use before there is one: above the windows for interrupts of x86
@@ -127,16 +128,12 @@ static bool find_gap(const struct vfb_space *space, const struct vfb_memory *mem
 	return false;
 }
 
-int vfb_range_take_gap(struct vfb_space *space, struct vfb_range *range, size_t entry)
+int vfb_range_find_gap(struct vfb_space *space, struct vfb_range *range, size_t entry)
 {
-	struct vfb_mapping mapping;
-	size_t clash;
-
-	if (!find_gap(space, range->memory, range->offset, range->bytes, &range->iova))
-		return vfb_fail(-ENOSPC, "%s: no free IOVAs are left for it",
-				vfb_range_name(range, entry).text);
-	mapping = vfb_range_mapping(range);
-	return vfb_index_add(&space->index, &mapping, 1, &clash) ? vfb_fail_memory() : 0;
+	if (find_gap_locked(space, range->memory, range->offset, range->bytes, &range->iova))
+		return 0;
+	return vfb_fail(-ENOSPC, "%s: no free IOVAs are left for it",
+			vfb_range_name(range, entry).text);
 }
 
 int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory, uint64_t *iova)
@@ -144,21 +141,24 @@ int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory
 	bool found;
 
 	pthread_mutex_lock(&space->lock);
-	found = find_gap(space, memory, 0, memory->bytes, iova);
+	found = find_gap_locked(space, memory, 0, memory->bytes, iova);
 	pthread_mutex_unlock(&space->lock);
 	return found ? 0 :
 		       vfb_fail(-ENOSPC, "no free IOVAs are left for %s",
 				vfb_size_text(memory->bytes).text);
 }
 
-struct vfb_mapping vfb_range_mapping(const struct vfb_range *range)
+struct vfb_mapping *vfb_range_mapping(const struct vfb_range *range)
 {
-	return (struct vfb_mapping){
-		.iova = range->iova,
-		.bytes = range->bytes,
-		.memory = range->memory,
-		.offset = range->offset,
-		.flags = range->flags,
-		.state = VFB_MAPPING_BEGUN,
-	};
+	struct vfb_mapping *mapping = malloc(sizeof(*mapping));
+
+	if (mapping)
+		*mapping = (struct vfb_mapping){
+			.at = {.iova = range->iova, .bytes = range->bytes},
+			.memory = range->memory,
+			.offset = range->offset,
+			.flags = range->flags,
+			.state = VFB_MAPPING_BEGUN,
+		};
+	return mapping;
 }

@@ -31,13 +31,13 @@ int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range
 /* Whether the domain admits IOVAs, both ends included. Called with the space's lock held. */
 bool vfb_iova_is_valid(const struct vfb_space *space, uint64_t first, uint64_t last);
 
-/* Finds and takes an IOVA for a range that has none. Called with the space's lock held. */
-int vfb_range_take_gap(struct vfb_space *space, struct vfb_range *range, size_t entry);
+/* Finds an IOVA for a range that has none. Called with the space's lock held. */
+int vfb_range_find_gap(struct vfb_space *space, struct vfb_range *range, size_t entry);
 
 /* An IOVA at which all of @memory has room just now. -ENOSPC, told. */
 int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory, uint64_t *iova);
 
-/* The mapping of a range whose IOVA is known, begun. */
-struct vfb_mapping vfb_range_mapping(const struct vfb_range *range);
+/* The mapping of a range, begun, from malloc(); NULL without memory. */
+struct vfb_mapping *vfb_range_mapping(const struct vfb_range *range);
 
 #endif

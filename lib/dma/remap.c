@@ -4,36 +4,29 @@
 #include "memory/memory.h"
 
 /*
- * The first that is mapped of the region from @iova on, when no job works on it any more; NULL:
- * there is none. With the space's lock held, which waiting gives up.
+ * The first mapping of the region from @iova on, when no job works on it any more; NULL when there
+ * is none. Waiting gives up the lock.
  */
-static struct vfb_mapping *wait_for_next(struct vfb_space *space, const struct vfb_memory *region,
-					 uint64_t iova)
+static struct vfb_mapping *wait_for_next_locked(struct vfb_space *space,
+						const struct vfb_memory *region, uint64_t iova)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
-	struct vfb_index *index = &space->index;
+	struct vfb_mapping *mapping;
 
 	for (;;) {
-		size_t i = vfb_index_position(index, iova);
-
-		while (i < index->count && index->mappings[i].memory != region)
-			i++;
-		if (i == index->count)
-			return NULL;
-		if (index->mappings[i].state == VFB_MAPPING_DONE)
-			return &index->mappings[i];
+		mapping = vfb_index_at(&space->index, iova);
+		while (mapping && mapping->memory != region)
+			mapping = vfb_index_next(mapping);
+		if (!mapping || mapping->state == VFB_MAPPING_DONE)
+			return mapping;
 		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
 	}
 }
 
-/* With the space's lock held. */
-static void drop(struct vfb_space *space, uint64_t iova)
+static void drop_mapping_locked(struct vfb_space *space, struct vfb_mapping *mapping)
 {
-	struct vfb_mapping *mapping = vfb_index_find(&space->index, iova);
-
-	mapping->state = VFB_MAPPING_GONE;
-	atomic_fetch_sub(&mapping->memory->users, 1);
-	vfb_index_compact(&space->index);
+	vfb_index_remove_extents(&space->index, mapping->at.iova, mapping->at.bytes);
+	vfb_space_remove_mapping_locked(space, mapping);
 }
 
 void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *region)
@@ -42,17 +35,14 @@ void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *re
 
 	vfb_space_job_begin(space);
 	pthread_mutex_lock(&space->lock);
-	while ((mapping = wait_for_next(space, region, 0))) {
-		struct vfb_mapping taken = *mapping;
-
+	while ((mapping = wait_for_next_locked(space, region, 0))) {
 		mapping->state = VFB_MAPPING_ENDING;
 		pthread_mutex_unlock(&space->lock);
 		/* Nobody is to find what is about to go. */
 		vfb_translator_publish_surely(space);
-		if (taken.backed)
-			vfb_space_unmap_one(space, taken.iova, taken.bytes, taken.entries);
+		vfb_space_unmap_area(space, mapping->at.iova, mapping->at.bytes);
 		pthread_mutex_lock(&space->lock);
-		drop(space, taken.iova);
+		drop_mapping_locked(space, mapping);
 	}
 	pthread_mutex_unlock(&space->lock);
 	vfb_space_job_end(space);
@@ -61,12 +51,12 @@ void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *re
 /* The IOVAs stay taken in the kernel, though nothing is behind them: iopt_revoke_notify(). */
 static int map_again(struct vfb_space *space, const struct vfb_mapping *mapping)
 {
-	int error = vfb_space_unmap_one(space, mapping->iova, mapping->bytes, mapping->entries);
+	int error = vfb_space_unmap_area(space, mapping->at.iova, mapping->at.bytes);
 
 	if (error)
 		return error;
-	return vfb_space_map_one(space, mapping->memory, mapping->offset, mapping->bytes,
-				 mapping->iova, mapping->flags);
+	return vfb_space_map_one(space, mapping->memory, mapping->offset, mapping->at.bytes,
+				 mapping->at.iova, mapping->flags);
 }
 
 int vfb_space_remap_region(struct vfb_space *space, const struct vfb_memory *region)
@@ -77,24 +67,24 @@ int vfb_space_remap_region(struct vfb_space *space, const struct vfb_memory *reg
 
 	vfb_space_job_begin(space);
 	pthread_mutex_lock(&space->lock);
-	while ((mapping = wait_for_next(space, region, iova))) {
-		struct vfb_mapping taken = *mapping;
+	while ((mapping = wait_for_next_locked(space, region, iova))) {
+		bool lost = !vfb_index_count_extents(&space->index, mapping->at.iova,
+						     mapping->at.bytes);
 		int error;
 
 		/* Who translates finds it meanwhile. */
 		mapping->state = VFB_MAPPING_BEGUN;
 		mapping->visible = true;
 		pthread_mutex_unlock(&space->lock);
-		error = taken.backed ? map_again(space, &taken) : 0;
+		error = lost ? 0 : map_again(space, mapping);
 		pthread_mutex_lock(&space->lock);
-		mapping = vfb_index_find(&space->index, taken.iova);
+		iova = mapping->at.iova + mapping->at.bytes;
 		mapping->state = VFB_MAPPING_DONE;
 		mapping->visible = false;
 		if (error) {
-			drop(space, taken.iova);
+			drop_mapping_locked(space, mapping);
 			result = result ? result : error;
 		}
-		iova = taken.iova + taken.bytes;
 		if (!iova)
 			break;
 	}

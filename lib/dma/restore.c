@@ -8,147 +8,122 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "container_of.h"
+#include "dma/calls.h"
 #include "dma/range.h"
-#include "engine/job.h"
 #include "memory/memory.h"
 #include "round.h"
-
-/* One map call. */
-struct unit {
-	const struct vfb_mapping *first;
-	/* From the beginning of the first mapping. */
-	uint64_t offset, bytes;
-	bool mapped;
-};
-
-/* A task that takes units one after another. */
-struct runner {
-	struct vfb_task task;
-	struct restore *restore;
-};
 
 struct restore {
 	struct vfb_job job;
 	struct vfb_space *space;
-	/* Copies, in order of IOVA; in the index they are marked as begun, so that nobody else
-	 * touches them. */
-	struct vfb_mapping *mappings;
+	/* In order of IOVA, marked as begun so that nobody else touches them. */
+	struct vfb_mapping **mappings;
 	size_t count;
-	struct unit *units;
-	size_t unit_count;
-	struct runner *runners;
-	atomic_size_t next_unit;
+	/* Neighbours become one extent. */
+	bool joined;
+	struct vfb_calls calls;
 };
 
-static bool is_lost(const struct vfb_mapping *mapping)
+static bool is_lost(const struct vfb_index *index, const struct vfb_mapping *mapping)
 {
-	return mapping->state == VFB_MAPPING_DONE && !mapping->backed;
+	return mapping->state == VFB_MAPPING_DONE &&
+	       !vfb_index_count_extents(index, mapping->at.iova, mapping->at.bytes);
 }
 
 bool vfb_space_has_lost(const struct vfb_space *space)
 {
-	for (size_t i = 0; i < space->index.count; i++)
-		if (is_lost(&space->index.mappings[i]))
-			return true;
-	return false;
+	struct vfb_mapping *mapping = vfb_index_at(&space->index, 0);
+
+	while (mapping && !is_lost(&space->index, mapping))
+		mapping = vfb_index_next(mapping);
+	return mapping;
 }
 
 /* Takes everything that is lost. */
 static int take_lost(struct restore *restore)
 {
 	struct vfb_space *space = restore->space;
-	struct vfb_index *index = &space->index;
+	struct vfb_mapping *mapping;
 	int error = 0;
 
 	pthread_mutex_lock(&space->lock);
-	restore->mappings = calloc(index->count + 1, sizeof(*restore->mappings));
+	restore->mappings = calloc(space->index.count + 1, sizeof(*restore->mappings));
 	if (!restore->mappings)
 		error = vfb_fail_memory();
-	for (size_t i = 0; i < index->count && !error; i++) {
-		if (!is_lost(&index->mappings[i]))
+	mapping = error ? NULL : vfb_index_at(&space->index, 0);
+	for (; mapping; mapping = vfb_index_next(mapping)) {
+		if (!is_lost(&space->index, mapping))
 			continue;
-		index->mappings[i].state = VFB_MAPPING_BEGUN;
-		index->mappings[i].visible = true;
-		restore->mappings[restore->count++] = index->mappings[i];
+		mapping->state = VFB_MAPPING_BEGUN;
+		mapping->visible = true;
+		restore->mappings[restore->count++] = mapping;
 	}
 	pthread_mutex_unlock(&space->lock);
 	return error;
 }
 
-/* Gives them back; only those of which all is mapped are known to the kernel. */
-static void put_lost(struct restore *restore, bool backed)
+/* Puts it back: what the kernel has of it is in the index. */
+static void put_lost(struct restore *restore)
 {
-	struct vfb_space *space = restore->space;
-
-	pthread_mutex_lock(&space->lock);
+	pthread_mutex_lock(&restore->space->lock);
 	for (size_t i = 0; i < restore->count; i++) {
-		const struct vfb_mapping *taken = &restore->mappings[i];
-		struct vfb_mapping *mapping = vfb_index_find(&space->index, taken->iova);
-
-		mapping->state = VFB_MAPPING_DONE;
-		mapping->visible = false;
-		mapping->backed = backed;
-		mapping->head = taken->head;
-		mapping->piece = taken->piece;
-		mapping->entries = taken->entries;
-		mapping->joined = taken->joined;
+		restore->mappings[i]->state = VFB_MAPPING_DONE;
+		restore->mappings[i]->visible = false;
 	}
-	pthread_mutex_unlock(&space->lock);
+	pthread_mutex_unlock(&restore->space->lock);
 }
 
 static int check_valid(const struct restore *restore)
 {
-	const struct vfb_space *space = restore->space;
 	int error = 0;
 
 	pthread_mutex_lock(&restore->space->lock);
 	for (size_t i = 0; i < restore->count && !error; i++) {
-		const struct vfb_mapping *mapping = &restore->mappings[i];
+		const struct vfb_interval *at = &restore->mappings[i]->at;
 
-		if (!vfb_iova_is_valid(space, mapping->iova, mapping->iova + (mapping->bytes - 1)))
+		if (!vfb_iova_is_valid(restore->space, at->iova, vfb_interval_last(at)))
 			error = vfb_fail(
 				-EADDRINUSE,
 				"the range of %s at IOVA 0x%" PRIx64 ", which was mapped "
 				"before there was a device, is outside of the IOVAs that "
 				"the devices can use: open devices first, or map elsewhere",
-				vfb_size_text(mapping->bytes).text, mapping->iova);
+				vfb_size_text(at->bytes).text, at->iova);
 	}
 	pthread_mutex_unlock(&restore->space->lock);
 	return error;
 }
 
-static bool are_neighbours(const struct vfb_mapping *before, const struct vfb_mapping *mapping)
+static bool mappings_are_neighbours(const struct vfb_mapping *before,
+				    const struct vfb_mapping *mapping)
 {
 	return before->memory == mapping->memory && before->flags == mapping->flags &&
-	       before->iova + before->bytes == mapping->iova &&
-	       before->offset + before->bytes == mapping->offset;
+	       before->at.iova + before->at.bytes == mapping->at.iova &&
+	       before->offset + before->at.bytes == mapping->offset;
 }
 
-static size_t count_calls(const struct restore *restore)
+/* Where the neighbours of a mapping end. */
+static size_t neighbours_end(const struct restore *restore, size_t first)
 {
-	size_t calls = 0;
+	size_t end = first + 1;
 
-	for (size_t i = 0; i < restore->count; i++)
-		calls += !i || !restore->mappings[i - 1].joined;
-	return calls;
+	while (end < restore->count &&
+	       mappings_are_neighbours(restore->mappings[end - 1], restore->mappings[end]))
+		end++;
+	return end;
 }
 
 /* Joins neighbours where the kernel would not have enough mappings for each by itself. */
-static int check_entries(struct restore *restore)
+static int check_entries_left(struct restore *restore)
 {
+	size_t calls = 0;
 	uint64_t left;
-	size_t calls;
 
 	pthread_mutex_lock(&restore->space->lock);
 	left = restore->space->entries_left;
 	pthread_mutex_unlock(&restore->space->lock);
-	if (count_calls(restore) <= left)
-		return 0;
-	for (size_t i = 0; i + 1 < restore->count; i++)
-		restore->mappings[i].joined = are_neighbours(&restore->mappings[i],
-							     &restore->mappings[i + 1]);
-	calls = count_calls(restore);
+	restore->joined = restore->count > left;
+	for (size_t i = 0; i < restore->count && restore->joined; i = neighbours_end(restore, i))
+		calls++;
 	if (calls <= left)
 		return 0;
 	return vfb_fail(-ENOSPC,
@@ -158,79 +133,52 @@ static int check_entries(struct restore *restore)
 			restore->count, calls, left);
 }
 
-static void add_unit(struct restore *restore, const struct vfb_mapping *first, uint64_t offset,
-		     uint64_t bytes)
+static int add_map_call(struct restore *restore, const struct vfb_mapping *first, uint64_t offset,
+			uint64_t bytes)
 {
-	if (restore->units)
-		restore->units[restore->unit_count] =
-			(struct unit){.first = first, .offset = offset, .bytes = bytes};
-	restore->unit_count++;
+	return vfb_calls_add(&restore->calls, &(struct vfb_call){
+						      .iova = first->at.iova + offset,
+						      .bytes = bytes,
+						      .memory = first->memory,
+						      .offset = first->offset + offset,
+						      .flags = first->flags,
+					      });
 }
 
-/* A mapping by itself is cut where the kernel maps in parallel. */
-static void add_single(struct restore *restore, struct vfb_mapping *mapping)
+/* In pieces, where the kernel maps in parallel. */
+static int add_pieces_of(struct restore *restore, const struct vfb_mapping *mapping)
 {
-	uint64_t align = vfb_memory_granule(mapping->memory), end;
+	uint64_t piece = vfb_memory_piece_bytes(mapping->memory, mapping->offset, mapping->at.bytes,
+						0);
+	uint64_t end = round_up(mapping->offset + piece, vfb_memory_granule(mapping->memory));
+	uint64_t bytes = end - mapping->offset;
+	int error = 0;
 
-	mapping->head = mapping->piece = mapping->bytes;
-	if (restore->space->iommu->ops->parallel) {
-		mapping->piece = vfb_memory_piece_bytes(mapping->memory, mapping->offset,
-							mapping->bytes, 0);
-		end = round_up(mapping->offset + mapping->piece, align);
-		if (end - mapping->offset < mapping->bytes)
-			mapping->head = end - mapping->offset;
+	for (uint64_t at = 0; at < mapping->at.bytes && !error; at += bytes, bytes = piece) {
+		if (bytes > mapping->at.bytes - at)
+			bytes = mapping->at.bytes - at;
+		error = add_map_call(restore, mapping, at, bytes);
 	}
-	mapping->entries = 0;
-	for (uint64_t offset = 0, bytes = mapping->head; offset < mapping->bytes;
-	     offset += bytes, bytes = mapping->piece) {
-		if (bytes > mapping->bytes - offset)
-			bytes = mapping->bytes - offset;
-		add_unit(restore, mapping, offset, bytes);
-		mapping->entries++;
-	}
+	return error;
 }
 
-/* Counts the units, or fills them in. */
-static void add_units(struct restore *restore)
+static int add_map_calls(struct restore *restore)
 {
-	size_t next;
+	int error = 0;
 
-	restore->unit_count = 0;
-	for (size_t i = 0; i < restore->count; i = next) {
-		struct vfb_mapping *first = &restore->mappings[i];
-		uint64_t bytes = first->bytes;
+	for (size_t i = 0, next; i < restore->count && !error; i = next) {
+		const struct vfb_mapping *first = restore->mappings[i];
+		const struct vfb_interval *last;
 
-		for (next = i + 1; restore->mappings[next - 1].joined; next++) {
-			bytes += restore->mappings[next].bytes;
-			restore->mappings[next].entries = 0;
-		}
-		if (next == i + 1) {
-			add_single(restore, first);
-			continue;
-		}
-		add_unit(restore, first, 0, bytes);
-		first->entries = 1;
+		next = restore->joined ? neighbours_end(restore, i) : i + 1;
+		last = &restore->mappings[next - 1]->at;
+		if (next == i + 1 && restore->space->iommu->ops->parallel)
+			error = add_pieces_of(restore, first);
+		else
+			error = add_map_call(restore, first, 0,
+					     last->iova + last->bytes - first->at.iova);
 	}
-}
-
-static void run_units(struct vfb_task *task)
-{
-	struct restore *restore = container_of(task, struct runner, task)->restore;
-	size_t next;
-
-	while ((next = atomic_fetch_add(&restore->next_unit, 1)) < restore->unit_count &&
-	       !vfb_job_stopped(&restore->job)) {
-		struct unit *unit = &restore->units[next];
-		const struct vfb_mapping *first = unit->first;
-		int error = vfb_space_map_one(restore->space, first->memory,
-					      first->offset + unit->offset, unit->bytes,
-					      first->iova + unit->offset, first->flags);
-
-		unit->mapped = !error;
-		if (error)
-			vfb_job_fail(&restore->job, error, true);
-	}
-	vfb_job_release(&restore->job);
+	return error;
 }
 
 static bool finish_restore(struct vfb_job *job)
@@ -244,61 +192,29 @@ static const struct vfb_job_ops restore_ops = {
 	.finish = finish_restore,
 };
 
-static void free_restore(struct restore *restore)
+static void unmap_restored(struct restore *restore)
 {
-	free(restore->mappings);
-	free(restore->units);
-	free(restore->runners);
-}
-
-static int map_units(struct restore *restore)
-{
-	struct vfb_engine *engine = restore->space->ctx->engine;
-	unsigned int width = restore->space->iommu->ops->parallel ? vfb_engine_workers(engine) : 1;
-	int error;
-
-	restore->runners = calloc(width, sizeof(*restore->runners));
-	if (!restore->runners)
-		return vfb_fail_memory();
-	error = vfb_job_init(&restore->job, &restore_ops, restore->space->ctx, 0);
-	if (error)
-		return error;
-	for (unsigned int i = 0; i < width; i++) {
-		restore->runners[i] = (struct runner){
-			.task.run = run_units,
-			.restore = restore,
-		};
-		vfb_job_submit(&restore->job, &restore->runners[i].task, VFB_ANY_NODE);
-	}
-	vfb_job_release(&restore->job);
-	error = vfb_job_wait(&restore->job, UINT64_MAX);
-	vfb_job_fini(&restore->job);
-	return error;
-}
-
-static void unmap_units(struct restore *restore)
-{
-	for (size_t i = restore->unit_count; i-- > 0;)
-		if (restore->units[i].mapped)
-			vfb_space_unmap_one(restore->space,
-					    restore->units[i].first->iova +
-						    restore->units[i].offset,
-					    restore->units[i].bytes, 1);
+	for (size_t i = restore->calls.count; i-- > 0;)
+		if (!restore->calls.calls[i].error)
+			vfb_space_unmap_one(restore->space, restore->calls.calls[i].iova,
+					    restore->calls.calls[i].bytes);
 }
 
 /* All of it, or nothing. */
 static int map_lost(struct restore *restore)
 {
-	int error;
+	int error = add_map_calls(restore);
 
-	add_units(restore);
-	restore->units = calloc(restore->unit_count, sizeof(*restore->units));
-	if (!restore->units)
-		return vfb_fail_memory();
-	add_units(restore);
-	error = map_units(restore);
+	if (!error)
+		error = vfb_job_init(&restore->job, &restore_ops, restore->space->ctx, 0);
 	if (error)
-		unmap_units(restore);
+		return error;
+	vfb_calls_map(&restore->calls, &restore->job);
+	vfb_job_release(&restore->job);
+	error = vfb_job_wait(&restore->job, UINT64_MAX);
+	vfb_job_fini(&restore->job);
+	if (error)
+		unmap_restored(restore);
 	return error;
 }
 
@@ -306,16 +222,18 @@ int vfb_space_restore(struct vfb_space *space)
 {
 	struct restore restore = {
 		.space = space,
+		.calls = {.space = space, .all_or_nothing = true},
 	};
 	int error = take_lost(&restore);
 
 	if (!error)
 		error = check_valid(&restore);
 	if (!error)
-		error = check_entries(&restore);
+		error = check_entries_left(&restore);
 	if (!error && restore.count)
 		error = map_lost(&restore);
-	put_lost(&restore, !error);
-	free_restore(&restore);
+	put_lost(&restore);
+	vfb_calls_free(&restore.calls);
+	free(restore.mappings);
 	return error;
 }

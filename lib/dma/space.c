@@ -199,9 +199,7 @@ int vfb_space_destroy(struct vfb_space *space)
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DESTROY);
 	space->iommu->ops->destroy(space->iommu);
 	vfb_observe_end(&span, .operation = "space", .node = VFB_ANY_NODE);
-	for (size_t i = 0; i < space->index.count; i++)
-		atomic_fetch_sub(&space->index.mappings[i].memory->users, 1);
-	vfb_index_free(&space->index);
+	vfb_space_forget_locked(space);
 	vfb_translator_destroy(&space->translator);
 	ctx = space->ctx;
 	free(space->ranges);
@@ -221,8 +219,7 @@ int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 	known.fd = space->iommu->ops->file(space->iommu, &known.ioas);
 	known.devices = space->devices;
 	known.mappings = space->index.count;
-	for (size_t i = 0; i < space->index.count; i++)
-		known.mapped_bytes += space->index.mappings[i].bytes;
+	known.mapped_bytes = space->index.bytes;
 	known.entries_left = space->entries_left;
 	pthread_mutex_unlock(&space->lock);
 	return vfb_struct_write(info, &known, sizeof(known));
@@ -240,86 +237,4 @@ int vfb_space_iova_ranges(struct vfb_space *space, struct vfb_iova_range *ranges
 		ranges[i] = space->ranges[i];
 	pthread_mutex_unlock(&space->lock);
 	return known;
-}
-
-void vfb_space_job_begin(struct vfb_space *space)
-{
-	pthread_mutex_lock(&space->lock);
-	space->jobs++;
-	pthread_mutex_unlock(&space->lock);
-}
-
-bool vfb_space_job_try_begin(struct vfb_space *space)
-{
-	bool ending;
-
-	pthread_mutex_lock(&space->lock);
-	ending = space->ending;
-	space->jobs += !ending;
-	pthread_mutex_unlock(&space->lock);
-	return !ending;
-}
-
-void vfb_space_job_end(struct vfb_space *space)
-{
-	const struct vfb_sys *sys = space->ctx->sys;
-
-	pthread_mutex_lock(&space->lock);
-	space->jobs--;
-	sys->cond_broadcast(sys, &space->changed);
-	pthread_mutex_unlock(&space->lock);
-}
-
-static void count_entries(struct vfb_space *space, int64_t change)
-{
-	pthread_mutex_lock(&space->lock);
-	if (space->entries_left != UINT64_MAX)
-		space->entries_left += change;
-	pthread_mutex_unlock(&space->lock);
-}
-
-int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
-		      uint64_t bytes, uint64_t iova, uint32_t flags)
-{
-	struct vfb_span span;
-	struct vfb_iommu_map map = {
-		.iova = iova,
-		.bytes = bytes,
-		.address = memory->address + offset,
-		.flags = flags & (VFB_RANGE_READ | VFB_RANGE_WRITE),
-		.fd = memory->fd,
-		.file_offset = memory->fd_offset + offset,
-		.no_file = memory->adopted ? memory->fallback : NULL,
-		.region = memory->region,
-		.call = space->iommu->ops->map_call,
-	};
-	int error;
-
-	if (!map.flags)
-		map.flags = VFB_RANGE_READ | VFB_RANGE_WRITE;
-	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_MAP);
-	error = space->iommu->ops->map(space->iommu, &map);
-	vfb_observe_end(&span, .operation = map.call, .result = error,
-			.address = (uintptr_t)map.address, .bytes = bytes, .iova = iova,
-			.page_bytes = memory->page_bytes,
-			.device = memory->region ? memory->region->device : NULL,
-			.node = VFB_ANY_NODE);
-	if (!error)
-		count_entries(space, -1);
-	return error;
-}
-
-int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,
-			unsigned int entries)
-{
-	struct vfb_span span;
-	int error;
-
-	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_UNMAP);
-	error = space->iommu->ops->unmap(space->iommu, iova, bytes);
-	vfb_observe_end(&span, .operation = space->iommu->ops->unmap_call, .result = error,
-			.bytes = bytes, .iova = iova, .node = VFB_ANY_NODE);
-	if (!error)
-		count_entries(space, entries);
-	return error;
 }

@@ -105,12 +105,18 @@ void vfb_space_job_begin(struct vfb_space *space);
 bool vfb_space_job_try_begin(struct vfb_space *space);
 void vfb_space_job_end(struct vfb_space *space);
 
-/* One map call; one unmap call, of as many mappings of the kernel as @entries. With their events.
- */
+/* One map call, with its event: the index has the extent afterwards. */
 int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
 		      uint64_t bytes, uint64_t iova, uint32_t flags);
-int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes,
-			unsigned int entries);
+/* One unmap call, with its event, of all the extents in an area. */
+int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes);
+/* Unmaps whatever the kernel has of an area, by one call where extents follow each other. */
+int vfb_space_unmap_area(struct vfb_space *space, uint64_t iova, uint64_t bytes);
+
+/* Removes a mapping from the index; its memory has a user less. */
+void vfb_space_remove_mapping_locked(struct vfb_space *space, struct vfb_mapping *mapping);
+/* Empties the index. */
+void vfb_space_forget_locked(struct vfb_space *space);
 
 /*
  * Unmaps all that is mapped of a region of a device; waits for jobs that map or unmap it. What the

@@ -232,14 +232,15 @@ static void turn(struct links *links)
 /* What is mapped now, by IOVA. */
 static void collect(const struct vfb_index *index, struct links *links)
 {
-	for (size_t i = 0; i < index->count; i++) {
-		const struct vfb_mapping *mapping = &index->mappings[i];
+	struct vfb_mapping *mapping = vfb_index_at(index, 0);
+
+	for (; mapping; mapping = vfb_index_next(mapping)) {
 		uint32_t flags = mapping->flags & (VFB_RANGE_READ | VFB_RANGE_WRITE);
 
 		if (mapping->state == VFB_MAPPING_DONE || mapping->visible)
-			add(links, mapping->iova,
+			add(links, mapping->at.iova,
 			    &(struct vfb_segment){
-				    .bytes = mapping->bytes,
+				    .bytes = mapping->at.bytes,
 				    .to = (uintptr_t)mapping->memory->address + mapping->offset,
 				    .flags = flags ? flags : VFB_RANGE_READ | VFB_RANGE_WRITE,
 			    });

@@ -3,46 +3,53 @@
 #include "dma/index.h"
 #include "host.h"
 
-static struct vfb_mapping mapping(uint64_t iova, uint64_t bytes)
+static struct vfb_mapping *new_mapping(uint64_t iova, uint64_t bytes)
 {
-	return (struct vfb_mapping){.iova = iova, .bytes = bytes};
+	struct vfb_mapping *mapping = calloc(1, sizeof(*mapping));
+
+	assert_non_null(mapping);
+	mapping->at.iova = iova;
+	mapping->at.bytes = bytes;
+	return mapping;
 }
 
 static void add(struct vfb_index *index, uint64_t iova, uint64_t bytes)
 {
-	struct vfb_mapping one = mapping(iova, bytes);
-	size_t clash;
-
-	assert_int_equal(vfb_index_add(index, &one, 1, &clash), 0);
+	assert_null(vfb_index_add(index, new_mapping(iova, bytes)));
 }
 
 static void assert_order(const struct vfb_index *index, const uint64_t *iovas, size_t count)
 {
+	struct vfb_mapping *mapping = vfb_index_at(index, 0);
+
 	assert_int_equal(index->count, count);
-	for (size_t i = 0; i < count; i++)
-		assert_true(index->mappings[i].iova == iovas[i]);
+	for (size_t i = 0; i < count; i++, mapping = vfb_index_next(mapping)) {
+		assert_non_null(mapping);
+		assert_true(mapping->at.iova == iovas[i]);
+	}
+	assert_null(mapping);
 }
 
-static void test_merge(void **state)
+static void test_find(void **state)
 {
 	static const uint64_t all[] = {0, 0x1000, 0x3000, 0x5000, 0x6000, 0x9000, 0xb000};
-	struct vfb_mapping first[] = {mapping(0x1000, 0x1000), mapping(0x5000, 0x1000),
-				      mapping(0x9000, 0x1000)};
-	struct vfb_mapping second[] = {mapping(0, 0x1000), mapping(0x3000, 0x2000),
-				       mapping(0x6000, 0x1000), mapping(0xb000, 0x1000)};
 	struct vfb_index index = {0};
-	size_t clash;
 
 	(void)state;
-	assert_int_equal(vfb_index_add(&index, NULL, 0, &clash), 0);
-	assert_int_equal(vfb_index_add(&index, first, 3, &clash), 0);
-	assert_int_equal(vfb_index_add(&index, second, 4, &clash), 0);
+	add(&index, 0x1000, 0x1000);
+	add(&index, 0x5000, 0x1000);
+	add(&index, 0x9000, 0x1000);
+	add(&index, 0, 0x1000);
+	add(&index, 0x3000, 0x2000);
+	add(&index, 0x6000, 0x1000);
+	add(&index, 0xb000, 0x1000);
 	assert_order(&index, all, 7);
-	assert_int_equal(vfb_index_position(&index, 0x2fff), 2);
-	assert_int_equal(vfb_index_position(&index, 0x4fff), 2);
-	assert_int_equal(vfb_index_position(&index, 0x5000), 3);
-	assert_int_equal(vfb_index_position(&index, 0xc000), 7);
-	assert_ptr_equal(vfb_index_find(&index, 0x3000), &index.mappings[2]);
+	assert_int_equal(index.bytes, 0x8000);
+	assert_true(vfb_index_at(&index, 0x2fff)->at.iova == 0x3000);
+	assert_true(vfb_index_at(&index, 0x4fff)->at.iova == 0x3000);
+	assert_true(vfb_index_at(&index, 0x5000)->at.iova == 0x5000);
+	assert_null(vfb_index_at(&index, 0xc000));
+	assert_ptr_equal(vfb_index_find(&index, 0x3000), vfb_index_at(&index, 0x3000));
 	assert_null(vfb_index_find(&index, 0x4000));
 	assert_null(vfb_index_find(&index, 0x2000));
 	assert_null(vfb_index_find(&index, 0xc000));
@@ -51,96 +58,117 @@ static void test_merge(void **state)
 	assert_null(vfb_index_find(&index, 0));
 }
 
-/* All or none; the one that overlaps is told. */
+/* The one that is in the way is returned. */
 static void test_overlap(void **state)
 {
-	static const uint64_t before[] = {0x2000, 0x8000};
 	static const struct {
-		uint64_t iova, bytes;
-		bool clashes;
+		uint64_t iova, bytes, clash;
 	} tries[] = {
-		{0x2000, 0x1000, true},
-		{0x1000, 0x1001, true},
-		{0x3fff, 1, true},
-		{0, 0x100000, true},
-		{0x2fff, 0x2, true},
-		{0x1000, 0x1000, false},
-		{0x4000, 0x4000, false},
-		{0x8fff, 0x1000, true},
-		{0x9000, UINT64_MAX - 0x8fff, false},
-		{0, UINT64_MAX, true},
+		{0x2000, 0x1000, 0x2000},
+		{0x1000, 0x1001, 0x2000},
+		{0x3fff, 1, 0x2000},
+		{0, 0x100000, 0x2000},
+		{0x2fff, 0x2, 0x2000},
+		{0x1000, 0x1000, 0},
+		{0x4000, 0x4000, 0},
+		{0x8fff, 0x1000, 0x8000},
+		{0x9000, UINT64_MAX - 0x8fff, 0},
+		{0, UINT64_MAX, 0x2000},
 	};
-	struct vfb_mapping pair[2];
-	size_t clash;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
+		struct vfb_mapping *tried = new_mapping(tries[i].iova, tries[i].bytes), *clash;
 		struct vfb_index index = {0};
-		bool first = tries[i].iova < 0x8000;
 
 		add(&index, 0x2000, 0x2000);
 		add(&index, 0x8000, 0x1000);
-		clash = 99;
-		/* With another one that is free. */
-		pair[!first] = mapping(tries[i].iova, tries[i].bytes);
-		pair[first] = first ? mapping(UINT64_MAX, 1) : mapping(0, 1);
-		if (tries[i].clashes) {
-			assert_int_equal(vfb_index_add(&index, pair, 2, &clash), -EEXIST);
-			assert_int_equal(clash, !first);
-			assert_order(&index, before, 2);
+		clash = vfb_index_add(&index, tried);
+		if (tries[i].clash) {
+			assert_ptr_equal(clash, vfb_index_find(&index, tries[i].clash));
+			assert_int_equal(index.count, 2);
+			free(tried);
 		} else {
-			assert_int_equal(vfb_index_add(&index, &pair[!first], 1, &clash), 0);
+			assert_null(clash);
 			assert_int_equal(index.count, 3);
 		}
 		vfb_index_free(&index);
 	}
 }
 
-static void test_compact(void **state)
+static void test_remove(void **state)
 {
 	static const uint64_t odd[] = {0x1000, 0x3000, 0x5000, 0x7000, 0x9000};
 	struct vfb_index index = {0};
 
 	(void)state;
-	vfb_index_compact(&index);
 	for (uint64_t i = 0; i < 10; i++)
 		add(&index, i * 0x1000, 0x1000);
-	for (size_t i = 0; i < 10; i += 2)
-		index.mappings[i].state = VFB_MAPPING_GONE;
-	vfb_index_compact(&index);
+	for (uint64_t i = 0; i < 10; i += 2)
+		vfb_index_remove(&index, vfb_index_find(&index, i * 0x1000));
 	assert_order(&index, odd, 5);
 	/* Their place is free. */
 	add(&index, 0x2000, 0x1000);
-	for (size_t i = 0; i < index.count; i++)
-		index.mappings[i].state = VFB_MAPPING_GONE;
-	vfb_index_compact(&index);
-	assert_int_equal(index.count, 0);
+	while (index.count)
+		vfb_index_remove(&index, vfb_index_at(&index, 0));
+	assert_int_equal(index.bytes, 0);
 	vfb_index_free(&index);
 }
 
 static void test_many(void **state)
 {
 	struct vfb_index index = {0};
+	struct vfb_mapping *mapping;
 
 	(void)state;
 	/* 7919 is a prime: every number once, in no order. */
 	for (uint64_t i = 0; i < 1000; i++)
 		add(&index, i * 7919 % 1000 * 0x1000, 0x1000);
 	assert_int_equal(index.count, 1000);
-	for (uint64_t i = 0; i < 1000; i++) {
-		assert_true(index.mappings[i].iova == i * 0x1000);
-		assert_ptr_equal(vfb_index_find(&index, i * 0x1000), &index.mappings[i]);
+	mapping = vfb_index_at(&index, 0);
+	for (uint64_t i = 0; i < 1000; i++, mapping = vfb_index_next(mapping)) {
+		assert_true(mapping->at.iova == i * 0x1000);
+		assert_ptr_equal(vfb_index_find(&index, i * 0x1000), mapping);
 	}
 	vfb_index_free(&index);
+}
+
+static void add_extent(struct vfb_index *index, uint64_t iova, uint64_t bytes)
+{
+	struct vfb_interval *extent = calloc(1, sizeof(*extent));
+
+	assert_non_null(extent);
+	*extent = (struct vfb_interval){.iova = iova, .bytes = bytes};
+	vfb_index_add_extent(index, extent);
+}
+
+/* What the kernel has is listed apart from what was asked for. */
+static void test_extents(void **state)
+{
+	struct vfb_index index = {0};
+
+	(void)state;
+	add(&index, 0x1000, 0x4000);
+	add(&index, 0x5000, 0x1000);
+	assert_int_equal(vfb_index_count_extents(&index, 0, UINT64_MAX), 0);
+	add_extent(&index, 0x1000, 0x2000);
+	add_extent(&index, 0x3000, 0x3000);
+	assert_int_equal(vfb_index_count_extents(&index, 0x1000, 0x4000), 2);
+	/* It reaches into both mappings. */
+	assert_int_equal(vfb_index_count_extents(&index, 0x5000, 0x1000), 1);
+	assert_int_equal(vfb_index_count_extents(&index, 0x6000, 0x1000), 0);
+	assert_int_equal(vfb_index_remove_extents(&index, 0x1000, 0x2000), 1);
+	assert_int_equal(vfb_index_count_extents(&index, 0, UINT64_MAX), 1);
+	vfb_index_free(&index);
+	assert_int_equal(vfb_index_count_extents(&index, 0, UINT64_MAX), 0);
 }
 
 static const struct vfb_iova_range everything = {0, UINT64_MAX};
 /* As on x86: a hole for interrupts, 48 bits. */
 static const struct vfb_iova_range x86[] = {{0, 0xfedfffff}, {0xfef00000, 0xffffffffffff}};
 
-static void assert_gap(const struct vfb_index *index, const struct vfb_iova_range *ranges,
-		       size_t count, uint64_t bytes, uint64_t address, uint64_t alignment,
-		       uint64_t expected)
+static void assert_gap(struct vfb_index *index, const struct vfb_iova_range *ranges, size_t count,
+		       uint64_t bytes, uint64_t address, uint64_t alignment, uint64_t expected)
 {
 	uint64_t iova = 1;
 
@@ -150,7 +178,7 @@ static void assert_gap(const struct vfb_index *index, const struct vfb_iova_rang
 			 (unsigned long long)expected);
 }
 
-static void assert_no_gap(const struct vfb_index *index, const struct vfb_iova_range *ranges,
+static void assert_no_gap(struct vfb_index *index, const struct vfb_iova_range *ranges,
 			  size_t count, uint64_t bytes, uint64_t alignment)
 {
 	uint64_t iova;
@@ -233,13 +261,38 @@ static void test_end(void **state)
 	vfb_index_free(&index);
 }
 
+/* Where nothing was free is not looked through again, until something becomes free there. */
+static void test_gap_is_remembered(void **state)
+{
+	struct vfb_index index = {0};
+
+	(void)state;
+	for (uint64_t i = 0; i < 100; i++) {
+		assert_gap(&index, &everything, 1, 0x1000, 0, 0x1000, i * 0x1000);
+		add(&index, i * 0x1000, 0x1000);
+	}
+	vfb_index_remove(&index, vfb_index_find(&index, 0x5000));
+	assert_gap(&index, &everything, 1, 0x1000, 0, 0x1000, 0x5000);
+	/* More does not fit there, and other alignments and smaller ones are looked for anew. */
+	assert_gap(&index, &everything, 1, 0x2000, 0, 0x1000, 100 * 0x1000);
+	assert_gap(&index, &everything, 1, 0x1000, 0, 0x1000, 0x5000);
+	assert_gap(&index, &everything, 1, 0x1000, 0x1000, 0x2000, 0x5000);
+	assert_gap(&index, &everything, 1, 0x1000, 0, 0x2000, 100 * 0x1000);
+	/* With other ranges, too. */
+	assert_gap(&index, &everything, 1, GIB, 0, 0x1000, 100 * 0x1000);
+	vfb_index_remove(&index, vfb_index_find(&index, 0x63000));
+	assert_gap(&index, &everything, 1, GIB, 0, 0x1000, 99 * 0x1000);
+	vfb_index_free(&index);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_merge),	 cmocka_unit_test(test_overlap),
-		cmocka_unit_test(test_compact),	 cmocka_unit_test(test_many),
+		cmocka_unit_test(test_find),	 cmocka_unit_test(test_overlap),
+		cmocka_unit_test(test_remove),	 cmocka_unit_test(test_many),
 		cmocka_unit_test(test_gaps),	 cmocka_unit_test(test_congruent),
 		cmocka_unit_test(test_reserved), cmocka_unit_test(test_end),
+		cmocka_unit_test(test_extents),	 cmocka_unit_test(test_gap_is_remembered),
 	};
 
 	return cmocka_run_group_tests_name("index", tests, NULL, NULL);

@@ -103,6 +103,40 @@ static void test_joined_again(void **state)
 	host_end(&host, device, memory);
 }
 
+/*
+ * What was kept needs more mappings than there are, even when neighbours are joined: opening fails,
+ * joins nothing for good, and unmapping some of it helps, as the error says.
+ */
+static void test_too_many_kept(void **state)
+{
+	struct fake_config config = {.dma_entry_limit = 3};
+	struct vfb_range ranges[5];
+	struct vfb_device *device;
+	struct vfb_memory *memory;
+	struct host host;
+
+	(void)state;
+	host_ready(&host, &config, VFB_BACKEND_TYPE1, 1);
+	memory = make_memory(&host, 16 * MIB, VFB_PAGE_4K);
+	/* Two neighbours, and three apart. */
+	for (size_t i = 0; i < 5; i++)
+		ranges[i] = (struct vfb_range){.memory = memory,
+					       .offset = i * MIB,
+					       .bytes = MIB,
+					       .iova = (i < 2 ? 4 : 4 + i) * GIB +
+						       (i == 1 ? MIB : 0)};
+	assert_ok(vfb_space_map(host.space, ranges, 5, NULL));
+	assert_fails(vfb_device_open(host.space, addresses[0], &device), -ENOSPC, "unmap some");
+	assert_int_equal(stats_of(&host).mappings, 0);
+	assert_ok(vfb_space_unmap(host.space, &ranges[0], 1, NULL));
+	assert_ok(vfb_space_unmap(host.space, &ranges[4], 1, NULL));
+	assert_ok(vfb_device_open(host.space, addresses[0], &device));
+	for (size_t i = 1; i < 4; i++)
+		assert_mapped(&host, &ranges[i]);
+	assert_ok(vfb_space_unmap(host.space, ranges + 1, 3, NULL));
+	host_end(&host, device, memory);
+}
+
 /* Joined on demand, by both backends; cut by iommufd for its workers. */
 static void test_coalesce(void **state)
 {
@@ -258,9 +292,10 @@ static void test_congruence(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_70000),	 cmocka_unit_test(test_joined_again),
-		cmocka_unit_test(test_coalesce), cmocka_unit_test(test_time),
-		cmocka_unit_test(test_dry),	 cmocka_unit_test(test_congruence),
+		cmocka_unit_test(test_70000),	      cmocka_unit_test(test_joined_again),
+		cmocka_unit_test(test_too_many_kept), cmocka_unit_test(test_coalesce),
+		cmocka_unit_test(test_time),	      cmocka_unit_test(test_dry),
+		cmocka_unit_test(test_congruence),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);

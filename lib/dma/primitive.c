@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* What everything in a space is made of: one call to the kernel, one change of the index. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dma/space.h"
+#include "memory/memory.h"
+#include "observe/error.h"
+
+void vfb_space_job_begin(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	space->jobs++;
+	pthread_mutex_unlock(&space->lock);
+}
+
+void vfb_space_job_end(struct vfb_space *space)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	pthread_mutex_lock(&space->lock);
+	space->jobs--;
+	sys->cond_broadcast(sys, &space->changed);
+	pthread_mutex_unlock(&space->lock);
+}
+
+bool vfb_space_job_try_begin(struct vfb_space *space)
+{
+	bool ending;
+
+	pthread_mutex_lock(&space->lock);
+	ending = space->ending;
+	space->jobs += !ending;
+	pthread_mutex_unlock(&space->lock);
+	return !ending;
+}
+
+static void change_entries_left_locked(struct vfb_space *space, int64_t change)
+{
+	if (space->entries_left != UINT64_MAX)
+		space->entries_left += change;
+}
+
+static int call_map(struct vfb_space *space, const struct vfb_memory *memory,
+		    struct vfb_iommu_map *map)
+{
+	struct vfb_span span;
+	int error;
+
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_MAP);
+	error = space->iommu->ops->map(space->iommu, map);
+	vfb_observe_end(&span, .operation = map->call, .result = error,
+			.address = (uintptr_t)map->address, .bytes = map->bytes, .iova = map->iova,
+			.page_bytes = memory->page_bytes,
+			.device = memory->region ? memory->region->device : NULL,
+			.node = VFB_ANY_NODE);
+	return error;
+}
+
+int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
+		      uint64_t bytes, uint64_t iova, uint32_t flags)
+{
+	struct vfb_interval *extent = malloc(sizeof(*extent));
+	struct vfb_iommu_map map = {
+		.iova = iova,
+		.bytes = bytes,
+		.address = memory->address + offset,
+		.flags = flags & (VFB_RANGE_READ | VFB_RANGE_WRITE),
+		.fd = memory->fd,
+		.file_offset = memory->fd_offset + offset,
+		.no_file = memory->adopted ? memory->fallback : NULL,
+		.region = memory->region,
+		.call = space->iommu->ops->map_call,
+	};
+	int error;
+
+	if (!extent)
+		return vfb_fail_memory();
+	if (!map.flags)
+		map.flags = VFB_RANGE_READ | VFB_RANGE_WRITE;
+	error = call_map(space, memory, &map);
+	if (error) {
+		free(extent);
+		return error;
+	}
+	*extent = (struct vfb_interval){.iova = iova, .bytes = bytes};
+	pthread_mutex_lock(&space->lock);
+	vfb_index_add_extent(&space->index, extent);
+	change_entries_left_locked(space, -1);
+	pthread_mutex_unlock(&space->lock);
+	return 0;
+}
+
+int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes)
+{
+	struct vfb_span span;
+	int error;
+
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_UNMAP);
+	error = space->iommu->ops->unmap(space->iommu, iova, bytes);
+	vfb_observe_end(&span, .operation = space->iommu->ops->unmap_call, .result = error,
+			.bytes = bytes, .iova = iova, .node = VFB_ANY_NODE);
+	/* A call before this one that failed half-way may have unmapped it. */
+	if (error && error != -ENOENT)
+		return error;
+	pthread_mutex_lock(&space->lock);
+	change_entries_left_locked(space, vfb_index_remove_extents(&space->index, iova, bytes));
+	pthread_mutex_unlock(&space->lock);
+	return 0;
+}
+
+/* Extents in an area that follow each other without a hole. False when there are none. */
+static bool find_extents(struct vfb_space *space, uint64_t iova, uint64_t last,
+			 struct vfb_interval *found)
+{
+	struct vfb_interval *extent;
+
+	pthread_mutex_lock(&space->lock);
+	extent = vfb_interval_at(&space->index.extents, iova);
+	if (extent && extent->iova > last)
+		extent = NULL;
+	if (extent)
+		*found = *extent;
+	while (extent && (extent = vfb_interval_next(extent)) && extent->iova <= last &&
+	       extent->iova == found->iova + found->bytes)
+		found->bytes += extent->bytes;
+	pthread_mutex_unlock(&space->lock);
+	return found->bytes;
+}
+
+int vfb_space_unmap_area(struct vfb_space *space, uint64_t iova, uint64_t bytes)
+{
+	struct vfb_interval found = {0};
+	int error = 0;
+
+	while (!error && find_extents(space, iova, iova + (bytes - 1), &found)) {
+		error = vfb_space_unmap_one(space, found.iova, found.bytes);
+		found.bytes = 0;
+	}
+	return error;
+}
+
+void vfb_space_remove_mapping_locked(struct vfb_space *space, struct vfb_mapping *mapping)
+{
+	atomic_fetch_sub(&mapping->memory->users, 1);
+	vfb_index_remove(&space->index, mapping);
+}
+
+void vfb_space_forget_locked(struct vfb_space *space)
+{
+	struct vfb_mapping *mapping;
+
+	while ((mapping = vfb_index_at(&space->index, 0)))
+		vfb_space_remove_mapping_locked(space, mapping);
+	vfb_index_free(&space->index);
+}
