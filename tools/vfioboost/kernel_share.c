@@ -74,7 +74,7 @@ struct frame {
 
 struct thread {
 	struct thread *next;
-	int id;
+	long id;
 	struct frame frames[MAX_DEPTH];
 	size_t depth;
 };
@@ -107,7 +107,7 @@ void kernel_parser_destroy(struct kernel_parser *parser)
 	free(parser);
 }
 
-static struct thread *find_thread(struct kernel_parser *parser, int id)
+static struct thread *find_thread(struct kernel_parser *parser, long id)
 {
 	struct thread *thread;
 
@@ -177,11 +177,17 @@ static void note_run(struct kernel_parser *parser, const char *size)
 		parser->share->runs[exponent]++;
 }
 
+/* No call takes longer: 31 years. */
+#define MAX_US 1e15
+
 /* "  # 1234.5 us  " */
 static double duration_of(const char *field)
 {
+	double us;
+
 	field += strcspn(field, "0123456789|");
-	return strtod(field, NULL);
+	us = strtod(field, NULL);
+	return us < MAX_US ? us : 0;
 }
 
 /*
@@ -237,7 +243,7 @@ void kernel_parser_line(struct kernel_parser *parser, const char *line)
 		;
 	if (!text || id == task)
 		return;
-	thread = find_thread(parser, atoi(id + 1));
+	thread = find_thread(parser, strtol(id + 1, NULL, 10));
 	text++;
 	text += strspn(text, " ");
 	if (thread)
