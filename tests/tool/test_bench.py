@@ -61,6 +61,12 @@ class Bench(unittest.TestCase):
         self.assertEqual(result["ranges"], 100)
         self.assertGreater(result["reader_ns"], 0)
 
+    def test_growth(self):
+        result = json.loads(run("growth", "--ranges", "500", "--repeat", "1", "--json").stdout)
+        self.assertEqual([line["iova"] for line in result["results"]], ["fixed", "anywhere"])
+        for name in ("anywhere_by_fixed", "many_by_few", "anywhere_many_by_few"):
+            self.assertGreater(result[name], 0, name)
+
     def test_usage(self):
         for arguments, word in (
                 (["populate", "--threads", "1,0"], '"0"'),

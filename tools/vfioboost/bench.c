@@ -3,6 +3,7 @@
 
 static const struct command parts[] = {
 	{"bar", bench_bar, "reaching a BAR and mapping it for devices, with pages of each size"},
+	{"growth", bench_growth, "what one more range costs beside many, without a device"},
 	{"events", bench_events, "what subscribers cost, and what it costs when there is none"},
 	{"map", bench_map, "mapping and unmapping, by each backend and number of threads"},
 	{"close", bench_close, "letting go of devices: one, all at once, all in turn"},

@@ -5,6 +5,7 @@
 #include <vfioboost.h>
 
 #include "arguments.h"
+#include "bench_small.h"
 #include "clock.h"
 #include "command.h"
 #include "output.h"
@@ -21,7 +22,7 @@ struct options {
 	const char *device;
 	struct number_list page_sizes, backends, threads;
 	unsigned int repeat;
-	bool memfd, cold, estimate, json;
+	bool memfd, cold, estimate, small, json;
 };
 
 struct line {
@@ -82,6 +83,7 @@ static const struct argument option_list[] = {
 	 .low = 1, .high = MAX_THREADS},
 	ARGUMENT_FLAG(cold, "cold", "Memory that is not populated"),
 	ARGUMENT_FLAG(estimate, "estimate", "Tell beforehand how long it will take"),
+	ARGUMENT_FLAG(small, "small", "One page, by the library and by bare system calls"),
 	ARGUMENT_REPEAT("Runs of each line (5)"),
 	ARGUMENT_JSON,
 	ARGUMENTS_END,
@@ -365,6 +367,18 @@ static void set_defaults(struct options *options)
 	options->threads.all[options->threads.count++] = 2;
 }
 
+static int run_small(const struct options *options)
+{
+	const struct small_options small = {
+		.device = options->device,
+		.backend = options->backends.all[0],
+		.repeat = options->repeat,
+		.json = options->json,
+	};
+
+	return bench_small(&small);
+}
+
 int bench_map(int argc, char **argv)
 {
 	static struct bench bench = {.options = {.bytes = UINT64_C(1) << 30, .repeat = 5}};
@@ -372,6 +386,8 @@ int bench_map(int argc, char **argv)
 
 	arguments_parse(&arguments, argc, argv, &bench.options);
 	set_defaults(&bench.options);
+	if (bench.options.small)
+		return run_small(&bench.options);
 	bench.rounds = (struct rounds){make_lines(&bench.options, bench.lines),
 				       VALUES,
 				       bench.options.repeat,
