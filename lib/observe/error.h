@@ -4,24 +4,24 @@
 
 #include <stdint.h>
 
-/* The longest text of an error, its end included. */
+/* The longest text of an error, with its terminating NUL. */
 #define VFB_ERROR_BYTES 512
 
 /*
  * Sets the text of vfb_last_error() for this thread and returns @error, so that a failure is
- * told where it is found: return vfb_fail(-EINVAL, "... is ..., it must be ...: do ...").
+ * described where it is detected: return vfb_fail(-EINVAL, "... is ..., it must be ...: do ...").
  */
 int vfb_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* vfb_fail() with the kernel's word for @error after a colon: "cannot open X: ...". */
+/* vfb_fail() followed by a colon and the description of @error: "cannot open X: ...". */
 int vfb_fail_errno(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Out of memory, told as every other failure. */
+/* vfb_fail() for -ENOMEM. */
 int vfb_fail_memory(void);
 
 /*
- * The text for this thread, to be kept with work that another thread will ask for, and put back
- * there.
+ * Copy the text of this thread, to be kept with work whose result another thread asks for, and set
+ * it there.
  */
 void vfb_error_save(char text[VFB_ERROR_BYTES]);
 void vfb_error_restore(const char *text);

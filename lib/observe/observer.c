@@ -14,15 +14,16 @@ struct vfb_subscription {
 	struct vfb_filter filter;
 	vfb_event_fn fn;
 	void *data;
-	/* Lists that it is in, and one for whoever subscribed. */
+	/* One for each list that contains it, and one for the subscriber. */
 	atomic_uint references;
 };
 
 /*
- * The list is never changed, only replaced. A thread that emits takes a reference inside of a
- * read section, and calls the subscribers outside of it, so that a slow callback holds up
- * nobody's grace period. Whoever replaces the list waits for the grace period, after which no
- * new reference can be taken, and drops the observer's; the last to drop one frees the list.
+ * The list is replaced, not modified (RCU). A thread that reports an event takes a reference in a
+ * read-side critical section and calls the subscribers outside of it, so that a slow callback
+ * delays no grace period. Whoever replaces the list waits for a grace period, after which no new
+ * reference can be taken, and drops the observer's. The last one to drop a reference frees the
+ * list.
  */
 struct subscriber_list {
 	atomic_uint references;
@@ -30,7 +31,7 @@ struct subscriber_list {
 	struct vfb_subscription *subscriptions[];
 };
 
-/* How many callbacks this thread is in. */
+/* Nesting level of callbacks in this thread. */
 static _Thread_local unsigned int callbacks;
 
 bool vfb_observe_in_callback(void)
@@ -42,8 +43,8 @@ int vfb_observe_check_wait(void)
 {
 	if (!callbacks)
 		return 0;
-	return vfb_fail(-EDEADLK, "a subscriber's callback must not wait, as it could be for the "
-				  "thread that it runs in: start a job, and wait for it elsewhere");
+	return vfb_fail(-EDEADLK, "a callback of a subscriber must not wait, since it could wait "
+				  "for its own thread: start a job and wait for it elsewhere");
 }
 
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys)
@@ -81,7 +82,7 @@ static bool wants(const struct vfb_filter *filter, const struct vfb_event *event
 	       event->duration_ns >= filter->min_duration_ns && event->bytes >= filter->min_bytes;
 }
 
-void vfb_observer_tell(struct vfb_observer *observer, const struct vfb_event *event)
+void vfb_observer_report(struct vfb_observer *observer, const struct vfb_event *event)
 {
 	struct subscriber_list *list;
 
@@ -118,8 +119,8 @@ static void add(struct subscriber_list *list, struct vfb_subscription *subscript
 	list->subscriptions[list->count++] = subscription;
 }
 
-/* Called with the lock held; @list may be NULL. */
-static void replace_list(struct vfb_observer *observer, struct subscriber_list *list)
+/* @list may be NULL. */
+static void replace_list_locked(struct vfb_observer *observer, struct subscriber_list *list)
 {
 	struct subscriber_list *old;
 	uint64_t wanted = 0;
@@ -143,11 +144,11 @@ int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filte
 
 	*out = NULL;
 	if (!fn)
-		return vfb_fail(-EINVAL, "a subscription needs a function to call, it is NULL");
+		return vfb_fail(-EINVAL, "the callback of a subscription is NULL");
 	if (filter->phases & ~all)
 		return vfb_fail(-EINVAL,
-				"the phases 0x%" PRIx64 " of a filter are not all known: this "
-				"version knows those of 0x%" PRIx64,
+				"unknown phases in the filter 0x%" PRIx64 ": this version knows "
+				"0x%" PRIx64,
 				filter->phases, all);
 	subscription = malloc(sizeof(*subscription));
 	if (!subscription)
@@ -167,7 +168,7 @@ int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filte
 		for (size_t i = 0; old && i < old->count; i++)
 			add(list, old->subscriptions[i]);
 		add(list, subscription);
-		replace_list(observer, list);
+		replace_list_locked(observer, list);
 	}
 	pthread_mutex_unlock(&observer->lock);
 	if (!list) {
@@ -186,17 +187,17 @@ struct vfb_observer *vfb_observer_unsubscribe(struct vfb_subscription *subscript
 	pthread_mutex_lock(&observer->lock);
 	old = atomic_load(&observer->list);
 	if (old->count > 1) {
-		/* Unsubscribing cannot fail: without memory, wait until there is some. */
+		/* Unsubscribing cannot fail: retry until there is memory. */
 		while (!(list = allocate_list(old->count - 1)))
 			sched_yield();
 		for (size_t i = 0; i < old->count; i++)
 			if (old->subscriptions[i] != subscription)
 				add(list, old->subscriptions[i]);
 	}
-	replace_list(observer, list);
+	replace_list_locked(observer, list);
 	pthread_mutex_unlock(&observer->lock);
-	/* Those who are being told of an event have a list that it is in. A callback has one, too.
-	 */
+	/* Threads that are reporting an event may still have a list that contains it, and so has a
+	 * callback that calls this function. */
 	if (!vfb_observe_in_callback())
 		while (atomic_load_explicit(&subscription->references, memory_order_acquire) > 1)
 			sched_yield();

@@ -14,28 +14,28 @@ struct subscriber_list;
 /* The subscribers of one context. */
 struct vfb_observer {
 	const struct vfb_sys *sys;
-	/* The phases that any subscriber wants: nothing is measured for the others. */
+	/* The phases that any subscriber wants. Others are not measured. */
 	atomic_uint_fast64_t wanted;
 	atomic_uint_fast64_t last_id;
-	/* Taken by those who change the list. */
+	/* Serializes changes of the list. */
 	pthread_mutex_t lock;
-	/* NULL when there is none. */
+	/* NULL if there are no subscribers. */
 	struct subscriber_list *_Atomic list;
 };
 
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys);
 void vfb_observer_destroy(struct vfb_observer *observer);
 
-/* As vfb_subscribe(), the filter being read. */
+/* As vfb_subscribe(), with a filter of this version. */
 int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filter *filter,
 			   vfb_event_fn fn, void *data, struct vfb_subscription **out);
-/* As vfb_unsubscribe(); returns the observer it belonged to. */
+/* As vfb_unsubscribe(); returns the observer. */
 struct vfb_observer *vfb_observer_unsubscribe(struct vfb_subscription *subscription);
 
-/* Calls the subscribers that want the event. What happens in their callbacks is not reported. */
-void vfb_observer_tell(struct vfb_observer *observer, const struct vfb_event *event);
+/* Calls the subscribers that want the event. Steps in their callbacks are not reported. */
+void vfb_observer_report(struct vfb_observer *observer, const struct vfb_event *event);
 
-/* Nothing may wait in a callback: fails with -EDEADLK there. */
+/* Fails with -EDEADLK in a callback, which must not wait. */
 int vfb_observe_check_wait(void);
 bool vfb_observe_in_callback(void);
 

@@ -32,7 +32,7 @@ static int unknown_phase(const char *text, size_t length)
 
 	for (int phase = 0; phase < VFB_PHASE_COUNT; phase++)
 		used += snprintf(known + used, sizeof(known) - used, "%s, ", names[phase]);
-	return vfb_fail(-EINVAL, "there is no phase \"%.*s\": there are %sand all", (int)length,
+	return vfb_fail(-EINVAL, "unknown phase \"%.*s\": the phases are %sand all", (int)length,
 			text, known);
 }
 

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 /*
- * Static probes for bpftrace, perf and SystemTap, see docs/tracing.md: a nop each, and a semaphore
- * that the kernel counts up while somebody has attached to it. Without sys/sdt.h at build time
- * there are none.
+ * Static probes for bpftrace, perf and SystemTap (docs/tracing.md). Each is a nop, with a semaphore
+ * that the kernel increments while something is attached. Without sys/sdt.h at build time there are
+ * none.
  */
 #ifdef VFB_HAVE_SDT
 #define _SDT_HAS_SEMAPHORES 1

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #ifdef VFB_HAVE_SDT
-/* The kernel finds them by the notes that sys/sdt.h makes. */
+/* The kernel finds them through the ELF notes that sys/sdt.h emits. */
 volatile unsigned short vfioboost_begin_semaphore __attribute__((section(".probes")));
 volatile unsigned short vfioboost_end_semaphore __attribute__((section(".probes")));
 #endif
@@ -12,7 +12,7 @@ volatile unsigned short vfioboost_end_semaphore __attribute__((section(".probes"
 /* What this thread is doing. */
 static _Thread_local struct {
 	struct vfb_span *innermost;
-	/* The span that the others are a part of: that of the job it works for. */
+	/* Parent of the outermost span: the span of the job that the thread works for. */
 	uint64_t adopted;
 } thread;
 
@@ -24,7 +24,7 @@ uint64_t vfb_observe_adopt(uint64_t parent)
 	return before;
 }
 
-/* Spans of other contexts are not told to the same subscribers. */
+/* Spans of other contexts have other subscribers. */
 static uint64_t find_parent(const struct vfb_observer *observer)
 {
 	for (struct vfb_span *span = thread.innermost; span; span = span->outer)
@@ -53,7 +53,7 @@ void vfb_span_start(struct vfb_span *span, struct vfb_observer *observer, enum v
 	span->start_ns = observer->sys->now(observer->sys);
 }
 
-/* Spans of a caller may end in another order than they should. */
+/* Spans of a caller may end out of order. */
 static void leave(const struct vfb_span *span)
 {
 	for (struct vfb_span **link = &thread.innermost; *link; link = &(*link)->outer) {
@@ -64,7 +64,7 @@ static void leave(const struct vfb_span *span)
 	}
 }
 
-void vfb_span_tell(struct vfb_span *span, struct vfb_event event)
+void vfb_span_report(struct vfb_span *span, struct vfb_event event)
 {
 	struct vfb_observer *observer = span->observer;
 	const struct vfb_sys *sys = observer->sys;
@@ -84,7 +84,7 @@ void vfb_span_tell(struct vfb_span *span, struct vfb_event event)
 	if (span->nested)
 		leave(span);
 	VFB_PROBE_END(&event);
-	vfb_observer_tell(observer, &event);
+	vfb_observer_report(observer, &event);
 	if (span->outer)
 		span->outer->callback_ns += span->callback_ns + (sys->now(sys) - end);
 }

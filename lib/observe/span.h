@@ -6,7 +6,7 @@
 #include "observe/sdt.h"
 
 /*
- * A step that is being timed, on the stack of who takes it:
+ * A step that is being timed, on the stack of the function that performs it:
  *
  *	struct vfb_span span;
  *
@@ -14,28 +14,28 @@
  *	error = ...;
  *	vfb_observe_end(&span, .result = error, .bytes = bytes, .node = VFB_ANY_NODE);
  *
- * Spans of a thread nest: what begins meanwhile is a part of this one. When nobody wants the
- * phase that is a load and a branch, and the fields of the event are not even computed. Never
- * end a span with a lock held: it calls the subscribers.
+ * Spans of a thread nest: those that begin before this one ends are its children. If nobody wants
+ * the phase, a span costs a load and a branch, and the fields of the event are not computed. Never
+ * end a span with a lock held, since that calls the subscribers.
  */
 struct vfb_span {
-	/* NULL when nobody wants to know. */
+	/* NULL if nobody wants the phase. */
 	struct vfb_observer *observer;
 	enum vfb_phase phase;
-	/* It is one of this thread's, and which one it is inside of. */
+	/* Whether it is on the stack of this thread's spans, and the next outer one. */
 	bool nested;
 	struct vfb_span *outer;
 	const char *name;
 	uint64_t id, parent, start_ns;
-	/* How long subscribers were told of its parts. */
+	/* Time that callbacks for its children took. */
 	uint64_t callback_ns;
 };
 
 /* The slow part of vfb_observe_begin(). */
 void vfb_span_start(struct vfb_span *span, struct vfb_observer *observer, enum vfb_phase phase,
 		    bool nested);
-/* The slow part of vfb_observe_end(): fills in what the span knows, and tells the subscribers. */
-void vfb_span_tell(struct vfb_span *span, struct vfb_event event);
+/* The slow part of vfb_observe_end(): completes the event and calls the subscribers. */
+void vfb_span_report(struct vfb_span *span, struct vfb_event event);
 
 static inline bool vfb_observe_wants(struct vfb_observer *observer, enum vfb_phase phase)
 {
@@ -52,7 +52,7 @@ static inline void vfb_observe_begin(struct vfb_span *span, struct vfb_observer 
 		vfb_span_start(span, observer, phase, true);
 }
 
-/* A span that may end in another thread: nothing becomes a part of it by itself. */
+/* A span that may end in another thread. It gets children only by vfb_observe_adopt(). */
 static inline void vfb_observe_begin_apart(struct vfb_span *span, struct vfb_observer *observer,
 					   enum vfb_phase phase)
 {
@@ -62,16 +62,16 @@ static inline void vfb_observe_begin_apart(struct vfb_span *span, struct vfb_obs
 		vfb_span_start(span, observer, phase, false);
 }
 
-/* Ends a span; the arguments are fields of the struct vfb_event, .node is one of them. */
-#define vfb_observe_end(span, ...)                                              \
-	do {                                                                    \
-		if (__builtin_expect((span)->observer != NULL, false))          \
-			vfb_span_tell((span), (struct vfb_event){__VA_ARGS__}); \
+/* Ends a span. The arguments are fields of struct vfb_event and must include .node. */
+#define vfb_observe_end(span, ...)                                                \
+	do {                                                                      \
+		if (__builtin_expect((span)->observer != NULL, false))            \
+			vfb_span_report((span), (struct vfb_event){__VA_ARGS__}); \
 	} while (0)
 
 /*
- * What begins in this thread from now on, inside of nothing else, is a part of span @parent.
- * Returns the one before.
+ * Makes @parent the parent of the outermost spans that begin in this thread from now on. Returns
+ * the previous parent.
  */
 uint64_t vfb_observe_adopt(uint64_t parent);
 

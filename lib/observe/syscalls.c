@@ -12,8 +12,8 @@ static struct vfb_timed_sys *timed_of(const struct vfb_sys *sys)
 #define SYS const struct vfb_sys *sys
 
 /*
- * A call that is timed: @operation is what the kernel calls it, @about how many bytes it is
- * about, @args are the parameters' names.
+ * A timed call. @operation is the kernel's name, @about the number of bytes concerned, and @args
+ * are the names of the parameters.
  */
 #define TIMED(type, name, params, operation_, about, ...)                            \
 	static type timed_##name params                                              \
@@ -38,7 +38,7 @@ static struct vfb_timed_sys *timed_of(const struct vfb_sys *sys)
 		timed->inner->name(timed->inner, ##__VA_ARGS__);               \
 		vfb_observe_end(&span, .operation = (operation_), .node = -1); \
 	}
-/* What asks the kernel for nothing, or waits for other threads of the library. */
+/* Calls that do not enter the kernel, or wait for other threads of the library: not timed. */
 #define HAND_ON(type, name, params, ...)                            \
 	static type handed_##name params                            \
 	{                                                           \
@@ -118,7 +118,7 @@ HAND_ON(int, process_id, (SYS))
 TIMED(int, eventfd, (SYS), "eventfd2", 0)
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
-/* A call that is new there is to be timed or handed on here. */
+/* A new call of struct vfb_sys must be added here, timed or passed through. */
 _Static_assert(sizeof(struct vfb_sys) == 42 * sizeof(void (*)(void)), "all calls are known");
 
 void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner,

@@ -4,7 +4,7 @@
 
 #include "observe/observer.h"
 
-/* A table of system calls before another one, that tells the subscribers of each. */
+/* A table of system calls that calls another one and reports each call to the subscribers. */
 struct vfb_timed_sys {
 	struct vfb_sys sys;
 	const struct vfb_sys *inner;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "record/histogram.h"
 
-/* Values below 16 have a bucket each; above, the leading five bits decide. */
+/* Each value below 16 has its own bucket. Above, the leading five bits select the bucket. */
 static unsigned int bucket_of(uint64_t value)
 {
 	unsigned int shift;
@@ -50,7 +50,7 @@ void vfb_histogram_merge(struct vfb_histogram *into, const struct vfb_histogram 
 
 uint64_t vfb_histogram_quantile(const struct vfb_histogram *histogram, unsigned int permille)
 {
-	/* The smallest rank that covers the share, from 1 on. */
+	/* The smallest rank, from 1, that covers the fraction. */
 	uint64_t rank = (histogram->count * permille + 999) / 1000, seen = 0, value;
 
 	for (unsigned int i = 0; i < VFB_HISTOGRAM_BUCKETS && histogram->count; i++) {

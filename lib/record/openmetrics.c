@@ -67,8 +67,8 @@ static const struct {
 } metrics[] = {
 	[STEPS] = {"steps", "counter", NULL, "Steps that have ended."},
 	[ERRORS] = {"step_errors", "counter", NULL, "Steps that have failed."},
-	[BYTES] = {"step_bytes", "counter", "bytes", "What the steps were about."},
-	[SECONDS] = {"step_seconds", "histogram", "seconds", "How long the steps took."},
+	[BYTES] = {"step_bytes", "counter", "bytes", "Bytes that the steps concerned."},
+	[SECONDS] = {"step_seconds", "histogram", "seconds", "Durations of the steps."},
 };
 
 static void print_metric(FILE *file, enum metric metric, const struct series *series,

@@ -8,7 +8,7 @@
 
 #include "observe/error.h"
 
-/* A label is kept until the end: an operation of the caller's may not last as long. */
+/* Operations are copied, since the name of a span may not outlive the counters. */
 #define OPERATION_BYTES 64
 #define KNOWN_FLAGS	(VFB_STATS_BY_OPERATION | VFB_STATS_BY_SIZE)
 
@@ -73,7 +73,7 @@ static void count(const struct vfb_event *event, void *data)
 	pthread_mutex_lock(&stats->lock);
 	series = find_series(stats, event->phase, event->operation ? event->operation : "",
 			     decade_of(event->bytes));
-	/* Without memory for a new kind of step it is not counted. */
+	/* Without memory for a new series the step is not counted. */
 	if (series) {
 		series->errors += event->result < 0;
 		series->bytes += event->bytes;
@@ -126,7 +126,7 @@ void vfb_stats_reset(struct vfb_stats *stats)
 	pthread_mutex_unlock(&stats->lock);
 }
 
-/* Series that are to be told as one stand one after another, except for sizes. */
+/* Series that are reported as one are adjacent, except for sizes. */
 static bool belong_together(const struct series *a, const struct series *b, uint32_t flags)
 {
 	if (a->phase != b->phase)
@@ -154,8 +154,8 @@ static struct vfb_stats_entry entry_of(const struct series *first, uint32_t flag
 	};
 }
 
-/* Whether another series before @series is told together with it. */
-static bool is_told(const struct vfb_stats *stats, const struct series *series, uint32_t flags)
+/* Whether an earlier series is reported together with @series. */
+static bool is_reported(const struct vfb_stats *stats, const struct series *series, uint32_t flags)
 {
 	for (const struct series *s = stats->series; s != series; s = s->next)
 		if (belong_together(s, series, flags))
@@ -180,7 +180,7 @@ int vfb_stats_read(struct vfb_stats *stats, uint32_t flags, struct vfb_stats_ent
 	for (struct series *series = stats->series; series; series = series->next) {
 		uint64_t errors = 0, bytes = 0;
 
-		if (is_told(stats, series, flags))
+		if (is_reported(stats, series, flags))
 			continue;
 		memset(sum, 0, sizeof(*sum));
 		for (struct series *s = series; s; s = s->next) {
@@ -190,7 +190,7 @@ int vfb_stats_read(struct vfb_stats *stats, uint32_t flags, struct vfb_stats_ent
 			bytes += s->bytes;
 			vfb_histogram_merge(sum, &s->durations);
 		}
-		/* Since the last reset there was none. */
+		/* No step since the last reset. */
 		if (!sum->count)
 			continue;
 		if (found < room)

@@ -7,7 +7,7 @@
 
 #include "record/histogram.h"
 
-/* Steps of one phase, operation and decade of sizes. */
+/* Steps of one phase, operation and order of magnitude of sizes. */
 struct series {
 	struct series *next;
 	enum vfb_phase phase;
@@ -19,9 +19,9 @@ struct series {
 
 struct vfb_stats {
 	struct vfb_subscription *subscription;
-	/* Held for the time of an addition: events take a thousand times as long to happen. */
+	/* Held for one addition only, which takes a thousandth of the time of a step. */
 	pthread_mutex_t lock;
-	/* In order; there are few, and the last one found is often the next one. */
+	/* Sorted; there are few, and the one found last is often the next one. */
 	struct series *series, *recent;
 };
 

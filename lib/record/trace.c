@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The file of a trace: an array that always has its end, though more is written before that. */
+/* The file of a trace: a JSON array that is complete after each write. */
 #include "record/trace.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include "observe/error.h"
 
 #define BUFFER_BYTES (64 << 10)
-/* No event is longer. */
+/* The longest event. */
 #define EVENT_BYTES 2048
 #define NAME_BYTES  128
 #define FLUSH_NS    UINT64_C(250000000)
@@ -36,10 +36,10 @@ static int write_all(struct vfb_trace *trace, const char *data, size_t bytes)
 }
 
 /*
- * Writes what is buffered. Called with the lock held, by one thread at a time; drops it meanwhile.
- * The end of the array is overwritten by what comes next.
+ * Writes what is buffered, by one thread at a time; drops the lock meanwhile. The next write
+ * overwrites the end of the array.
  */
-static void write_buffer(struct vfb_trace *trace)
+static void trace_write_buffer_locked(struct vfb_trace *trace)
 {
 	char *full = trace->buffer;
 	size_t used = trace->used;
@@ -74,7 +74,7 @@ static void *run_writer(void *arg)
 
 		while (!trace->stopping && !trace->flush && !timeout)
 			timeout = sys->cond_wait(sys, &trace->changed, &trace->lock, next);
-		write_buffer(trace);
+		trace_write_buffer_locked(trace);
 		if (trace->error)
 			trace->used = 0;
 		sys->cond_broadcast(sys, &trace->changed);
@@ -83,8 +83,8 @@ static void *run_writer(void *arg)
 	return NULL;
 }
 
-/* Called with the lock held: waits until everything that was added has been written. */
-static void flush(struct vfb_trace *trace)
+/* Waits until everything that was added has been written. */
+static void trace_flush_locked(struct vfb_trace *trace)
 {
 	const struct vfb_sys *sys = trace->sys;
 
@@ -95,11 +95,11 @@ static void flush(struct vfb_trace *trace)
 	}
 }
 
-static void append(struct vfb_trace *trace, const char *json, size_t length)
+static void trace_append_locked(struct vfb_trace *trace, const char *json, size_t length)
 {
-	/* The disk is slower than the events come: now it does hold them up. */
+	/* The disk is slower than the events arrive: now they have to wait for it. */
 	if (trace->used + 2 + length + sizeof(end) > BUFFER_BYTES)
-		flush(trace);
+		trace_flush_locked(trace);
 	if (trace->error)
 		return;
 	memcpy(trace->buffer + trace->used, trace->begun ? ",\n" : "[\n", 2);
@@ -108,7 +108,7 @@ static void append(struct vfb_trace *trace, const char *json, size_t length)
 	trace->begun = true;
 }
 
-void vfb_trace_add(struct vfb_trace *trace, const char *format, ...)
+void vfb_trace_add_locked(struct vfb_trace *trace, const char *format, ...)
 {
 	char json[EVENT_BYTES];
 	va_list args;
@@ -117,9 +117,9 @@ void vfb_trace_add(struct vfb_trace *trace, const char *format, ...)
 	va_start(args, format);
 	length = vsnprintf(json, sizeof(json), format, args);
 	va_end(args);
-	/* Names are cut short beforehand: everything else has a length that is known. */
+	/* Names were truncated before, and everything else has a bounded length. */
 	if (length > 0 && (size_t)length < sizeof(json))
-		append(trace, json, length);
+		trace_append_locked(trace, json, length);
 }
 
 static int told(int error)
@@ -173,10 +173,10 @@ int vfb_trace_create_with(const struct vfb_sys *sys, int fd, struct vfb_trace **
 		return error;
 	}
 	pthread_mutex_lock(&trace->lock);
-	vfb_trace_add(trace,
-		      "{\"name\":\"vfioboost_trace\",\"ph\":\"M\",\"pid\":0,\"tid\":0,"
-		      "\"args\":{\"schema\":1,\"version\":\"%s\"}}",
-		      VFB_VERSION);
+	vfb_trace_add_locked(trace,
+			     "{\"name\":\"vfioboost_trace\",\"ph\":\"M\",\"pid\":0,\"tid\":0,"
+			     "\"args\":{\"schema\":1,\"version\":\"%s\"}}",
+			     VFB_VERSION);
 	pthread_mutex_unlock(&trace->lock);
 	error = vfb_trace_flush(trace);
 	if (error) {
@@ -209,13 +209,13 @@ static void name_groups(struct trace_source *source)
 	static const char *const groups[] = {"threads", "devices", "nodes"};
 
 	for (unsigned int i = 0; i < 3; i++)
-		vfb_trace_add(source->trace,
-			      "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
-			      "\"args\":{\"name\":\"%s: %s\"}},\n"
-			      "{\"name\":\"process_sort_index\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
-			      "\"args\":{\"sort_index\":%u}}",
-			      source->pid + i, source->name, groups[i], source->pid + i,
-			      source->pid + i);
+		vfb_trace_add_locked(
+			source->trace,
+			"{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
+			"\"args\":{\"name\":\"%s: %s\"}},\n"
+			"{\"name\":\"process_sort_index\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
+			"\"args\":{\"sort_index\":%u}}",
+			source->pid + i, source->name, groups[i], source->pid + i, source->pid + i);
 }
 
 int vfb_trace_subscribe(struct vfb_trace *trace, struct vfb_ctx *ctx, const char *name,
@@ -247,7 +247,7 @@ int vfb_trace_append(struct vfb_trace *trace, const char *json)
 				"a trace event of %zu bytes is longer than the limit of %d", length,
 				BUFFER_BYTES / 2);
 	pthread_mutex_lock(&trace->lock);
-	append(trace, json, length);
+	trace_append_locked(trace, json, length);
 	error = trace->error;
 	pthread_mutex_unlock(&trace->lock);
 	return told(error);
@@ -258,7 +258,7 @@ int vfb_trace_flush(struct vfb_trace *trace)
 	int error;
 
 	pthread_mutex_lock(&trace->lock);
-	flush(trace);
+	trace_flush_locked(trace);
 	error = trace->error;
 	pthread_mutex_unlock(&trace->lock);
 	return told(error);

@@ -9,18 +9,18 @@
 
 #include "sys/sys.h"
 
-/* What one subscription writes about: its three groups of tracks. */
+/* The three groups of tracks of one subscription. */
 struct trace_source {
 	struct trace_source *next;
 	struct vfb_trace *trace;
-	/* The first of the three numbers that viewers know the groups by. */
+	/* The first of the three process IDs that identify the groups in viewers. */
 	unsigned int pid;
-	/* Threads and devices that have a name already; a device's track is its position. */
+	/* Threads and devices that are already named. The track of a device is its index. */
 	int *threads;
 	size_t thread_count;
 	char (*devices)[16];
 	size_t device_count;
-	/* By node; the last is for memory of any node. */
+	/* By node; the last one is for memory without a node. */
 	uint64_t populated[65], mapped;
 	char name[];
 };
@@ -31,28 +31,30 @@ struct vfb_trace {
 	pthread_mutex_t lock;
 	struct trace_source *sources;
 	unsigned int source_count;
-	/* Fills up while the other one is written, by a thread: a slow disk holds up no work. */
+	/* One is filled while a thread writes the other, so that a slow disk does not delay work.
+	 */
 	char *buffer, *spare;
 	size_t used;
 	pthread_t writer;
 	pthread_cond_t changed;
 	bool writing, flush, stopping;
-	/* What comes next in the file is at @offset; it is followed by the end of the array. */
+	/* Where the next write goes; the end of the array follows it. */
 	off_t offset;
-	/* Something was added already. */
+	/* The array is not empty. */
 	bool begun;
-	/* Nothing is written any more. */
+	/* The first error: nothing is written after it. */
 	int error;
 };
 
-/* vfb_trace_create() over other system calls than the running kernel's. */
+/* vfb_trace_create() with other system calls than those of the running kernel. */
 int vfb_trace_create_with(const struct vfb_sys *sys, int fd, struct vfb_trace **out);
 
-/* Called with the trace's lock held: adds one JSON object. */
-void vfb_trace_add(struct vfb_trace *trace, const char *format, ...)
+/* Adds one JSON object. */
+void vfb_trace_add_locked(struct vfb_trace *trace, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Copies what can stand between quotes in JSON; the rest becomes "_", or is cut off. */
+/* Copies a string for JSON: other characters than plain ASCII become "_"; too long, it is cut off.
+ */
 void vfb_trace_text(char *safe, size_t bytes, const char *text);
 
 /* Writes one event to the trace of a source; a vfb_event_fn. */

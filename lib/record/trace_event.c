@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Events as trace events: on which track each stands, and what it says. */
+/* Converts events to trace events: the track of each, and its arguments. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,19 +17,19 @@ enum group {
 
 #define MAX_NODES 64
 
-/* Nanoseconds as microseconds, which viewers want, without losing any. */
+/* Viewers expect microseconds; three decimals keep the nanoseconds. */
 #define US	  "%" PRIu64 ".%03u"
 #define US_OF(ns) (ns) / 1000, (unsigned int)((ns) % 1000)
 
 static void name_track(struct trace_source *source, enum group group, int track, const char *name)
 {
-	vfb_trace_add(source->trace,
-		      "{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":%d,"
-		      "\"args\":{\"name\":\"%s\"}}",
-		      source->pid + group, track, name);
+	vfb_trace_add_locked(source->trace,
+			     "{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":%d,"
+			     "\"args\":{\"name\":\"%s\"}}",
+			     source->pid + group, track, name);
 }
 
-/* One more element at the end of an array; a failure ends the trace. */
+/* Appends an element to an array; a failure ends the trace. */
 static void *grow(struct trace_source *source, void *array, size_t count, size_t bytes)
 {
 	void *larger = realloc(array, (count + 1) * bytes);
@@ -85,7 +85,7 @@ static int device_track(struct trace_source *source, const char *device)
 	return i;
 }
 
-/* What identifies a step in a viewer: the phase, but for those that are told by their name. */
+/* The name of a step in a viewer: its phase, or its operation where that says more. */
 static void label_of(char *label, size_t bytes, const struct vfb_event *event,
 		     const char *operation)
 {
@@ -132,41 +132,42 @@ static void args_of(char *args, size_t bytes, const struct vfb_event *event, con
 	snprintf(args + used, bytes - used, "}");
 }
 
-/* It may begin in one thread and end in another, and overlap with others of its kind. */
+/* A job may begin in one thread and end in another, and overlap with other jobs. */
 static void write_async(struct trace_source *source, const struct vfb_event *event,
 			const char *label, const char *args)
 {
 	uint64_t end = event->start_ns + event->duration_ns;
 
-	vfb_trace_add(source->trace,
-		      "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"b\",\"id\":%" PRIu64
-		      ",\"pid\":%u,\"tid\":%d,\"ts\":" US ",\"args\":%s},\n"
-		      "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"e\",\"id\":%" PRIu64
-		      ",\"pid\":%u,\"tid\":%d,\"ts\":" US "}",
-		      label, event->id, source->pid, event->thread, US_OF(event->start_ns), args,
-		      label, event->id, source->pid, event->thread, US_OF(end));
+	vfb_trace_add_locked(source->trace,
+			     "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"b\",\"id\":%" PRIu64
+			     ",\"pid\":%u,\"tid\":%d,\"ts\":" US ",\"args\":%s},\n"
+			     "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"e\",\"id\":%" PRIu64
+			     ",\"pid\":%u,\"tid\":%d,\"ts\":" US "}",
+			     label, event->id, source->pid, event->thread, US_OF(event->start_ns),
+			     args, label, event->id, source->pid, event->thread, US_OF(end));
 }
 
 static void write_span(struct trace_source *source, const struct vfb_event *event, enum group group,
 		       int track, const char *label, const char *args)
 {
-	/* Viewers want parts to lie within the whole: the whole is as long as the clock says. */
+	/* Viewers expect children to lie within their parent, so its duration includes callbacks.
+	 */
 	uint64_t duration = event->duration_ns + event->callback_ns;
 
-	vfb_trace_add(source->trace,
-		      "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%u,\"tid\":%d,"
-		      "\"ts\":" US ",\"dur\":" US ",\"args\":%s}",
-		      label, vfb_phase_name(event->phase), source->pid + group, track,
-		      US_OF(event->start_ns), US_OF(duration), args);
+	vfb_trace_add_locked(source->trace,
+			     "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%u,\"tid\":%d,"
+			     "\"ts\":" US ",\"dur\":" US ",\"args\":%s}",
+			     label, vfb_phase_name(event->phase), source->pid + group, track,
+			     US_OF(event->start_ns), US_OF(duration), args);
 }
 
 static void write_counter(struct trace_source *source, uint64_t when, const char *name,
 			  uint64_t bytes)
 {
-	vfb_trace_add(source->trace,
-		      "{\"name\":\"%s\",\"ph\":\"C\",\"pid\":%u,\"tid\":0,\"ts\":" US
-		      ",\"args\":{\"bytes\":%" PRIu64 "}}",
-		      name, source->pid + NODES, US_OF(when), bytes);
+	vfb_trace_add_locked(source->trace,
+			     "{\"name\":\"%s\",\"ph\":\"C\",\"pid\":%u,\"tid\":0,\"ts\":" US
+			     ",\"args\":{\"bytes\":%" PRIu64 "}}",
+			     name, source->pid + NODES, US_OF(when), bytes);
 }
 
 static void count_bytes(struct trace_source *source, const struct vfb_event *event)

@@ -204,7 +204,7 @@ static void test_refused(void **state)
 
 	(void)state;
 	host_open(&host, NULL);
-	assert_fails(vfb_subscribe(host.ctx, NULL, NULL, NULL, &subscription), -EINVAL, "function");
+	assert_fails(vfb_subscribe(host.ctx, NULL, NULL, NULL, &subscription), -EINVAL, "callback");
 	assert_null(subscription);
 	host_close(&host);
 }
