@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* The object of @type whose @member is at @pointer. */
+/* The struct of @type that contains @pointer as its @member. */
 #define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

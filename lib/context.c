@@ -13,7 +13,7 @@
 #include "observe/error.h"
 #include "options.h"
 
-/* Bytes a second. A step of populating, which is 2 MiB, should not take minutes. */
+/* Bytes per second. A step of populating, which is 2 MiB, must not take minutes. */
 #define MIN_RATE (UINT64_C(1) << 20)
 
 const char *vfb_version(void)
@@ -36,7 +36,7 @@ static int create_parts(struct vfb_ctx *ctx, unsigned int threads)
 	return error;
 }
 
-/* Those that exist: the engine first, whose threads use the others. */
+/* Destroys the parts that exist, the engine first, since its threads use the others. */
 static void destroy_parts(struct vfb_ctx *ctx)
 {
 	if (ctx->engine)
@@ -62,8 +62,8 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 	if (error)
 		return error;
 	if (known.flags & ~VFB_CTX_SYSCALLS)
-		return vfb_fail(-EINVAL, "context flags 0x%x are unknown: 0x%x is", known.flags,
-				VFB_CTX_SYSCALLS);
+		return vfb_fail(-EINVAL, "unknown flags 0x%x of a context: this version knows 0x%x",
+				known.flags, VFB_CTX_SYSCALLS);
 	ctx = calloc(1, sizeof(*ctx));
 	if (!ctx)
 		return vfb_fail_memory();
@@ -96,8 +96,8 @@ int vfb_ctx_destroy(struct vfb_ctx *ctx)
 	objects = atomic_load(&ctx->objects);
 	if (objects)
 		return vfb_fail(-EBUSY,
-				"%u spaces, memories, jobs or subscriptions of the context still "
-				"exist: destroy them first",
+				"the context still has %u spaces, memories, devices, jobs or "
+				"subscriptions: destroy them first",
 				objects);
 	destroy_parts(ctx);
 	return 0;
@@ -107,8 +107,8 @@ int vfb_ctx_set_populate_rate(struct vfb_ctx *ctx, uint64_t bytes_per_s)
 {
 	if (bytes_per_s < MIN_RATE)
 		return vfb_fail(-EINVAL,
-				"a limit of %s a second for populating is too low: it may be %s "
-				"or more, or UINT64_MAX for none",
+				"a limit of %s per second for populating is too low: it must be "
+				"at least %s, or UINT64_MAX for none",
 				vfb_size_text(bytes_per_s).text, vfb_size_text(MIN_RATE).text);
 	vfb_pace_set(ctx->pace, bytes_per_s);
 	return 0;

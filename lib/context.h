@@ -15,22 +15,22 @@ struct vfb_pace;
 struct vfb_rates;
 struct vfb_turns;
 
-/* What every object of a context uses. Each part is known to its own layer only. */
+/* Shared by all objects of a context. Each part is known only to its own layer. */
 struct vfb_ctx {
 	const struct vfb_sys *sys;
 	struct vfb_observer observer;
-	/* What sys is with VFB_CTX_SYSCALLS. */
+	/* The value of sys with VFB_CTX_SYSCALLS. */
 	struct vfb_timed_sys timed;
 	struct vfb_engine *engine;
 	struct vfb_deadlines *deadlines;
 	struct vfb_pace *pace;
 	struct vfb_rates *rates;
 	struct vfb_turns *turns;
-	/* Objects that exist: the context cannot be destroyed before they are. */
+	/* Number of objects. The context cannot be destroyed before them. */
 	atomic_uint objects;
 };
 
-/* vfb_ctx_create() over other system calls than the running kernel's. */
+/* vfb_ctx_create() with other system calls than those of the running kernel. */
 int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *opts,
 			struct vfb_ctx **out);
 

@@ -22,7 +22,7 @@ static int check_size(const void *given, size_t bytes)
 			return vfb_fail(
 				-E2BIG,
 				"a struct of %zu bytes has a field set beyond the %zu bytes "
-				"that version %s knows: use a newer library",
+				"that version %s knows: use a newer library, or set it to zero",
 				size, bytes, VFB_VERSION);
 	return 0;
 }
@@ -68,7 +68,7 @@ int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opt
 	if (error)
 		return error;
 	if (known->flags & ~(VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE))
-		return vfb_fail(-EINVAL, "batch flags 0x%x are unknown: 0x%x is", known->flags,
-				VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE);
+		return vfb_fail(-EINVAL, "unknown flags 0x%x of a batch: this version knows 0x%x",
+				known->flags, VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE);
 	return 0;
 }

@@ -6,17 +6,17 @@
 #include <vfioboost/context.h>
 
 /*
- * The structs of the interface that begin with `size_t size`: they may come from a caller that
- * was built against an older or a newer version.
+ * Access to structs of the interface that begin with `size_t size`. They may come from a caller
+ * that was built against an older or newer version.
  *
- * Both return -EINVAL when the size is not set, and -E2BIG when something is set in a part that
- * this version does not know.
+ * Both return -EINVAL if the size is not set, and -E2BIG if a field is set that this version does
+ * not know.
  */
 
-/* Copies what the caller gave, NULL for nothing, over the defaults in @known of @bytes. */
+/* Copies the caller's struct, NULL if there is none, over the defaults in @known. */
 int vfb_struct_read(void *known, size_t bytes, const void *given);
 
-/* Fills in the part of @known that the caller's struct has room for. */
+/* Copies as much of @known to the caller's struct as fits. */
 int vfb_struct_write(void *given, const void *known, size_t bytes);
 
 /* The settings of a batch; @opts may be NULL. */

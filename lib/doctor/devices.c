@@ -10,7 +10,7 @@
 /* The base class in class_code. */
 #define BRIDGE_CLASS 0x06
 
-/* What the kernel sleeps, drivers/pci/pci.c: 100 ms after a function or bus reset. */
+/* How long the kernel sleeps (drivers/pci/pci.c): 100 ms after a function or bus reset. */
 static const struct {
 	const char *method;
 	double seconds;
@@ -79,7 +79,7 @@ struct members {
 	const struct vfb_pci_info *pci;
 };
 
-/* One device of the group: whether it lets the others be used. -ENOMEM ends the list. */
+/* Checks whether one device of a group keeps the group from being used. -ENOMEM ends the list. */
 static int check_member(const char *name, void *arg)
 {
 	const struct members *members = arg;
@@ -89,12 +89,13 @@ static int check_member(const char *name, void *arg)
 	if (!strcmp(name, members->pci->address) ||
 	    vfb_pci_info(members->diagnosis->ctx, name, &other))
 		return 0;
-	/* vfio_dev_viable(): without a driver, of VFIO, or a port that has its own. */
+	/* vfio_dev_viable(): no driver, a VFIO driver, or a port with its own driver. */
 	if (!other.driver[0] || is_vfio(&other) || other.class_code >> 16 == BRIDGE_CLASS)
 		return 0;
-	snprintf(text, sizeof(text),
-		 "%s is in its IOMMU group %d and bound to %s: none of the group can be used",
-		 other.address, members->pci->group, other.driver);
+	snprintf(
+		text, sizeof(text),
+		"%s, in the same IOMMU group %d, is bound to %s: no device of the group can be used",
+		other.address, members->pci->group, other.driver);
 	snprintf(remedy, sizeof(remedy), "echo %s > /sys/bus/pci/drivers/%s/unbind", other.address,
 		 other.driver);
 	return add(members->diagnosis, members->pci, VFB_FINDING_FAILS, "device", 0, text, remedy);
@@ -109,9 +110,9 @@ static int check_group(struct vfb_diagnosis *diagnosis, const struct vfb_pci_inf
 
 	if (pci->group < 0)
 		return add(diagnosis, pci, VFB_FINDING_FAILS, "device", 0,
-			   "it has no IOMMU group: no IOMMU is in use for it",
-			   "switch VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on "
-			   "on Intel");
+			   "it has no IOMMU group: no IOMMU is enabled for it",
+			   "enable VT-d or AMD-Vi in the firmware, and on Intel boot with "
+			   "intel_iommu=on");
 	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices", pci->group);
 	error = sys->list(sys, path, check_member, &members);
 	return error == -ENOMEM ? error : 0;
@@ -125,11 +126,11 @@ static int check_reset(struct vfb_diagnosis *diagnosis, const struct vfb_pci_inf
 	if (!pci->reset_methods[0])
 		return add(
 			diagnosis, pci, VFB_FINDING_SLOW, "reset", 0,
-			"the kernel knows no way to reset it: what a guest leaves in it the next "
-			"one finds",
+			"the kernel has no method to reset it: the next guest finds the state that "
+			"the previous one left in it",
 			"");
 	snprintf(text, sizeof(text),
-		 "reset by %s: opening it takes about %.2f s, and closing it as long",
+		 "reset by %s: opening it and closing it take about %.2f s each",
 		 pci->reset_methods, seconds);
 	return add(diagnosis, pci, VFB_FINDING_GOOD, "reset", seconds, text, "");
 }
@@ -142,7 +143,7 @@ static int identify_device(const struct vfb_diagnosis *diagnosis, size_t index, 
 	return error ? error : vfb_pci_identify(diagnosis->ctx->sys, address, pci);
 }
 
-/* How many of the guest's devices before the @index-th one share its reset when they are opened. */
+/* Counts the guest's devices before @index that share its reset when they are opened. */
 static int count_sharing(const struct vfb_diagnosis *diagnosis, size_t index, unsigned int *sharing)
 {
 	struct vfb_pci pci, other;
@@ -168,10 +169,10 @@ static int check_sharing(struct vfb_diagnosis *diagnosis, size_t index,
 		return error;
 	snprintf(
 		text, sizeof(text),
-		"it shares its reset with %u of the devices before it: they open and close in turn",
+		"it shares its reset with %u of the devices before it: they are opened and closed one after another",
 		sharing);
 	return add(diagnosis, pci, VFB_FINDING_SLOW, "reset", seconds, text,
-		   "put the devices below different bridges");
+		   "place the devices below different bridges");
 }
 
 static int check_device(struct vfb_diagnosis *diagnosis, size_t index)
@@ -188,13 +189,13 @@ static int check_device(struct vfb_diagnosis *diagnosis, size_t index)
 	return error ? error : check_sharing(diagnosis, index, &pci);
 }
 
-/* Without a guest: every device that a VFIO driver has. */
+/* Without a guest: every device that is bound to a VFIO driver. */
 static int check_bound(struct vfb_diagnosis *diagnosis)
 {
 	char(*addresses)[VFB_PCI_ADDRESS_BYTES];
 	int error = 0, count = vfb_pci_list(diagnosis->ctx, NULL, 0);
 
-	/* A machine without PCI, or what cannot be read. */
+	/* No PCI, or sysfs cannot be read. */
 	if (count <= 0)
 		return 0;
 	addresses = calloc(count, sizeof(*addresses));
@@ -239,7 +240,7 @@ int vfb_reset_all_seconds(const struct vfb_diagnosis *diagnosis, double *seconds
 			error = count_sharing(diagnosis, i, &sharing);
 		if (error)
 			return error;
-		/* The last of those that take turns ends after all of them. */
+		/* Devices that share a reset take the sum of their times. */
 		if ((sharing + 1) * vfb_reset_seconds(&pci) > *seconds)
 			*seconds = (sharing + 1) * vfb_reset_seconds(&pci);
 	}

@@ -42,7 +42,7 @@ int vfb_diagnosis_finding(const struct vfb_diagnosis *diagnosis, size_t index,
 			  struct vfb_finding *finding)
 {
 	if (index >= diagnosis->count)
-		return vfb_fail(-EINVAL, "there is no finding %zu, there are %zu", index,
+		return vfb_fail(-EINVAL, "there is no finding %zu: there are %zu", index,
 				diagnosis->count);
 	return vfb_struct_write(finding, &diagnosis->findings[index], sizeof(*finding));
 }
@@ -50,8 +50,8 @@ int vfb_diagnosis_finding(const struct vfb_diagnosis *diagnosis, size_t index,
 int vfb_diagnosis_estimate(const struct vfb_diagnosis *diagnosis, struct vfb_estimate *estimate)
 {
 	if (!diagnosis->has_estimate)
-		return vfb_fail(-ENODATA, "there is no estimate: no memory was asked about, or it "
-					  "cannot be had");
+		return vfb_fail(-ENODATA, "there is no estimate: no memory was requested, or it is "
+					  "not available (see the findings)");
 	return vfb_struct_write(estimate, &diagnosis->estimate, sizeof(*estimate));
 }
 

@@ -24,13 +24,13 @@ bool vfb_doctor_exists(const struct vfb_diagnosis *diagnosis, const char *path)
 static int check_opts(const struct vfb_doctor_opts *opts)
 {
 	if (opts->flags & ~VFB_DOCTOR_PROBE)
-		return vfb_fail(-EINVAL, "flags 0x%x are unknown: 0x%x is", opts->flags,
+		return vfb_fail(-EINVAL, "unknown flags 0x%x: this version knows 0x%x", opts->flags,
 				VFB_DOCTOR_PROBE);
 	if (opts->device_count && !opts->devices)
-		return vfb_fail(-EINVAL, "%zu devices, but no addresses were given",
+		return vfb_fail(-EINVAL, "the addresses of %zu devices are NULL",
 				opts->device_count);
 	if (opts->flags & VFB_DOCTOR_PROBE && !opts->device_count)
-		return vfb_fail(-EINVAL, "no device was given to be probed");
+		return vfb_fail(-EINVAL, "VFB_DOCTOR_PROBE needs a device to probe: there is none");
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 #include "context.h"
 #include "observe/error.h"
 
-/* Long enough for a line of text with two paths. */
+/* Enough for a line of text with two paths. */
 #define VFB_FINDING_BYTES 512
 
 struct vfb_diagnosis {
@@ -20,17 +20,17 @@ struct vfb_diagnosis {
 	struct vfb_estimate estimate;
 };
 
-/* Adds a finding; its texts are copied, NULL stands for "". -ENOMEM. */
+/* Adds a finding. Its strings are copied; NULL means "". Returns 0 or -ENOMEM. */
 int vfb_diagnosis_add(struct vfb_diagnosis *diagnosis, struct vfb_finding finding);
 
-/* A file's content, "" when it cannot be read. */
+/* Reads a file; "" if that fails. */
 void vfb_doctor_read(const struct vfb_diagnosis *diagnosis, const char *path, char *text,
 		     size_t bytes);
 bool vfb_doctor_exists(const struct vfb_diagnosis *diagnosis, const char *path);
 
 /*
- * The checks, each of its subjects. They fail when there is no memory, and for devices that are
- * none.
+ * The checks, each for its subjects. They fail if memory is exhausted or an address is not that of
+ * a device.
  */
 int vfb_check_kernel(struct vfb_diagnosis *diagnosis);
 int vfb_check_cpus(struct vfb_diagnosis *diagnosis);
@@ -39,15 +39,15 @@ int vfb_check_thp(struct vfb_diagnosis *diagnosis);
 int vfb_check_memlock(struct vfb_diagnosis *diagnosis);
 int vfb_check_iommu(struct vfb_diagnosis *diagnosis);
 int vfb_check_devices(struct vfb_diagnosis *diagnosis);
-/* Whether the guest's memory can be had, and how long its start takes. */
+/* Whether the guest's memory is available, and how long its start takes. */
 int vfb_check_guest(struct vfb_diagnosis *diagnosis);
 
-/* How long resetting a device takes the kernel, by its preferred method; 0 if it cannot. */
+/* Duration of a reset by the preferred method of the kernel; 0 if there is none. */
 double vfb_reset_seconds(const struct vfb_pci_info *pci);
 
 /*
- * How long opening the guest's devices takes, when each takes the time of its reset and those
- * that share one take turns. A negative errno, told, when a device cannot be looked at.
+ * Duration of opening the guest's devices: devices that share a reset add up, others overlap. Fails
+ * if a device cannot be read.
  */
 int vfb_reset_all_seconds(const struct vfb_diagnosis *diagnosis, double *seconds);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether a guest's memory can be had, and how long its start takes: measured by samples. */
+/* Whether a guest's memory is available, and how long its start takes, measured with samples. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ static int add(struct vfb_diagnosis *diagnosis, enum vfb_severity severity, cons
 					    });
 }
 
-/* The last error as a finding: it tells the remedy itself. */
+/* The last error as a finding. It contains the remedy. */
 static int add_failure(struct vfb_diagnosis *diagnosis)
 {
 	char text[VFB_ERROR_BYTES];
@@ -31,7 +31,7 @@ static int add_failure(struct vfb_diagnosis *diagnosis)
 	return add(diagnosis, VFB_FINDING_FAILS, text, "");
 }
 
-/* Why it does not have larger pages. */
+/* Why the memory does not have larger pages. */
 static int add_fallback(struct vfb_diagnosis *diagnosis, const struct vfb_memory_info *info)
 {
 	bool slow = info->page_size == VFB_PAGE_THP || info->page_size == VFB_PAGE_4K;
@@ -46,7 +46,7 @@ static int add_fallback(struct vfb_diagnosis *diagnosis, const struct vfb_memory
 	return error;
 }
 
-/* Reserves all of the guest's memory, without populating it, to see what can be had. */
+/* Reserves all of the guest's memory without populating it, to see whether it is available. */
 static int check_fit(struct vfb_diagnosis *diagnosis, bool *fits, enum vfb_page_size *page_size)
 {
 	const struct vfb_doctor_opts *guest = diagnosis->guest;
@@ -69,7 +69,7 @@ static int check_fit(struct vfb_diagnosis *diagnosis, bool *fits, enum vfb_page_
 	return error;
 }
 
-/* Pages that no pool promises must be free. */
+/* Pages that are not from a pool must be available. */
 static int check_free(struct vfb_diagnosis *diagnosis, bool *fits)
 {
 	char meminfo[8192], text[VFB_FINDING_BYTES];
@@ -84,7 +84,7 @@ static int check_free(struct vfb_diagnosis *diagnosis, bool *fits)
 	if (available >= diagnosis->guest->bytes)
 		return 0;
 	*fits = false;
-	snprintf(text, sizeof(text), "the guest has %s, but only %" PRIu64 " MiB are available",
+	snprintf(text, sizeof(text), "the guest needs %s, but only %" PRIu64 " MiB are available",
 		 vfb_size_text(diagnosis->guest->bytes).text, available / MIB);
 	return add(diagnosis, VFB_FINDING_FAILS, text, "free memory, or make the guest smaller");
 }
@@ -103,7 +103,7 @@ static void compare(const char *path, uint64_t limit, uint64_t period, void *arg
 	if (limit >= limited->bytes)
 		return;
 	limited->exceeded = true;
-	snprintf(limited->text, sizeof(limited->text), "the guest has %s, but %.256s allows %s",
+	snprintf(limited->text, sizeof(limited->text), "the guest needs %s, but %.256s allows %s",
 		 vfb_size_text(limited->bytes).text, path, vfb_size_text(limit).text);
 }
 
@@ -123,8 +123,7 @@ static int check_cgroup(struct vfb_diagnosis *diagnosis, enum vfb_page_size page
 	return add(diagnosis, VFB_FINDING_FAILS, limited.text, "raise the limit of the cgroup");
 }
 
-/* How the samples are cut: of what each worker gets several pieces of, but no more than is there.
- */
+/* Samples are large enough for several pieces per worker, but no larger than the guest. */
 static void plan_samples(const struct vfb_diagnosis *diagnosis, struct vfb_samples *samples)
 {
 	bool giant = samples->page_size == VFB_PAGE_1G || samples->page_size == VFB_PAGE_MIXED;
@@ -172,7 +171,7 @@ static struct vfb_estimated_time overlap(struct vfb_estimated_time a, struct vfb
 	};
 }
 
-/* By the kinds of reset: at least what the kernel sleeps, and hardly more than twice that. */
+/* From the reset methods: at least the time that the kernel sleeps, rarely more than twice that. */
 static int estimate_devices(struct vfb_diagnosis *diagnosis)
 {
 	struct vfb_estimate *estimate = &diagnosis->estimate;
@@ -184,7 +183,7 @@ static int estimate_devices(struct vfb_diagnosis *diagnosis)
 	return error;
 }
 
-/* What is in many pieces takes many steps to be mapped. Only root may know. */
+/* Memory in many pieces takes many steps to map. Only root can read this. */
 static int check_contiguity(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples)
 {
 	char text[VFB_FINDING_BYTES];
@@ -203,16 +202,16 @@ static int check_contiguity(struct vfb_diagnosis *diagnosis, const struct vfb_sa
 		return 0;
 	slow = bytes / runs < 2 * MIB && samples->bytes >= 2 * MIB;
 	snprintf(text, sizeof(text),
-		 "memory like the guest's lies in pieces of %" PRIu64 " KiB on average%s",
+		 "memory like the guest's is in pieces of %" PRIu64 " KiB on average%s",
 		 bytes / runs / KIB,
-		 slow ? ", too small for large pages of the IOMMU: mapping takes a step for each" :
+		 slow ? ", too small for large pages of the IOMMU: each piece is mapped by itself" :
 			"");
 	return vfb_diagnosis_add(
 		diagnosis, (struct vfb_finding){
 				   .severity = slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD,
 				   .subject = "contiguity",
 				   .text = text,
-				   .remedy = slow ? "take hugepages, or compact memory: echo 1 > "
+				   .remedy = slow ? "use hugepages, or compact memory: echo 1 > "
 						    "/proc/sys/vm/compact_memory" :
 						    "",
 				   .node = -1,

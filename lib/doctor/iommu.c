@@ -39,13 +39,13 @@ int vfb_check_memlock(struct vfb_diagnosis *diagnosis)
 
 	if (has_ipc_lock(diagnosis))
 		return add(diagnosis, VFB_FINDING_GOOD, "memlock",
-			   "CAP_IPC_LOCK: no limit on memory that is pinned", "");
+			   "CAP_IPC_LOCK: no limit on pinned memory", "");
 	if (sys->memlock_limit(sys, &limit))
 		return 0;
 	if (limit == UINT64_MAX)
 		return add(diagnosis, VFB_FINDING_GOOD, "memlock",
-			   "RLIMIT_MEMLOCK is unlimited: so is memory that is pinned", "");
-	snprintf(text, sizeof(text), "RLIMIT_MEMLOCK lets %s be pinned for devices%s%s",
+			   "RLIMIT_MEMLOCK is unlimited: no limit on pinned memory", "");
+	snprintf(text, sizeof(text), "RLIMIT_MEMLOCK allows %s to be pinned for devices%s%s",
 		 vfb_size_text(limit).text, bytes ? ", the guest has " : "",
 		 bytes ? vfb_size_text(bytes).text : "");
 	if (limit > bytes)
@@ -78,10 +78,10 @@ static int check_groups(struct vfb_diagnosis *diagnosis)
 
 	if (!groups)
 		return add(diagnosis, VFB_FINDING_FAILS, "iommu",
-			   "no IOMMU is in use: no device can be passed to a guest",
-			   "switch VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on "
-			   "on Intel");
-	snprintf(text, sizeof(text), "an IOMMU is in use, with %u groups of devices", groups);
+			   "no IOMMU is enabled: no device can be passed through to a guest",
+			   "enable VT-d or AMD-Vi in the firmware, and on Intel boot with "
+			   "intel_iommu=on");
+	snprintf(text, sizeof(text), "an IOMMU is enabled, with %u groups of devices", groups);
 	return add(diagnosis, VFB_FINDING_GOOD, "iommu", text, "");
 }
 
@@ -91,10 +91,10 @@ static int check_type1(struct vfb_diagnosis *diagnosis)
 
 	if (!vfb_doctor_exists(diagnosis, "/dev/vfio/vfio"))
 		return add(diagnosis, VFB_FINDING_SLOW, "vfio",
-			   "there is no /dev/vfio/vfio: type1 cannot be used",
+			   "there is no /dev/vfio/vfio: type1 is not available",
 			   "modprobe vfio-pci vfio_iommu_type1");
 	vfb_doctor_read(diagnosis, ENTRY_LIMIT, limit, sizeof(limit));
-	snprintf(text, sizeof(text), "type1 can be used, with up to %s mappings (dma_entry_limit)",
+	snprintf(text, sizeof(text), "type1 is available, with up to %s mappings (dma_entry_limit)",
 		 limit[0] ? limit : "65535");
 	return add(diagnosis, VFB_FINDING_GOOD, "vfio", text, "");
 }
@@ -103,18 +103,19 @@ static int check_iommufd(struct vfb_diagnosis *diagnosis)
 {
 	if (!vfb_doctor_exists(diagnosis, "/dev/iommu"))
 		return add(diagnosis, VFB_FINDING_SLOW, "vfio",
-			   "there is no /dev/iommu: maps of one guest are serialised by type1",
+			   "there is no /dev/iommu: type1 serializes the maps of a guest",
 			   "modprobe iommufd, or run Linux 6.2 or later with CONFIG_IOMMUFD");
-	/* Made when the first device is bound. */
+	/* Created when the first device is bound. */
 	if (!count_names(diagnosis, "/dev/vfio/devices"))
-		return add(diagnosis, VFB_FINDING_GOOD, "vfio",
-			   "iommufd can be used, maps run in parallel; since there is nothing in "
-			   "/dev/vfio/devices, devices are opened by their groups, and a domain "
-			   "cannot stay without them",
-			   "if that matters, bind a device to vfio-pci, or run Linux 6.6 or later "
-			   "with CONFIG_VFIO_DEVICE_CDEV");
-	return add(diagnosis, VFB_FINDING_GOOD, "vfio", "iommufd can be used, maps run in parallel",
-		   "");
+		return add(
+			diagnosis, VFB_FINDING_GOOD, "vfio",
+			"iommufd is available, maps run in parallel; /dev/vfio/devices is empty, "
+			"so devices are opened through their groups, and a domain cannot outlive "
+			"its devices",
+			"if that matters, bind a device to vfio-pci, or run Linux 6.6 or later "
+			"with CONFIG_VFIO_DEVICE_CDEV");
+	return add(diagnosis, VFB_FINDING_GOOD, "vfio",
+		   "iommufd is available, maps run in parallel", "");
 }
 
 int vfb_check_iommu(struct vfb_diagnosis *diagnosis)
@@ -128,7 +129,7 @@ int vfb_check_iommu(struct vfb_diagnosis *diagnosis)
 	if (!vfb_doctor_exists(diagnosis, "/dev/vfio/vfio") &&
 	    !vfb_doctor_exists(diagnosis, "/dev/iommu"))
 		return add(diagnosis, VFB_FINDING_FAILS, "vfio",
-			   "the kernel offers neither type1 nor iommufd",
+			   "neither type1 nor iommufd is available",
 			   "modprobe vfio-pci vfio_iommu_type1");
 	return check_iommufd(diagnosis);
 }

@@ -8,8 +8,8 @@ struct version {
 	unsigned int major, minor, patch;
 };
 
-/* What later kernels do better, with the version that it came in, and the stable one that has it
- * too. */
+/* Improvements of later kernels, with the version that introduced them, and the stable version that
+ * has them as well. */
 static const struct {
 	struct version since, stable;
 	const char *has, *lacks;
@@ -17,35 +17,35 @@ static const struct {
 	{{5, 12, 0},
 	 {0},
 	 "pins 512 pages at a time for type1",
-	 "pins page by page for type1: mapping takes several times as long"},
+	 "pins page by page for type1: mapping takes several times longer"},
 	{{5, 14, 0},
 	 {0},
-	 "populates memory by MADV_POPULATE_WRITE",
-	 "has no MADV_POPULATE_WRITE: pages are touched one by one"},
+	 "populates memory with MADV_POPULATE_WRITE",
+	 "has no MADV_POPULATE_WRITE: pages are touched one at a time"},
 	{{6, 2, 0},
 	 {0},
 	 "is recent enough for iommufd",
-	 "has no iommufd: maps of one guest are serialised"},
+	 "has no iommufd: the maps of a guest are serialized"},
 	{{6, 12, 0},
 	 {0},
-	 "maps BARs by huge pages",
-	 "maps BARs page by page: about 1 s for each 32 GiB of BAR"},
+	 "maps BARs with huge pages",
+	 "maps BARs page by page: about 1 s per 32 GiB of BAR"},
 	{{6, 13, 0},
 	 {0},
-	 "lets iommufd map memfds by their folios (IOMMU_IOAS_MAP_FILE)",
-	 "has no IOMMU_IOAS_MAP_FILE: a memfd is pinned by address, and cannot be handed over"},
+	 "lets iommufd map memfds by folio (IOMMU_IOAS_MAP_FILE)",
+	 "has no IOMMU_IOAS_MAP_FILE: a memfd is pinned by address and cannot be handed over"},
 	{{6, 17, 0},
 	 {6, 12, 43},
-	 "resets SR-IOV virtual functions side by side",
-	 "resets the virtual functions of a device in turn, 0.1 s each"},
+	 "resets SR-IOV virtual functions in parallel",
+	 "resets the virtual functions of a device one after another, 0.1 s each"},
 	{{6, 18, 0},
 	 {0},
 	 "pins contiguous memory range by range for type1",
-	 "pins huge pages piece by piece for type1: they map about twice as slowly"},
+	 "pins huge pages piece by piece for type1: mapping them takes about twice as long"},
 	{{6, 19, 0},
 	 {0},
 	 "lets iommufd map BARs (dma-buf)",
-	 "has no dma-buf for BARs: under iommufd devices cannot reach each other's"},
+	 "has no dma-buf for BARs: with iommufd, devices cannot access each other's BARs"},
 };
 
 static bool is_before(struct version a, struct version b)
@@ -74,7 +74,7 @@ int vfb_check_kernel(struct vfb_diagnosis *diagnosis)
 	int error = 0;
 
 	vfb_doctor_read(diagnosis, "/proc/sys/kernel/osrelease", release, sizeof(release));
-	/* A distribution's own fixes on top of an old version cannot be seen. */
+	/* Backports of a distribution to an older version cannot be detected. */
 	if (sscanf(release, "%u.%u.%u", &kernel.major, &kernel.minor, &kernel.patch) < 2)
 		return 0;
 	for (size_t i = 0; i < sizeof(fixes) / sizeof(fixes[0]) && !error; i++) {
@@ -110,10 +110,10 @@ int vfb_check_cpus(struct vfb_diagnosis *diagnosis)
 	limited = quota < cpus;
 	if (limited)
 		snprintf(text, sizeof(text),
-			 "%u CPUs may be used, but the cgroup's quota (cpu.max) keeps only %u busy",
+			 "%u CPUs are usable, but the quota of the cgroup (cpu.max) allows only %u",
 			 cpus, quota);
 	else
-		snprintf(text, sizeof(text), "%u CPUs may be used", cpus);
+		snprintf(text, sizeof(text), "%u CPUs are usable", cpus);
 	return vfb_diagnosis_add(
 		diagnosis, (struct vfb_finding){
 				   .severity = limited ? VFB_FINDING_SLOW : VFB_FINDING_GOOD,

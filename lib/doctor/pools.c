@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Hugepages: what the pools have, and what they could be made to have. */
+/* Hugepages: what the pools have, and how far they could grow. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,11 +8,11 @@
 #include "doctor/doctor.h"
 #include "memory/memory.h"
 
-/* The orders of the buddy allocator: base pages, 2 MiB, and how many there are at most. */
+/* Orders of the buddy allocator: base pages, 2 MiB, and the upper bound. */
 #define ORDER_2M   9
 #define ORDER_ENDS 16
 
-/* Blocks of 2 MiB that a node's free memory could be made into without moving anything. */
+/* Blocks of 2 MiB that are free on a node without moving pages. */
 static uint64_t free_blocks(const char *buddyinfo, unsigned int node)
 {
 	char text[8192], *rest = text, *line;
@@ -58,7 +58,7 @@ static int add_pool(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t
 
 	snprintf(text, sizeof(text),
 		 "node %u: %" PRIu64 " of %" PRIu64 " hugepages of %s are free, %s%" PRIu64
-		 " more could be made now",
+		 " more could be allocated now",
 		 node, free, all, vfb_size_text(page_bytes).text,
 		 page_bytes == GIB ? "at most " : "", blocks * 2 * MIB / page_bytes);
 	snprintf(remedy, sizeof(remedy),
@@ -83,7 +83,7 @@ static bool has_pool(const struct vfb_diagnosis *diagnosis, uint64_t page_bytes)
 	return vfb_doctor_exists(diagnosis, path);
 }
 
-/* Free memory in small pieces costs every kind of huge page. */
+/* Fragmented free memory affects every kind of huge page. */
 static int add_fragmentation(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t blocks)
 {
 	char path[64], text[VFB_FINDING_BYTES], remedy[96];
@@ -98,9 +98,9 @@ static int add_fragmentation(struct vfb_diagnosis *diagnosis, unsigned int node,
 	if (blocks * 2 * MIB >= free / 2)
 		return 0;
 	snprintf(text, sizeof(text),
-		 "node %u: of %" PRIu64 " MiB of free memory only %" PRIu64
-		 " MiB are in pieces of 2 MiB or more: huge pages are few, and mapping can take "
-		 "many times as long",
+		 "node %u: of %" PRIu64 " MiB of free memory, only %" PRIu64
+		 " MiB are in pieces of 2 MiB or more: huge pages are scarce, and mapping can take "
+		 "many times longer",
 		 node, free / MIB, blocks * 2);
 	snprintf(remedy, sizeof(remedy), "echo 1 > /sys/devices/system/node/node%u/compact", node);
 	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
@@ -161,24 +161,24 @@ int vfb_check_thp(struct vfb_diagnosis *diagnosis)
 	if (!enabled[0])
 		return add_thp(diagnosis, VFB_FINDING_SLOW,
 			       "the kernel has no transparent huge pages: memory outside of the "
-			       "hugetlb pools has base pages, which populate and map many times as "
-			       "slowly",
-			       "take hugetlb pages, or a kernel with CONFIG_TRANSPARENT_HUGEPAGE");
+			       "hugetlb pools has base pages, which populate and map many times "
+			       "slower",
+			       "use hugetlb pages, or a kernel with CONFIG_TRANSPARENT_HUGEPAGE");
 	if (strstr(enabled, "[never]"))
 		return add_thp(diagnosis, VFB_FINDING_SLOW,
-			       "transparent huge pages are switched off: memory outside of the "
-			       "hugetlb pools has base pages, which populate and map many times as "
-			       "slowly",
+			       "transparent huge pages are disabled: memory outside of the "
+			       "hugetlb pools has base pages, which populate and map many times "
+			       "slower",
 			       "echo madvise > " THP "enabled");
 	error = add_thp(diagnosis, VFB_FINDING_GOOD,
-			strstr(enabled, "[always]") ? "transparent huge pages are always on" :
-						      "transparent huge pages are on where a "
-						      "program asks for them",
+			strstr(enabled, "[always]") ? "transparent huge pages are enabled" :
+						      "transparent huge pages are enabled for "
+						      "programs that request them (madvise)",
 			"");
 	if (!error && (strstr(defrag, "[never]") || strstr(defrag, "[defer]")))
 		error = add_thp(diagnosis, VFB_FINDING_SLOW,
-				"memory is not compacted for transparent huge pages: once it is "
-				"fragmented a guest gets base pages",
+				"memory is not compacted for transparent huge pages: when it is "
+				"fragmented, a guest gets base pages",
 				"echo madvise > " THP "defrag");
 	return error;
 }

@@ -57,7 +57,7 @@ static int map_samples(struct vfb_diagnosis *diagnosis, const struct vfb_samples
 	return error;
 }
 
-/* A time that was measured once. */
+/* A single measurement. */
 static struct vfb_estimated_time measured(double seconds)
 {
 	return (struct vfb_estimated_time){seconds, seconds, seconds};

@@ -6,22 +6,22 @@
 
 #define VFB_MAX_SAMPLES 8
 
-/* Parts of memory like the guest's, alike, that were populated to see how long it takes. */
+/* Equal pieces of memory like the guest's, populated to measure the time. */
 struct vfb_samples {
 	struct vfb_memory *memory[VFB_MAX_SAMPLES];
 	unsigned int count;
 	uint64_t bytes;
 	enum vfb_page_size page_size;
-	/* How much larger the guest is than one of them. */
+	/* Size of the guest divided by that of a sample. */
 	double factor;
 };
 
-/* The median of the times times @factor, between the shortest and the longest. */
+/* The median of the times, multiplied by @factor; bounds are the shortest and the longest. */
 struct vfb_estimated_time vfb_scale(const double *seconds, unsigned int count, double factor);
 
 /*
- * Opens the guest's devices, maps the samples for them, unmaps and closes, and puts the times into
- * the estimate. What the kernel refuses becomes a finding.
+ * Opens the guest's devices, maps the samples for them, unmaps and closes, and stores the times in
+ * the estimate. A failure becomes a finding.
  */
 int vfb_probe(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples);
 

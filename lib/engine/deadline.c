@@ -8,10 +8,10 @@
 
 struct vfb_deadlines {
 	const struct vfb_sys *sys;
-	/* Held while one is called, so that forgetting waits for that. */
+	/* Held during a call, so that vfb_deadline_forget() waits for the call. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	/* In no order: there are few. */
+	/* Not sorted: there are few. */
 	struct vfb_deadline *first;
 	bool started, stopping;
 	pthread_t thread;

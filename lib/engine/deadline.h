@@ -4,10 +4,10 @@
 
 #include "sys/sys.h"
 
-/* A thread that calls what has a deadline when that has come; it starts with the first. */
+/* A thread that calls functions at their deadlines. It starts with the first deadline. */
 struct vfb_deadlines;
 
-/* Part of what has the deadline; zero until one is set. */
+/* Embedded in the object that has the deadline; zero until one is set. */
 struct vfb_deadline {
 	struct vfb_deadlines *set;
 	struct vfb_deadline *next;
@@ -16,14 +16,14 @@ struct vfb_deadline {
 };
 
 int vfb_deadlines_create(const struct vfb_sys *sys, struct vfb_deadlines **out);
-/* No deadline is set any more. */
+/* No deadline may be set. */
 void vfb_deadlines_destroy(struct vfb_deadlines *deadlines);
 
-/* Calls @expire once, @timeout_ns from now. On failure, told, nothing is set. */
+/* Calls @expire once, @timeout_ns from now. On failure nothing is set. */
 int vfb_deadline_set(struct vfb_deadlines *deadlines, struct vfb_deadline *deadline,
 		     uint64_t timeout_ns, void (*expire)(struct vfb_deadline *deadline));
 
-/* Afterwards it is not called, nor being called; nor had it to be set. */
+/* Afterwards @expire is neither called nor running. The deadline need not be set. */
 void vfb_deadline_forget(struct vfb_deadline *deadline);
 
 #endif

@@ -17,7 +17,7 @@ struct queue {
 	struct vfb_task *head, **tail;
 };
 
-/* Threads that take from the same queue. */
+/* Threads that share a queue. */
 struct pool {
 	struct queue queue;
 	pthread_cond_t filled;
@@ -36,7 +36,7 @@ struct vfb_engine {
 	const struct vfb_sys *sys;
 	pthread_mutex_t lock;
 	bool stopping;
-	/* What any worker may take when its pool's queue is empty. */
+	/* For any worker whose pool has an empty queue. */
 	struct queue any;
 	struct pool sleepers;
 	struct thread sleeper_threads[MAX_SLEEPERS];
@@ -60,7 +60,7 @@ static void queue_append(struct queue *queue, struct vfb_task *task)
 	queue->tail = &task->next;
 }
 
-/* A task stays at the head until it was taken as often as it is to run. */
+/* A task stays at the head until it has been taken as often as it is to run. */
 static struct vfb_task *queue_take(struct queue *queue)
 {
 	struct vfb_task *task = queue->head;
@@ -83,7 +83,7 @@ static void pool_init(struct pool *pool)
 	pthread_cond_init(&pool->filled, NULL);
 }
 
-/* The next task for a thread of @pool; NULL when the engine stops. */
+/* Returns the next task for a thread of @pool, or NULL if the engine is stopping. */
 static struct vfb_task *wait_for_task(struct vfb_engine *engine, struct pool *pool)
 {
 	struct vfb_task *task;
@@ -128,7 +128,7 @@ static int start_thread(struct vfb_engine *engine, struct thread *thread, struct
 	return error;
 }
 
-/* The CPUs that the caller may use on each node. */
+/* The CPUs on each node that the caller may use. */
 static int find_cpus(struct vfb_engine *engine)
 {
 	const struct vfb_sys *sys = engine->sys;
@@ -152,7 +152,7 @@ static int find_cpus(struct vfb_engine *engine)
 	return 0;
 }
 
-/* Where one more worker helps most: the node with the most CPUs for each of its workers. */
+/* Where one more worker helps most: the node with the most CPUs per worker. */
 static struct pool *next_pool(struct vfb_engine *engine)
 {
 	struct pool *best = &engine->nodes[0];
@@ -182,9 +182,8 @@ static int start_workers(struct vfb_engine *engine, unsigned int count)
 		error = start_thread(engine, &engine->workers[engine->worker_count], pool, name);
 		if (error)
 			return vfb_fail_errno(error,
-					      "cannot start worker %u of %u (RLIMIT_NPROC and the "
-					      "pids cgroup limit threads: raise them or ask for "
-					      "fewer)",
+					      "cannot start worker %u of %u: raise RLIMIT_NPROC or "
+					      "pids.max of the cgroup, or request fewer threads",
 					      engine->worker_count + 1, count);
 		engine->worker_count++;
 	}
@@ -210,8 +209,8 @@ int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vf
 
 	*out = NULL;
 	if (threads > MAX_WORKERS)
-		return vfb_fail(-EINVAL, "%u threads are more than the limit of %d", threads,
-				MAX_WORKERS);
+		return vfb_fail(-EINVAL, "%u threads are more than the limit of %d: request fewer",
+				threads, MAX_WORKERS);
 	if (max_node < 0)
 		return vfb_fail_errno(max_node, "cannot read which NUMA nodes there are");
 	node_count = max_node + 1;
@@ -299,8 +298,8 @@ int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count)
 	}
 	pthread_mutex_unlock(&engine->lock);
 	if (error)
-		return vfb_fail_errno(error, "cannot start a thread to wait for devices "
-					     "(RLIMIT_NPROC and the pids cgroup limit threads)");
+		return vfb_fail_errno(error, "cannot start a thread to wait for devices: raise "
+					     "RLIMIT_NPROC or pids.max of the cgroup");
 	return 0;
 }
 
@@ -316,7 +315,7 @@ void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *task
 	unsigned int runs = task->runs ? task->runs : 1;
 
 	pthread_mutex_lock(&engine->lock);
-	/* There may be many sleepers: wake as many as will find something to do. */
+	/* There may be many sleepers: wake only as many as have something to do. */
 	while (runs--)
 		engine->sys->cond_signal(engine->sys, &engine->sleepers.filled);
 	queue_append(&engine->sleepers.queue, task);

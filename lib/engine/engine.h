@@ -6,35 +6,34 @@
 
 #include "sys/sys.h"
 
-/* For a task that any worker may run. */
+/* The node of a task that any worker may run. */
 #define VFB_ANY_NODE (-1)
 
 /*
- * A piece of work, embedded in what its owner allocated. It may be freed, or submitted again, as
- * soon as it has run for the last time.
+ * A piece of work, embedded in an object of its owner. It may be freed or submitted again as soon
+ * as it has run for the last time.
  */
 struct vfb_task {
-	/* The engine's, while the task is queued. */
+	/* Used by the engine while the task is queued. */
 	struct vfb_task *next;
 	void (*run)(struct vfb_task *task);
-	/* The span that its work is part of: its job's. */
+	/* Parent of the spans of its work: the span of its job. */
 	uint64_t span;
-	/* How often it is run, by as many threads as are free; 0 means once. */
+	/* How many times it runs, in as many threads as are free; 0 means once. */
 	unsigned int runs;
 };
 
 /*
- * The threads of a context. Workers compute: there is one for each CPU, bound to the CPUs of its
- * NUMA node. Sleepers wait inside the kernel, for devices to be reset: there are as many as there
- * is to wait for. Neither runs anything while a lock is held.
+ * The threads of a context. Workers compute: there is one per CPU, bound to the CPUs of its NUMA
+ * node. Sleepers wait in the kernel for device resets: there are as many as there are resets to
+ * wait for. Neither runs a task with a lock held.
  */
 struct vfb_engine;
 
-/* @threads: how many workers, 0 for as many as affinity and cgroup quota of the caller keep busy.
- */
+/* @threads: number of workers; 0: as many as the caller's affinity and cgroup quota allow. */
 int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vfb_engine **out);
 
-/* Nothing may be queued or running. */
+/* No task may be queued or running. */
 void vfb_engine_destroy(struct vfb_engine *engine);
 
 unsigned int vfb_engine_workers(const struct vfb_engine *engine);
@@ -43,8 +42,8 @@ unsigned int vfb_engine_workers(const struct vfb_engine *engine);
 void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int node);
 
 /*
- * Makes sure that there are @count sleepers more than are reserved already; fewer when the system
- * refuses more, but an error, and nothing reserved, when there is none.
+ * Makes sure that there are @count sleepers in addition to those already reserved, or fewer if the
+ * system refuses to create more. Fails, and reserves nothing, if there are none at all.
  */
 int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count);
 void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count);

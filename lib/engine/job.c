@@ -93,7 +93,7 @@ static void set_ready_locked(struct vfb_job *job)
 		job->sys->eventfd_signal(job->sys, job->ready_fd);
 }
 
-/* Returns whether its owner has abandoned it. */
+/* Returns whether the owner has abandoned the job. */
 static bool job_end_locked(struct vfb_job *job)
 {
 	bool abandoned = job->state == VFB_JOB_ABANDONED;
@@ -111,7 +111,7 @@ static void job_free(struct vfb_job *job)
 	job->ops->free(job);
 }
 
-/* Calls ops->finish with this thread's spans being part of the job. */
+/* Calls ops->finish, with the job as parent of this thread's spans. */
 static bool job_finish(struct vfb_job *job)
 {
 	uint64_t adopted = vfb_observe_adopt(job->span.id);
@@ -134,7 +134,7 @@ void vfb_job_release(struct vfb_job *job)
 		job->holds--;
 	pthread_mutex_unlock(&job->lock);
 
-	/* This thread has the only hold, and finishes under it. */
+	/* This thread has the only hold, and keeps it while it finishes the job. */
 	while (last) {
 		bool ended = job_finish(job);
 
@@ -237,7 +237,7 @@ static uint64_t deadline_after(struct vfb_job *job, uint64_t timeout_ns)
 	return timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
 }
 
-/* What is waited for. */
+/* Condition to wait for. */
 typedef bool (*is_done_fn)(struct vfb_job *job, size_t entry);
 
 static bool is_over_locked(struct vfb_job *job, size_t entry)
@@ -284,7 +284,7 @@ static bool job_sleep(struct vfb_job *job, is_done_fn is_done, size_t entry, uin
 	return done;
 }
 
-/* 0; -ETIMEDOUT, without a text; or -EDEADLK where nobody may wait. */
+/* Returns 0; -ETIMEDOUT, without an error text; or -EDEADLK in a callback. */
 static int job_wait_until(struct vfb_job *job, is_done_fn is_done, size_t entry,
 			  uint64_t timeout_ns)
 {
@@ -298,14 +298,14 @@ static int job_wait_until(struct vfb_job *job, is_done_fn is_done, size_t entry,
 	return job_sleep(job, is_done, entry, timeout_ns) ? 0 : -ETIMEDOUT;
 }
 
-/* The result so far, with its text. */
+/* Returns the result so far, and restores its error text. */
 static int job_result(struct vfb_job *job)
 {
 	int result;
 
 	pthread_mutex_lock(&job->lock);
 	result = job->result;
-	/* Without a result, it is a warning. */
+	/* If the result is 0, the text is a warning. */
 	if (job->error[0])
 		vfb_error_restore(job->error);
 	pthread_mutex_unlock(&job->lock);
@@ -329,7 +329,7 @@ int vfb_job_wait_ready(struct vfb_job *job, uint64_t timeout_ns)
 		return vfb_fail(error, "the job is not ready yet");
 	if (error)
 		return error;
-	/* What fails in the background later does not change that it was. */
+	/* A later failure in the background does not change that. */
 	if (job->ready_result == 0)
 		return 0;
 	return job_result(job);
@@ -340,13 +340,13 @@ int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns)
 	int error, status, result;
 
 	if (entry >= job->entries)
-		return vfb_fail(-EINVAL, "there is no entry %zu, the job has %" PRIu64, entry,
+		return vfb_fail(-EINVAL, "there is no entry %zu: the job has %" PRIu64, entry,
 				job->entries);
 	atomic_fetch_add(&job->watchers, 1);
 	error = job_wait_until(job, entry_is_decided_locked, entry, timeout_ns);
 	atomic_fetch_sub(&job->watchers, 1);
 	if (error == -ETIMEDOUT)
-		return vfb_fail(error, "entry %zu is not done yet", entry);
+		return vfb_fail(error, "entry %zu is not finished yet", entry);
 	if (error)
 		return error;
 	if (!job->ops->entry_status)
@@ -357,19 +357,19 @@ int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns)
 			job->ops->show_entry(job, entry);
 		return 0;
 	}
-	/* The time was over before it was done. */
+	/* The time limit expired before the entry was finished. */
 	if (status == -EINPROGRESS)
 		return job_result(job);
-	/* Another entry's failure may be the reason. */
+	/* The failure of another entry may be the cause. */
 	result = job_result(job);
 	return result ? status : vfb_fail_errno(status, "entry %zu failed", entry);
 }
 
-/* Ends it with a result, unless that stands already. */
+/* Sets the result and stops the job, unless the result is already final. */
 static void job_stop(struct vfb_job *job, int result, const char *text)
 {
 	pthread_mutex_lock(&job->lock);
-	/* A failure that stopped nothing leaves work to be cancelled. */
+	/* After a failure that did not stop the job there is still work to cancel. */
 	if (job->state == VFB_JOB_RUNNING && !vfb_job_stopped(job)) {
 		job->result = result;
 		snprintf(job->error, sizeof(job->error), "%s", text);
@@ -384,7 +384,7 @@ void vfb_job_cancel(struct vfb_job *job)
 		job_stop(job, -ECANCELED, "the job was cancelled");
 }
 
-/* The work goes on, and nobody waits for it. */
+/* The owner no longer waits, while the work continues. */
 static void job_end_late(struct vfb_job *job)
 {
 	pthread_mutex_lock(&job->lock);
@@ -405,9 +405,10 @@ static void job_expire(struct vfb_deadline *deadline)
 	if (job->ops->report_late)
 		job_end_late(job);
 	else
-		job_stop(job, -ETIMEDOUT,
-			 "the batch took longer than its timeout_ns and was undone: allow more, or "
-			 "ask for less");
+		job_stop(
+			job, -ETIMEDOUT,
+			"the batch took longer than its timeout_ns and was undone: increase it, or "
+			"split the batch");
 }
 
 int vfb_job_set_timeout(struct vfb_job *job, uint64_t timeout_ns)
@@ -417,7 +418,7 @@ int vfb_job_set_timeout(struct vfb_job *job, uint64_t timeout_ns)
 	return vfb_deadline_set(job->ctx->deadlines, &job->deadline, timeout_ns, job_expire);
 }
 
-/* How fast it has gone since the first look. */
+/* The rate since the first call of vfb_job_progress(). */
 static void job_measure(struct vfb_job *job, struct vfb_job_progress *progress)
 {
 	uint64_t now = job->sys->now(job->sys), bytes, ns;
@@ -451,7 +452,7 @@ int vfb_job_progress(struct vfb_job *job, struct vfb_job_progress *progress)
 	return vfb_struct_write(progress, &known, sizeof(known));
 }
 
-/* Frees it, or leaves that to whoever ends it. */
+/* Frees the job, or leaves that to the thread that ends it. */
 static void job_dispose(struct vfb_job *job)
 {
 	bool ended;

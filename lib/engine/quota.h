@@ -5,8 +5,8 @@
 #include "sys/sys.h"
 
 /*
- * How many CPUs the process can keep busy within the quota of its cgroups (cpu.max), at least 1;
- * UINT_MAX without a quota. More threads than that would be stopped for the rest of each period.
+ * Number of CPUs that the quota of the process's cgroups (cpu.max) allows it to keep busy, at least
+ * 1; UINT_MAX without a quota. More threads would be throttled for the rest of each period.
  */
 unsigned int vfb_quota_cpus(const struct vfb_sys *sys);
 

@@ -13,7 +13,7 @@ static void run_spread(struct vfb_task *task)
 	vfb_job_release(spread->job);
 }
 
-/* False when there is nothing to be done. */
+/* Returns false if there is nothing to do. */
 static bool spread_prepare(struct vfb_spread *spread, struct vfb_job *job, size_t count,
 			   unsigned int width,
 			   void (*visit)(struct vfb_spread *spread, size_t item))

@@ -5,8 +5,8 @@
 #include "engine/job.h"
 
 /*
- * Items that the threads of a job take off a counter, one after another, until none is left. Part
- * of what the job's owner allocated; it may be used again once the job finishes.
+ * Items that the threads of a job take from a counter until none is left. Embedded in an object of
+ * the job's owner; may be reused once the job finishes.
  */
 struct vfb_spread {
 	struct vfb_task task;
@@ -16,7 +16,7 @@ struct vfb_spread {
 	void (*visit)(struct vfb_spread *spread, size_t item);
 };
 
-/* Visits items 0 to @count - 1 on @width workers, or sleepers, at most. */
+/* Visits items 0 to @count - 1 on at most @width workers or sleepers. */
 void vfb_spread(struct vfb_spread *spread, struct vfb_job *job, size_t count, unsigned int width,
 		void (*visit)(struct vfb_spread *spread, size_t item));
 void vfb_spread_sleeping(struct vfb_spread *spread, struct vfb_job *job, size_t count,

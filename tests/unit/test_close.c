@@ -53,7 +53,7 @@ static void end_late(struct guest *guest)
 
 	assert_int_equal(closed, COUNT - 1);
 	assert_fails(vfb_space_destroy(guest->host.space), -EBUSY, "devices are open");
-	assert_fails(vfb_ctx_destroy(guest->host.ctx), -EBUSY, "exist");
+	assert_fails(vfb_ctx_destroy(guest->host.ctx), -EBUSY, "still has");
 	sys->sleep(sys, SLOW_NS);
 	assert_int_equal(closed, COUNT);
 	assert_int_equal(info_of(guest->host.space).devices, 0);
@@ -97,7 +97,7 @@ static void test_job(void **state)
 	memcpy(devices + 1, guest.devices, sizeof(guest.devices));
 	start = fake_now(guest.host.fake);
 	assert_ok(vfb_devices_close_start(devices, COUNT + 1, &opts, &job));
-	assert_fails(vfb_job_wait_entry(job, 0, 0), -ETIMEDOUT, "not done yet");
+	assert_fails(vfb_job_wait_entry(job, 0, 0), -ETIMEDOUT, "not finished yet");
 	assert_ok(vfb_job_wait_entry(job, 0, UINT64_MAX));
 	assert_int_equal(fake_now(guest.host.fake) - start, 100 * MS);
 	assert_true(fake_poll(guest.host.fake, vfb_job_fd(job), UINT64_MAX));

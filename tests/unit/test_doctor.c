@@ -83,15 +83,15 @@ static void test_good(void **state)
 	assert_int_equal(count_of(diagnosis, VFB_FINDING_SLOW), 0);
 	assert_int_equal(count_of(diagnosis, VFB_FINDING_FAILS), 0);
 	find(diagnosis, VFB_FINDING_GOOD, "kernel", "Linux 7.3.4 pins contiguous", "");
-	find(diagnosis, VFB_FINDING_GOOD, "cpus", "4 CPUs may be used", "");
+	find(diagnosis, VFB_FINDING_GOOD, "cpus", "4 CPUs are usable", "");
 	find(diagnosis, VFB_FINDING_GOOD, "hugepages",
-	     "node 0: 8 of 8 hugepages of 2 MiB are free, 32768 more could be made now", "");
+	     "node 0: 8 of 8 hugepages of 2 MiB are free, 32768 more could be allocated now", "");
 	find(diagnosis, VFB_FINDING_GOOD, "hugepages", "0 of 0 hugepages of 1 GiB",
 	     "node0/hugepages/hugepages-1048576kB/nr_hugepages");
 	find(diagnosis, VFB_FINDING_GOOD, "memlock", "unlimited", "");
 	find(diagnosis, VFB_FINDING_GOOD, "iommu", "with 2 groups", "");
 	find(diagnosis, VFB_FINDING_GOOD, "vfio", "up to 65535 mappings", "");
-	find(diagnosis, VFB_FINDING_GOOD, "vfio", "iommufd can be used", "");
+	find(diagnosis, VFB_FINDING_GOOD, "vfio", "iommufd is available", "");
 	assert_string_equal(find(diagnosis, VFB_FINDING_GOOD, "device",
 				 "bound to vfio-pci, in IOMMU group 2", "")
 				    .device,
@@ -137,23 +137,23 @@ static void test_memory(void **state)
 
 	(void)state;
 	assert_finding(&(struct fake_config){.thp = FAKE_THP_NEVER}, NULL, VFB_FINDING_SLOW, "thp",
-		       "switched off",
-		       "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled");
+		       "disabled", "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled");
 	assert_finding(&(struct fake_config){.thp = FAKE_THP_ABSENT}, NULL, VFB_FINDING_SLOW, "thp",
 		       "no transparent", "CONFIG_TRANSPARENT_HUGEPAGE");
 	assert_finding(&(struct fake_config){.thp = FAKE_THP_ALWAYS}, NULL, VFB_FINDING_GOOD, "thp",
-		       "always on", "");
+		       "are enabled", "");
 	assert_finding(
 		&(struct fake_config){.defrag = "always defer defer+madvise madvise [never]"}, NULL,
 		VFB_FINDING_SLOW, "thp", "not compacted", "transparent_hugepage/defrag");
 	assert_finding(&(struct fake_config){.memory = {8 * GIB}, .blocks_2m = {100}}, NULL,
 		       VFB_FINDING_SLOW, "fragmentation",
-		       "of 8192 MiB of free memory only 200 MiB are in pieces", "node0/compact");
+		       "of 8192 MiB of free memory, only 200 MiB are in pieces", "node0/compact");
 	assert_finding(&(struct fake_config){.cpu_max = "150000 100000"}, NULL, VFB_FINDING_SLOW,
-		       "cpus", "4 CPUs may be used, but the cgroup's quota (cpu.max) keeps only 2",
+		       "cpus",
+		       "4 CPUs are usable, but the quota of the cgroup (cpu.max) allows only 2",
 		       "cpu.max");
 	assert_finding(&(struct fake_config){.memlock = 64 * KIB}, &guest, VFB_FINDING_FAILS,
-		       "memlock", "64 KiB be pinned for devices, the guest has 1 GiB",
+		       "memlock", "64 KiB to be pinned for devices, the guest has 1 GiB",
 		       "ulimit -l 1114112");
 	assert_finding(&(struct fake_config){.memlock = 64 * KIB}, NULL, VFB_FINDING_GOOD,
 		       "memlock", "64 KiB", "");
@@ -167,7 +167,7 @@ static void test_vfio(void **state)
 	assert_finding(&(struct fake_config){.no_iommufd = true, .no_cdev = true}, NULL,
 		       VFB_FINDING_SLOW, "vfio", "no /dev/iommu", "modprobe iommufd");
 	assert_finding(&(struct fake_config){.no_cdev = true}, NULL, VFB_FINDING_GOOD, "vfio",
-		       "nothing in /dev/vfio/devices", "CONFIG_VFIO_DEVICE_CDEV");
+		       "/dev/vfio/devices is empty", "CONFIG_VFIO_DEVICE_CDEV");
 	assert_finding(&(struct fake_config){.no_type1 = true}, NULL, VFB_FINDING_SLOW, "vfio",
 		       "no /dev/vfio/vfio", "modprobe vfio-pci");
 	assert_finding(&(struct fake_config){.no_type1 = true, .no_iommufd = true}, NULL,
@@ -231,7 +231,7 @@ static void test_devices(void **state)
 		       "shares its reset with 1 of the devices before it", "different bridges");
 	assert_string_equal(finding.device, asked[2]);
 	finding = find(diagnosis, VFB_FINDING_GOOD, "reset",
-		       "reset by bus: opening it takes about "
+		       "reset by bus: opening it and closing it take about "
 		       "0.10 s",
 		       "");
 	assert_true(finding.seconds > 0.1 && finding.seconds < 0.11);
@@ -244,12 +244,12 @@ static void test_devices(void **state)
 				 "intel_iommu=on")
 				    .device,
 			    asked[4]);
-	find(diagnosis, VFB_FINDING_SLOW, "reset", "no way to reset it", "");
+	find(diagnosis, VFB_FINDING_SLOW, "reset", "no method to reset it", "");
 	finding = find(diagnosis, VFB_FINDING_FAILS, "device",
-		       "0000:06:00.0 is in its IOMMU group 6 and bound to e1000e",
+		       "0000:06:00.0, in the same IOMMU group 6, is bound to e1000e",
 		       "echo 0000:06:00.0 > /sys/bus/pci/drivers/e1000e/unbind");
 	assert_string_equal(finding.device, asked[5]);
-	find(diagnosis, VFB_FINDING_GOOD, "reset", "takes about 0.02 s", "");
+	find(diagnosis, VFB_FINDING_GOOD, "reset", "take about 0.02 s", "");
 	vfb_diagnosis_destroy(diagnosis);
 	host_close(&host);
 }
@@ -262,7 +262,7 @@ static void test_no_iommu(void **state)
 	(void)state;
 	host_open(&host, NULL);
 	diagnosis = diagnose(&host, NULL);
-	find(diagnosis, VFB_FINDING_FAILS, "iommu", "no IOMMU is in use", "intel_iommu=on");
+	find(diagnosis, VFB_FINDING_FAILS, "iommu", "no IOMMU is enabled", "intel_iommu=on");
 	vfb_diagnosis_destroy(diagnosis);
 	host_close(&host);
 }
@@ -348,7 +348,7 @@ static void test_fit(void **state)
 		       "");
 	guest.page_size = VFB_PAGE_THP;
 	assert_finding(&(struct fake_config){.memory = {48 * MIB}}, &guest, VFB_FINDING_FAILS,
-		       "memory", "has 64 MiB, but only 48 MiB are available", "smaller");
+		       "memory", "needs 64 MiB, but only 48 MiB are available", "smaller");
 	host_open(&host, NULL);
 	add_devices(host.fake, 1);
 	diagnosis = diagnose(&host, NULL);
@@ -388,14 +388,14 @@ static void test_refused(void **state)
 	assert_null(diagnosis);
 	guest.bytes = 0;
 	guest.device_count = 1;
-	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "no addresses");
+	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "NULL");
 	guest.devices = unknown;
 	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -ENODEV, "0000:77:00.0");
 	guest.devices = unknown + 1;
 	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "no address");
 	guest.device_count = 0;
 	guest.flags = VFB_DOCTOR_PROBE;
-	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "no device");
+	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "needs a device");
 	guest.flags = 64;
 	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "0x40");
 	host_close(&host);

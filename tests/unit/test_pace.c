@@ -16,7 +16,7 @@ static void test_refused(void **state)
 
 	(void)state;
 	host_open(&host, NULL);
-	assert_fails(vfb_ctx_set_populate_rate(host.ctx, 0), -EINVAL, "0 bytes a second", "1 MiB",
+	assert_fails(vfb_ctx_set_populate_rate(host.ctx, 0), -EINVAL, "0 bytes per second", "1 MiB",
 		     "UINT64_MAX");
 	assert_fails(vfb_ctx_set_populate_rate(host.ctx, MIB - 1), -EINVAL, "1048575 bytes");
 	assert_ok(vfb_ctx_set_populate_rate(host.ctx, MIB));

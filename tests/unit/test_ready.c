@@ -131,7 +131,7 @@ static void test_priority(void **state)
 		assert_ok(vfb_job_wait_entry(job, 3, UINT64_MAX));
 		assert_mapped(&guest.host, &guest.ranges[3]);
 		for (size_t i = 1; i < 3; i++)
-			assert_fails(vfb_job_wait_entry(job, i, 0), -ETIMEDOUT, "not done yet");
+			assert_fails(vfb_job_wait_entry(job, i, 0), -ETIMEDOUT, "not finished yet");
 		/* Without a background, ready is the end. */
 		assert_int_equal(vfb_job_ready_fd(job), vfb_job_fd(job));
 		assert_ok(vfb_job_wait_ready(job, UINT64_MAX));

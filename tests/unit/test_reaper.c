@@ -33,7 +33,7 @@ static void test_start(void **state)
 	assert_string_equal(fake_helper(host.fake),
 			    PROGRAM " silent 77 0@0000:01:00.0 1@0000:02:00.0 0@0000:03:00.0 "
 				    "3@0000:04:00.0");
-	assert_fails(vfb_ctx_destroy(host.ctx), -EBUSY, "exist");
+	assert_fails(vfb_ctx_destroy(host.ctx), -EBUSY, "still has");
 	/* While it holds them, closing resets nothing. */
 	vfb_device_close(devices[3]);
 	fake_device_stats(host.fake, addresses[3], &stats);

@@ -183,7 +183,7 @@ static void call_back(const struct vfb_event *event, void *data)
 	assert_fails(vfb_device_open(caller->host->space, addresses[0], &device), -EDEADLK,
 		     "callback");
 	assert_null(device);
-	assert_fails(vfb_ctx_destroy(ctx), -EBUSY, "exist");
+	assert_fails(vfb_ctx_destroy(ctx), -EBUSY, "still has");
 	assert_ok(vfb_memory_populate_start(&range.memory, 1, &caller->job));
 	/* The only worker is here. */
 	assert_int_equal(vfb_job_wait(caller->job, 0), -ETIMEDOUT);

@@ -47,11 +47,11 @@ static void host(struct fixture *f)
 	struct vfb_diagnosis *diagnosis = diagnose(f, NULL);
 	char text[128];
 
-	assert_has(diagnosis, VFB_FINDING_GOOD, "iommu", "an IOMMU is in use");
-	assert_has(diagnosis, VFB_FINDING_GOOD, "vfio", "type1 can be used");
-	assert_int_equal(has(diagnosis, VFB_FINDING_GOOD, "vfio", "iommufd can be used"),
+	assert_has(diagnosis, VFB_FINDING_GOOD, "iommu", "an IOMMU is enabled");
+	assert_has(diagnosis, VFB_FINDING_GOOD, "vfio", "type1 is available");
+	assert_int_equal(has(diagnosis, VFB_FINDING_GOOD, "vfio", "iommufd is available"),
 			 !f->machine->no_iommufd[0]);
-	assert_int_equal(has(diagnosis, VFB_FINDING_GOOD, "vfio", "opened by their groups"),
+	assert_int_equal(has(diagnosis, VFB_FINDING_GOOD, "vfio", "opened through their groups"),
 			 f->by_group);
 	assert_int_equal(has(diagnosis, VFB_FINDING_SLOW, "vfio", "/dev/iommu"),
 			 !!f->machine->no_iommufd[0]);
@@ -141,7 +141,7 @@ static void memlock(struct fixture *f)
 	opts.page_size = VFB_PAGE_4K;
 	diagnosis = diagnose(f, &opts);
 	assert_has(diagnosis, VFB_FINDING_FAILS, "memlock",
-		   "RLIMIT_MEMLOCK lets 64 KiB be pinned for devices, the guest has 16 MiB");
+		   "RLIMIT_MEMLOCK allows 64 KiB to be pinned for devices, the guest has 16 MiB");
 	vfb_diagnosis_destroy(diagnosis);
 }
 
@@ -149,7 +149,7 @@ static void no_thp(struct fixture *f)
 {
 	struct vfb_diagnosis *diagnosis = diagnose(f, NULL);
 
-	assert_has(diagnosis, VFB_FINDING_SLOW, "thp", "switched off");
+	assert_has(diagnosis, VFB_FINDING_SLOW, "thp", "disabled");
 	vfb_diagnosis_destroy(diagnosis);
 }
 
@@ -162,7 +162,8 @@ static void cgroup(struct fixture *f)
 	opts.page_size = VFB_PAGE_2M;
 	diagnosis = diagnose(f, &opts);
 	assert_has(diagnosis, VFB_FINDING_FAILS, "memory", "hugetlb.2MB.max allows 8 MiB");
-	assert_has(diagnosis, VFB_FINDING_SLOW, "cpus", "quota (cpu.max) keeps only 1 busy");
+	assert_has(diagnosis, VFB_FINDING_SLOW, "cpus",
+		   "quota of the cgroup (cpu.max) allows only 1");
 	vfb_diagnosis_destroy(diagnosis);
 }
 
