@@ -86,6 +86,19 @@ static int read_bars(const struct vfb_sys *sys, struct vfb_pci_info *info)
 	return error;
 }
 
+/* A kernel may know more ways than there is room for: the preferred ones come first. */
+static int read_reset_methods(const struct vfb_sys *sys, struct vfb_pci_info *info)
+{
+	char text[256], *blank;
+	int error = read_attribute(sys, info->address, "reset_method", text, sizeof(text));
+
+	while (strlen(text) >= sizeof(info->reset_methods) && (blank = strrchr(text, ' ')))
+		*blank = '\0';
+	snprintf(info->reset_methods, sizeof(info->reset_methods), "%.*s",
+		 (int)sizeof(info->reset_methods) - 1, text);
+	return error;
+}
+
 static void copy_identified(struct vfb_pci_info *info, const struct vfb_pci *pci)
 {
 	memcpy(info->address, pci->address, sizeof(info->address));
@@ -115,8 +128,7 @@ int vfb_pci_info(struct vfb_ctx *ctx, const char *address, struct vfb_pci_info *
 	if (!error)
 		error = read_bars(ctx->sys, &known);
 	if (!error)
-		error = read_attribute(ctx->sys, full, "reset_method", known.reset_methods,
-				       sizeof(known.reset_methods));
+		error = read_reset_methods(ctx->sys, &known);
 	return error ? error : vfb_struct_write(info, &known, sizeof(known));
 }
 

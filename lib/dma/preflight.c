@@ -12,30 +12,18 @@
 /* The bit of CAP_IPC_LOCK in CapEff. */
 #define CAP_IPC_LOCK_BIT 14
 
-/* The number behind @key in the text of /proc/self/status; false when it is not there. */
-static bool find_number(const char *text, const char *key, int base, uint64_t *number)
-{
-	const char *found = strstr(text, key);
-
-	if (!found)
-		return false;
-	*number = strtoull(found + strlen(key), NULL, base);
-	return true;
-}
-
 /* What the process has locked for devices, if anything bounds it. */
 static bool is_bounded(const struct vfb_space *space, uint64_t *locked)
 {
-	const struct vfb_sys *sys = space->ctx->sys;
-	uint64_t capabilities, kib;
-	char text[8192];
+	struct vfb_field fields[] = {
+		{.name = "CapEff", .base = 16},
+		{.name = space->iommu->ops->locked_key, .base = 10},
+	};
 
-	if (vfb_sys_read_file(sys, "/proc/self/status", text, sizeof(text)) < 0 ||
-	    !find_number(text, "CapEff:", 16, &capabilities) ||
-	    !find_number(text, space->iommu->ops->locked_key, 10, &kib))
+	if (vfb_sys_read_fields(space->ctx->sys, "/proc/self/status", fields, 2))
 		return false;
-	*locked = kib * KIB;
-	return !(capabilities >> CAP_IPC_LOCK_BIT & 1);
+	*locked = fields[1].value * KIB;
+	return !(fields[0].value >> CAP_IPC_LOCK_BIT & 1);
 }
 
 int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *space)

@@ -72,15 +72,13 @@ static int check_fit(struct vfb_diagnosis *diagnosis, bool *fits, enum vfb_page_
 /* Pages that are not from a pool must be available. */
 static int check_free(struct vfb_diagnosis *diagnosis, bool *fits)
 {
-	char meminfo[8192], text[VFB_FINDING_BYTES];
+	struct vfb_field field = {.name = "MemAvailable", .base = 10};
+	char text[VFB_FINDING_BYTES];
 	uint64_t available;
-	const char *line;
 
-	vfb_doctor_read(diagnosis, "/proc/meminfo", meminfo, sizeof(meminfo));
-	line = strstr(meminfo, "MemAvailable:");
-	if (!line)
+	if (vfb_sys_read_fields(diagnosis->ctx->sys, "/proc/meminfo", &field, 1))
 		return 0;
-	available = KIB * strtoull(line + strlen("MemAvailable:"), NULL, 10);
+	available = KIB * field.value;
 	if (available >= diagnosis->guest->bytes)
 		return 0;
 	*fits = false;

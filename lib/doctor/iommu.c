@@ -24,11 +24,10 @@ static int add(struct vfb_diagnosis *diagnosis, enum vfb_severity severity, cons
 
 static bool has_ipc_lock(const struct vfb_diagnosis *diagnosis)
 {
-	char status[8192], *caps;
+	struct vfb_field caps = {.name = "CapEff", .base = 16};
 
-	vfb_doctor_read(diagnosis, "/proc/self/status", status, sizeof(status));
-	caps = strstr(status, "CapEff:");
-	return caps && strtoull(caps + strlen("CapEff:"), NULL, 16) >> CAP_IPC_LOCK & 1;
+	vfb_sys_read_fields(diagnosis->ctx->sys, "/proc/self/status", &caps, 1);
+	return caps.value >> CAP_IPC_LOCK & 1;
 }
 
 int vfb_check_memlock(struct vfb_diagnosis *diagnosis)

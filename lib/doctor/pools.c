@@ -12,28 +12,41 @@
 #define ORDER_2M   9
 #define ORDER_ENDS 16
 
-/* Blocks of 2 MiB that are free on a node without moving pages. */
-static uint64_t free_blocks(const char *buddyinfo, unsigned int node)
+struct blocks {
+	unsigned int node;
+	/* The file has a line for the node. */
+	bool known;
+	uint64_t count;
+};
+
+static bool add_zone(const char *line, void *arg)
 {
-	char text[8192], *rest = text, *line;
-	uint64_t blocks = 0;
+	struct blocks *blocks = arg;
+	unsigned int node;
+	char *end;
+	int skip = 0;
 
-	snprintf(text, sizeof(text), "%s", buddyinfo);
-	while ((line = strsep(&rest, "\n"))) {
-		unsigned int of_node;
-		int skip = 0;
+	/* Node 0, zone   Normal   3   1 ... */
+	if (sscanf(line, "Node %u, zone %*s%n", &node, &skip) != 1 || node != blocks->node || !skip)
+		return true;
+	blocks->known = true;
+	end = (char *)(uintptr_t)line + skip;
+	for (unsigned int order = 0; order < ORDER_ENDS && *end; order++) {
+		uint64_t free = strtoull(end, &end, 10);
 
-		/* Node 0, zone   Normal   3   1 ... */
-		if (sscanf(line, "Node %u, zone %*s%n", &of_node, &skip) != 1 || of_node != node)
-			continue;
-		line += skip;
-		for (unsigned int order = 0; order < ORDER_ENDS && *line; order++) {
-			uint64_t count = strtoull(line, &line, 10);
-
-			if (order >= ORDER_2M)
-				blocks += count << (order - ORDER_2M);
-		}
+		if (order >= ORDER_2M)
+			blocks->count += free << (order - ORDER_2M);
 	}
+	return true;
+}
+
+/* Blocks of 2 MiB that are free on a node without moving pages. */
+static struct blocks read_blocks(const struct vfb_diagnosis *diagnosis, unsigned int node)
+{
+	struct blocks blocks = {.node = node};
+
+	if (vfb_sys_each_line(diagnosis->ctx->sys, "/proc/buddyinfo", add_zone, &blocks))
+		blocks.known = false;
 	return blocks;
 }
 
@@ -87,14 +100,12 @@ static bool has_pool(const struct vfb_diagnosis *diagnosis, uint64_t page_bytes)
 static int add_fragmentation(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t blocks)
 {
 	char path[64], text[VFB_FINDING_BYTES], remedy[96];
-	uint64_t free = 0;
-	const char *line;
+	struct vfb_field field = {.name = "MemFree", .base = 10};
+	uint64_t free;
 
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", node);
-	vfb_doctor_read(diagnosis, path, text, sizeof(text));
-	line = strstr(text, "MemFree:");
-	if (line)
-		free = KIB * strtoull(line + strlen("MemFree:"), NULL, 10);
+	vfb_sys_read_fields(diagnosis->ctx->sys, path, &field, 1);
+	free = KIB * field.value;
 	if (blocks * 2 * MIB >= free / 2)
 		return 0;
 	snprintf(text, sizeof(text),
@@ -116,21 +127,20 @@ int vfb_check_hugepages(struct vfb_diagnosis *diagnosis)
 {
 	static const uint64_t sizes[] = {2 * MIB, GIB};
 	int error = 0, last = diagnosis->ctx->sys->max_node(diagnosis->ctx->sys);
-	char buddyinfo[8192];
 
-	vfb_doctor_read(diagnosis, "/proc/buddyinfo", buddyinfo, sizeof(buddyinfo));
 	for (int node = 0; node <= last && !error; node++) {
-		uint64_t blocks = free_blocks(buddyinfo, node);
+		struct blocks blocks;
 		char path[64];
 
 		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
 		if (!vfb_doctor_exists(diagnosis, path))
 			continue;
+		blocks = read_blocks(diagnosis, node);
 		for (size_t i = 0; i < 2 && !error; i++)
 			if (has_pool(diagnosis, sizes[i]))
-				error = add_pool(diagnosis, node, sizes[i], blocks);
-		if (!error && buddyinfo[0])
-			error = add_fragmentation(diagnosis, node, blocks);
+				error = add_pool(diagnosis, node, sizes[i], blocks.count);
+		if (!error && blocks.known)
+			error = add_fragmentation(diagnosis, node, blocks.count);
 	}
 	return error;
 }

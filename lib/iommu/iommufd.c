@@ -310,7 +310,7 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	/* vfio_pci_dma_buf_move(); the IOAS does not map them again by itself. */
 	.reset_revokes = true,
 	/* mm->pinned_vm, of what is charged to the user: iopt_pages_update_pinned(). */
-	.locked_key = "VmPin:",
+	.locked_key = "VmPin",
 	.create = iommufd_create,
 	.destroy = iommufd_destroy,
 	.look_for_domain = iommufd_look_for_domain,

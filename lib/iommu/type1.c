@@ -321,7 +321,7 @@ const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.attach_makes_domain = true,
 	.mappings_need_domain = true,
 	/* mm->locked_vm: vfio_lock_acct(). */
-	.locked_key = "VmLck:",
+	.locked_key = "VmLck",
 	.create = type1_create,
 	.destroy = type1_destroy,
 	.look_for_domain = type1_look_for_domain,

@@ -8,21 +8,32 @@
 
 #define ROOT "/sys/fs/cgroup"
 
+struct own {
+	char *path;
+	size_t bytes;
+	int error;
+};
+
+static bool note_own(const char *line, void *arg)
+{
+	struct own *own = arg;
+
+	if (strncmp(line, "0::/", 4))
+		return true;
+	own->error = (size_t)snprintf(own->path, own->bytes, ROOT "%s", line[4] ? line + 3 : "") <
+				     own->bytes ?
+			     0 :
+			     -ENAMETOOLONG;
+	return false;
+}
+
 /* The process's cgroup of version 2, as its mount shows it, into @path. */
 static int own_cgroup(const struct vfb_sys *sys, char *path, size_t bytes)
 {
-	char text[4096], *rest = text, *line;
-	ssize_t length = vfb_sys_read_file(sys, "/proc/self/cgroup", text, sizeof(text));
+	struct own own = {path, bytes, -ENOENT};
+	int error = vfb_sys_each_line(sys, "/proc/self/cgroup", note_own, &own);
 
-	if (length < 0)
-		return length;
-	while ((line = strsep(&rest, "\n"))) {
-		if (strncmp(line, "0::/", 4))
-			continue;
-		snprintf(path, bytes, ROOT "%s", line[4] ? line + 3 : "");
-		return 0;
-	}
-	return -ENOENT;
+	return error ? error : own.error;
 }
 
 int vfb_sys_cgroup(const struct vfb_sys *sys, const char *file,

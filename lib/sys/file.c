@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sys/sys.h"
@@ -36,46 +38,93 @@ int vfb_sys_write_file(const struct vfb_sys *sys, const char *path, const char *
 	return length < 0 ? (int)length : 0;
 }
 
-/* Calls @each with every whole line in @text; *@rest gets what follows the last one. */
-static bool each_whole_line(char *text, char **rest, bool (*each)(const char *line, void *arg),
-			    void *arg)
-{
-	char *line, *end;
+struct lines {
+	bool (*each)(const char *line, void *arg);
+	void *arg;
+	/* The line so far; of one that is longer the rest is left out. */
+	char line[8192];
+	size_t length;
+};
 
-	for (line = text; (end = strchr(line, '\n')); line = end + 1) {
-		*end = '\0';
-		if (!each(line, arg))
-			return false;
+/* False: no more lines are wanted. */
+static bool end_line(struct lines *lines)
+{
+	lines->line[lines->length] = '\0';
+	lines->length = 0;
+	return lines->each(lines->line, lines->arg);
+}
+
+static bool add_text(struct lines *lines, const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		if (text[i] == '\n') {
+			if (!end_line(lines))
+				return false;
+		} else if (lines->length < sizeof(lines->line) - 1) {
+			lines->line[lines->length++] = text[i];
+		}
 	}
-	*rest = line;
 	return true;
 }
 
 int vfb_sys_each_line(const struct vfb_sys *sys, const char *path,
 		      bool (*each)(const char *line, void *arg), void *arg)
 {
-	/* A path in /proc/PID/maps has up to 4 KiB. */
-	char text[8192], *rest;
-	size_t held = 0;
-	ssize_t length;
+	struct lines lines = {.each = each, .arg = arg};
+	bool more = true;
+	char text[4096];
+	ssize_t length = 0;
 	off_t at = 0;
 	int fd = sys->open(sys, path, O_RDONLY);
 
 	if (fd < 0)
 		return fd;
-	while ((length = sys->pread(sys, fd, text + held, sizeof(text) - held - 1, at)) > 0) {
+	/* One call gives a part only: of many files of proc no more than a page. */
+	while (more && (length = sys->pread(sys, fd, text, sizeof(text), at)) > 0) {
 		at += length;
-		text[held + length] = '\0';
-		if (!each_whole_line(text, &rest, each, arg))
-			break;
-		held = strlen(rest);
-		if (held == sizeof(text) - 1) {
-			length = -EFBIG;
-			break;
-		}
-		/* The next part completes the line. */
-		memmove(text, rest, held);
+		more = add_text(&lines, text, length);
 	}
 	sys->close(sys, fd);
-	return length < 0 ? (int)length : 0;
+	if (length < 0)
+		return length;
+	if (more && lines.length)
+		end_line(&lines);
+	return 0;
+}
+
+struct fields {
+	struct vfb_field *fields;
+	size_t count, found;
+};
+
+static bool find_field(const char *line, void *arg)
+{
+	struct fields *fields = arg;
+	int node = 0;
+
+	/* As the meminfo of a node begins its lines. */
+	sscanf(line, "Node %*u %n", &node);
+	line += node;
+	for (size_t i = 0; i < fields->count; i++) {
+		struct vfb_field *field = &fields->fields[i];
+		size_t length = strlen(field->name);
+
+		if (field->found || strncmp(line, field->name, length) || line[length] != ':')
+			continue;
+		field->found = true;
+		field->value = strtoull(line + length + 1, NULL, field->base);
+		fields->found++;
+	}
+	return fields->found < fields->count;
+}
+
+int vfb_sys_read_fields(const struct vfb_sys *sys, const char *path, struct vfb_field *fields,
+			size_t count)
+{
+	struct fields search = {fields, count, 0};
+	int error = vfb_sys_each_line(sys, path, find_field, &search);
+
+	if (error)
+		return error;
+	return search.found < count ? -ENODATA : 0;
 }

@@ -133,17 +133,32 @@ struct vfb_sys {
 extern const struct vfb_sys vfb_sys_linux;
 
 /*
- * Reads a small file such as one of sysfs, NUL-terminated, without its trailing newline.
- * Returns the length, -EFBIG when it does not fit.
+ * Reads a file of sysfs that has one value, NUL-terminated, without its trailing newline. Returns
+ * the length, -EFBIG when it does not fit. Not for files of several lines, whose length nobody
+ * knows: those are read by the functions below.
  */
 ssize_t vfb_sys_read_file(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes);
 
 /*
  * Calls @each with every line of a file of /proc, without its newline, until it returns false.
- * Returns 0 or a negative errno; -EFBIG for a line longer than the kernel writes.
+ * Of a line longer than 8 KiB (the groups in /proc/self/status, say) it gets the beginning.
+ * Returns 0 or a negative errno.
  */
 int vfb_sys_each_line(const struct vfb_sys *sys, const char *path,
 		      bool (*each)(const char *line, void *arg), void *arg);
+
+/* A number behind a name and a colon in a file of lines, such as MemFree in /proc/meminfo. */
+struct vfb_field {
+	const char *name;
+	int base;
+	/* Set by vfb_sys_read_fields(), which wants them to be zero. */
+	bool found;
+	uint64_t value;
+};
+
+/* Reads the fields, also of a node's meminfo. -ENODATA: not all of them are there. */
+int vfb_sys_read_fields(const struct vfb_sys *sys, const char *path, struct vfb_field *fields,
+			size_t count);
 
 /* Writes @text to a file that is there, such as one of sysfs, with one call. */
 int vfb_sys_write_file(const struct vfb_sys *sys, const char *path, const char *text);

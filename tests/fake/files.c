@@ -265,6 +265,9 @@ static ssize_t read_text(const struct file *file, void *buf, size_t bytes, off_t
 		return 0;
 	if (bytes > length - offset)
 		bytes = length - offset;
+	/* As of files of proc whose lines the kernel makes one by one (seq_read_iter()). */
+	if (bytes > 4096)
+		bytes = 4096;
 	memcpy(buf, file->text + offset, bytes);
 	return bytes;
 }

@@ -27,7 +27,13 @@ static inline const char *after(const char *path, const char *prefix)
  */
 int fk_sysfs_pci(struct fake *fake, const char *path, struct text *text);
 int fk_sysfs_host(struct fake *fake, const char *path, struct text *text);
+int fk_sysfs_proc(struct fake *fake, const char *path, struct text *text);
 int fk_sysfs_memory(struct fake *fake, const char *path, struct text *text);
 int fk_sysfs_extra(struct fake *fake, const char *path, struct text *text);
+
+/* The file meminfo of a node. */
+void fk_proc_node_meminfo(struct fake *fake, unsigned int number, struct text *text);
+/* Pages of a pool, all or those free, of a node; -1: of all nodes. */
+uint64_t fk_sum_nodes(struct fake *fake, int node, int pool, bool total);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* sysfs and proc of the host: memory, nodes, modules, the process; and the folders of /dev. */
+/* sysfs of the host: memory, nodes, modules, cgroups; and the folders of /dev. */
 #include <inttypes.h>
 
 #include "sysfs.h"
 
 /* ---- Memory and nodes ---- */
 
-static uint64_t sum_nodes(struct fake *fake, int node, int pool, bool total)
+uint64_t fk_sum_nodes(struct fake *fake, int node, int pool, bool total)
 {
 	uint64_t sum = 0;
 
@@ -38,9 +38,9 @@ static int hugepages_path(struct fake *fake, int node, const char *path, struct 
 	if (!*path)
 		return SYSFS_DIR;
 	if (!strcmp(path, "/nr_hugepages"))
-		fk_put(text, "%" PRIu64 "\n", sum_nodes(fake, node, pool, true));
+		fk_put(text, "%" PRIu64 "\n", fk_sum_nodes(fake, node, pool, true));
 	else if (!strcmp(path, "/free_hugepages"))
-		fk_put(text, "%" PRIu64 "\n", sum_nodes(fake, node, pool, false));
+		fk_put(text, "%" PRIu64 "\n", fk_sum_nodes(fake, node, pool, false));
 	else if (!strcmp(path, "/surplus_hugepages"))
 		fk_put(text, "0\n");
 	else if (node < 0 && !strcmp(path, "/resv_hugepages"))
@@ -113,41 +113,13 @@ static int node_path(struct fake *fake, const char *path, struct text *text)
 	if (!strcmp(path, "/cpulist"))
 		fk_put_cpus(text, &fake->nodes[node].cpus);
 	else if (!strcmp(path, "/meminfo"))
-		fk_put(text,
-		       "Node %u MemTotal: %15" PRIu64 " kB\nNode %u MemFree: %16" PRIu64 " kB\n",
-		       node, 4 * fake->nodes[node].total[POOL_BASE], node,
-		       4 * fake->nodes[node].free[POOL_BASE]);
+		fk_proc_node_meminfo(fake, node, text);
 	else
 		return SYSFS_NONE;
 	return SYSFS_TEXT;
 }
 
-/* ---- /proc, modules, /dev ---- */
-
-static int status(struct fake *fake, struct text *text)
-{
-	uint64_t caps = fake->config.cap_ipc_lock ? UINT64_C(1) << 14 : 0;
-
-	fk_put(text, "Name:\tfake\nVmPeak:\t    4096 kB\nVmSize:\t    4096 kB\n");
-	fk_put(text, "VmLck:\t%8" PRIu64 " kB\n", fake->locked_vm / 1024);
-	fk_put(text, "VmPin:\t%8" PRIu64 " kB\n", fake->pinned_vm / 1024);
-	fk_put(text,
-	       "CapInh:\t0000000000000000\nCapPrm:\t%016" PRIx64 "\nCapEff:\t%016" PRIx64 "\n",
-	       caps, caps);
-	fk_put(text, "Cpus_allowed_list:\t");
-	fk_put_cpus(text, &fk_thread_self(fake)->cpus);
-	return SYSFS_TEXT;
-}
-
-static int meminfo(struct fake *fake, struct text *text)
-{
-	uint64_t free = 4 * sum_nodes(fake, -1, POOL_BASE, false);
-
-	fk_put(text, "MemTotal:       %8" PRIu64 " kB\nMemFree:        %8" PRIu64 " kB\n",
-	       4 * sum_nodes(fake, -1, POOL_BASE, true), free);
-	fk_put(text, "MemAvailable:   %8" PRIu64 " kB\nHugepagesize:       2048 kB\n", free);
-	return SYSFS_TEXT;
-}
+/* ---- cgroups, modules, /dev ---- */
 
 /* The process is in /vm.slice. */
 static int cgroup_path(struct fake *fake, const char *path, struct text *text)
@@ -240,13 +212,5 @@ int fk_sysfs_host(struct fake *fake, const char *path, struct text *text)
 	}
 	if (after(path, "/proc/self/fd/"))
 		return fd_path(fake, path + strlen("/proc/self/fd/"), text);
-	if (!strcmp(path, "/proc/self/cgroup")) {
-		fk_put(text, "0::/vm.slice\n");
-		return SYSFS_TEXT;
-	}
-	if (!strcmp(path, "/proc/self/status"))
-		return status(fake, text);
-	if (!strcmp(path, "/proc/meminfo"))
-		return meminfo(fake, text);
-	return SYSFS_NONE;
+	return fk_sysfs_proc(fake, path, text);
 }

@@ -45,6 +45,13 @@ static int maps(struct fake *fake, struct text *text)
 	return SYSFS_TEXT;
 }
 
+/* Those between the size and the huge pages. */
+static const char *const smaps_names[] = {
+	"KernelPageSize", "MMUPageSize",  "Rss",	   "Pss",	    "Pss_Dirty",
+	"Shared_Clean",	  "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced",
+	"Anonymous",	  "KSM",	  "LazyFree",
+};
+
 static int smaps(struct fake *fake, struct text *text)
 {
 	for (size_t i = 0; i < fake->mm.count; i++) {
@@ -55,11 +62,17 @@ static int smaps(struct fake *fake, struct text *text)
 					  huge_bytes(vma);
 
 		put_mapping(text, vma);
-		fk_put(text, "Size: %8" PRIu64 " kB\n", (vma->end - vma->start) / 1024);
-		fk_put(text, "AnonHugePages: %8" PRIu64 " kB\n", hugetlb ? 0 : huge / 1024);
+		fk_put(text, "Size: %18" PRIu64 " kB\n", (vma->end - vma->start) / 1024);
+		for (size_t k = 0; k < ARRAY_SIZE(smaps_names); k++)
+			fk_put(text, "%s:%*d kB\n", smaps_names[k],
+			       23 - (int)strlen(smaps_names[k]), 0);
+		fk_put(text, "AnonHugePages: %9" PRIu64 " kB\n", hugetlb ? 0 : huge / 1024);
+		fk_put(text, "ShmemPmdMapped: %8d kB\nFilePmdMapped: %9d kB\n", 0, 0);
+		fk_put(text, "Shared_Hugetlb: %8d kB\n", 0);
 		fk_put(text, "Private_Hugetlb: %7" PRIu64 " kB\n", hugetlb ? huge / 1024 : 0);
-		fk_put(text, "VmFlags: rd wr mr mw me%s%s sd\n", vma->dont_fork ? " dc" : "",
-		       vma->dont_dump ? " dd" : "");
+		fk_put(text, "Swap: %18d kB\nSwapPss: %15d kB\nLocked: %16d kB\n", 0, 0, 0);
+		fk_put(text, "THPeligible: %11d\nVmFlags: rd wr mr mw me%s%s sd\n", 0,
+		       vma->dont_fork ? " dc" : "", vma->dont_dump ? " dd" : "");
 	}
 	return SYSFS_TEXT;
 }
@@ -195,6 +208,12 @@ static int buddyinfo(struct fake *fake, struct text *text)
 
 		if (!node->exists)
 			continue;
+		if (!n)
+			fk_put(text,
+			       "Node 0, zone      DMA      0      0      0      0      0      0      "
+			       "0      0      0      0      0 \n"
+			       "Node 0, zone    DMA32      0      0      0      0      0      0      "
+			       "0      0      0      0      0 \n");
 		fk_put(text,
 		       "Node %d, zone   Normal %" PRIu64 " 0 0 0 0 0 0 0 0 %" PRIu64 " %" PRIu64
 		       "\n",

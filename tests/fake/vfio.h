@@ -123,7 +123,7 @@ struct irqs {
 
 struct device {
 	struct device *next;
-	char address[16], driver[32], bridge[16], physfn[16], reset_method[64];
+	char address[16], driver[32], bridge[16], physfn[16], reset_method[128];
 	/* What driver_override says, and the driver that takes it otherwise. */
 	char override[32], native[32];
 	struct fake_device config;

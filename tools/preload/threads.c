@@ -3,10 +3,7 @@
  * The threads in which everything happens that the command does not ask for. They are made before
  * the command can have installed a filter of system calls, which may kill it for calls of ours.
  */
-#include <fcntl.h>
 #include <semaphore.h>
-#include <string.h>
-#include <unistd.h>
 #include <vfioboost.h>
 
 #include "container_of.h"
@@ -24,18 +21,10 @@ static bool tried;
 
 bool preload_is_filtered(void)
 {
-	char text[4096];
-	const char *line;
-	ssize_t length;
-	int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
+	struct vfb_field seccomp = {.name = "Seccomp", .base = 10};
 
-	if (fd < 0)
-		return true;
-	length = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[length > 0 ? length : 0] = '\0';
-	line = strstr(text, "\nSeccomp:\t");
-	return !line || line[strlen("\nSeccomp:\t")] != '0';
+	return vfb_sys_read_fields(&vfb_sys_linux, "/proc/thread-self/status", &seccomp, 1) ||
+	       seccomp.value;
 }
 
 static void create_context(void)
