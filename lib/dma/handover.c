@@ -1,57 +1,89 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handing a space over to another process, with all that is pinned: type1 forgets the addresses
- * and is told new ones (VFIO_DMA_UNMAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_VADDR); what iommufd has
- * mapped by file has no address, only who is charged changes (IOMMU_IOAS_CHANGE_PROCESS).
+ * Handing a space over to another process while its memory stays pinned. type1 forgets the
+ * addresses and gets new ones (VFIO_DMA_UNMAP_FLAG_VADDR, VFIO_DMA_MAP_FLAG_VADDR). iommufd's
+ * mappings by file have no address: only the process that is charged for them changes
+ * (IOMMU_IOAS_CHANGE_PROCESS).
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "dma/calls.h"
 #include "dma/range.h"
 #include "memory/memory.h"
 #include "observe/error.h"
 
-/* Makes this process the one that an extent's memory belongs to. */
-static int take_extent_locked(struct vfb_space *space, const struct vfb_interval *extent)
-{
-	const struct vfb_mapping *mapping = vfb_index_find(&space->index, extent->iova);
-	struct vfb_iommu_map map = {
-		.iova = extent->iova,
-		.bytes = extent->bytes,
-		.address = mapping->memory->address + mapping->offset,
-		.fd = -1,
-	};
-
-	return space->iommu->ops->take_address(space->iommu, &map);
-}
-
-/* All extents before @end; NULL: all there are. */
-static int take_extents_locked(struct vfb_space *space, const struct vfb_interval *end)
+/* Lists all extents, with the memory of this process. */
+static int list_extents_locked(struct vfb_space *space, struct vfb_calls *calls)
 {
 	struct vfb_interval *extent = vfb_interval_at(&space->index.extents, 0);
 	int error = 0;
 
-	for (; extent != end && !error; extent = vfb_interval_next(extent))
-		error = take_extent_locked(space, extent);
+	for (; extent && !error; extent = vfb_interval_next(extent)) {
+		const struct vfb_mapping *mapping = vfb_index_find(&space->index, extent->iova);
+
+		error = vfb_calls_add(calls, &(struct vfb_call){
+						     .iova = extent->iova,
+						     .bytes = extent->bytes,
+						     .memory = mapping->memory,
+						     .offset = mapping->offset,
+					     });
+	}
+	return error;
+}
+
+/* Makes this process the owner of the memory of the first @count extents. */
+static int take_addresses(struct vfb_space *space, const struct vfb_calls *calls, size_t count)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < count && !error; i++) {
+		const struct vfb_call *call = &calls->calls[i];
+		struct vfb_iommu_map map = {
+			.iova = call->iova,
+			.bytes = call->bytes,
+			.address = call->memory->address + call->offset,
+			.fd = -1,
+		};
+
+		error = space->iommu->ops->take_address(space->iommu, &map);
+	}
 	return error;
 }
 
 /* All of them, or none. */
-static int release_extents_locked(struct vfb_space *space)
+static int release_addresses(struct vfb_space *space, const struct vfb_calls *calls)
 {
-	struct vfb_interval *extent = vfb_interval_at(&space->index.extents, 0);
-
-	for (; extent; extent = vfb_interval_next(extent)) {
-		int error = space->iommu->ops->release_address(space->iommu, extent->iova,
-							       extent->bytes);
+	for (size_t i = 0; i < calls->count; i++) {
+		const struct vfb_call *call = &calls->calls[i];
+		int error = space->iommu->ops->release_address(space->iommu, call->iova,
+							       call->bytes);
 
 		if (error) {
-			take_extents_locked(space, extent);
+			take_addresses(space, calls, i);
 			return error;
 		}
 	}
 	return 0;
+}
+
+/*
+ * The system calls of a handover are made without the lock. Meanwhile it counts as a job, so that
+ * the space stays, and the addresses count as released, so that nobody maps or unmaps.
+ */
+static void handover_begin_locked(struct vfb_space *space)
+{
+	space->jobs++;
+	space->released = true;
+}
+
+static void handover_end(struct vfb_space *space, bool released)
+{
+	pthread_mutex_lock(&space->lock);
+	space->released = released;
+	pthread_mutex_unlock(&space->lock);
+	vfb_space_job_end(space);
 }
 
 static int check_idle_locked(const struct vfb_space *space)
@@ -59,11 +91,12 @@ static int check_idle_locked(const struct vfb_space *space)
 	if (space->jobs || space->opening)
 		return vfb_fail(-EBUSY, "jobs work on the space: wait for them");
 	if (!space->iommu->ops->release_address && !space->iommu->ops->change_process)
-		return vfb_fail(-ENOTSUP, "a space without an IOMMU has nothing to hand over");
+		return vfb_fail(-ENOTSUP,
+				"the space has no IOMMU, so there is nothing to hand over");
 	return 0;
 }
 
-/* A region of a device is nothing that another process has at hand. */
+/* Another process does not have the region of the device mapped. */
 static int check_regions_locked(const struct vfb_space *space)
 {
 	struct vfb_mapping *mapping = vfb_index_at(&space->index, 0);
@@ -78,7 +111,7 @@ static int check_regions_locked(const struct vfb_space *space)
 	return 0;
 }
 
-/* What was mapped by address stays bound to the process that mapped it. */
+/* A mapping by address stays bound to the process that made it. */
 static int check_files_locked(const struct vfb_space *space)
 {
 	struct vfb_mapping *mapping = vfb_index_at(&space->index, 0);
@@ -86,34 +119,48 @@ static int check_files_locked(const struct vfb_space *space)
 	for (; mapping; mapping = vfb_index_next(mapping))
 		if (mapping->memory->fd < 0)
 			return vfb_fail(-EINVAL,
-					"what is at IOVA 0x%" PRIx64 " was mapped by address, "
-					"iommufd hands over only what was mapped by file: take "
-					"memory of VFB_MEMORY_MEMFD, and VFB_MAP_BY_FILE",
+					"the range at IOVA 0x%" PRIx64
+					" was mapped by address, but "
+					"iommufd hands over only mappings by file: use "
+					"VFB_MEMORY_MEMFD and VFB_MAP_BY_FILE",
 					mapping->at.iova);
 	return 0;
 }
 
-int vfb_space_release_addresses(struct vfb_space *space)
+static int release_begin(struct vfb_space *space, struct vfb_calls *calls)
 {
 	int error;
 
 	pthread_mutex_lock(&space->lock);
 	error = check_idle_locked(space);
 	if (!error && space->released)
-		error = vfb_fail(-EBUSY, "the addresses were released already");
+		error = vfb_fail(-EBUSY, "the addresses were already released");
 	if (!error)
 		error = check_regions_locked(space);
 	if (!error && space->iommu->ops->change_process)
 		error = check_files_locked(space);
 	if (!error && space->iommu->ops->release_address)
-		error = release_extents_locked(space);
+		error = list_extents_locked(space, calls);
 	if (!error)
-		space->released = true;
+		handover_begin_locked(space);
 	pthread_mutex_unlock(&space->lock);
 	return error;
 }
 
-/* What the other process has mapped at a range. */
+int vfb_space_release_addresses(struct vfb_space *space)
+{
+	struct vfb_calls calls = {.space = space};
+	int error = release_begin(space, &calls);
+
+	if (!error) {
+		error = release_addresses(space, &calls);
+		handover_end(space, !error);
+	}
+	vfb_calls_free(&calls);
+	return error;
+}
+
+/* Adds a range that the other process has mapped. */
 static int add_range_locked(struct vfb_space *space, const struct vfb_range *range, size_t entry)
 {
 	struct vfb_mapping *mapping = vfb_range_mapping(range);
@@ -143,7 +190,7 @@ static int add_ranges_locked(struct vfb_space *space, const struct vfb_range *ra
 		int error = vfb_range_check(space, &ranges[i], i);
 
 		if (!error && !vfb_range_has_iova(&ranges[i]))
-			error = vfb_fail(-EINVAL, "entry %zu needs the IOVA that it is mapped at",
+			error = vfb_fail(-EINVAL, "entry %zu needs the IOVA at which it is mapped",
 					 i);
 		if (!error)
 			error = add_range_locked(space, &ranges[i], i);
@@ -153,39 +200,57 @@ static int add_ranges_locked(struct vfb_space *space, const struct vfb_range *ra
 	return 0;
 }
 
-static int take_all_locked(struct vfb_space *space)
+/* @own: the space takes back what it has released itself. */
+static int adopt_begin(struct vfb_space *space, const struct vfb_range *ranges, size_t count,
+		       struct vfb_calls *calls, bool *own)
 {
-	const struct vfb_iommu_ops *ops = space->iommu->ops;
+	int error;
 
-	return ops->change_process ? ops->change_process(space->iommu) :
-				     take_extents_locked(space, NULL);
+	pthread_mutex_lock(&space->lock);
+	*own = space->released;
+	error = check_idle_locked(space);
+	if (!error && *own != !count)
+		error = vfb_fail(-EINVAL,
+				 *own ? "the space takes its own addresses back: pass no ranges" :
+					"pass the ranges that are mapped in the space");
+	if (!error && !*own && space->index.count)
+		error = vfb_fail(-EBUSY, "the library has already mapped something in the space: "
+					 "take over first, then map");
+	if (!error) {
+		error = *own ? 0 : add_ranges_locked(space, ranges, count);
+		if (!error)
+			error = list_extents_locked(space, calls);
+		if (!error)
+			handover_begin_locked(space);
+		else if (!*own)
+			vfb_space_forget_locked(space);
+	}
+	pthread_mutex_unlock(&space->lock);
+	return error;
+}
+
+static void forget_ranges(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	vfb_space_forget_locked(space);
+	pthread_mutex_unlock(&space->lock);
 }
 
 int vfb_space_adopt_addresses(struct vfb_space *space, struct vfb_range *ranges, size_t count)
 {
+	const struct vfb_iommu_ops *ops = space->iommu->ops;
+	struct vfb_calls calls = {.space = space};
 	bool own;
-	int error;
+	int error = adopt_begin(space, ranges, count, &calls, &own);
 
-	pthread_mutex_lock(&space->lock);
-	own = space->released;
-	error = check_idle_locked(space);
-	if (!error && own != !count)
-		error = vfb_fail(-EINVAL,
-				 own ? "the space takes its own addresses back: give no ranges" :
-				       "the ranges that are mapped in the space are needed");
-	if (!error && !own && space->index.count)
-		error = vfb_fail(-EBUSY, "the library has mapped something in the space already: "
-					 "take over first, then map");
 	if (!error) {
-		error = own ? 0 : add_ranges_locked(space, ranges, count);
-		if (!error)
-			error = take_all_locked(space);
-		if (!error)
-			space->released = false;
-		else if (!own)
-			vfb_space_forget_locked(space);
+		error = ops->change_process ? ops->change_process(space->iommu) :
+					      take_addresses(space, &calls, calls.count);
+		if (error && !own)
+			forget_ranges(space);
+		handover_end(space, error && own);
 	}
-	pthread_mutex_unlock(&space->lock);
+	vfb_calls_free(&calls);
 	if (!error)
 		vfb_translator_publish_surely(space);
 	return error;

@@ -259,7 +259,7 @@ static void test_handover_fails(void **state)
 
 	host_open(&host, NULL);
 	host_space(&host, VFB_BACKEND_NONE);
-	assert_fails(vfb_space_release_addresses(host.space), -ENOTSUP, "without an IOMMU");
+	assert_fails(vfb_space_release_addresses(host.space), -ENOTSUP, "no IOMMU");
 	host_close(&host);
 }
 
