@@ -109,10 +109,11 @@ VFB_API int vfb_pci_reset_set(struct vfb_ctx *ctx, const char *address,
  * (driver_override in sysfs). Needs root.
  *
  * The device is unbound from its present driver first, which ends whatever uses the device through
- * that driver. It is therefore refused while a disk of the device is mounted, used for swap or part
- * of another block device, while a network interface of it is up, or while a process has it open
- * through VFIO. Other uses are not detected. If the new driver rejects the device, it is bound to
- * its former driver again.
+ * that driver. It is therefore refused while the kernel uses a disk of the device (mounted in any
+ * mount namespace, used for swap, part of another block device), while a network interface of it is
+ * up, part of another interface or in another network namespace, while it has virtual functions, or
+ * while a process has it open through VFIO. Other uses are not detected. If the new driver rejects
+ * the device, it is bound to its former driver again.
  *
  * @param ctx      the context
  * @param address  the PCI address of the device
@@ -122,7 +123,8 @@ VFB_API int vfb_pci_reset_set(struct vfb_ctx *ctx, const char *address,
  * @return 0, also if the device was bound so already; -EINVAL: not a PCI address, not the name of a
  * driver, or unknown flag; -ENODEV: there is no such device; -ENOTSUP: there is no such driver:
  * load its module; -EBUSY: the device is in use (the error text says by what); -EACCES: not root;
- * or the error of the kernel.
+ * -ENOENT: /dev lacks a disk of the device, so that its use is not known; or the error of the
+ * kernel.
  */
 VFB_API int vfb_pci_bind(struct vfb_ctx *ctx, const char *address, const char *driver,
 			 uint32_t flags);

@@ -85,7 +85,9 @@ static void put_back(const struct vfb_sys *sys, const struct vfb_pci *pci)
 	vfb_error_restore(text);
 }
 
-static int move(const struct vfb_sys *sys, const struct vfb_pci *pci, const char *driver)
+/* Gives up the claim of its disks, which keeps their names from being used again. */
+static int move(const struct vfb_sys *sys, const struct vfb_pci *pci, const char *driver,
+		struct vfb_disk_claim *claim)
 {
 	int error = override(sys, pci->address, driver);
 
@@ -94,6 +96,7 @@ static int move(const struct vfb_sys *sys, const struct vfb_pci *pci, const char
 		if (error)
 			override(sys, pci->address, NULL);
 	}
+	vfb_disk_claim_release(sys, claim);
 	if (error || !driver)
 		return error;
 	error = bind(sys, pci->address, driver);
@@ -108,6 +111,7 @@ static int move(const struct vfb_sys *sys, const struct vfb_pci *pci, const char
 int vfb_pci_bind(struct vfb_ctx *ctx, const char *address, const char *driver, uint32_t flags)
 {
 	char full[VFB_PCI_ADDRESS_BYTES];
+	struct vfb_disk_claim claim = {0};
 	struct vfb_pci pci;
 	int error;
 
@@ -122,6 +126,6 @@ int vfb_pci_bind(struct vfb_ctx *ctx, const char *address, const char *driver, u
 	if (error || !strcmp(pci.driver, driver ? driver : ""))
 		return error;
 	if (!(flags & VFB_PCI_BIND_FORCE))
-		error = vfb_device_check_unused(ctx->sys, &pci);
-	return error ? error : move(ctx->sys, &pci, driver);
+		error = vfb_device_claim_unused(ctx->sys, &pci, &claim);
+	return error ? error : move(ctx->sys, &pci, driver, &claim);
 }

@@ -19,12 +19,33 @@ struct search {
 	const struct vfb_pci *pci;
 	/* Where the device is in sysfs, with a slash behind it. */
 	char folder[PATH_MAX];
-	/* For names_controller(). */
+	/* For in_use_names_controller(). */
 	const char *disk;
+	/* What ended the search, with a text. */
+	int error;
+	/* Set when the disks are to be claimed. */
+	struct vfb_disk_claim *claim;
 };
 
+/* A name in a directory, and whether there is one. */
+struct entry {
+	const char *prefix;
+	char name[NAME_MAX + 1];
+};
+
+/* The entry whose name has the prefix. */
+static int in_use_note_entry(const char *name, void *arg)
+{
+	struct entry *entry = arg;
+
+	if (strncmp(name, entry->prefix, strlen(entry->prefix)))
+		return 0;
+	snprintf(entry->name, sizeof(entry->name), "%s", name);
+	return 1;
+}
+
 /* What @path links to is a part of the device. */
-static bool belongs(const struct search *search, const char *path)
+static bool in_use_belongs(const struct search *search, const char *path)
 {
 	char real[PATH_MAX];
 
@@ -32,87 +53,112 @@ static bool belongs(const struct search *search, const char *path)
 	       !strncmp(real, search->folder, strlen(search->folder));
 }
 
-/* All of a file of /proc, to be freed; NULL when it cannot be read. */
-static char *read_all(const struct vfb_sys *sys, const char *path)
+static int visit(struct search *search, const char *path, int (*each)(const char *name, void *arg))
 {
-	size_t room = 4096, length = 0;
-	char *text = malloc(room);
-	int fd = sys->open(sys, path, O_RDONLY);
-	ssize_t done = fd;
+	int result = search->sys->list(search->sys, path, each, search);
 
-	while (fd >= 0 && text &&
-	       (done = sys->pread(sys, fd, text + length, room - length - 1, length)) > 0) {
-		length += done;
-		if (room - length < 1024) {
-			char *larger = realloc(text, room *= 2);
-
-			if (!larger)
-				free(text);
-			text = larger;
-		}
-	}
-	if (fd >= 0)
-		sys->close(sys, fd);
-	if (done < 0 || !text) {
-		free(text);
-		return NULL;
-	}
-	text[length] = '\0';
-	return text;
+	/* -ENOENT: the kernel has no such devices at all. */
+	if (search->error || !result || result == -ENOENT)
+		return search->error;
+	return vfb_fail_errno(result, "cannot find out from %s whether device %s is in use", path,
+			      search->pci->address);
 }
 
-/* @word is in the file, with a blank before it and one behind. -EIO when nobody can tell. */
-static int file_has(const struct vfb_sys *sys, const char *path, const char *word)
-{
-	char *text = read_all(sys, path);
-	bool found;
+/* ---- Disks ---- */
 
-	if (!text)
-		return vfb_fail(-EIO, "cannot read %s", path);
-	found = strstr(text, word);
-	free(text);
-	return found;
+static bool is_partition(const struct vfb_sys *sys, const char *disk)
+{
+	char path[PATH_MAX], number[32];
+
+	snprintf(path, sizeof(path), BLOCK "/%s/partition", disk);
+	return vfb_sys_read_file(sys, path, number, sizeof(number)) >= 0;
 }
 
-static int note_any(const char *name, void *arg)
+static int check_holders(const struct search *search, const char *disk)
 {
-	(void)name;
-	(void)arg;
-	return 1;
-}
+	struct entry holder = {.prefix = ""};
+	char path[PATH_MAX];
 
-static int check_disk(const struct search *search, const char *name)
-{
-	const struct vfb_sys *sys = search->sys;
-	char path[PATH_MAX], number[32], word[320];
-	int result;
-
-	snprintf(path, sizeof(path), BLOCK "/%s/holders", name);
-	if (sys->list(sys, path, note_any, NULL) > 0)
-		return vfb_fail(-EBUSY,
-				"disk %s of device %s is part of another (see %s): stop that first",
-				name, search->pci->address, path);
-	snprintf(path, sizeof(path), BLOCK "/%s/dev", name);
-	if (vfb_sys_read_file(sys, path, number, sizeof(number)) < 0)
+	snprintf(path, sizeof(path), BLOCK "/%s/holders", disk);
+	if (search->sys->list(search->sys, path, in_use_note_entry, &holder) <= 0)
 		return 0;
-	snprintf(word, sizeof(word), " %s ", number);
-	result = file_has(sys, "/proc/self/mountinfo", word);
-	if (result > 0)
-		return vfb_fail(-EBUSY, "disk %s of device %s is mounted: umount /dev/%s", name,
-				search->pci->address, name);
-	if (result < 0)
-		return result;
-	snprintf(word, sizeof(word), "/dev/%s ", name);
-	result = file_has(sys, "/proc/swaps", word);
-	/* A kernel without swapping has no such file. */
-	if (result > 0)
-		return vfb_fail(-EBUSY, "disk %s of device %s is swapped to: swapoff /dev/%s", name,
-				search->pci->address, name);
+	return vfb_fail(-EBUSY,
+			"disk %s of device %s is part of %s (LVM, md, bcache or the like): stop "
+			"that first",
+			disk, search->pci->address, holder.name);
+}
+
+/*
+ * A file descriptor; -ENXIO: it cannot be in use. The kernel allows one exclusive user at a time,
+ * of a disk or of its partitions: a file system, swap and the like are such users
+ * (bd_prepare_to_claim()), whatever the mount namespace.
+ */
+static int open_exclusively(const struct search *search, const char *disk)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/%s", disk);
+	/* As in "cciss!c0d0". */
+	for (char *c = path; *c; c++)
+		if (*c == '!')
+			*c = '/';
+	fd = search->sys->open(search->sys, path, O_RDONLY | O_EXCL | O_NONBLOCK);
+	if (fd == -EBUSY)
+		return vfb_fail(fd,
+				"disk %s of device %s is in use: mounted, perhaps in another mount "
+				"namespace (grep %s /proc/*/mountinfo), swapped to, or part of "
+				"another: umount, swapoff or stop that first",
+				disk, search->pci->address, path);
+	if (fd == -ENOMEDIUM || fd == -ENXIO)
+		return -ENXIO;
+	if (fd < 0)
+		return vfb_fail_errno(fd,
+				      "cannot open %s, to find out whether device %s is in use: "
+				      "run as root, where /dev has the host's disks",
+				      path, search->pci->address);
+	return fd;
+}
+
+static int keep_claim(const struct search *search, int fd)
+{
+	struct vfb_disk_claim *claim = search->claim;
+	int *fds = realloc(claim->fds, (claim->count + 1) * sizeof(*fds));
+
+	if (!fds) {
+		search->sys->close(search->sys, fd);
+		return vfb_fail_memory();
+	}
+	claim->fds = fds;
+	fds[claim->count++] = fd;
+	return 0;
+}
+
+static int check_disk(const struct search *search, const char *disk)
+{
+	char path[PATH_MAX], number[32];
+	int fd;
+
+	/* A path of a disk that has several is no disk of its own. */
+	snprintf(path, sizeof(path), BLOCK "/%s/dev", disk);
+	if (vfb_sys_read_file(search->sys, path, number, sizeof(number)) < 0)
+		return 0;
+	/* To claim a disk keeps its partitions from being claimed. */
+	if (search->claim && is_partition(search->sys, disk))
+		return 0;
+	fd = check_holders(search, disk);
+	if (!fd)
+		fd = open_exclusively(search, disk);
+	if (fd < 0)
+		return fd == -ENXIO ? 0 : fd;
+	if (search->claim)
+		return keep_claim(search, fd);
+	search->sys->close(search->sys, fd);
 	return 0;
 }
 
 /* A disk with several paths is no part of a controller, but knows its controllers. */
-static int names_controller(const char *name, void *arg)
+static int in_use_names_controller(const char *name, void *arg)
 {
 	const struct search *search = arg;
 	char path[PATH_MAX];
@@ -120,33 +166,48 @@ static int names_controller(const char *name, void *arg)
 	if (strncmp(name, "nvme", 4))
 		return 0;
 	snprintf(path, sizeof(path), BLOCK "/%s/device/%s", search->disk, name);
-	return belongs(search, path);
+	return in_use_belongs(search, path);
+}
+
+static bool is_disk_of_device(struct search *search, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), BLOCK "/%s", name);
+	if (in_use_belongs(search, path))
+		return true;
+	search->disk = name;
+	snprintf(path, sizeof(path), BLOCK "/%s/device", name);
+	return !strncmp(name, "nvme", 4) &&
+	       search->sys->list(search->sys, path, in_use_names_controller, search) > 0;
 }
 
 static int visit_disk(const char *name, void *arg)
 {
 	struct search *search = arg;
-	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), BLOCK "/%s", name);
-	if (belongs(search, path))
-		return check_disk(search, name);
-	search->disk = name;
-	snprintf(path, sizeof(path), BLOCK "/%s/device", name);
-	if (!strncmp(name, "nvme", 4) &&
-	    search->sys->list(search->sys, path, names_controller, search) > 0)
-		return check_disk(search, name);
-	return 0;
+	if (is_disk_of_device(search, name))
+		search->error = check_disk(search, name);
+	return search->error;
 }
 
-static int visit_interface(const char *name, void *arg)
+/* ---- Network interfaces ---- */
+
+static int check_interface(const struct search *search, const char *name)
 {
-	struct search *search = arg;
+	struct entry upper = {.prefix = "upper_"};
 	char path[PATH_MAX], flags[32];
 
 	snprintf(path, sizeof(path), NET "/%s", name);
-	if (!belongs(search, path))
+	if (!in_use_belongs(search, path))
 		return 0;
+	/* A bridge, a bond, a VLAN: netdev_adjacent_sysfs_add(). */
+	if (search->sys->list(search->sys, path, in_use_note_entry, &upper) > 0)
+		return vfb_fail(-EBUSY,
+				"network interface %s of device %s is part of %s: ip link set %s "
+				"nomaster, or delete that",
+				name, search->pci->address, upper.name + strlen(upper.prefix),
+				name);
 	snprintf(path, sizeof(path), NET "/%s/flags", name);
 	if (vfb_sys_read_file(search->sys, path, flags, sizeof(flags)) < 0 ||
 	    !(strtoul(flags, NULL, 16) & INTERFACE_UP))
@@ -155,17 +216,64 @@ static int visit_interface(const char *name, void *arg)
 			name, search->pci->address, name);
 }
 
-static int visit(struct search *search, const char *path, int (*each)(const char *name, void *arg))
+static int visit_interface(const char *name, void *arg)
 {
-	int result = search->sys->list(search->sys, path, each, search);
+	struct search *search = arg;
 
-	/* The kernel has no such devices at all. */
-	if (result == -ENOENT)
+	search->error = check_interface(search, name);
+	return search->error;
+}
+
+/* A directory for interfaces is there while there are any; those of other namespaces don't show. */
+static int check_net_directory(const struct search *search, const char *path)
+{
+	struct entry any = {.prefix = ""};
+
+	if (search->sys->list(search->sys, path, in_use_note_entry, &any))
 		return 0;
-	if (result < 0 && result != -EBUSY)
-		return vfb_fail_errno(result, "cannot find out from %s whether device %s is in use",
-				      path, search->pci->address);
-	return result;
+	return vfb_fail(-EBUSY,
+			"device %s has a network interface in another network namespace (%s shows "
+			"none): end what uses it there first",
+			search->pci->address, path);
+}
+
+/* As of virtio: PCI device, virtio device, its interfaces. */
+static int visit_child(const char *name, void *arg)
+{
+	struct search *search = arg;
+	char path[2 * PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s%s/net", search->folder, name);
+	search->error = check_net_directory(search, path);
+	return search->error;
+}
+
+static int check_interfaces(struct search *search)
+{
+	char path[2 * PATH_MAX];
+	int error;
+
+	snprintf(path, sizeof(path), "%snet", search->folder);
+	error = check_net_directory(search, path);
+	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s", search->pci->address);
+	return error ? error : visit(search, path, visit_child);
+}
+
+/* ---- Others ---- */
+
+/* Its driver may remove them when it is unbound, whoever uses them. */
+static int check_virtual_functions(const struct vfb_sys *sys, const struct vfb_pci *pci)
+{
+	char path[PATH_MAX], number[16];
+
+	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s/sriov_numvfs", pci->address);
+	if (vfb_sys_read_file(sys, path, number, sizeof(number)) < 0 || !atoi(number))
+		return 0;
+	return vfb_fail(
+		-EBUSY,
+		"device %s has %s virtual functions, which may be in use, and would go with "
+		"its driver; nor does vfio-pci take a device that has some: echo 0 > %s",
+		pci->address, number, path);
 }
 
 /* A group that is open, and devices that are open by their nodes, keep others from opening it. */
@@ -188,7 +296,16 @@ static int check_group(const struct vfb_sys *sys, const struct vfb_pci *pci)
 	return 0;
 }
 
-int vfb_device_check_unused(const struct vfb_sys *sys, const struct vfb_pci *pci)
+void vfb_disk_claim_release(const struct vfb_sys *sys, struct vfb_disk_claim *claim)
+{
+	for (size_t i = 0; i < claim->count; i++)
+		sys->close(sys, claim->fds[i]);
+	free(claim->fds);
+	*claim = (struct vfb_disk_claim){0};
+}
+
+int vfb_device_claim_unused(const struct vfb_sys *sys, const struct vfb_pci *pci,
+			    struct vfb_disk_claim *claim)
 {
 	struct search search = {.sys = sys, .pci = pci};
 	char path[PATH_MAX];
@@ -201,6 +318,18 @@ int vfb_device_check_unused(const struct vfb_sys *sys, const struct vfb_pci *pci
 	strcat(search.folder, "/");
 	error = check_group(sys, pci);
 	if (!error)
+		error = check_virtual_functions(sys, pci);
+	if (!error)
+		error = visit(&search, NET, visit_interface);
+	if (!error)
+		error = check_interfaces(&search);
+	/* First all of them, to name the part that is in use; then whole disks. */
+	if (!error)
 		error = visit(&search, BLOCK, visit_disk);
-	return error ? error : visit(&search, NET, visit_interface);
+	search.claim = claim;
+	if (!error)
+		error = visit(&search, BLOCK, visit_disk);
+	if (error)
+		vfb_disk_claim_release(sys, claim);
+	return error;
 }

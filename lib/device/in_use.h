@@ -4,11 +4,22 @@
 
 #include "device/pci.h"
 
+/* The disks of a device, opened exclusively: nobody else can begin to use them. */
+struct vfb_disk_claim {
+	int *fds;
+	size_t count;
+};
+
 /*
- * Whether taking the device from its driver would take something from somebody. -EBUSY when a
- * disk of it is mounted, swapped to, or part of another; a network interface is up; or a process
- * has it open by VFIO, for which the kernel would wait.
+ * Whether unbinding the device from its driver would interrupt somebody, and claims its disks.
+ * -EBUSY when a disk of it is in use by the kernel (a file system in whatever mount namespace,
+ * swap, md, LVM, ...), a network interface is up, part of another or in another namespace, it has
+ * virtual functions, or a process has it open by VFIO, for which the kernel would wait.
  */
-int vfb_device_check_unused(const struct vfb_sys *sys, const struct vfb_pci *pci);
+int vfb_device_claim_unused(const struct vfb_sys *sys, const struct vfb_pci *pci,
+			    struct vfb_disk_claim *claim);
+
+/* Also of one that was not made, which is zero. */
+void vfb_disk_claim_release(const struct vfb_sys *sys, struct vfb_disk_claim *claim);
 
 #endif

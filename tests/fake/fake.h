@@ -183,7 +183,7 @@ struct fake_device {
  */
 void fake_add_device(struct fake *fake, const struct fake_device *device);
 
-/* A file of /sys or /proc; a link when its text begins with "../". */
+/* A file; a link when its text begins with "../", an empty folder when its path ends with "/". */
 void fake_add_file(struct fake *fake, const char *path, const char *text);
 
 /* The command line of the helper process that runs, without its first word; NULL: none does. */

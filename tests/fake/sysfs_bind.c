@@ -111,7 +111,8 @@ void fake_add_file(struct fake *fake, const char *path, const char *text)
 	pthread_mutex_unlock(&fake->lock);
 }
 
-/* A folder is there when something is in it; a name may be told twice. */
+/* A folder is there when something is in it, or with a slash at its end; a name may be told twice.
+ */
 int fk_sysfs_extra(struct fake *fake, const char *path, struct text *text)
 {
 	int kind = SYSFS_NONE;
@@ -128,7 +129,8 @@ int fk_sysfs_extra(struct fake *fake, const char *path, struct text *text)
 		}
 		if (!rest || *rest != '/')
 			continue;
-		fk_put(text, "%.*s\n", (int)strcspn(rest + 1, "/"), rest + 1);
+		if (rest[1])
+			fk_put(text, "%.*s\n", (int)strcspn(rest + 1, "/"), rest + 1);
 		kind = SYSFS_DIR;
 	}
 	return kind;

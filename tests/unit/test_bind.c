@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Drivers given to devices, taken from them, and devices that are in use. */
+#include "context.h"
+#include "counted.h"
 #include "host.h"
 
 #define NAME   "0000:01:00.0"
@@ -14,8 +16,6 @@ static void begin(struct host *host, const char *driver)
 							  .bridge = "0000:00:01.0",
 							  .group = 5,
 							  .driver = driver});
-	fake_add_file(host->fake, "/proc/self/mountinfo", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n");
-	fake_add_file(host->fake, "/proc/swaps", "Filename Type Size\n/dev/sda2 partition 4\n");
 }
 
 static void end(struct host *host)
@@ -118,10 +118,33 @@ static void assert_in_use(struct host *host, const char *what, const char *remed
 	end(host);
 }
 
-static void add_disk(struct host *host, const char *number)
+/* A part of the device, with its node. */
+static void add_disk(struct host *host, const char *name, const char *parent)
 {
-	fake_add_file(host->fake, "/sys/class/block/nvme0n1", LINK "/nvme/nvme0/nvme0n1");
-	fake_add_file(host->fake, FOLDER "/nvme/nvme0/nvme0n1/dev", number);
+	char path[160], link[160], node[64];
+
+	snprintf(path, sizeof(path), "/sys/class/block/%s", name);
+	snprintf(link, sizeof(link), LINK "/%s/%s", parent, name);
+	snprintf(node, sizeof(node), "/dev/%s", name);
+	fake_add_file(host->fake, path, link);
+	snprintf(path, sizeof(path), FOLDER "/%s/%s/dev", parent, name);
+	fake_add_file(host->fake, path, "259:0\n");
+	fake_add_file(host->fake, node, "");
+}
+
+static void begin_with_disk(struct host *host)
+{
+	begin(host, "nvme");
+	add_disk(host, "nvme0n1", "nvme/nvme0");
+	add_disk(host, "nvme0n1p1", "nvme/nvme0/nvme0n1");
+	fake_add_file(host->fake, FOLDER "/nvme/nvme0/nvme0n1/nvme0n1p1/partition", "1\n");
+}
+
+static void assert_free(struct host *host)
+{
+	assert_ok(vfb_pci_bind(host->ctx, NAME, "vfio-pci", 0));
+	assert_driver(host, "vfio-pci");
+	end(host);
 }
 
 static void test_disks(void **state)
@@ -129,27 +152,49 @@ static void test_disks(void **state)
 	struct host host;
 
 	(void)state;
-	/* Another disk is mounted, another is swapped to. */
-	begin(&host, "nvme");
-	add_disk(&host, "259:0\n");
-	assert_ok(vfb_pci_bind(host.ctx, NAME, "vfio-pci", 0));
+	begin_with_disk(&host);
+	assert_free(&host);
+
+	/* The kernel refuses a second exclusive user, whoever the first one is. */
+	begin_with_disk(&host);
+	fake_deny(host.fake, "/dev/nvme0n1", EBUSY);
+	assert_in_use(&host, "disk nvme0n1 ", "mountinfo");
+
+	begin_with_disk(&host);
+	fake_deny(host.fake, "/dev/nvme0n1p1", EBUSY);
+	assert_in_use(&host, "disk nvme0n1p1 ", "mountinfo");
+
+	begin_with_disk(&host);
+	fake_add_file(host.fake, FOLDER "/nvme/nvme0/nvme0n1/holders/dm-0", "");
+	assert_in_use(&host, "part of dm-0", "LVM");
+
+	/* A card reader without a card. */
+	begin_with_disk(&host);
+	fake_deny(host.fake, "/dev/nvme0n1", ENOMEDIUM);
+	assert_free(&host);
+
+	/* Who cannot find out does not go on. */
+	begin_with_disk(&host);
+	fake_deny(host.fake, "/dev/nvme0n1", EACCES);
+	assert_fails(vfb_pci_bind(host.ctx, NAME, "vfio-pci", 0), -EACCES, "/dev/nvme0n1", "root");
+	assert_driver(&host, "nvme");
 	end(&host);
 
+	/* A disk whose name has a slash. */
 	begin(&host, "nvme");
-	add_disk(&host, "8:1\n");
-	assert_in_use(&host, "nvme0n1", "umount /dev/nvme0n1");
+	fake_add_file(host.fake, "/sys/class/block/cciss!c0d0", LINK "/cciss0/block/cciss!c0d0");
+	fake_add_file(host.fake, FOLDER "/cciss0/block/cciss!c0d0/dev", "104:0\n");
+	fake_add_file(host.fake, "/dev/cciss/c0d0", "");
+	fake_deny(host.fake, "/dev/cciss/c0d0", EBUSY);
+	assert_in_use(&host, "cciss!c0d0", "/dev/cciss/c0d0");
+}
 
-	begin(&host, "nvme");
-	fake_add_file(host.fake, "/sys/class/block/sda2", LINK "/host0/block/sda/sda2");
-	fake_add_file(host.fake, FOLDER "/host0/block/sda/sda2/dev", "8:2\n");
-	assert_in_use(&host, "sda2", "swapoff /dev/sda2");
+/* A disk with several paths, one of them through the device. */
+static void test_paths(void **state)
+{
+	struct host host;
 
-	begin(&host, "nvme");
-	add_disk(&host, "259:0\n");
-	fake_add_file(host.fake, FOLDER "/nvme/nvme0/nvme0n1/holders/dm-0", "");
-	assert_in_use(&host, "part of another", "holders");
-
-	/* It has several paths, one of them through the device. */
+	(void)state;
 	begin(&host, "nvme");
 	fake_add_file(host.fake, "/sys/class/block/nvme3n1",
 		      "../../devices/virtual/nvme-subsystem/nvme-subsys3/nvme3n1");
@@ -159,7 +204,59 @@ static void test_disks(void **state)
 		      "/sys/devices/virtual/nvme-subsystem/nvme-subsys3/nvme3n1/device/nvme3",
 		      "../../../../../pci0000:00/0000:00:01.0/" NAME "/nvme/nvme3");
 	fake_add_file(host.fake, FOLDER "/nvme/nvme3/model", "disk\n");
+	/* The path itself has no node. */
+	fake_add_file(host.fake, "/sys/class/block/nvme3c0n1", LINK "/nvme/nvme3/nvme3c0n1");
+	fake_add_file(host.fake, FOLDER "/nvme/nvme3/nvme3c0n1/size", "8\n");
+	fake_add_file(host.fake, "/dev/nvme3n1", "");
+	fake_deny(host.fake, "/dev/nvme3n1", EBUSY);
 	assert_in_use(&host, "nvme3n1", "umount");
+}
+
+static struct {
+	const struct vfb_sys *sys;
+	struct fake *fake;
+	unsigned int fds_at_unbind, fds_at_bind;
+} claims;
+
+static int open_of(const struct vfb_sys *sys, const char *path, int flags)
+{
+	struct fake_stats stats;
+
+	(void)sys;
+	fake_stats(claims.fake, &stats);
+	if (!strcmp(path, "/sys/bus/pci/drivers/nvme/unbind"))
+		claims.fds_at_unbind = stats.fds;
+	if (!strcmp(path, "/sys/bus/pci/drivers/vfio-pci/bind"))
+		claims.fds_at_bind = stats.fds;
+	return claims.sys->open(claims.sys, path, flags);
+}
+
+/* Nobody can mount a disk after it was found free, until it is gone. */
+static void test_claim(void **state)
+{
+	struct counted counted;
+	struct vfb_ctx *ctx;
+	struct host host;
+
+	(void)state;
+	begin_with_disk(&host);
+	claims.sys = host.sys;
+	claims.fake = host.fake;
+	counted_init(&counted, host.sys);
+	counted.sys.open = open_of;
+	assert_ok(vfb_ctx_create_with(&counted.sys, NULL, &ctx));
+	assert_ok(vfb_pci_bind(ctx, NAME, "vfio-pci", 0));
+	assert_int_equal(claims.fds_at_unbind, 1);
+	assert_int_equal(claims.fds_at_bind, 0);
+	assert_ok(vfb_ctx_destroy(ctx));
+	end(&host);
+}
+
+static void begin_with_interface(struct host *host, const char *flags)
+{
+	begin(host, "nvme");
+	fake_add_file(host->fake, "/sys/class/net/eth3", LINK "/net/eth3");
+	fake_add_file(host->fake, FOLDER "/net/eth3/flags", flags);
 }
 
 static void test_interfaces(void **state)
@@ -167,24 +264,59 @@ static void test_interfaces(void **state)
 	struct host host;
 
 	(void)state;
-	begin(&host, "nvme");
-	fake_add_file(host.fake, "/sys/class/net/eth3", LINK "/net/eth3");
-	fake_add_file(host.fake, FOLDER "/net/eth3/flags", "0x1003\n");
+	begin_with_interface(&host, "0x1002\n");
+	assert_free(&host);
+
+	begin_with_interface(&host, "0x1003\n");
 	assert_in_use(&host, "eth3", "ip link set eth3 down");
 
+	/* Down, but a bridge or bond has it. */
+	begin_with_interface(&host, "0x1002\n");
+	fake_add_file(host.fake, FOLDER "/net/eth3/upper_br0/flags", "0x1003\n");
+	assert_in_use(&host, "eth3", "part of br0");
+}
+
+/* Those of other network namespaces leave an empty directory. */
+static void test_hidden_interfaces(void **state)
+{
+	struct host host;
+
+	(void)state;
 	begin(&host, "nvme");
-	fake_add_file(host.fake, "/sys/class/net/eth3", LINK "/net/eth3");
-	fake_add_file(host.fake, FOLDER "/net/eth3/flags", "0x1002\n");
-	assert_ok(vfb_pci_bind(host.ctx, NAME, "vfio-pci", 0));
-	end(&host);
+	fake_add_file(host.fake, FOLDER "/net/", "");
+	assert_in_use(&host, "another network namespace", "net");
+
+	begin(&host, "nvme");
+	fake_add_file(host.fake, FOLDER "/virtio0/net/", "");
+	assert_in_use(&host, "another network namespace", "virtio0/net");
+}
+
+static void test_virtual_functions(void **state)
+{
+	struct host host;
+
+	(void)state;
+	begin(&host, "nvme");
+	fake_add_file(host.fake, FOLDER "/sriov_numvfs", "0\n");
+	assert_free(&host);
+
+	begin(&host, "nvme");
+	fake_add_file(host.fake, FOLDER "/sriov_numvfs", "4\n");
+	assert_in_use(&host, "4 virtual functions", "echo 0 >");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bind),	   cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_failures),   cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_bind),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_claim),
 		cmocka_unit_test(test_interfaces),
+		cmocka_unit_test(test_hidden_interfaces),
+		cmocka_unit_test(test_virtual_functions),
 	};
 
 	return cmocka_run_group_tests_name("bind", tests, NULL, NULL);

@@ -16,6 +16,12 @@
 #define FOLDER "/run/vfioboost"
 #define NONE   "none"
 
+/* Devices of a host; and of those that block one, as many as are named. */
+#define MAX_HOST     4096
+#define MAX_BLOCKERS 8
+/* The base class in class_code. */
+#define BRIDGE_CLASS 0x06
+
 struct options {
 	bool unbind;
 	const char *driver;
@@ -28,27 +34,31 @@ struct options {
 struct moved {
 	struct vfb_pci_info before;
 	char driver[64];
+	/* Other devices of its group that keep it from being opened. */
+	struct vfb_pci_info blockers[MAX_BLOCKERS];
+	size_t blocker_count;
 };
 
 static const char bind_doc[] =
-	"Give PCI devices to vfio-pci, and remember which drivers they had, for vfioboost unbind."
+	"Bind PCI devices to vfio-pci, and record their drivers for vfioboost unbind."
 	"\v"
-	"A device in use is refused: one with a disk that is mounted, swapped to or part of "
-	"another, with a network interface that is up, or that a process has open by VFIO. "
-	"Needs root.\n"
+	"A device in use is refused: one with a disk that is mounted (in any mount namespace), "
+	"used for swap or part of another, with a network interface that is up, part of another "
+	"or in another network namespace, with virtual functions, or that a process has open "
+	"through VFIO. Needs root.\n"
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
 static const char unbind_doc[] =
-	"Give PCI devices back to the drivers that they had before vfioboost bind."
+	"Bind PCI devices to the drivers that they had before vfioboost bind."
 	"\v"
-	"Devices that a process has open are refused. Needs root.\n"
+	"Devices in use are refused, as by vfioboost bind. Needs root.\n"
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
 static const struct argp_option argp_options[] = {
 	{"driver", 'D', "NAME", 0,
-	 "The driver that is to have them, or none (bind: vfio-pci; unbind: the former one)", 0},
+	 "Bind them to this driver, or to none (bind: vfio-pci; unbind: the former one)", 0},
 	{"force", 'f', NULL, 0, "Even if they are in use", 0},
 	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
@@ -85,28 +95,34 @@ static void record_path(const char *address, char *path, size_t bytes)
 	snprintf(path, bytes, FOLDER "/%s.driver", address);
 }
 
-/* Remembers the driver of a device, unless one is remembered already. */
-static int record(const struct vfb_pci_info *info)
+static int complain_file(const char *what, const char *path)
+{
+	int error = errno ? -errno : -EIO;
+
+	fprintf(stderr, "vfioboost: cannot %s %s: %s; no device was moved\n", what, path,
+		strerror(-error));
+	return error;
+}
+
+/* Records the driver of a device, unless one is recorded already. */
+static int record(const struct vfb_pci_info *info, bool *is_new)
 {
 	char path[128];
 	FILE *file;
-	bool written;
+	int error = 0;
 
 	record_path(info->address, path, sizeof(path));
-	if (mkdir(FOLDER, 0755) && errno != EEXIST) {
-		fprintf(stderr, "vfioboost: cannot make " FOLDER ": %s\n", strerror(errno));
-		return -errno;
-	}
+	if (mkdir(FOLDER, 0755) && errno != EEXIST)
+		return complain_file("make", FOLDER);
 	file = fopen(path, "wxe");
-	if (!file && errno == EEXIST)
-		return 0;
-	written = file && fprintf(file, "%s\n", info->driver[0] ? info->driver : NONE) > 0;
-	if (file && fclose(file))
-		written = false;
-	if (written)
-		return 0;
-	fprintf(stderr, "vfioboost: cannot write %s: %s\n", path, strerror(errno));
-	return -EIO;
+	if (!file)
+		return errno == EEXIST ? 0 : complain_file("write", path);
+	*is_new = true;
+	if (fprintf(file, "%s\n", info->driver[0] ? info->driver : NONE) < 0)
+		error = complain_file("write", path);
+	if (fclose(file) && !error)
+		error = complain_file("write", path);
+	return error;
 }
 
 static int recall(const char *address, char driver[64])
@@ -128,35 +144,88 @@ static int recall(const char *address, char driver[64])
 	return found ? 0 : -ENOENT;
 }
 
+static int choose_driver(const struct options *options, struct moved *moved)
+{
+	if (!options->driver && options->unbind)
+		return recall(moved->before.address, moved->driver);
+	snprintf(moved->driver, sizeof(moved->driver), "%s",
+		 options->driver ? options->driver : "vfio-pci");
+	return 0;
+}
+
+/* Before it moves, its driver is recorded: where that cannot be, nothing could undo the move. */
 static int move(struct vfb_ctx *ctx, const struct options *options, const char *address,
 		struct moved *moved)
 {
+	bool is_new = false;
 	char path[128];
 	int error;
 
 	moved->before = (struct vfb_pci_info)VFB_PCI_INFO_INIT;
 	error = complain(vfb_pci_info(ctx, address, &moved->before));
+	if (!error)
+		error = choose_driver(options, moved);
 	if (error)
 		return error;
-	if (options->driver)
-		snprintf(moved->driver, sizeof(moved->driver), "%s", options->driver);
-	else if (!options->unbind)
-		snprintf(moved->driver, sizeof(moved->driver), "vfio-pci");
-	else
-		error = recall(moved->before.address, moved->driver);
+	/* One that has the driver already moves nowhere. */
+	if (!options->unbind && strcmp(moved->before.driver, moved->driver))
+		error = record(&moved->before, &is_new);
 	if (!error)
 		error = complain(vfb_pci_bind(ctx, address,
 					      strcmp(moved->driver, NONE) ? moved->driver : NULL,
 					      options->force ? VFB_PCI_BIND_FORCE : 0));
-	if (error)
-		return error;
 	record_path(moved->before.address, path, sizeof(path));
-	if (options->unbind)
+	if (error ? is_new : options->unbind)
 		unlink(path);
-	/* It may have been there before, then nothing is to be restored. */
-	else if (strcmp(moved->before.driver, moved->driver))
-		error = record(&moved->before);
 	return error;
+}
+
+/*
+ * What keeps the group of the device from being used: a driver of the host has another device of
+ * it (iommu_device_use_default_domain()); ports have drivers that leave DMA alone.
+ */
+static bool blocks(const struct vfb_pci_info *other, const struct moved *moved)
+{
+	return other->group >= 0 && other->group == moved->before.group &&
+	       strcmp(other->address, moved->before.address) && other->driver[0] &&
+	       !strstr(other->driver, "vfio") && strcmp(other->driver, "pci-stub") &&
+	       other->class_code >> 16 != BRIDGE_CLASS;
+}
+
+static void find_blockers(struct vfb_ctx *ctx, struct moved *moved, size_t count)
+{
+	static char addresses[MAX_HOST][VFB_PCI_ADDRESS_BYTES];
+	int found = vfb_pci_list(ctx, addresses, MAX_HOST);
+
+	for (int i = 0; i < found && i < MAX_HOST; i++) {
+		struct vfb_pci_info other = VFB_PCI_INFO_INIT;
+
+		if (vfb_pci_info(ctx, addresses[i], &other))
+			continue;
+		for (size_t n = 0; n < count; n++)
+			if (strstr(moved[n].driver, "vfio") &&
+			    moved[n].blocker_count < MAX_BLOCKERS && blocks(&other, &moved[n]))
+				moved[n].blockers[moved[n].blocker_count++] = other;
+	}
+}
+
+static void print_blockers(const struct moved *moved)
+{
+	for (size_t i = 0; i < moved->blocker_count; i++)
+		fprintf(stderr,
+			"vfioboost: %s cannot be opened while %s, of its IOMMU group %d too, is "
+			"bound to %s: vfioboost bind %s\n",
+			moved->before.address, moved->blockers[i].address, moved->before.group,
+			moved->blockers[i].driver, moved->blockers[i].address);
+}
+
+static struct json_object *json_blockers(const struct moved *moved)
+{
+	struct json_object *blockers = json_object_new_array();
+
+	for (size_t i = 0; i < moved->blocker_count; i++)
+		json_object_array_add(blockers, json_object_new_string(moved->blockers[i].address));
+	return blockers;
 }
 
 static bool print(const struct options *options, const struct moved *moved, size_t count)
@@ -180,6 +249,7 @@ static bool print(const struct options *options, const struct moved *moved, size
 		json_object_object_add(device, "former_driver",
 				       json_object_new_string(moved[i].before.driver));
 		json_object_object_add(device, "driver", json_object_new_string(moved[i].driver));
+		json_object_object_add(device, "blocked_by", json_blockers(&moved[i]));
 		json_object_array_add(devices, device);
 	}
 	json_object_object_add(object, "devices", devices);
@@ -201,6 +271,9 @@ static int run(const struct options *options)
 		error = move(ctx, options, options->devices[count], &moved[count]);
 		count += !error;
 	}
+	find_blockers(ctx, moved, count);
+	for (size_t i = 0; i < count; i++)
+		print_blockers(&moved[i]);
 	vfb_ctx_destroy(ctx);
 	if (!print(options, moved, count)) {
 		perror("vfioboost: cannot write the results");
