@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "container_of.h"
+#include "dma/map_here.h"
 #include "dma/pipeline.h"
 #include "dma/range.h"
 #include "memory/memory.h"
@@ -14,7 +15,7 @@ static void mapping_done_locked(struct vfb_mapping *mapping)
 {
 	mapping->state = VFB_MAPPING_DONE;
 	mapping->visible = false;
-	mapping->job = NULL;
+	mapping->owner = NULL;
 }
 
 /* An entry stays. */
@@ -96,7 +97,7 @@ static void hide_entries(struct map_job *map)
 		hidden = hidden || mapping->visible;
 		mapping->visible = false;
 		/* Nor shown from now on. */
-		mapping->job = NULL;
+		mapping->owner = NULL;
 	}
 	pthread_mutex_unlock(&map->space->lock);
 	if (hidden)
@@ -214,7 +215,7 @@ static void map_show_entry(struct vfb_job *job, size_t number)
 
 	pthread_mutex_lock(&space->lock);
 	mapping = vfb_index_find(&space->index, map->ranges[number].iova);
-	shown = mapping && mapping->job == job;
+	shown = mapping && mapping->owner == job;
 	if (shown)
 		mapping->visible = true;
 	pthread_mutex_unlock(&space->lock);
@@ -281,7 +282,7 @@ static int add_mappings_locked(struct map_job *map)
 		map->entries[i].mapping = vfb_range_mapping(map->entries[i].range);
 		if (!map->entries[i].mapping)
 			return vfb_fail_memory();
-		map->entries[i].mapping->job = &map->job;
+		map->entries[i].mapping->owner = &map->job;
 	}
 	for (size_t i = 0; i < map->plan.count; i++)
 		if (vfb_range_has_iova(map->entries[i].range)) {
@@ -371,5 +372,7 @@ int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t coun
 {
 	struct vfb_job *job;
 
+	if (!opts && vfb_map_fits_here(space, ranges, count))
+		return vfb_observe_check_wait() ?: vfb_map_here(space, ranges, count);
 	return vfb_job_sync(job, vfb_space_map_start(space, ranges, count, opts, &job));
 }

@@ -56,12 +56,6 @@ static int refuse(const struct refusal *refusal, struct vfb_range *ranges, size_
 	return 0;
 }
 
-static int overlaps(const struct vfb_range *range, size_t entry, const char *what, uint64_t iova)
-{
-	return vfb_fail(-EEXIST, "%s overlaps %s at IOVA 0x%" PRIx64,
-			vfb_range_name(range, entry).text, what, iova);
-}
-
 /* Each by itself. */
 static int check_ranges(const struct vfb_space *space, struct vfb_range *ranges, size_t count,
 			const struct refusal *refusal)
@@ -93,7 +87,7 @@ static int check_overlaps(struct vfb_range *ranges, struct vfb_range **sorted, s
 			continue;
 		}
 		error = refuse(refusal, ranges, entry,
-			       overlaps(range, entry, "another entry", before->iova));
+			       vfb_range_overlaps(range, entry, "another entry", before->iova));
 		if (error)
 			return error;
 	}
@@ -114,7 +108,8 @@ static int check_mapped_locked(const struct vfb_space *space, struct vfb_range *
 		if (!mapping || mapping->at.iova > range->iova + (range->bytes - 1))
 			continue;
 		error = refuse(refusal, ranges, entry,
-			       overlaps(range, entry, "what is mapped", mapping->at.iova));
+			       vfb_range_overlaps(range, entry, "what is mapped",
+						  mapping->at.iova));
 		if (error)
 			return error;
 	}

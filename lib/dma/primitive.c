@@ -35,28 +35,6 @@ bool vfb_space_job_try_begin(struct vfb_space *space)
 	return !ending;
 }
 
-static void change_entries_left_locked(struct vfb_space *space, int64_t change)
-{
-	if (space->entries_left != UINT64_MAX)
-		space->entries_left += change;
-}
-
-static int call_map(struct vfb_space *space, const struct vfb_memory *memory,
-		    struct vfb_iommu_map *map)
-{
-	struct vfb_span span;
-	int error;
-
-	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_MAP);
-	error = space->iommu->ops->map(space->iommu, map);
-	vfb_observe_end(&span, .operation = map->call, .result = error,
-			.address = (uintptr_t)map->address, .bytes = map->bytes, .iova = map->iova,
-			.page_bytes = memory->page_bytes,
-			.device = memory->region ? memory->region->device : NULL,
-			.node = VFB_ANY_NODE);
-	return error;
-}
-
 int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
 		      uint64_t bytes, uint64_t iova, uint32_t flags)
 {
@@ -72,13 +50,20 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 		.region = memory->region,
 		.call = space->iommu->ops->map_call,
 	};
+	struct vfb_span span;
 	int error;
 
 	if (!extent)
 		return vfb_fail_memory();
 	if (!map.flags)
 		map.flags = VFB_RANGE_READ | VFB_RANGE_WRITE;
-	error = call_map(space, memory, &map);
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_MAP);
+	error = space->iommu->ops->map(space->iommu, &map);
+	vfb_observe_end(&span, .operation = map.call, .result = error,
+			.address = (uintptr_t)map.address, .bytes = bytes, .iova = iova,
+			.page_bytes = memory->page_bytes,
+			.device = memory->region ? memory->region->device : NULL,
+			.node = VFB_ANY_NODE);
 	if (error) {
 		free(extent);
 		return error;
@@ -86,7 +71,8 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 	*extent = (struct vfb_interval){.iova = iova, .bytes = bytes};
 	pthread_mutex_lock(&space->lock);
 	vfb_index_add_extent(&space->index, extent);
-	change_entries_left_locked(space, -1);
+	if (space->entries_left != UINT64_MAX)
+		space->entries_left--;
 	pthread_mutex_unlock(&space->lock);
 	return 0;
 }
@@ -94,6 +80,7 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes)
 {
 	struct vfb_span span;
+	size_t extents;
 	int error;
 
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_UNMAP);
@@ -104,7 +91,9 @@ int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes)
 	if (error && error != -ENOENT)
 		return error;
 	pthread_mutex_lock(&space->lock);
-	change_entries_left_locked(space, vfb_index_remove_extents(&space->index, iova, bytes));
+	extents = vfb_index_remove_extents(&space->index, iova, bytes);
+	if (space->entries_left != UINT64_MAX)
+		space->entries_left += extents;
 	pthread_mutex_unlock(&space->lock);
 	return 0;
 }

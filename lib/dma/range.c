@@ -24,36 +24,45 @@ struct vfb_range_name vfb_range_name(const struct vfb_range *range, size_t entry
 	return name;
 }
 
+int vfb_range_overlaps(const struct vfb_range *range, size_t entry, const char *what, uint64_t iova)
+{
+	return vfb_fail(-EEXIST, "%s overlaps %s at IOVA 0x%" PRIx64,
+			vfb_range_name(range, entry).text, what, iova);
+}
+
 int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range, size_t entry)
 {
+	uint64_t iova = range->flags & VFB_RANGE_ANY_IOVA ? 0 : range->iova;
 	const struct vfb_memory *memory = range->memory;
-	uint64_t iova = vfb_range_has_iova(range) ? range->iova : 0;
-	struct vfb_range_name name = vfb_range_name(range, entry);
 
 	if (range->flags & ~KNOWN_FLAGS || range->reserved[0] || range->reserved[1] ||
 	    range->reserved[2])
 		return vfb_fail(-EINVAL,
 				"%s has flags 0x%x or reserved fields set that this "
 				"version does not know",
-				name.text, range->flags);
+				vfb_range_name(range, entry).text, range->flags);
 	if (!memory)
-		return vfb_fail(-EINVAL, "%s has no memory", name.text);
+		return vfb_fail(-EINVAL, "%s has no memory", vfb_range_name(range, entry).text);
 	if (memory->ctx != space->ctx)
-		return vfb_fail(-EINVAL, "%s has memory of another context", name.text);
+		return vfb_fail(-EINVAL, "%s has memory of another context",
+				vfb_range_name(range, entry).text);
 	if (!range->bytes)
-		return vfb_fail(-EINVAL, "%s is empty: at least one page is needed", name.text);
+		return vfb_fail(-EINVAL, "%s is empty: at least one page is needed",
+				vfb_range_name(range, entry).text);
 	if (range->offset > memory->bytes || range->bytes > memory->bytes - range->offset)
 		return vfb_fail(-EINVAL,
 				"%s ends beyond its memory: offset 0x%" PRIx64
 				", the memory has %s",
-				name.text, range->offset, vfb_size_text(memory->bytes).text);
+				vfb_range_name(range, entry).text, range->offset,
+				vfb_size_text(memory->bytes).text);
 	if ((iova | range->offset | range->bytes) & (4 * KIB - 1))
 		return vfb_fail(-EINVAL,
 				"%s at offset 0x%" PRIx64 " is not aligned to pages of "
 				"4 KiB",
-				name.text, range->offset);
+				vfb_range_name(range, entry).text, range->offset);
 	if (iova + (range->bytes - 1) < iova)
-		return vfb_fail(-EINVAL, "%s ends beyond 64 bits", name.text);
+		return vfb_fail(-EINVAL, "%s ends beyond 64 bits",
+				vfb_range_name(range, entry).text);
 	return 0;
 }
 
@@ -81,7 +90,7 @@ static int outside(const struct vfb_space *space, const struct vfb_range *range,
 int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range *range,
 			   size_t entry)
 {
-	bool has_iova = vfb_range_has_iova(range);
+	bool has_iova = !(range->flags & VFB_RANGE_ANY_IOVA);
 
 	if (!space->domain)
 		return 0;

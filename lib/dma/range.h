@@ -18,6 +18,10 @@ static inline bool vfb_range_has_iova(const struct vfb_range *range)
 	return !(range->flags & VFB_RANGE_ANY_IOVA);
 }
 
+/* -EEXIST: it overlaps @what at @iova. */
+int vfb_range_overlaps(const struct vfb_range *range, size_t entry, const char *what,
+		       uint64_t iova);
+
 /* By itself: size, alignment, bounds, flags. */
 int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range, size_t entry);
 

@@ -10,6 +10,13 @@
 #include "dma/translate.h"
 #include "iommu/iommu.h"
 
+/*
+ * What is mapped or unmapped in the calling thread, without a job: as much as the smallest piece
+ * that a worker takes, in as many calls as a wake-up is worth.
+ */
+#define VFB_HERE_BYTES	(16 * MIB)
+#define VFB_HERE_RANGES 16
+
 /* Called when it is decided whether the space has a domain. */
 struct vfb_domain_waiter {
 	struct vfb_domain_waiter *next;

@@ -5,16 +5,22 @@
 
 #include "container_of.h"
 #include "dma/calls.h"
+#include "memory/memory.h"
 #include "observe/error.h"
 #include "options.h"
 
-struct unmap_job {
-	struct vfb_job job;
+struct unmap {
 	struct vfb_space *space;
 	/* NULL for everything. */
 	struct vfb_range *ranges;
 	size_t count;
+	uint64_t bytes;
 	struct vfb_calls calls;
+};
+
+struct unmap_job {
+	struct vfb_job job;
+	struct unmap unmap;
 };
 
 static uint64_t range_last(const struct vfb_range *range)
@@ -39,11 +45,11 @@ static int fail_busy(size_t entry, uint64_t iova)
 			entry, iova);
 }
 
-static void claim_mapping(struct unmap_job *unmap, struct vfb_mapping *mapping)
+static void claim_mapping(struct unmap *unmap, struct vfb_mapping *mapping)
 {
 	mapping->state = VFB_MAPPING_ENDING;
-	mapping->job = &unmap->job;
-	unmap->job.bytes += mapping->at.bytes;
+	mapping->owner = unmap;
+	unmap->bytes += mapping->at.bytes;
 }
 
 static int fail_partly(const struct vfb_range *range, size_t entry,
@@ -57,7 +63,7 @@ static int fail_partly(const struct vfb_range *range, size_t entry,
 }
 
 /* Checks that one entry is made up of whole mappings, and claims those. */
-static int claim_entry_locked(struct unmap_job *unmap, size_t entry)
+static int claim_entry_locked(struct unmap *unmap, size_t entry)
 {
 	const struct vfb_range *range = &unmap->ranges[entry];
 	uint64_t iova = range->iova, last = range_last(range);
@@ -84,7 +90,7 @@ static int claim_entry_locked(struct unmap_job *unmap, size_t entry)
 	}
 }
 
-static int claim_all_locked(struct unmap_job *unmap)
+static int claim_all_locked(struct unmap *unmap)
 {
 	struct vfb_mapping *mapping = NULL;
 
@@ -97,13 +103,13 @@ static int claim_all_locked(struct unmap_job *unmap)
 }
 
 /* An extent goes as a whole: what it reaches into, up to @last, must be claimed. */
-static int check_extent_locked(struct unmap_job *unmap, size_t entry,
-			       const struct vfb_interval *extent, uint64_t last)
+static int check_extent_locked(struct unmap *unmap, size_t entry, const struct vfb_interval *extent,
+			       uint64_t last)
 {
 	struct vfb_mapping *mapping = NULL;
 
 	while ((mapping = next_mapping(&unmap->space->index, mapping, extent->iova, last)))
-		if (mapping->job != &unmap->job)
+		if (mapping->owner != unmap)
 			return vfb_fail(-EINVAL,
 					"entry %zu: what is mapped at IOVA 0x%" PRIx64
 					" was joined with its neighbour at IOVA 0x%" PRIx64
@@ -117,7 +123,7 @@ static int check_extent_locked(struct unmap_job *unmap, size_t entry,
  * Adds the calls that unmap an area: one for each extent, or for each mapping where they are made
  * one after another anyway (@whole).
  */
-static int add_calls_locked(struct unmap_job *unmap, size_t entry, uint64_t iova, uint64_t last,
+static int add_calls_locked(struct unmap *unmap, size_t entry, uint64_t iova, uint64_t last,
 			    bool whole)
 {
 	const struct vfb_index *index = &unmap->space->index;
@@ -156,7 +162,7 @@ static void join_calls(struct vfb_calls *calls)
 	calls->count = 1;
 }
 
-static int claim_everything_locked(struct unmap_job *unmap)
+static int claim_everything_locked(struct unmap *unmap)
 {
 	const struct vfb_iommu *iommu = unmap->space->iommu;
 	int error = claim_all_locked(unmap);
@@ -168,7 +174,7 @@ static int claim_everything_locked(struct unmap_job *unmap)
 	return error;
 }
 
-static int claim_ranges_locked(struct unmap_job *unmap, bool whole)
+static int claim_ranges_locked(struct unmap *unmap, bool whole)
 {
 	int error = 0;
 
@@ -188,18 +194,18 @@ static int claim_ranges_locked(struct unmap_job *unmap, bool whole)
 	return error;
 }
 
-static void unclaim_area_locked(struct unmap_job *unmap, uint64_t iova, uint64_t last)
+static void unclaim_area_locked(struct unmap *unmap, uint64_t iova, uint64_t last)
 {
 	struct vfb_mapping *mapping = NULL;
 
 	while ((mapping = next_mapping(&unmap->space->index, mapping, iova, last)))
-		if (mapping->job == &unmap->job) {
-			mapping->job = NULL;
+		if (mapping->owner == unmap) {
+			mapping->owner = NULL;
 			mapping->state = VFB_MAPPING_DONE;
 		}
 }
 
-static void unclaim_locked(struct unmap_job *unmap)
+static void unclaim_locked(struct unmap *unmap)
 {
 	if (!unmap->ranges)
 		unclaim_area_locked(unmap, 0, UINT64_MAX);
@@ -208,7 +214,7 @@ static void unclaim_locked(struct unmap_job *unmap)
 }
 
 /* All that the job is about, or nothing; and the calls that unmap it. */
-static int claim(struct unmap_job *unmap, unsigned int width)
+static int claim(struct unmap *unmap, unsigned int width)
 {
 	struct vfb_space *space = unmap->space;
 	int error;
@@ -230,7 +236,7 @@ static int claim(struct unmap_job *unmap, unsigned int width)
 }
 
 /* Removes what the kernel has nothing of any more. Returns whether something is left. */
-static bool settle_area_locked(struct unmap_job *unmap, uint64_t iova, uint64_t last)
+static bool settle_area_locked(struct unmap *unmap, uint64_t iova, uint64_t last)
 {
 	struct vfb_index *index = &unmap->space->index;
 	struct vfb_mapping *mapping = vfb_index_at(index, iova), *next;
@@ -238,9 +244,9 @@ static bool settle_area_locked(struct unmap_job *unmap, uint64_t iova, uint64_t 
 
 	for (; mapping && mapping->at.iova <= last; mapping = next) {
 		next = vfb_index_next(mapping);
-		if (mapping->job != &unmap->job)
+		if (mapping->owner != unmap)
 			continue;
-		mapping->job = NULL;
+		mapping->owner = NULL;
 		mapping->state = VFB_MAPPING_DONE;
 		if (vfb_index_count_extents(index, mapping->at.iova, mapping->at.bytes))
 			left = true;
@@ -251,7 +257,7 @@ static bool settle_area_locked(struct unmap_job *unmap, uint64_t iova, uint64_t 
 }
 
 /* @result: that of the job. */
-static void settle_ranges_locked(struct unmap_job *unmap, int result)
+static void settle_ranges_locked(struct unmap *unmap, int result)
 {
 	for (size_t i = 0; i < unmap->count; i++)
 		unmap->ranges[i].status = 0;
@@ -269,25 +275,47 @@ static void settle_ranges_locked(struct unmap_job *unmap, int result)
 	}
 }
 
-static bool finish_unmap(struct vfb_job *job)
+/* Returns what prevents it: then nothing has happened. Afterwards nobody finds what is to go. */
+static int prepare_unmap(struct unmap *unmap, unsigned int width)
 {
-	struct unmap_job *unmap = container_of(job, struct unmap_job, job);
-	struct vfb_space *space = unmap->space;
-	int result = vfb_job_settle(job);
-	struct vfb_span span;
+	int error = claim(unmap, width);
 
-	vfb_observe_begin(&span, &job->ctx->observer, VFB_PHASE_PUBLISH);
-	pthread_mutex_lock(&space->lock);
+	if (error)
+		return error;
+	error = vfb_translator_publish(unmap->space);
+	if (!error)
+		return 0;
+	pthread_mutex_lock(&unmap->space->lock);
+	unclaim_locked(unmap);
+	pthread_mutex_unlock(&unmap->space->lock);
+	vfb_space_job_end(unmap->space);
+	return error;
+}
+
+/* @result: the first failure of a call. What is left is found again. */
+static void settle_unmap(struct unmap *unmap, int result)
+{
+	pthread_mutex_lock(&unmap->space->lock);
 	if (unmap->ranges)
 		settle_ranges_locked(unmap, result);
 	else
 		settle_area_locked(unmap, 0, UINT64_MAX);
-	pthread_mutex_unlock(&space->lock);
+	pthread_mutex_unlock(&unmap->space->lock);
 	if (result)
-		vfb_translator_publish_surely(space);
+		vfb_translator_publish_surely(unmap->space);
+	vfb_space_job_end(unmap->space);
+}
+
+static bool finish_unmap(struct vfb_job *job)
+{
+	struct unmap *unmap = &container_of(job, struct unmap_job, job)->unmap;
+	int result = vfb_job_settle(job);
+	struct vfb_span span;
+
+	vfb_observe_begin(&span, &job->ctx->observer, VFB_PHASE_PUBLISH);
+	settle_unmap(unmap, result);
 	vfb_observe_end(&span, .operation = "unmap", .bytes = job->bytes, .node = VFB_ANY_NODE);
 	atomic_store(&job->entries_done, job->entries);
-	vfb_space_job_end(space);
 	return true;
 }
 
@@ -295,7 +323,7 @@ static void free_unmap(struct vfb_job *job)
 {
 	struct unmap_job *unmap = container_of(job, struct unmap_job, job);
 
-	vfb_calls_free(&unmap->calls);
+	vfb_calls_free(&unmap->unmap.calls);
 	free(unmap);
 }
 
@@ -304,32 +332,6 @@ static const struct vfb_job_ops unmap_ops = {
 	.finish = finish_unmap,
 	.free = free_unmap,
 };
-
-static void unclaim(struct unmap_job *unmap)
-{
-	pthread_mutex_lock(&unmap->space->lock);
-	unclaim_locked(unmap);
-	pthread_mutex_unlock(&unmap->space->lock);
-	vfb_space_job_end(unmap->space);
-}
-
-/* On failure nothing has happened. */
-static int prepare_unmap(struct unmap_job *unmap, unsigned int width)
-{
-	int error = claim(unmap, width);
-
-	if (error)
-		return error;
-	error = vfb_job_init(&unmap->job, &unmap_ops, unmap->space->ctx, unmap->count);
-	/* Nobody is to find what is about to go. */
-	if (!error && vfb_translator_publish(unmap->space)) {
-		vfb_job_fini(&unmap->job);
-		error = -ENOMEM;
-	}
-	if (error)
-		unclaim(unmap);
-	return error;
-}
 
 /* @ranges: NULL for everything. */
 static int start_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t count,
@@ -346,17 +348,24 @@ static int start_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t
 	unmap = calloc(1, sizeof(*unmap));
 	if (!unmap)
 		return vfb_fail_memory();
-	unmap->space = space;
-	unmap->ranges = ranges;
-	unmap->count = count;
-	unmap->calls.space = space;
-	error = prepare_unmap(unmap, known.width);
+	unmap->unmap = (struct unmap){.space = space,
+				      .ranges = ranges,
+				      .count = count,
+				      .calls.space = space};
+	error = vfb_job_init(&unmap->job, &unmap_ops, space->ctx, count);
 	if (error) {
+		free(unmap);
+		return error;
+	}
+	error = prepare_unmap(&unmap->unmap, known.width);
+	if (error) {
+		vfb_job_fini(&unmap->job);
 		free_unmap(&unmap->job);
 		return error;
 	}
+	unmap->job.bytes = unmap->unmap.bytes;
 	*out = &unmap->job;
-	vfb_calls_unmap(&unmap->calls, &unmap->job, known.width);
+	vfb_calls_unmap(&unmap->unmap.calls, &unmap->job, known.width);
 	vfb_job_release(&unmap->job);
 	return 0;
 }
@@ -376,10 +385,53 @@ int vfb_space_unmap_all(struct vfb_space *space)
 	return vfb_job_sync(job, start_unmap(space, NULL, 0, NULL, &job));
 }
 
+static bool unmap_fits_here(const struct vfb_range *ranges, size_t count)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		bytes += ranges[i].bytes;
+		if (i == VFB_HERE_RANGES || ranges[i].bytes > VFB_HERE_BYTES ||
+		    bytes > VFB_HERE_BYTES)
+			return false;
+	}
+	return count;
+}
+
+/* In the calling thread, without a job. */
+static int unmap_here(struct vfb_space *space, struct vfb_range *ranges, size_t count)
+{
+	struct unmap unmap = {.space = space,
+			      .ranges = ranges,
+			      .count = count,
+			      .calls.space = space};
+	char text[VFB_ERROR_BYTES];
+	int result = prepare_unmap(&unmap, 1);
+
+	if (!result) {
+		for (size_t i = 0; i < unmap.calls.count; i++) {
+			struct vfb_call *call = &unmap.calls.calls[i];
+
+			call->error = vfb_space_unmap_one(space, call->iova, call->bytes);
+			if (!call->error || result)
+				continue;
+			result = call->error;
+			vfb_error_save(text);
+		}
+		settle_unmap(&unmap, result);
+		if (result)
+			vfb_error_restore(text);
+	}
+	vfb_calls_free(&unmap.calls);
+	return result;
+}
+
 int vfb_space_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 		    const struct vfb_batch_opts *opts)
 {
 	struct vfb_job *job;
 
+	if (!opts && unmap_fits_here(ranges, count))
+		return vfb_observe_check_wait() ?: unmap_here(space, ranges, count);
 	return vfb_job_sync(job, vfb_space_unmap_start(space, ranges, count, opts, &job));
 }

@@ -128,9 +128,10 @@ void vfb_job_announce(struct vfb_job *job);
  */
 int vfb_job_set_timeout(struct vfb_job *job, uint64_t timeout_ns);
 
+/* What has no job is never stopped. */
 static inline bool vfb_job_stopped(struct vfb_job *job)
 {
-	return atomic_load_explicit(&job->stopped, memory_order_relaxed);
+	return job && atomic_load_explicit(&job->stopped, memory_order_relaxed);
 }
 
 /* Waits for the end, frees the job, and returns its result. */

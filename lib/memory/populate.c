@@ -136,7 +136,8 @@ static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t e
 			if (whole)
 				vfb_memory_mark_populated(memory, granule);
 		}
-		atomic_fetch_add(&job->bytes_done, next - offset);
+		if (job)
+			atomic_fetch_add(&job->bytes_done, next - offset);
 		offset = next;
 	}
 	return 0;

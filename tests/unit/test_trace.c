@@ -70,6 +70,7 @@ static void test_whole(void **state)
 	struct vfb_memory *memory;
 	struct vfb_device *device;
 	struct vfb_trace *trace;
+	struct vfb_job *job;
 	struct writer writer;
 	struct host host;
 	char *text;
@@ -87,7 +88,9 @@ static void test_whole(void **state)
 		struct vfb_range range = {.bytes = 2 * MIB, .iova = GIB};
 
 		range.memory = memory = make_memory(&host, 2 * MIB, VFB_PAGE_4K);
-		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &job));
+		assert_ok(vfb_job_wait(job, UINT64_MAX));
+		vfb_job_destroy(job);
 		assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
 		assert_ok(vfb_memory_destroy(memory));
 		assert_ok(vfb_trace_flush(trace));

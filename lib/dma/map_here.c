@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* The short way of a map: no job, no plan, no worker. A vIOMMU's and virtio-mem's many small maps.
+ */
+#include "dma/map_here.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dma/range.h"
+#include "memory/memory.h"
+#include "observe/error.h"
+
+/* Workers of its node populate what is bound to one. */
+static bool can_populate_here(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	return vfb_memory_node(memory, offset, 0) == VFB_ANY_NODE ||
+	       vfb_memory_is_populated(memory, offset, bytes);
+}
+
+bool vfb_map_fits_here(struct vfb_space *space, const struct vfb_range *ranges, size_t count)
+{
+	uint64_t bytes = 0;
+	bool fits;
+
+	if (count > VFB_HERE_RANGES)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		bytes += ranges[i].bytes;
+		if (!ranges[i].memory || ranges[i].bytes > VFB_HERE_BYTES ||
+		    bytes > VFB_HERE_BYTES ||
+		    !can_populate_here(ranges[i].memory, ranges[i].offset, ranges[i].bytes))
+			return false;
+	}
+	pthread_mutex_lock(&space->lock);
+	/* Where mappings are scarce, neighbours have to be joined. */
+	fits = space->domain && space->entries_left >= count;
+	pthread_mutex_unlock(&space->lock);
+	return fits;
+}
+
+/* Ranges on their way, and their mappings in the index; NULL where there is none. */
+struct here {
+	struct vfb_space *space;
+	struct vfb_range *ranges;
+	size_t count;
+	struct vfb_mapping *mappings[VFB_HERE_RANGES];
+};
+
+static int fail_overlap(const struct here *here, size_t entry, const struct vfb_mapping *other)
+{
+	bool own = false;
+
+	for (size_t i = 0; i < here->count; i++)
+		own = own || here->mappings[i] == other;
+	return vfb_range_overlaps(&here->ranges[entry], entry,
+				  own ? "another entry" : "what is mapped", other->at.iova);
+}
+
+/* Reserves the IOVAs of a range. */
+static int place_range_locked(struct here *here, size_t entry)
+{
+	struct vfb_range *range = &here->ranges[entry];
+	struct vfb_mapping *mapping, *other;
+	int error;
+
+	error = vfb_range_check_domain(here->space, range, entry);
+	if (!error && range->flags & VFB_RANGE_ANY_IOVA)
+		error = vfb_range_find_gap(here->space, range, entry);
+	if (error)
+		return error;
+	mapping = vfb_range_mapping(range);
+	if (!mapping)
+		return vfb_fail_memory();
+	other = vfb_index_add(&here->space->index, mapping);
+	if (other) {
+		free(mapping);
+		return fail_overlap(here, entry, other);
+	}
+	here->mappings[entry] = mapping;
+	atomic_fetch_add(&range->memory->users, 1);
+	return 0;
+}
+
+/* Checks all ranges, and places those with fixed IOVAs before the others. Returns the domain. */
+static int place_ranges(struct here *here, bool *domain)
+{
+	struct vfb_space *space = here->space;
+	size_t entry = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < here->count; i++)
+		here->ranges[i].status = -ECANCELED;
+	pthread_mutex_lock(&space->lock);
+	if (space->released)
+		error = vfb_fail(-EBUSY, "the addresses of the space were released: what is mapped "
+					 "is another process's");
+	for (size_t i = 0; i < here->count && !error; i++)
+		error = vfb_range_check(space, &here->ranges[entry = i], i);
+	for (size_t i = 0; i < 2 * here->count && !error; i++) {
+		entry = i % here->count;
+		if (!!(here->ranges[entry].flags & VFB_RANGE_ANY_IOVA) == (i >= here->count))
+			error = place_range_locked(here, entry);
+	}
+	if (error && !space->released)
+		here->ranges[entry].status = error;
+	*domain = space->domain;
+	/* Which keeps the domain. */
+	space->jobs++;
+	pthread_mutex_unlock(&space->lock);
+	return error;
+}
+
+/* The ranges that are placed stay; or their IOVAs are freed, unless the kernel still has them. */
+static void settle_ranges(struct here *here, bool keep)
+{
+	struct vfb_space *space = here->space;
+
+	pthread_mutex_lock(&space->lock);
+	for (size_t i = 0; i < here->count; i++) {
+		struct vfb_mapping *mapping = here->mappings[i];
+
+		if (!mapping)
+			continue;
+		if (keep)
+			here->ranges[i].status = 0;
+		if (keep ||
+		    vfb_index_count_extents(&space->index, mapping->at.iova, mapping->at.bytes))
+			mapping->state = VFB_MAPPING_DONE;
+		else
+			vfb_space_remove_mapping_locked(space, mapping);
+	}
+	pthread_mutex_unlock(&space->lock);
+}
+
+static int map_ranges(struct here *here)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < here->count && !error; i++) {
+		struct vfb_range *range = &here->ranges[i];
+		struct vfb_memory *memory = range->memory;
+
+		if (!vfb_memory_is_populated(memory, range->offset, range->bytes))
+			error = vfb_memory_populate_range(memory, range->offset, range->bytes,
+							  VFB_ANY_NODE, NULL);
+		if (!error)
+			error = vfb_space_map_one(here->space, memory, range->offset, range->bytes,
+						  range->iova, range->flags);
+		if (error)
+			range->status = error;
+	}
+	return error;
+}
+
+/* Unmaps what was mapped, and keeps the text of the error that was the reason. */
+static void unmap_ranges(struct here *here)
+{
+	char text[VFB_ERROR_BYTES];
+
+	vfb_error_save(text);
+	for (size_t i = here->count; i-- > 0;)
+		vfb_space_unmap_area(here->space, here->ranges[i].iova, here->ranges[i].bytes);
+	vfb_error_restore(text);
+}
+
+int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count)
+{
+	struct here here = {.space = space, .ranges = ranges, .count = count};
+	bool domain;
+	int error;
+
+	if (!count)
+		return 0;
+	error = place_ranges(&here, &domain);
+	if (!error && domain) {
+		error = map_ranges(&here);
+		if (error)
+			unmap_ranges(&here);
+	}
+	settle_ranges(&here, !error);
+	vfb_translator_publish_surely(space);
+	vfb_space_job_end(space);
+	return error;
+}
