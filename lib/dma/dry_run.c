@@ -51,7 +51,8 @@ static void estimate(const struct map_job *map, struct vfb_map_plan *plan)
 	}
 }
 
-static int plan_dry_locked(struct map_job *map, const struct vfb_batch_opts *opts, bool *skip)
+static int plan_dry_locked(struct map_job *map, const struct vfb_batch_opts *opts, bool *skip,
+			   const struct vfb_memlock *memlock)
 {
 	struct vfb_space *space = map->space;
 	int error;
@@ -65,7 +66,7 @@ static int plan_dry_locked(struct map_job *map, const struct vfb_batch_opts *opt
 			range->status = error;
 	}
 	if (!error)
-		error = vfb_plan_check_memlock(&map->plan, space);
+		error = vfb_plan_check_memlock(&map->plan, memlock);
 	if (!error && map->serial)
 		error = vfb_plan_check_entries(&map->plan, space, &map->joined);
 	if (!error)
@@ -91,6 +92,7 @@ int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges, size_t
 	struct map_job map = {.space = space, .ranges = ranges, .job.entries = count};
 	bool *skip = calloc(count + 1, sizeof(*skip));
 	struct vfb_batch_opts known;
+	struct vfb_memlock memlock;
 	struct vfb_map_plan result;
 	int error;
 
@@ -103,8 +105,9 @@ int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges, size_t
 	map.joined = known.flags & VFB_BATCH_COALESCE;
 	for (size_t i = 0; i < count; i++)
 		ranges[i].status = 0;
+	vfb_memlock_read(space, &memlock);
 	pthread_mutex_lock(&space->lock);
-	error = plan_dry_locked(&map, &known, skip);
+	error = plan_dry_locked(&map, &known, skip, &memlock);
 	result = describe(&map);
 	result.entries_left = space->entries_left;
 	pthread_mutex_unlock(&space->lock);

@@ -292,7 +292,8 @@ static int add_mappings_locked(struct map_job *map)
 	return 0;
 }
 
-static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip)
+static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip,
+			   const struct vfb_memlock *memlock)
 {
 	struct vfb_space *space = map->space;
 	int error;
@@ -303,7 +304,7 @@ static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip)
 	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip,
 			      map->best_effort ? note_refusal : NULL, map);
 	if (!error && !map->best_effort)
-		error = vfb_plan_check_memlock(&map->plan, space);
+		error = vfb_plan_check_memlock(&map->plan, memlock);
 	if (!error)
 		error = vfb_map_cut_pieces(map, width);
 	if (!error && map->wave_count && map->waves[map->wave_count - 1].background)
@@ -316,14 +317,16 @@ static int prepare_map(struct map_job *map, unsigned int width)
 {
 	struct vfb_space *space = map->space;
 	bool *skip = calloc(map->job.entries + 1, sizeof(*skip));
+	struct vfb_memlock memlock;
 	int error;
 
 	if (!skip)
 		return vfb_fail_memory();
+	vfb_memlock_read(space, &memlock);
 	for (size_t i = 0; i < map->job.entries; i++)
 		map->ranges[i].status = -ECANCELED;
 	pthread_mutex_lock(&space->lock);
-	error = plan_map_locked(map, width, skip);
+	error = plan_map_locked(map, width, skip, &memlock);
 	if (!error)
 		space->jobs++;
 	pthread_mutex_unlock(&space->lock);

@@ -35,12 +35,22 @@ int vfb_plan_make(struct vfb_plan *plan, const struct vfb_space *space, struct v
 		  size_t count, bool *skip, void (*failed)(void *arg, int error), void *arg);
 void vfb_plan_free(struct vfb_plan *plan);
 
+/* What the process may pin, and has pinned. */
+struct vfb_memlock {
+	/* UINT64_MAX: no limit. */
+	uint64_t limit;
+	uint64_t locked;
+};
+
+/* Reads files of /proc: call it without a lock. */
+void vfb_memlock_read(const struct vfb_space *space, struct vfb_memlock *memlock);
+
 /*
  * Refuses what RLIMIT_MEMLOCK would not let the kernel pin, before anything is populated. The
- * kernel may still refuse what passes: other processes count, too. The range with which the limit
- * is passed gets the status.
+ * kernel may still refuse what passes, since other processes of the user may count as well. The
+ * range that exceeds the limit gets the status.
  */
-int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *space);
+int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock *memlock);
 
 /*
  * Decides whether neighbours have to be joined so that the mappings that the kernel has left are

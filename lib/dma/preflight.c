@@ -12,7 +12,7 @@
 /* The bit of CAP_IPC_LOCK in CapEff. */
 #define CAP_IPC_LOCK_BIT 14
 
-/* What the process has locked for devices, if anything bounds it. */
+/* How much the process has pinned for devices. Returns false if no limit applies to it. */
 static bool is_bounded(const struct vfb_space *space, uint64_t *locked)
 {
 	struct vfb_field fields[] = {
@@ -26,17 +26,25 @@ static bool is_bounded(const struct vfb_space *space, uint64_t *locked)
 	return !(fields[0].value >> CAP_IPC_LOCK_BIT & 1);
 }
 
-int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *space)
+void vfb_memlock_read(const struct vfb_space *space, struct vfb_memlock *memlock)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
-	uint64_t limit, locked, bytes = 0;
+
+	if (!space->iommu->ops->locked_key || sys->memlock_limit(sys, &memlock->limit) ||
+	    memlock->limit == UINT64_MAX || !is_bounded(space, &memlock->locked))
+		*memlock = (struct vfb_memlock){.limit = UINT64_MAX};
+	else
+		/* The kernel counts pages. */
+		memlock->limit -= memlock->limit % (4 * KIB);
+}
+
+int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock *memlock)
+{
+	uint64_t limit = memlock->limit, locked = memlock->locked, bytes = 0;
 	struct vfb_range *first = NULL;
 
-	if (!space->iommu->ops->locked_key || sys->memlock_limit(sys, &limit) ||
-	    limit == UINT64_MAX || !is_bounded(space, &locked))
+	if (limit == UINT64_MAX)
 		return 0;
-	/* What the kernel counts are pages. */
-	limit -= limit % (4 * KIB);
 	for (size_t i = 0; i < plan->count; i++) {
 		/* Regions of devices are not counted. */
 		if (!plan->order[i]->memory->region)
@@ -48,8 +56,8 @@ int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *
 		return 0;
 	first->status = -ENOMEM;
 	return vfb_fail(-ENOMEM,
-			"mapping %s beside the %s that are locked already needs RLIMIT_MEMLOCK of "
-			"%s at least, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or grant "
+			"mapping %s in addition to %s that are locked already needs RLIMIT_MEMLOCK "
+			"of at least %s, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or grant "
 			"CAP_IPC_LOCK",
 			vfb_size_text(bytes).text, vfb_size_text(locked).text,
 			vfb_size_text(bytes + locked).text, vfb_size_text(limit).text);

@@ -26,8 +26,8 @@ struct vfb_sys_file {
  *
  * Conventions: an int or ssize_t result is negative errno on failure; the first argument is the
  * table itself, so that an implementation can embed it in a larger struct. No lock of the
- * library is held across a call that may sleep for long (open, close, ioctl, sleep), which lets
- * an implementation stop the caller and advance a virtual clock.
+ * library is held across a call that may sleep (open, close, ioctl, sleep), which lets an
+ * implementation stop the caller and advance a virtual clock. The fake kernel checks that.
  */
 struct vfb_sys {
 	/* Files. Paths are absolute. */

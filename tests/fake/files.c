@@ -239,6 +239,7 @@ static int op_open(const struct vfb_sys *sys, const char *path, int flags)
 	struct fake *fake = kernel_enter(sys);
 	int fd = fk_inject_slow(fake, "open", path, EMFILE);
 
+	fk_locks_check(fake, path, 0);
 	if (!fd)
 		fd = open_path(fake, path, flags);
 	kernel_leave(fake);
@@ -249,6 +250,7 @@ static void op_close(const struct vfb_sys *sys, int fd)
 {
 	struct fake *fake = kernel_enter(sys);
 
+	fk_locks_check(fake, "close", 0);
 	fk_file_close(fake, fd);
 	kernel_leave(fake);
 }
@@ -413,6 +415,7 @@ static int op_ioctl(const struct vfb_sys *sys, int fd, unsigned long request, vo
 	} else if (!file) {
 		fk_misuse(fake, "ioctl %#lx of fd %d, which is not open", request, fd);
 	} else {
+		fk_locks_check(fake, file->path, 0);
 		result = inject_ioctl(fake, file, request);
 		if (!result)
 			result = dispatch(fake, file, request, arg);

@@ -51,6 +51,8 @@ int fk_inject_slow(struct fake *fake, const char *kind, const char *detail, int 
 /* For calls that are not counted. */
 int fk_inject_named(struct fake *fake, const char *kind, int usual);
 __attribute__((format(printf, 2, 3))) void fk_misuse(struct fake *fake, const char *format, ...);
+/* It is misuse to make @call with more than @allowed mutexes held. */
+void fk_locks_check(struct fake *fake, const char *call, unsigned int allowed);
 
 /* ---- files.c ---- */
 

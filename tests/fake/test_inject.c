@@ -75,11 +75,33 @@ static void test_misuse(void **state)
 	fake_destroy(fake);
 }
 
+/* No system call that may sleep is made with a lock held (sys.h). */
+static void test_locks(void **state)
+{
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	struct fake *fake = fake_create(NULL);
+	const struct vfb_sys *sys = fake_sys(fake);
+	char text[1024];
+
+	(void)state;
+	sys->sleep(sys, 1);
+	assert_int_equal(fake_leaks(fake, text, sizeof(text)), 0);
+	pthread_mutex_lock(&mutex);
+	sys->sleep(sys, 1);
+	assert_int_equal(sys->open(sys, "/nonexistent", 0), -ENOENT);
+	pthread_mutex_unlock(&mutex);
+	assert_int_equal(fake_leaks(fake, text, sizeof(text)), 2);
+	assert_non_null(strstr(text, "misuse: sleep with 1 locks held"));
+	assert_non_null(strstr(text, "misuse: /nonexistent with 1 locks held"));
+	fake_destroy(fake);
+}
+
 int run_inject_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_misuse),
+		cmocka_unit_test(test_locks),
 	};
 
 	return cmocka_run_group_tests_name("fake: inject", tests, NULL, NULL);

@@ -253,6 +253,7 @@ static int op_cond_wait(const struct vfb_sys *sys, pthread_cond_t *cond, pthread
 	struct thread *self = fk_thread_self(fake);
 	bool timed_out = deadline_ns <= fake->now;
 
+	fk_locks_check(fake, "waiting for a condition", 1);
 	if (!timed_out) {
 		self->mutex = mutex;
 		pthread_mutex_unlock(mutex);
@@ -424,6 +425,7 @@ static void op_sleep(const struct vfb_sys *sys, uint64_t ns)
 {
 	struct fake *fake = kernel_enter(sys);
 
+	fk_locks_check(fake, "sleep", 0);
 	fk_clock_spend(fake, ns);
 	kernel_leave(fake);
 }
