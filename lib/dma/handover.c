@@ -252,6 +252,6 @@ int vfb_space_adopt_addresses(struct vfb_space *space, struct vfb_range *ranges,
 	}
 	vfb_calls_free(&calls);
 	if (!error)
-		vfb_translator_publish_surely(space);
+		vfb_translator_publish_nofail(space);
 	return error;
 }

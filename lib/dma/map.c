@@ -101,7 +101,7 @@ static void hide_entries(struct map_job *map)
 	}
 	pthread_mutex_unlock(&map->space->lock);
 	if (hidden)
-		vfb_translator_publish_surely(map->space);
+		vfb_translator_publish_nofail(map->space);
 }
 
 /* Decides what becomes of the runs up to @end: they stay, or are undone in reverse. */
@@ -120,7 +120,7 @@ static void decide_runs(struct map_job *map, size_t end, bool undo_all)
 			keep_entry_locked(map, &map->entries[i]);
 	map->undecided = end;
 	pthread_mutex_unlock(&map->space->lock);
-	vfb_translator_publish_surely(map->space);
+	vfb_translator_publish_nofail(map->space);
 }
 
 static bool in_background(const struct map_job *map, size_t wave)
@@ -220,7 +220,7 @@ static void map_show_entry(struct vfb_job *job, size_t number)
 		mapping->visible = true;
 	pthread_mutex_unlock(&space->lock);
 	if (shown)
-		vfb_translator_publish_surely(space);
+		vfb_translator_publish_nofail(space);
 }
 
 static void free_map(struct vfb_job *job)

@@ -178,7 +178,7 @@ int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count
 			unmap_ranges(&here);
 	}
 	settle_ranges(&here, !error);
-	vfb_translator_publish_surely(space);
+	vfb_translator_publish_nofail(space);
 	vfb_space_job_end(space);
 	return error;
 }

@@ -39,7 +39,7 @@ void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *re
 		mapping->state = VFB_MAPPING_ENDING;
 		pthread_mutex_unlock(&space->lock);
 		/* Nobody is to find what is about to go. */
-		vfb_translator_publish_surely(space);
+		vfb_translator_publish_nofail(space);
 		vfb_space_unmap_area(space, mapping->at.iova, mapping->at.bytes);
 		pthread_mutex_lock(&space->lock);
 		drop_mapping_locked(space, mapping);
@@ -90,7 +90,7 @@ int vfb_space_remap_region(struct vfb_space *space, const struct vfb_memory *reg
 	}
 	pthread_mutex_unlock(&space->lock);
 	if (result)
-		vfb_translator_publish_surely(space);
+		vfb_translator_publish_nofail(space);
 	vfb_space_job_end(space);
 	return result;
 }

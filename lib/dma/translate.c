@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdlib.h>
 
 /*
@@ -128,6 +127,72 @@ static inline int look_up(const struct vfb_table *table, uint64_t from, uint64_t
 	}
 }
 
+static bool is_visible(const struct vfb_mapping *mapping)
+{
+	return mapping->state == VFB_MAPPING_DONE || mapping->visible;
+}
+
+static struct vfb_segment segment_of(const struct vfb_mapping *mapping)
+{
+	uint32_t flags = mapping->flags & (VFB_RANGE_READ | VFB_RANGE_WRITE);
+
+	return (struct vfb_segment){
+		.bytes = mapping->at.bytes,
+		.to = (uintptr_t)mapping->memory->address + mapping->offset,
+		.flags = flags ? flags : VFB_RANGE_READ | VFB_RANGE_WRITE,
+	};
+}
+
+/* The part of a mapping from @from on; false when there is none. */
+static bool find_in_index(const struct vfb_index *index, uint64_t from, bool from_iova,
+			  struct vfb_translation *part)
+{
+	struct vfb_mapping *mapping = vfb_index_at(index, from_iova ? from : 0);
+
+	for (; mapping; mapping = vfb_index_next(mapping)) {
+		struct vfb_segment segment = segment_of(mapping);
+		uint64_t offset = from - (from_iova ? mapping->at.iova : segment.to);
+
+		if (!is_visible(mapping) || offset >= segment.bytes)
+			continue;
+		part->address = (void *)(uintptr_t)(segment.to + offset);
+		part->iova = mapping->at.iova + offset;
+		part->bytes = segment.bytes - offset;
+		part->flags = segment.flags;
+		return true;
+	}
+	return false;
+}
+
+/* As look_up(), without a table: when there was no memory for one. */
+static int look_up_in_index(const struct vfb_space *space, uint64_t from, uint64_t bytes,
+			    bool from_iova, struct vfb_translation *pieces, size_t count)
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&space->lock;
+	struct vfb_translation part = {0}, last = {0};
+	int found = 0;
+
+	pthread_mutex_lock(lock);
+	while (bytes && find_in_index(&space->index, from, from_iova, &part)) {
+		if (part.bytes > bytes)
+			part.bytes = bytes;
+		bytes -= part.bytes;
+		from += part.bytes;
+		/* Neighbours are found as one. */
+		if (found && part.flags == last.flags && part.iova == last.iova + last.bytes &&
+		    part.address == (char *)last.address + last.bytes) {
+			last.bytes += part.bytes;
+		} else {
+			last = part;
+			found++;
+		}
+		if ((size_t)found <= count)
+			pieces[found - 1] = last;
+	}
+	pthread_mutex_unlock(lock);
+	return bytes ? 0 : found;
+}
+
 __attribute__((cold, noinline)) static int not_mapped(const char *what, uint64_t from,
 						      uint64_t bytes)
 {
@@ -147,6 +212,8 @@ int vfb_space_translate(const struct vfb_space *space, uint64_t iova, uint64_t b
 	if (table)
 		found = look_up(table->by_iova, iova, bytes, true, pieces, count);
 	end_reading(&space->translator);
+	if (__builtin_expect(!table, false))
+		found = look_up_in_index(space, iova, bytes, true, pieces, count);
 	return found ? found : not_mapped("IOVA", iova, bytes);
 }
 
@@ -163,6 +230,8 @@ int vfb_space_translate_address(const struct vfb_space *space, const void *addre
 	if (table)
 		found = look_up(table->by_address, from, bytes, false, pieces, count);
 	end_reading(&space->translator);
+	if (__builtin_expect(!table, false))
+		found = look_up_in_index(space, from, bytes, false, pieces, count);
 	return found ? found : not_mapped("address", from, bytes);
 }
 
@@ -235,15 +304,10 @@ static void collect(const struct vfb_index *index, struct links *links)
 	struct vfb_mapping *mapping = vfb_index_at(index, 0);
 
 	for (; mapping; mapping = vfb_index_next(mapping)) {
-		uint32_t flags = mapping->flags & (VFB_RANGE_READ | VFB_RANGE_WRITE);
+		struct vfb_segment segment = segment_of(mapping);
 
-		if (mapping->state == VFB_MAPPING_DONE || mapping->visible)
-			add(links, mapping->at.iova,
-			    &(struct vfb_segment){
-				    .bytes = mapping->at.bytes,
-				    .to = (uintptr_t)mapping->memory->address + mapping->offset,
-				    .flags = flags ? flags : VFB_RANGE_READ | VFB_RANGE_WRITE,
-			    });
+		if (is_visible(mapping))
+			add(links, mapping->at.iova, &segment);
 	}
 }
 
@@ -289,6 +353,17 @@ static struct vfb_translation_table *build(struct links *links,
 	return NULL;
 }
 
+static void set_table(struct vfb_translator *translator, struct vfb_translation_table *table)
+{
+	struct vfb_translation_table *old = atomic_load(&translator->table);
+
+	atomic_store_explicit(&translator->table, table, memory_order_release);
+	if (!old)
+		return;
+	wait_for_readers(translator);
+	free_table(old, table);
+}
+
 /*
  * The lock is held until the old table is freed: the next one shares blocks with this one, and
  * only with this one.
@@ -302,13 +377,7 @@ static int replace(struct vfb_translator *translator, struct links *links)
 		if (!table)
 			return -ENOMEM;
 	}
-	if (!table && !old)
-		return 0;
-	atomic_store_explicit(&translator->table, table, memory_order_release);
-	if (old) {
-		wait_for_readers(translator);
-		free_table(old, table);
-	}
+	set_table(translator, table);
 	return 0;
 }
 
@@ -324,8 +393,13 @@ int vfb_translator_publish(struct vfb_space *space)
 	return error ? vfb_fail_memory() : 0;
 }
 
-void vfb_translator_publish_surely(struct vfb_space *space)
+void vfb_translator_publish_nofail(struct vfb_space *space)
 {
-	while (vfb_translator_publish(space))
-		sched_yield();
+	struct vfb_translator *translator = &space->translator;
+
+	if (!vfb_translator_publish(space))
+		return;
+	pthread_mutex_lock(&translator->lock);
+	set_table(translator, NULL);
+	pthread_mutex_unlock(&translator->lock);
 }

@@ -12,6 +12,7 @@ struct vfb_mapping;
 
 /* What readers look into: replaced as a whole whenever mappings have changed. */
 struct vfb_translator {
+	/* NULL: nothing is mapped, or there was no memory. */
 	struct vfb_translation_table *_Atomic table;
 	/* Taken by those who replace it, for what is theirs: room to make tables from. */
 	pthread_mutex_t lock;
@@ -30,7 +31,10 @@ void vfb_translator_destroy(struct vfb_translator *translator);
  */
 int vfb_translator_publish(struct vfb_space *space);
 
-/* The same, when it must not fail: without memory it waits until there is some. */
-void vfb_translator_publish_surely(struct vfb_space *space);
+/*
+ * The same, when it must not fail: without memory there is no table until the next call that has
+ * some, and what is looked up meanwhile is found in the index, with the space's lock held.
+ */
+void vfb_translator_publish_nofail(struct vfb_space *space);
 
 #endif

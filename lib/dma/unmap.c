@@ -302,7 +302,7 @@ static void settle_unmap(struct unmap *unmap, int result)
 		settle_area_locked(unmap, 0, UINT64_MAX);
 	pthread_mutex_unlock(&unmap->space->lock);
 	if (result)
-		vfb_translator_publish_surely(unmap->space);
+		vfb_translator_publish_nofail(unmap->space);
 	vfb_space_job_end(unmap->space);
 }
 

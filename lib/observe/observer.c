@@ -16,6 +16,10 @@ struct vfb_subscription {
 	void *data;
 	/* One for each list that contains it, and one for the subscriber. */
 	atomic_uint references;
+	/* Set first when it ends; after that, no call of the function begins that is not counted
+	 * in @running yet. */
+	atomic_bool ended;
+	atomic_uint running;
 };
 
 /*
@@ -82,6 +86,14 @@ static bool wants(const struct vfb_filter *filter, const struct vfb_event *event
 	       event->duration_ns >= filter->min_duration_ns && event->bytes >= filter->min_bytes;
 }
 
+static void call_subscriber(struct vfb_subscription *subscription, const struct vfb_event *event)
+{
+	atomic_fetch_add(&subscription->running, 1);
+	if (!atomic_load(&subscription->ended))
+		subscription->fn(event, subscription->data);
+	atomic_fetch_sub_explicit(&subscription->running, 1, memory_order_release);
+}
+
 void vfb_observer_report(struct vfb_observer *observer, const struct vfb_event *event)
 {
 	struct subscriber_list *list;
@@ -96,39 +108,60 @@ void vfb_observer_report(struct vfb_observer *observer, const struct vfb_event *
 	callbacks++;
 	for (size_t i = 0; i < list->count; i++)
 		if (wants(&list->subscriptions[i]->filter, event))
-			list->subscriptions[i]->fn(event, list->subscriptions[i]->data);
+			call_subscriber(list->subscriptions[i], event);
 	callbacks--;
 	drop_list(list);
 }
 
-static struct subscriber_list *allocate_list(size_t count)
+static void add_subscription(struct subscriber_list *list, struct vfb_subscription *subscription)
 {
-	struct subscriber_list *list;
+	atomic_fetch_add_explicit(&subscription->references, 1, memory_order_relaxed);
+	list->subscriptions[list->count++] = subscription;
+}
 
-	list = malloc(sizeof(*list) + count * sizeof(struct vfb_subscription *));
+static size_t count_live(const struct subscriber_list *list)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; list && i < list->count; i++)
+		count += !atomic_load(&list->subscriptions[i]->ended);
+	return count;
+}
+
+/* Those of @old, which may be NULL, that have not ended, and room for one more. */
+static struct subscriber_list *copy_live(const struct subscriber_list *old)
+{
+	size_t room = count_live(old) + 1;
+	struct subscriber_list *list = malloc(sizeof(*list) + room * sizeof(old->subscriptions[0]));
+
 	if (!list)
 		return NULL;
 	atomic_init(&list->references, 1);
 	list->count = 0;
+	for (size_t i = 0; old && i < old->count; i++)
+		if (!atomic_load(&old->subscriptions[i]->ended))
+			add_subscription(list, old->subscriptions[i]);
 	return list;
 }
 
-static void add(struct subscriber_list *list, struct vfb_subscription *subscription)
+static void update_wanted_locked(struct vfb_observer *observer)
 {
-	atomic_fetch_add_explicit(&subscription->references, 1, memory_order_relaxed);
-	list->subscriptions[list->count++] = subscription;
+	const struct subscriber_list *list = atomic_load(&observer->list);
+	uint64_t wanted = 0;
+
+	for (size_t i = 0; list && i < list->count; i++)
+		if (!atomic_load(&list->subscriptions[i]->ended))
+			wanted |= list->subscriptions[i]->filter.phases;
+	atomic_store_explicit(&observer->wanted, wanted, memory_order_relaxed);
 }
 
 /* @list may be NULL. */
 static void replace_list_locked(struct vfb_observer *observer, struct subscriber_list *list)
 {
 	struct subscriber_list *old;
-	uint64_t wanted = 0;
 
-	for (size_t i = 0; list && i < list->count; i++)
-		wanted |= list->subscriptions[i]->filter.phases;
 	old = atomic_exchange_explicit(&observer->list, list, memory_order_acq_rel);
-	atomic_store_explicit(&observer->wanted, wanted, memory_order_relaxed);
+	update_wanted_locked(observer);
 	if (!old)
 		return;
 	urcu_bp_synchronize_rcu();
@@ -139,8 +172,8 @@ int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filte
 			   vfb_event_fn fn, void *data, struct vfb_subscription **out)
 {
 	const uint64_t all = VFB_PHASE_BIT(VFB_PHASE_COUNT) - 1;
-	struct subscriber_list *old, *list;
 	struct vfb_subscription *subscription;
+	struct subscriber_list *list;
 
 	*out = NULL;
 	if (!fn)
@@ -158,16 +191,15 @@ int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filte
 						  .fn = fn,
 						  .data = data};
 	atomic_init(&subscription->references, 1);
+	atomic_init(&subscription->ended, false);
+	atomic_init(&subscription->running, 0);
 	if (!filter->phases)
 		subscription->filter.phases = all;
 
 	pthread_mutex_lock(&observer->lock);
-	old = atomic_load(&observer->list);
-	list = allocate_list((old ? old->count : 0) + 1);
+	list = copy_live(atomic_load(&observer->list));
 	if (list) {
-		for (size_t i = 0; old && i < old->count; i++)
-			add(list, old->subscriptions[i]);
-		add(list, subscription);
+		add_subscription(list, subscription);
 		replace_list_locked(observer, list);
 	}
 	pthread_mutex_unlock(&observer->lock);
@@ -179,27 +211,30 @@ int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filte
 	return 0;
 }
 
+/* Cannot fail: without memory for a shorter list, the ended subscription stays in this one. */
+static void remove_ended_locked(struct vfb_observer *observer)
+{
+	struct subscriber_list *old = atomic_load(&observer->list), *list = NULL;
+
+	if (count_live(old))
+		list = copy_live(old);
+	if (list || !count_live(old))
+		replace_list_locked(observer, list);
+	else
+		update_wanted_locked(observer);
+}
+
 struct vfb_observer *vfb_observer_unsubscribe(struct vfb_subscription *subscription)
 {
 	struct vfb_observer *observer = subscription->observer;
-	struct subscriber_list *old, *list = NULL;
 
 	pthread_mutex_lock(&observer->lock);
-	old = atomic_load(&observer->list);
-	if (old->count > 1) {
-		/* Unsubscribing cannot fail: retry until there is memory. */
-		while (!(list = allocate_list(old->count - 1)))
-			sched_yield();
-		for (size_t i = 0; i < old->count; i++)
-			if (old->subscriptions[i] != subscription)
-				add(list, old->subscriptions[i]);
-	}
-	replace_list_locked(observer, list);
+	atomic_store(&subscription->ended, true);
+	remove_ended_locked(observer);
 	pthread_mutex_unlock(&observer->lock);
-	/* Threads that are reporting an event may still have a list that contains it, and so has a
-	 * callback that calls this function. */
+	/* In a callback, the call that is running may be this one. */
 	if (!vfb_observe_in_callback())
-		while (atomic_load_explicit(&subscription->references, memory_order_acquire) > 1)
+		while (atomic_load(&subscription->running))
 			sched_yield();
 	drop_subscription(subscription);
 	return observer;

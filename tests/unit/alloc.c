@@ -7,9 +7,17 @@
 #include <stdlib.h>
 
 static atomic_uint calls, failing;
+static atomic_bool and_later;
+
+void alloc_fail_from(unsigned int n)
+{
+	alloc_fail_nth(n);
+	atomic_store(&and_later, true);
+}
 
 void alloc_fail_nth(unsigned int n)
 {
+	atomic_store(&and_later, false);
 	atomic_store(&failing, n);
 	atomic_store(&calls, 0);
 }
@@ -21,7 +29,9 @@ unsigned int alloc_calls(void)
 
 static bool fails(void)
 {
-	if (atomic_fetch_add(&calls, 1) + 1 != atomic_load(&failing))
+	unsigned int call = atomic_fetch_add(&calls, 1) + 1, first = atomic_load(&failing);
+
+	if (call != first && !(atomic_load(&and_later) && call > first))
 		return false;
 	errno = ENOMEM;
 	return true;

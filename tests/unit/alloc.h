@@ -7,6 +7,8 @@
 
 /* The @n-th allocation from now on fails, 0: none. */
 void alloc_fail_nth(unsigned int n);
+/* And all that follow. */
+void alloc_fail_from(unsigned int n);
 /* How many were made since then. */
 unsigned int alloc_calls(void);
 

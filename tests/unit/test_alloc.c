@@ -55,11 +55,110 @@ static void test_best_effort(void **state)
 	sweep(&(struct guest_variant){.backend = VFB_BACKEND_IOMMUFD, .best_effort = true});
 }
 
+static void count_event(const struct vfb_event *event, void *data)
+{
+	(void)event;
+	++*(unsigned int *)data;
+}
+
+/* Ending a subscription needs no memory, and is in time. */
+static void test_unsubscribe(void **state)
+{
+	for (unsigned int n = 1; n < 3; n++) {
+		struct vfb_subscription *first, *second, *third;
+		unsigned int counts[3] = {0};
+		struct host host;
+
+		(void)state;
+		host_open(&host, NULL);
+		assert_ok(vfb_subscribe(host.ctx, NULL, count_event, &counts[0], &first));
+		assert_ok(vfb_subscribe(host.ctx, NULL, count_event, &counts[1], &second));
+		alloc_fail_from(n);
+		vfb_unsubscribe(first);
+		alloc_fail_nth(0);
+		vfb_span_end(vfb_span_begin(host.ctx, "span"), 0);
+		assert_int_equal(counts[0], 0);
+		assert_int_equal(counts[1], 1);
+		assert_ok(vfb_subscribe(host.ctx, NULL, count_event, &counts[2], &third));
+		vfb_unsubscribe(second);
+		vfb_span_end(vfb_span_begin(host.ctx, "span"), 0);
+		assert_int_equal(counts[0], 0);
+		assert_int_equal(counts[1], 1);
+		assert_int_equal(counts[2], 1);
+		alloc_fail_from(n);
+		vfb_unsubscribe(third);
+		alloc_fail_nth(0);
+		assert_null(vfb_span_begin(host.ctx, "nobody wants it"));
+		host_close(&host);
+	}
+}
+
+static void check_translations(struct host *host, const struct vfb_range *ranges, size_t gone)
+{
+	struct vfb_translation pieces[4];
+
+	for (size_t i = 0; i < 3; i++) {
+		char *address = address_of(ranges[i].memory) + ranges[i].offset;
+		int found = vfb_space_translate(host->space, ranges[i].iova, MIB, pieces, 4);
+
+		assert_int_equal(found, i == gone ? -ENOENT : 1);
+		found = vfb_space_translate_address(host->space, address, MIB, pieces, 4);
+		assert_int_equal(found, i == gone ? -ENOENT : 1);
+		if (i == gone)
+			continue;
+		assert_true(pieces[0].address == address);
+		assert_true(pieces[0].iova == ranges[i].iova && pieces[0].bytes == MIB);
+	}
+	/* Neighbours are one piece. */
+	assert_int_equal(vfb_space_translate(host->space, 4096, MIB, pieces, 4), 1);
+	assert_true(pieces[0].bytes == MIB);
+}
+
+/* What is unmapped cannot be found, all else can, with memory for a new table or without. */
+static void test_translations(void **state)
+{
+	unsigned int n = 1, calls;
+
+	(void)state;
+	do {
+		struct vfb_memory *memory;
+		struct vfb_range ranges[3] = {{0}};
+		struct host host;
+		int error;
+
+		host_open(&host, NULL);
+		host_space(&host, VFB_BACKEND_NONE);
+		memory = make_memory(&host, 4 * MIB, VFB_PAGE_4K);
+		for (size_t i = 0; i < 3; i++)
+			ranges[i] = (struct vfb_range){.memory = memory,
+						       .offset = i * MIB,
+						       .bytes = MIB,
+						       .iova = i * MIB};
+		assert_ok(vfb_space_map(host.space, ranges, 3, NULL));
+		check_translations(&host, ranges, 3);
+		alloc_fail_from(n);
+		error = vfb_space_unmap(host.space, &ranges[2], 1, NULL);
+		calls = alloc_calls();
+		alloc_fail_nth(0);
+		check_translations(&host, ranges, error ? 3 : 2);
+		if (error)
+			assert_ok(vfb_space_unmap(host.space, &ranges[2], 1, NULL));
+		assert_ok(vfb_space_map(host.space, &ranges[2], 1, NULL));
+		check_translations(&host, ranges, 3);
+		assert_ok(vfb_space_unmap(host.space, ranges, 3, NULL));
+		assert_ok(vfb_space_destroy(host.space));
+		host.space = NULL;
+		assert_ok(vfb_memory_destroy(memory));
+		host_close(&host);
+	} while (calls >= n++);
+	assert_true(n > 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_in_turn),
-		cmocka_unit_test(test_overlapped),
+		cmocka_unit_test(test_unsubscribe), cmocka_unit_test(test_translations),
+		cmocka_unit_test(test_in_turn),	    cmocka_unit_test(test_overlapped),
 		cmocka_unit_test(test_best_effort),
 	};
 
