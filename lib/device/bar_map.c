@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Mapping BARs for other devices, one after another: type1 maps in turn anyway, and to iommufd a
- * BAR is one run of physical addresses. The thread is one that may sleep, as each waits until it
- * is decided whether the space has a domain.
+ * BAR is one run of physical addresses. A worker does that once it is decided whether the space
+ * has a domain; no thread waits until then.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,6 +10,7 @@
 
 #include "container_of.h"
 #include "device/bar.h"
+#include "dma/map_here.h"
 #include "dma/range.h"
 #include "engine/job.h"
 #include "memory/memory.h"
@@ -27,6 +28,7 @@ struct progress {
 
 struct bar_job {
 	struct vfb_job job;
+	struct vfb_domain_waiter waiter;
 	struct vfb_task task;
 	struct vfb_space *space;
 	struct vfb_bar *bars;
@@ -35,7 +37,7 @@ struct bar_job {
 	bool best_effort;
 };
 
-static int explain(const struct vfb_bar *bar, int error)
+static int explain_bar(const struct vfb_bar *bar, int error)
 {
 	char text[VFB_ERROR_BYTES];
 
@@ -71,8 +73,8 @@ static int check_bar(struct vfb_bar *bar)
 }
 
 /* Into the process, unless it is. */
-static int take(struct bar_job *job, struct vfb_bar *bar, struct progress *progress,
-		struct vfb_memory **memory, const struct vfb_areas **areas)
+static int take_bar(struct bar_job *job, struct vfb_bar *bar, struct progress *progress,
+		    struct vfb_memory **memory, const struct vfb_areas **areas)
 {
 	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
 	int error = vfb_bar_take(bar->device, bar->index, job->space, memory, areas);
@@ -88,7 +90,7 @@ static int take(struct bar_job *job, struct vfb_bar *bar, struct progress *progr
 	return vfb_bar_take(bar->device, bar->index, job->space, memory, areas);
 }
 
-static void put_back(struct vfb_bar *bar, struct progress *progress)
+static void put_bar_back(struct vfb_bar *bar, struct progress *progress)
 {
 	if (progress->mapped)
 		vfb_bar_unmap(bar->device, bar->index);
@@ -131,8 +133,7 @@ static int map_anywhere(struct bar_job *job, struct vfb_bar *bar, struct vfb_mem
 	while (!error) {
 		uint64_t tried = bar->iova;
 
-		error = vfb_space_map(job->space, ranges, fill_ranges(bar, memory, areas, ranges),
-				      NULL);
+		error = vfb_map_here(job->space, ranges, fill_ranges(bar, memory, areas, ranges));
 		if (error != -EEXIST)
 			break;
 		error = vfb_range_find_iova(job->space, memory, &bar->iova);
@@ -156,8 +157,7 @@ static int map_areas(struct bar_job *job, struct vfb_bar *bar, struct vfb_memory
 	if (bar->flags & VFB_BAR_ANY_IOVA)
 		error = map_anywhere(job, bar, memory, areas, ranges);
 	else
-		error = vfb_space_map(job->space, ranges, fill_ranges(bar, memory, areas, ranges),
-				      NULL);
+		error = vfb_map_here(job->space, ranges, fill_ranges(bar, memory, areas, ranges));
 	free(ranges);
 	return error;
 }
@@ -170,7 +170,7 @@ static int map_bar(struct bar_job *job, struct vfb_bar *bar, struct progress *pr
 
 	error = check_bar(bar);
 	if (!error)
-		error = take(job, bar, progress, &memory, &areas);
+		error = take_bar(job, bar, progress, &memory, &areas);
 	if (!error) {
 		error = map_areas(job, bar, memory, areas);
 		/* Each mapping of it is a user now. */
@@ -178,8 +178,8 @@ static int map_bar(struct bar_job *job, struct vfb_bar *bar, struct progress *pr
 	}
 	progress->mapped = !error;
 	if (error) {
-		error = explain(bar, error);
-		put_back(bar, progress);
+		error = explain_bar(bar, error);
+		put_bar_back(bar, progress);
 	}
 	return error;
 }
@@ -203,38 +203,37 @@ static void map_with_event(struct bar_job *job, size_t entry)
 		vfb_job_warn(&job->job);
 }
 
-static void undo(struct bar_job *job)
+static void undo_bars(struct bar_job *job)
 {
 	for (size_t i = job->count; i-- > 0;) {
 		if (job->progress[i].mapped)
 			job->bars[i].status = -ECANCELED;
-		put_back(&job->bars[i], &job->progress[i]);
+		put_bar_back(&job->bars[i], &job->progress[i]);
 	}
 }
 
-static void run(struct vfb_task *task)
+static void run_bars(struct vfb_task *task)
 {
 	struct bar_job *job = container_of(task, struct bar_job, task);
 
 	for (size_t i = 0; i < job->count && !vfb_job_stopped(&job->job); i++)
 		map_with_event(job, i);
 	if (!vfb_job_decide(&job->job, true))
-		undo(job);
+		undo_bars(job);
 	vfb_job_release(&job->job);
 }
 
-static bool finish(struct vfb_job *base)
+static bool finish_bars(struct vfb_job *base)
 {
 	struct bar_job *job = container_of(base, struct bar_job, job);
 
-	vfb_engine_release_sleepers(job->space->ctx->engine, 1);
 	for (size_t i = 0; i < job->count; i++)
 		vfb_bar_job_end(job->bars[i].device);
 	vfb_space_job_end(job->space);
 	return true;
 }
 
-static void free_job(struct vfb_job *base)
+static void free_bars(struct vfb_job *base)
 {
 	struct bar_job *job = container_of(base, struct bar_job, job);
 
@@ -245,11 +244,11 @@ static void free_job(struct vfb_job *base)
 static const struct vfb_job_ops bar_ops = {
 	.operation = "map BARs",
 	.cancellable = true,
-	.finish = finish,
-	.free = free_job,
+	.finish = finish_bars,
+	.free = free_bars,
 };
 
-static int check_entry(const struct vfb_space *space, const struct vfb_bar *bars, size_t entry)
+static int check_bar_entry(const struct vfb_space *space, const struct vfb_bar *bars, size_t entry)
 {
 	const struct vfb_bar *bar = &bars[entry];
 
@@ -277,7 +276,7 @@ static int check_entry(const struct vfb_space *space, const struct vfb_bar *bars
 	return 0;
 }
 
-static int create(struct vfb_space *space, size_t count, struct bar_job **out)
+static int create_bars(struct vfb_space *space, size_t count, struct bar_job **out)
 {
 	struct bar_job *job = calloc(1, sizeof(*job));
 	int error;
@@ -290,23 +289,34 @@ static int create(struct vfb_space *space, size_t count, struct bar_job **out)
 	error = job->progress ? vfb_job_init(&job->job, &bar_ops, space->ctx, count) :
 				vfb_fail_memory();
 	if (error) {
-		free_job(&job->job);
+		free_bars(&job->job);
 		return error;
 	}
 	*out = job;
 	return 0;
 }
 
-static void start(struct bar_job *job)
+/* The space has a domain, or will have none for now. */
+static void bars_may_be_mapped(struct vfb_domain_waiter *waiter)
+{
+	struct bar_job *job = container_of(waiter, struct bar_job, waiter);
+
+	vfb_job_submit(&job->job, &job->task, VFB_ANY_NODE);
+	vfb_job_release(&job->job);
+}
+
+static void start_bars(struct bar_job *job)
 {
 	for (size_t i = 0; i < job->count; i++) {
 		job->bars[i].status = -ECANCELED;
 		vfb_bar_job_begin(job->bars[i].device);
 	}
 	vfb_space_job_begin(job->space);
-	job->task.run = run;
-	vfb_job_submit_sleeping(&job->job, &job->task);
-	vfb_job_release(&job->job);
+	job->task.run = run_bars;
+	job->waiter.decided = bars_may_be_mapped;
+	/* The waiter holds the job. */
+	if (vfb_space_domain_decided(job->space, &job->waiter))
+		bars_may_be_mapped(&job->waiter);
 }
 
 int vfb_bars_map_start(struct vfb_space *space, struct vfb_bar *bars, size_t count,
@@ -320,24 +330,24 @@ int vfb_bars_map_start(struct vfb_space *space, struct vfb_bar *bars, size_t cou
 	error = vfb_batch_opts_read(&known, opts);
 	if (!error && !count)
 		error = vfb_fail(-EINVAL, "no BARs were given to map");
-	for (size_t i = 0; i < count && !error; i++)
-		error = check_entry(space, bars, i);
 	if (!error)
-		error = create(space, count, &job);
+		error = vfb_space_look_for_domain(space);
+	for (size_t i = 0; i < count && !error; i++)
+		error = check_bar_entry(space, bars, i);
+	if (!error)
+		error = create_bars(space, count, &job);
 	if (error)
 		return error;
 	job->bars = bars;
 	job->best_effort = known.flags & VFB_BATCH_BEST_EFFORT;
 	error = vfb_job_set_timeout(&job->job, known.timeout_ns);
-	if (!error)
-		error = vfb_engine_reserve_sleepers(space->ctx->engine, 1);
 	if (error) {
 		vfb_job_fini(&job->job);
-		free_job(&job->job);
+		free_bars(&job->job);
 		return error;
 	}
 	*out = &job->job;
-	start(job);
+	start_bars(job);
 	return 0;
 }
 

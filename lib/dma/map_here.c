@@ -43,7 +43,7 @@ struct here {
 	struct vfb_space *space;
 	struct vfb_range *ranges;
 	size_t count;
-	struct vfb_mapping *mappings[VFB_HERE_RANGES];
+	struct vfb_mapping **mappings;
 };
 
 static int fail_overlap(const struct here *here, size_t entry, const struct vfb_mapping *other)
@@ -169,8 +169,9 @@ int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count
 	bool domain;
 	int error;
 
-	if (!count)
-		return 0;
+	here.mappings = calloc(count + 1, sizeof(*here.mappings));
+	if (!here.mappings)
+		return vfb_fail_memory();
 	error = place_ranges(&here, &domain);
 	if (!error && domain) {
 		error = map_ranges(&here);
@@ -180,5 +181,6 @@ int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count
 	settle_ranges(&here, !error);
 	vfb_translator_publish_nofail(space);
 	vfb_space_job_end(space);
+	free(here.mappings);
 	return error;
 }

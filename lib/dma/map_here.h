@@ -8,7 +8,7 @@
 bool vfb_map_fits_here(struct vfb_space *space, const struct vfb_range *ranges, size_t count);
 
 /*
- * Maps a few ranges in the calling thread, without a job: all of them, or none. Without a domain
+ * Maps ranges in the calling thread, without a job: all of them, or none. Without a domain
  * they are kept for the first device. Nobody is waited for.
  */
 int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count);

@@ -290,14 +290,79 @@ static void test_entry_limit(void **state)
 	finish(&host, request.device, &range);
 }
 
+/*
+ * Jobs that map BARs into a space whose first device is being opened wait for the domain without a
+ * thread: however many there are, the device finds one to open it.
+ */
+static void test_many_jobs_wait(void **state)
+{
+	enum {
+		DEVICES = 11,
+		JOBS = 6 * DEVICES
+	};
+	struct vfb_space_opts opts = {.size = sizeof(opts), .backend = VFB_BACKEND_IOMMUFD};
+	struct vfb_device_request requests[DEVICES + 1] = {0};
+	struct vfb_bar bars[JOBS];
+	char names[DEVICES + 1][16], bridges[DEVICES + 1][16];
+	struct vfb_job *jobs[JOBS], *opening;
+	struct vfb_space *other;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	for (size_t i = 0; i <= DEVICES; i++) {
+		snprintf(names[i], sizeof(names[i]), "0000:%02zx:00.0", i + 1);
+		snprintf(bridges[i], sizeof(bridges[i]), "0000:00:%02zx.0", i + 1);
+		requests[i].address = names[i];
+		fake_add_device(host.fake,
+				&(struct fake_device){
+					.address = names[i],
+					.group = i + 1,
+					.driver = "vfio-pci",
+					.bridge = bridges[i],
+					.bars = {{MIB}, {MIB}, {MIB}, {MIB}, {MIB}, {MIB}},
+				});
+	}
+	host_space(&host, VFB_BACKEND_IOMMUFD);
+	assert_ok(vfb_devices_open(host.space, requests, DEVICES, NULL));
+	assert_ok(vfb_space_create(host.ctx, &opts, &other));
+	assert_ok(vfb_devices_open_start(other, &requests[DEVICES], 1, NULL, &opening));
+	for (size_t i = 0; i < JOBS; i++) {
+		struct vfb_device *device = requests[i / 6].device;
+
+		assert_ok(vfb_region_store(device, VFB_REGION_CONFIG, 4, 2, 2));
+		bars[i] = (struct vfb_bar){.device = device,
+					   .index = i % 6,
+					   .flags = VFB_BAR_ANY_IOVA};
+		assert_ok(vfb_bars_map_start(other, &bars[i], 1, NULL, &jobs[i]));
+	}
+	assert_ok(vfb_job_wait(opening, UINT64_MAX));
+	vfb_job_destroy(opening);
+	for (size_t i = 0; i < JOBS; i++) {
+		assert_ok(vfb_job_wait(jobs[i], UINT64_MAX));
+		assert_int_equal(bars[i].status, 0);
+		vfb_job_destroy(jobs[i]);
+	}
+	for (size_t i = 0; i <= DEVICES; i++)
+		assert_ok(vfb_device_close(requests[i].device));
+	assert_ok(vfb_space_destroy(other));
+	host_close(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_device),	  cmocka_unit_test(test_waits),
-		cmocka_unit_test(test_kept_outside),	  cmocka_unit_test(test_kept_and_unmapped),
-		cmocka_unit_test(test_device_comes),	  cmocka_unit_test(test_opening_fails),
-		cmocka_unit_test(test_device_fails_late), cmocka_unit_test(test_second_batch),
-		cmocka_unit_test(test_destroy_early),	  cmocka_unit_test(test_entry_limit),
+		cmocka_unit_test(test_many_jobs_wait),
+		cmocka_unit_test(test_no_device),
+		cmocka_unit_test(test_waits),
+		cmocka_unit_test(test_kept_outside),
+		cmocka_unit_test(test_kept_and_unmapped),
+		cmocka_unit_test(test_device_comes),
+		cmocka_unit_test(test_opening_fails),
+		cmocka_unit_test(test_device_fails_late),
+		cmocka_unit_test(test_second_batch),
+		cmocka_unit_test(test_destroy_early),
+		cmocka_unit_test(test_entry_limit),
 	};
 
 	return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);
