@@ -4,8 +4,6 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/magic.h>
-#include <numa.h>
-#include <numaif.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/linux_numa.h"
 #include "sys/linux_process.h"
 #include "sys/sys.h"
 
@@ -198,81 +197,6 @@ static int linux_fchmod(UNUSED const struct vfb_sys *sys, int fd, mode_t mode)
 	return fchmod(fd, mode) ? -errno : 0;
 }
 
-static int linux_mbind(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
-		       const unsigned int *nodes, size_t count)
-{
-	struct bitmask *mask = numa_bitmask_alloc(numa_num_possible_nodes());
-	int result;
-
-	if (!mask)
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		numa_bitmask_setbit(mask, nodes[i]);
-	/* The kernel reads one bit less than it is told. */
-	result = mbind(addr, bytes, mode, mask->maskp, mask->size + 1, 0) ? -errno : 0;
-	numa_bitmask_free(mask);
-	return result;
-}
-
-/* linux/mempolicy.h, which numaif.h does not go with: MPOL_MODE_FLAGS are above those. */
-#define MODE_BITS 13
-
-static int linux_get_mempolicy(UNUSED const struct vfb_sys *sys, void *addr, int *mode,
-			       unsigned int *nodes, size_t room)
-{
-	struct bitmask *mask = numa_bitmask_alloc(numa_num_possible_nodes());
-	size_t count = 0;
-	int error = 0;
-
-	if (!mask)
-		return -ENOMEM;
-	if (get_mempolicy(mode, mask->maskp, mask->size + 1, addr, MPOL_F_ADDR))
-		error = -errno;
-	else
-		*mode &= (1 << MODE_BITS) - 1;
-	for (unsigned int node = 0; !error && node < mask->size && count < room; node++)
-		if (numa_bitmask_isbitset(mask, node))
-			nodes[count++] = node;
-	numa_bitmask_free(mask);
-	return error ? error : (int)count;
-}
-
-static int linux_page_nodes(UNUSED const struct vfb_sys *sys, void *const *pages, size_t count,
-			    int *nodes)
-{
-	return move_pages(0, count, (void **)pages, NULL, nodes, 0) ? -errno : 0;
-}
-
-static int linux_max_node(UNUSED const struct vfb_sys *sys)
-{
-	return numa_available() < 0 ? 0 : numa_max_node();
-}
-
-static int linux_node_cpus(const struct vfb_sys *sys, unsigned int node, cpu_set_t *cpus)
-{
-	struct bitmask *mask;
-
-	if (numa_available() < 0 && node == 0)
-		return sys->get_affinity(sys, cpus);
-	/* Asked for a node that does not exist, libnuma would print a warning. */
-	if (numa_available() < 0 || node > (unsigned int)numa_max_node() ||
-	    !numa_bitmask_isbitset(numa_nodes_ptr, node))
-		return -ENOENT;
-	mask = numa_allocate_cpumask();
-	if (!mask)
-		return -ENOMEM;
-	if (numa_node_to_cpus(node, mask)) {
-		numa_free_cpumask(mask);
-		return -ENOENT;
-	}
-	CPU_ZERO(cpus);
-	for (unsigned int cpu = 0; cpu < mask->size && cpu < CPU_SETSIZE; cpu++)
-		if (numa_bitmask_isbitset(mask, cpu))
-			CPU_SET(cpu, cpus);
-	numa_free_cpumask(mask);
-	return 0;
-}
-
 static int linux_get_affinity(UNUSED const struct vfb_sys *sys, cpu_set_t *cpus)
 {
 	return sched_getaffinity(0, sizeof(*cpus), cpus) ? -errno : 0;
@@ -408,11 +332,11 @@ const struct vfb_sys vfb_sys_linux = {
 	.file_info = linux_file_info,
 	.add_seals = linux_add_seals,
 	.fchmod = linux_fchmod,
-	.mbind = linux_mbind,
-	.get_mempolicy = linux_get_mempolicy,
-	.page_nodes = linux_page_nodes,
-	.max_node = linux_max_node,
-	.node_cpus = linux_node_cpus,
+	.mbind = vfb_linux_mbind,
+	.get_mempolicy = vfb_linux_get_mempolicy,
+	.page_nodes = vfb_linux_page_nodes,
+	.max_node = vfb_linux_max_node,
+	.node_cpus = vfb_linux_node_cpus,
 	.get_affinity = linux_get_affinity,
 	.memlock_limit = linux_memlock_limit,
 	.now = linux_now,

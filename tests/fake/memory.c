@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The address space: mmap, munmap, madvise, mbind, move_pages. */
-#include <numaif.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Physical memory: nodes, hugetlb pools, and the pages of mappings and memfds. */
-#include <numaif.h>
+#include <linux/mempolicy.h>
 
 #include "model.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Mappings, hugepages, policies, populating. */
 #include <linux/memfd.h>
-#include <numaif.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 
 #include "test_fake.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Spaces and memory of the caller's when calls fail, and kernels that cannot map by file. */
 #include <fcntl.h>
-#include <numaif.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 
 #include "host.h"
