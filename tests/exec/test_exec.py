@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """`vfioboost exec` as a user types it. What needs VFIO is run in scripts/vm, by scripts/test.
 
-Usage: test_exec.py VFIOBOOST VFIO_USER HOSTILE
+Usage: test_exec.py VFIOBOOST VFIO_USER HOSTILE CORNERS
 """
 import glob
 import json
@@ -17,11 +17,21 @@ import tempfile
 import time
 import unittest
 
-COMMAND, VFIO_USER, HOSTILE = (os.path.abspath(sys.argv.pop(1)) for _ in range(3))
+COMMAND, VFIO_USER, HOSTILE, CORNERS = (os.path.abspath(sys.argv.pop(1)) for _ in range(4))
 DEVICES = os.environ.get("VFIO_DEVICES", "").split()
 CARDS = os.environ.get("VFIO_CARDS", "").split()
 NOTHING = "vfioboost exec: the command used no VFIO and no iommufd\n"
 MIB = 1 << 20
+# Only in a throw-away machine, where the memory of a cgroup of version 2 can be limited.
+CGROUP = "/sys/fs/cgroup/vfioboost-test"
+try:
+    with open("/sys/fs/cgroup/cgroup.controllers", encoding="ascii") as controllers:
+        CGROUP = CGROUP if DEVICES and "memory" in controllers.read() else None
+    if CGROUP:
+        with open("/sys/fs/cgroup/cgroup.subtree_control", "w", encoding="ascii") as controllers:
+            controllers.write("+memory")
+except OSError:
+    CGROUP = None
 # VFIO_GET_API_VERSION
 PROBE = 'import fcntl; fcntl.ioctl(open("/dev/vfio/vfio"), 0x3b64)'
 
@@ -82,6 +92,13 @@ class Usage(Directory):
             file.write(f"#!{shutil.which('busybox')} sh\n")
         os.chmod(script, 0o755)
         self.refused(script, words=["script", "statically linked"])
+
+    def test_script_of_itself(self):
+        script = self.path("script")
+        with open(script, "w", encoding="ascii") as file:
+            file.write(f"#!{script}\n")
+        os.chmod(script, 0o755)
+        self.refused(script, words=["script", "Too many levels of symbolic links"])
 
     @unittest.skipUnless(os.getuid() == 0, "only root can give a file to another user")
     def test_set_uid(self):
@@ -153,6 +170,82 @@ class Command(Directory):
         self.assertEqual((result.stdout, result.stderr), ("", ""))
         self.assertEqual(self.read_json("o")["schema"], 1)
         self.assertEqual(self.read_json("t")[0]["name"], "vfioboost_trace")
+
+
+class Corners(Directory):
+    """What a program does and the object might not expect: it prints the same as without."""
+
+    def same(self, part, *options):
+        direct = subprocess.run([CORNERS, part], capture_output=True, text=True, check=False)
+        self.assertEqual(direct.returncode, 0, direct.stdout)
+        result = run("--json", "--output", self.path("o"), *options, CORNERS, part)
+        self.assertEqual((result.returncode, result.stdout), (0, direct.stdout), result.stderr)
+        return self.read_json("o")
+
+    def calls(self, answer, name="IOMMU_IOAS_MAP"):
+        return [call for call in answer["calls"] if call["call"] == name]
+
+    def test_children(self):
+        """Those that fork(3) did not make are only watched."""
+        answer = self.same("children")
+        self.assertEqual(len({call["process"] for call in self.calls(answer)}), 4)
+        self.assertEqual(len({call["process"] for call in
+                              self.calls(answer, "populate (vfioboost)")}), 2)
+        self.assertIn("fork(3)", answer["not_boosted"])
+
+    def test_pointers(self):
+        self.same("pointers")
+
+    def test_missing(self):
+        answer = self.same("missing")
+        if self.calls(answer):
+            self.assertIn("userfaultfd", answer["not_boosted"])
+
+    def test_heap(self):
+        self.same("heap")
+        self.same("heap", "--no-boost")
+
+    def test_often(self):
+        """Calls that have no record of their own are in the sums."""
+        answer = self.same("often")
+        self.assertEqual((len(answer["calls"]), answer["lost"]), (65536, 70000 - 65536))
+        total = answer["sums"][0]
+        self.assertEqual((total["call"], total["count"], total["errors"]),
+                         ("VFIO_CHECK_EXTENSION", 70000, 70000))
+        recorded = sum(call["duration_ns"] for call in answer["calls"]) / 1e9
+        self.assertGreater(total["total_s"], recorded)
+
+    def test_namespace(self):
+        self.same("namespace")
+
+    def test_rights(self):
+        self.same("rights")
+
+    def test_locked(self):
+        """What the kernel refuses is not populated."""
+        answer = self.same("locked")
+        self.assertFalse(self.calls(answer, "populate (vfioboost)"))
+        self.assertIn("RLIMIT_MEMLOCK", answer["not_boosted"])
+
+    @unittest.skipUnless(CGROUP, "this is no machine to limit memory in")
+    def test_much(self):
+        """The OOM killer does not get the command that maps more than its cgroup may use."""
+        os.mkdir(CGROUP)
+        self.addCleanup(os.rmdir, CGROUP)
+        with open(f"{CGROUP}/memory.max", "w", encoding="ascii") as file:
+            file.write("256M")
+        result = subprocess.run(["sh", "-c", f'echo $$ >{CGROUP}/cgroup.procs; exec "$@"', "sh",
+                                 COMMAND, "exec", "--json", CORNERS, "much"],
+                                capture_output=True, text=True, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        answer = json.loads(result.stdout.splitlines()[-1])
+        self.assertFalse(self.calls(answer, "populate (vfioboost)"))
+        self.assertIn("cgroup", answer["not_boosted"])
+
+    def test_filter(self):
+        answer = self.same("filter")
+        self.assertEqual(answer["not_boosted"], "")
+        self.assertTrue(self.calls(answer, "populate (vfioboost)"))
 
 
 class Hostile(Directory):

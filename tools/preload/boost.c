@@ -1,59 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Populating what the command maps, by all workers at once: beside the command's own call where
- * the two do not keep each other waiting, else before it.
+ * Populates what the command maps, with all workers at once: beside the command's own call where
+ * the two do not wait for each other, else before it.
  */
 #include "boost.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "budget.h"
 #include "container_of.h"
+#include "look.h"
 #include "memory/memory.h"
+#include "missing.h"
 #include "sys/uapi.h"
 #include "touch.h"
 
 /* Of less than that the kernel makes pages sooner than a worker wakes up. */
-#define LEAST	(UINT64_C(4) << 20)
-#define PAGE	UINT64_C(4096)
-#define SAMPLES 64
-
-/*
- * Whether some pages, evenly spread, are all there: in the page table for anonymous memory and
- * hugetlbfs, in the page cache for files (mincore(2)).
- */
-static bool is_populated(char *address, uint64_t bytes)
-{
-	unsigned char there = 1;
-
-	for (uint64_t i = 0; i < SAMPLES && there & 1; i++) {
-		uint64_t offset = bytes / SAMPLES * i / PAGE * PAGE;
-
-		if (mincore(address + offset, PAGE, &there))
-			return false;
-	}
-	return there & 1;
-}
+#define BOOST_MIN_BYTES (UINT64_C(4) << 20)
 
 /*
  * Whether the kernel populates (Linux 5.14), which leaves alone what is not memory: the region of
  * a device, that a VMM maps for others to reach. Touching its pages would be a write to it.
  */
-static bool kernel_populates(char *address)
+static bool boost_can_populate(char *address)
 {
 	return !madvise(address, 0, MADV_POPULATE_WRITE);
 }
 
 /* What one worker touches. */
-struct part {
+struct boost_part {
 	struct vfb_task task;
 	struct touching *touching;
 	sem_t *done;
 };
 
-static void run_part(struct vfb_task *task)
+static void boost_run_part(struct vfb_task *task)
 {
-	struct part *part = container_of(task, struct part, task);
+	struct boost_part *part = container_of(task, struct boost_part, task);
 
 	preload_inside = true;
 	touch_steps(part->touching);
@@ -61,8 +45,9 @@ static void run_part(struct vfb_task *task)
 }
 
 /* The command's thread takes part in it, by its own call: a worker less. */
-static void touch_beside(struct boost *boost, const struct vfb_memory *memory,
-			 struct touching *touching, struct part *parts, unsigned int count)
+static void boost_touch_beside(struct boost *boost, const struct vfb_memory *memory,
+			       struct touching *touching, struct boost_part *parts,
+			       unsigned int count)
 {
 	struct vfb_engine *engine = preload_context()->engine;
 	sem_t done;
@@ -70,7 +55,7 @@ static void touch_beside(struct boost *boost, const struct vfb_memory *memory,
 	sem_init(&done, 0, 0);
 	sem_post(&boost->ready);
 	for (unsigned int i = 0; i < count; i++) {
-		parts[i] = (struct part){{.run = run_part}, touching, &done};
+		parts[i] = (struct boost_part){{.run = boost_run_part}, touching, &done};
 		vfb_engine_submit(engine, &parts[i].task, vfb_memory_node(memory, 0, i));
 	}
 	for (unsigned int i = 0; i < count; i++)
@@ -79,9 +64,9 @@ static void touch_beside(struct boost *boost, const struct vfb_memory *memory,
 	sem_destroy(&done);
 }
 
-/* Begins while the command's call has not begun yet. False: that is not possible. */
-static bool populate_beside(struct boost *boost, char *address, const struct vfb_memory *memory,
-			    struct record *record)
+/* Begins before the command's call. False: that is not possible. */
+static bool boost_populate_beside(struct boost *boost, char *address,
+				  const struct vfb_memory *memory, struct record *record)
 {
 	unsigned int others = vfb_engine_workers(preload_context()->engine) - 1;
 	struct touching touching = {
@@ -90,7 +75,7 @@ static bool populate_beside(struct boost *boost, char *address, const struct vfb
 		.stop = &boost->stop,
 		.left = record->bytes,
 	};
-	struct part *parts;
+	struct boost_part *parts;
 
 	/* Those that touch are processes, which a filter may forbid to threads (QEMU's does). */
 	if (!others || !boost->range.address || preload_is_filtered() ||
@@ -99,13 +84,15 @@ static bool populate_beside(struct boost *boost, char *address, const struct vfb
 	parts = calloc(others, sizeof(*parts));
 	if (!parts)
 		return false;
-	touch_beside(boost, memory, &touching, parts, others);
+	look_open(&touching.look);
+	boost_touch_beside(boost, memory, &touching, parts, others);
+	look_close(&touching.look);
 	free(parts);
 	record->bytes = touching.touched;
 	return true;
 }
 
-static void populate_memory(struct boost *boost, char *address, struct vfb_memory *memory)
+static void boost_populate_memory(struct boost *boost, char *address, struct vfb_memory *memory)
 {
 	struct record record = {
 		.kind = RECORD_POPULATE,
@@ -116,14 +103,21 @@ static void populate_memory(struct boost *boost, char *address, struct vfb_memor
 
 	if (preload_settings.thp)
 		madvise(address, record.bytes, MADV_HUGEPAGE);
-	if (!populate_beside(boost, address, memory, &record))
+	if (!boost_populate_beside(boost, address, memory, &record))
 		record.result = vfb_memory_populate(memory);
 	record.duration_ns = preload_now() - record.start_ns;
 	preload_note(&record);
 }
 
-/* A failure is not told: the command's own call meets the same, and gets the kernel's answer. */
-static void populate(void *arg)
+/* All pages of a file are in the page cache, of other memory in the page table. */
+static bool boost_is_populated(const struct boost *boost, const struct vfb_memory_info *info)
+{
+	return boost->range.address ? look_is_populated(info->address, info->bytes) :
+				      look_file_is_full(boost->range.fd);
+}
+
+/* A failure is not reported: the command's own call fails the same way, with the kernel's error. */
+static void boost_populate(void *arg)
 {
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
 	struct boost *boost = arg;
@@ -131,20 +125,37 @@ static void populate(void *arg)
 
 	if (!vfb_memory_adopt(preload_context(), &boost->range, &memory)) {
 		vfb_memory_info(memory, &info);
-		if (kernel_populates(info.address) && !is_populated(info.address, info.bytes))
-			populate_memory(boost, info.address, memory);
+		if (boost_can_populate(info.address) && !boost_is_populated(boost, &info) &&
+		    budget_allows(info.address, info.bytes))
+			boost_populate_memory(boost, info.address, memory);
 		vfb_memory_destroy(memory);
 	}
 	/* Once more does no harm. */
 	sem_post(&boost->ready);
 }
 
+/* Looks before anything is handed over; a filter may forbid the command's thread to look. */
+static bool boost_is_wanted(const struct boost *boost)
+{
+	const struct vfb_memory_adopt_opts *range = &boost->range;
+
+	if (!preload_settings.boost || range->bytes < BOOST_MIN_BYTES)
+		return false;
+	if (!range->address)
+		return !look_file_is_full(range->fd);
+	if (missing_overlaps(range->address, range->bytes)) {
+		preload_remark("memory with userfaultfd is not populated before it is mapped");
+		return false;
+	}
+	return preload_has_filter() || !look_is_populated(range->address, range->bytes);
+}
+
 void boost_begin(struct boost *boost)
 {
-	if (!preload_settings.boost || boost->range.bytes < LEAST)
+	if (!boost_is_wanted(boost))
 		return;
 	sem_init(&boost->ready, 0, 0);
-	boost->started = preload_start(&boost->call, populate, boost);
+	boost->started = preload_start(&boost->call, boost_populate, boost);
 	while (boost->started && sem_wait(&boost->ready))
 		;
 }

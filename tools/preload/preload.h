@@ -3,6 +3,7 @@
 #define PRELOAD_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdbool.h>
 #include <sys/types.h>
@@ -39,8 +40,9 @@ extern _Thread_local bool preload_inside __attribute__((tls_model("initial-exec"
 /* Time of CLOCK_MONOTONIC, without a system call. */
 uint64_t preload_now(void);
 
-/* This process. */
+/* This process, and the CPUs that it may use, as it started. */
 extern pid_t preload_process;
+extern cpu_set_t preload_cpus;
 
 /* To be called once, at start. False: the system lacks what it takes. */
 bool preload_know_process(void);
@@ -82,6 +84,10 @@ void preload_wait(struct preload_call *call);
 
 /* Whether this thread has a filter of system calls, which might kill the command for ours. */
 bool preload_is_filtered(void);
+
+/* Whether some thread of this process has one, or the process that it was made by. */
+bool preload_has_filter(void);
+void preload_set_filter(void);
 
 /* Ends the threads, for what the kernel refuses to a process that has several; the next use makes
  * new ones. */

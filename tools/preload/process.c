@@ -14,6 +14,7 @@
 #include "preload.h"
 
 pid_t preload_process;
+cpu_set_t preload_cpus;
 
 enum process_state {
 	/* The kernel has cleared the page. */
@@ -89,6 +90,7 @@ bool preload_know_process(void)
 	if (page == MAP_FAILED || madvise(page, sizeof(int), MADV_WIPEONFORK))
 		return false;
 	process_page = page;
+	sched_getaffinity(0, sizeof(preload_cpus), &preload_cpus);
 	preload_process = getpid();
 	atomic_store(process_page, PROCESS_KNOWN);
 	return !pthread_atfork(process_before_fork, process_after_fork, process_in_child);

@@ -21,7 +21,7 @@ static _Thread_local struct {
 static bool records_are(const struct stat *file)
 {
 	return S_ISREG(file->st_mode) && file->st_dev == preload_settings.device &&
-	       file->st_ino == preload_settings.inode && file->st_size == sizeof(struct records) &&
+	       file->st_ino == preload_settings.inode && file->st_size == RECORDS_BYTES &&
 	       (file->st_uid == geteuid() || !file->st_uid);
 }
 
@@ -38,7 +38,7 @@ bool preload_map_records(void)
 		return false;
 	if (!fstat(fd, &file) && records_are(&file) &&
 	    (fcntl(fd, F_GET_SEALS) & RECORDS_SEALS) == RECORDS_SEALS)
-		records = mmap(NULL, sizeof(*records), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		records = mmap(NULL, RECORDS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (records == MAP_FAILED)
 		return false;

@@ -16,8 +16,9 @@
  * Any process of the command can write anything here, whatever privileges it has given up. So
  * nobody acts on the contents: the object only adds to them, and exec parses a copy as hostile.
  */
-#define RECORDS_MAX  (1u << 16)
-#define RECORDS_SUMS 512
+#define RECORDS_MAX (1u << 16)
+/* More than there are kinds of calls, see record_key(). */
+#define RECORDS_SUMS 256
 #define RECORDS_MODE 0600
 
 /* The size never changes, so that no access raises SIGBUS. F_SEAL_FUTURE_WRITE cannot be set: each
@@ -71,14 +72,22 @@ struct records {
 	char remark[160];
 
 	struct record_sum sums[RECORDS_SUMS];
-	struct record all[RECORDS_MAX];
+	/* RECORDS_MAX of them. */
+	struct record all[];
 };
+
+#define RECORDS_BYTES (sizeof(struct records) + RECORDS_MAX * sizeof(struct record))
+
+/* Features above are taken for one. */
+#define RECORD_FEATURES 64
 
 /* What records of the same call have in common; never 0. */
 static inline uint64_t record_key(const struct record *record)
 {
+	uint64_t feature = record->feature < RECORD_FEATURES ? record->feature : UINT16_MAX;
+
 	return UINT64_C(1) << 40 | (uint64_t)record->kind << 32 | (uint64_t)record->target << 24 |
-	       record->request << 16 | record->feature;
+	       record->request << 16 | feature;
 }
 
 /* The way back. */

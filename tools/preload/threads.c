@@ -1,23 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The threads in which everything happens that the command does not ask for. They are made before
- * the command can have installed a filter of system calls, which may kill it for calls of ours.
+ * The threads in which everything happens that the command does not ask for. A process gets them
+ * when it first needs them, so that one that does not use VFIO stays as it is. The command itself
+ * gets them before it installs a filter of system calls, which may kill it for calls of ours.
  */
 #include <semaphore.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <vfioboost.h>
 
 #include "container_of.h"
 #include "context.h"
 #include "preload.h"
 
-/* As many devices are let go at a time. */
+/* As many devices are released at a time. */
 #define SLEEPERS 16
+
+#define THREADS_END_NS UINT64_C(1000000000)
 
 pthread_mutex_t preload_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The library in this process, and whether it was tried to have it. */
 static struct vfb_ctx *context;
-static bool tried;
+static bool threads_were_tried;
+/* How many threads that made. */
+static long threads_count;
+/* Whether a thread of this process has a filter of system calls. */
+static atomic_bool threads_have_filter;
 
 bool preload_is_filtered(void)
 {
@@ -27,16 +36,64 @@ bool preload_is_filtered(void)
 	       seccomp.value;
 }
 
-static void create_context(void)
+bool preload_has_filter(void)
+{
+	return atomic_load(&threads_have_filter);
+}
+
+void preload_set_filter(void)
+{
+	atomic_store(&threads_have_filter, true);
+}
+
+/* How many threads this process has: a folder has a link for each folder inside, and two more. */
+static long threads_in_process(void)
+{
+	struct stat folder;
+
+	return stat("/proc/self/task", &folder) ? 0 : (long)folder.st_nlink - 2;
+}
+
+static void *threads_create(void *unused)
 {
 	struct vfb_ctx_opts opts = VFB_CTX_OPTS_INIT;
+	long before = threads_in_process();
 
+	preload_inside = true;
 	opts.threads = preload_settings.threads;
-	if (preload_is_filtered())
-		preload_remark("a seccomp filter was there before the first use of VFIO");
-	else if (vfb_ctx_create(&opts, &context) ||
-		 vfb_engine_reserve_sleepers(context->engine, SLEEPERS))
+	if (vfb_ctx_create(&opts, &context) ||
+	    vfb_engine_reserve_sleepers(context->engine, SLEEPERS))
 		preload_remark(vfb_last_error());
+	threads_count = threads_in_process() - before;
+	return unused;
+}
+
+/*
+ * In a thread of its own, as the process was when it started: the one that uses VFIO may be bound
+ * to a CPU by now, or have a real-time priority, and threads inherit that.
+ */
+static void threads_create_context(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int error;
+
+	if (preload_has_filter()) {
+		preload_remark("a seccomp filter was there before the first use of VFIO");
+		return;
+	}
+	pthread_attr_init(&attr);
+	pthread_attr_setaffinity_np(&attr, sizeof(preload_cpus), &preload_cpus);
+	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+	error = pthread_create(&thread, &attr, threads_create, NULL);
+	/* The CPUs may have been taken away since. */
+	if (error)
+		error = pthread_create(&thread, NULL, threads_create, NULL);
+	pthread_attr_destroy(&attr);
+	if (error)
+		preload_remark("no thread can be created");
+	else
+		pthread_join(thread, NULL);
 }
 
 struct vfb_ctx *preload_context(void)
@@ -48,21 +105,40 @@ struct vfb_ctx *preload_context(void)
 		return NULL;
 	}
 	pthread_mutex_lock(&preload_lock);
-	if (!tried) {
-		tried = true;
-		create_context();
+	if (!threads_were_tried) {
+		threads_were_tried = true;
+		threads_create_context();
 	}
 	ctx = context;
 	pthread_mutex_unlock(&preload_lock);
 	return ctx;
 }
 
+/*
+ * A thread that was joined is counted a moment longer: pthread_join(3) returns in the middle of
+ * its end (mm_release()), before it has left the group (release_task()).
+ */
+static void threads_wait_for_end(long left)
+{
+	const struct timespec pause = {.tv_nsec = 100000};
+	uint64_t end = preload_now() + THREADS_END_NS;
+
+	/* A filter may forbid to look. */
+	while (!preload_has_filter() && threads_in_process() > left && preload_now() < end)
+		nanosleep(&pause, NULL);
+}
+
 void preload_end_threads(void)
 {
+	long left;
+
 	pthread_mutex_lock(&preload_lock);
-	if (context)
+	if (context) {
+		left = preload_has_filter() ? 0 : threads_in_process() - threads_count;
 		vfb_engine_release_sleepers(context->engine, SLEEPERS);
-	vfb_ctx_destroy(context);
+		vfb_ctx_destroy(context);
+		threads_wait_for_end(left);
+	}
 	preload_forget_threads();
 	pthread_mutex_unlock(&preload_lock);
 }
@@ -70,10 +146,10 @@ void preload_end_threads(void)
 void preload_forget_threads(void)
 {
 	context = NULL;
-	tried = false;
+	threads_were_tried = false;
 }
 
-static void run_call(struct vfb_task *task)
+static void threads_run_call(struct vfb_task *task)
 {
 	struct preload_call *call = container_of(task, struct preload_call, task);
 
@@ -88,7 +164,7 @@ bool preload_start(struct preload_call *call, void (*run)(void *arg), void *arg)
 
 	if (!ctx)
 		return false;
-	*call = (struct preload_call){.task.run = run_call, .run = run, .arg = arg};
+	*call = (struct preload_call){.task.run = threads_run_call, .run = run, .arg = arg};
 	sem_init(&call->done, 0, 0);
 	vfb_engine_submit_sleeping(ctx->engine, &call->task);
 	return true;

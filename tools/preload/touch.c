@@ -13,7 +13,6 @@
 
 #include "sys/uapi.h"
 
-#define PAGE  UINT64_C(4096)
 #define STEP  (UINT64_C(2) << 20)
 #define STACK (64 << 10)
 
@@ -24,7 +23,7 @@ struct toucher {
 	_Alignas(16) char stack[STACK];
 };
 
-static bool kernel_gains(void)
+static bool touch_is_faster(void)
 {
 	unsigned int major, minor;
 	struct utsname name;
@@ -40,12 +39,12 @@ static bool kernel_gains(void)
  */
 bool touch_is_allowed(char *address, uint64_t bytes)
 {
-	return kernel_gains() && !madvise(address, bytes, MADV_COLD) &&
-	       !madvise(address, PAGE, MADV_POPULATE_WRITE);
+	return touch_is_faster() && !madvise(address, bytes, MADV_COLD) &&
+	       !madvise(address, sysconf(_SC_PAGESIZE), MADV_POPULATE_WRITE);
 }
 
 /* Leaves what is in the page; as an atomic operation it loses no write of others. */
-static void touch(char *page)
+static void touch_page(char *page)
 {
 	static volatile char nothing;
 
@@ -55,19 +54,21 @@ static void touch(char *page)
 /* Upwards, since the kernel hands out pages upwards, and contiguous ones are pinned sooner. */
 static void touch_step(struct touching *touching, char *address, uint64_t bytes)
 {
-	unsigned char there[STEP / PAGE];
+	size_t page_bytes = touching->look.page_bytes;
+	unsigned char present[LOOK_PAGES];
 
-	if (mincore(address, bytes, there))
+	if (!look_at_pages(&touching->look, address, bytes, present))
 		return;
-	for (uint64_t offset = 0; offset < bytes && !atomic_load(touching->stop); offset += PAGE) {
-		if (there[offset / PAGE] & 1)
+	for (uint64_t offset = 0; offset < bytes && !atomic_load(touching->stop);
+	     offset += page_bytes) {
+		if (present[offset / page_bytes] & 1)
 			continue;
-		touch(address + offset);
-		atomic_fetch_add_explicit(&touching->touched, PAGE, memory_order_relaxed);
+		touch_page(address + offset);
+		atomic_fetch_add_explicit(&touching->touched, page_bytes, memory_order_relaxed);
 	}
 }
 
-static void end_child(int number)
+static void touch_end_child(int number)
 {
 	(void)number;
 	syscall(SYS_exit_group, 0);
@@ -77,9 +78,9 @@ static void end_child(int number)
  * The signals for memory that is not there (a file that was cut short, a limit of its file system)
  * end this child alone: it has signal handlers of its own.
  */
-static int run_child(void *arg)
+static int touch_run_child(void *arg)
 {
-	struct sigaction action = {.sa_handler = end_child};
+	struct sigaction action = {.sa_handler = touch_end_child};
 	struct toucher *toucher = arg;
 	struct touching *touching = toucher->touching;
 	uint_fast64_t left;
@@ -108,8 +109,8 @@ void touch_steps(struct touching *touching)
 	struct toucher toucher = {.touching = touching, .parent = getpid()};
 	pid_t child;
 
-	/* No signal tells of its end, and wait(2) of the command does not see it. */
-	child = clone(run_child, toucher.stack + STACK,
+	/* No signal reports its end, and wait(2) of the command does not see it. */
+	child = clone(touch_run_child, toucher.stack + STACK,
 		      CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_FS, &toucher);
 	if (child > 0)
 		waitpid(child, NULL, __WCLONE);

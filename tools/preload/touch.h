@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "look.h"
+
 /*
  * Memory that is touched from its end downwards while the kernel pins it from its beginning on.
  *
@@ -18,6 +20,8 @@
 struct touching {
 	char *address;
 	uint64_t bytes;
+	/* Pages that are present are left alone. */
+	struct look look;
 	/* To be set when the rest is not wanted any more. */
 	atomic_bool *stop;
 	/* How much is left for others to begin, from the beginning on; how much was touched. */

@@ -19,7 +19,7 @@
 #endif
 
 #define MAX_ERRNO 4095
-#define HEADER	  offsetof(struct records, all)
+#define HEADER	  sizeof(struct records)
 
 int exec_records_create(void)
 {
@@ -30,7 +30,7 @@ int exec_records_create(void)
 		fd = memfd_create("vfioboost-exec", flags);
 	if (fd < 0)
 		return -errno;
-	if (!fchmod(fd, RECORDS_MODE) && !ftruncate(fd, sizeof(struct records)) &&
+	if (!fchmod(fd, RECORDS_MODE) && !ftruncate(fd, RECORDS_BYTES) &&
 	    !fcntl(fd, F_ADD_SEALS, RECORDS_SEALS))
 		return fd;
 	error = -errno;
@@ -111,7 +111,11 @@ void exec_records_parse(struct exec_records *records, struct records *raw, size_
 {
 	size_t count = bytes < HEADER ? 0 : (bytes - HEADER) / sizeof(struct record);
 
-	*records = (struct exec_records){.raw = raw, .all = raw->all};
+	records->raw = raw;
+	records->all = raw->all;
+	records->count = records->sum_count = 0;
+	records->lost = records->damaged = 0;
+	records->remark[0] = '\0';
 	if (bytes < HEADER)
 		return;
 	if (count > RECORDS_MAX)
@@ -120,7 +124,8 @@ void exec_records_parse(struct exec_records *records, struct records *raw, size_
 		count = raw->count;
 	exec_parse_calls(records, count, now_ns);
 	for (size_t i = 0; i < RECORDS_SUMS; i++)
-		exec_parse_sum(records, &raw->sums[i]);
+		if (raw->sums[i].key)
+			exec_parse_sum(records, &raw->sums[i]);
 	exec_parse_remark(records);
 }
 
@@ -167,7 +172,7 @@ static uint64_t exec_now(void)
 /* read(2), where a mapping would allocate what was never written. */
 int exec_records_read(struct exec_records *records, int fd)
 {
-	struct records *raw = calloc(1, sizeof(*raw));
+	struct records *raw = calloc(1, RECORDS_BYTES);
 	size_t bytes = HEADER;
 	ssize_t length;
 
@@ -175,7 +180,7 @@ int exec_records_read(struct exec_records *records, int fd)
 	if (!raw)
 		return -ENOMEM;
 	length = pread(fd, raw, HEADER, 0);
-	if (length == HEADER) {
+	if (length == (ssize_t)HEADER) {
 		bytes += (raw->count < RECORDS_MAX ? raw->count : RECORDS_MAX) *
 			 sizeof(struct record);
 		length = pread(fd, raw->all, bytes - HEADER, HEADER);

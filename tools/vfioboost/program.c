@@ -12,6 +12,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+/* Interpreters of interpreters. */
+#define MAX_SCRIPTS 5
+
 /* A file that is there but may not be run is remembered, as execvp(3) does. */
 static int find(const char *name, char path[PATH_MAX])
 {
@@ -61,17 +64,20 @@ static const char *check_elf(int fd, const Elf64_Ehdr *header)
 	return "is statically linked, so nothing can be preloaded into it";
 }
 
+static const char *check_program(const char *name, char path[PATH_MAX], int depth);
+
 /* The interpreter of a script is what counts. */
-static const char *check_script(const char *line)
+static const char *check_script(const char *line, int depth)
 {
 	char interpreter[PATH_MAX], path[PATH_MAX];
 
-	if (sscanf(line, "#! %4095s", interpreter) != 1)
+	/* The kernel fails with ELOOP then, after the same number: exec_binprm(). */
+	if (depth > MAX_SCRIPTS || sscanf(line, "#! %4095s", interpreter) != 1)
 		return NULL;
-	return program_check(interpreter, path);
+	return check_program(interpreter, path, depth + 1);
 }
 
-static const char *check_file(int fd)
+static const char *check_file(int fd, int depth)
 {
 	union {
 		Elf64_Ehdr elf;
@@ -89,10 +95,11 @@ static const char *check_file(int fd)
 		return NULL;
 	if (!memcmp(begin.elf.e_ident, ELFMAG, SELFMAG))
 		return check_elf(fd, &begin.elf);
-	return begin.text[0] == '#' && begin.text[1] == '!' ? check_script(begin.text) : NULL;
+	return begin.text[0] == '#' && begin.text[1] == '!' ? check_script(begin.text, depth) :
+							      NULL;
 }
 
-const char *program_check(const char *name, char path[PATH_MAX])
+static const char *check_program(const char *name, char path[PATH_MAX], int depth)
 {
 	const char *problem;
 	int error = find(name, path), fd;
@@ -103,9 +110,14 @@ const char *program_check(const char *name, char path[PATH_MAX])
 	/* Without permission to read it may still run, and can't be looked at. */
 	if (fd < 0)
 		return NULL;
-	problem = check_file(fd);
+	problem = check_file(fd, depth);
 	close(fd);
 	return problem;
+}
+
+const char *program_check(const char *name, char path[PATH_MAX])
+{
+	return check_program(name, path, 0);
 }
 
 const char *program_beside(const char *name, char path[PATH_MAX])
