@@ -29,7 +29,6 @@ int vfb_space_read_domain(struct vfb_space *space)
 	}
 	pthread_mutex_lock(&space->lock);
 	free(space->ranges);
-	vfb_index_forget_gap(&space->index);
 	space->ranges = ranges;
 	space->range_count = count;
 	/* Memory is never mapped in less than a base page. */
@@ -229,7 +228,6 @@ static void lose_domain(struct vfb_space *space)
 	space->entries_left = UINT64_MAX;
 	if (space->iommu->ops->mappings_need_domain)
 		vfb_index_remove_extents(&space->index, 0, UINT64_MAX);
-	vfb_index_forget_gap(&space->index);
 	pthread_mutex_unlock(&space->lock);
 }
 

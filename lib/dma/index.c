@@ -15,6 +15,40 @@ static int compare_intervals(const struct vfb_interval *a, const struct vfb_inte
 	return (a->iova > b->iova) - (a->iova < b->iova);
 }
 
+/* What is below one interval alone. */
+static void summarize(struct vfb_interval *interval)
+{
+	const struct vfb_interval *left = RB_LEFT(interval, link),
+				  *right = RB_RIGHT(interval, link);
+	uint64_t last = vfb_interval_last(interval);
+
+	interval->lowest = left ? left->lowest : interval->iova;
+	interval->highest = last;
+	interval->gap = 0;
+	if (left) {
+		if (left->highest > last)
+			interval->highest = left->highest;
+		if (left->highest < interval->iova)
+			interval->gap = interval->iova - left->highest - 1;
+		if (left->gap > interval->gap)
+			interval->gap = left->gap;
+	}
+	if (right) {
+		if (right->highest > interval->highest)
+			interval->highest = right->highest;
+		if (right->lowest > last && right->lowest - last - 1 > interval->gap)
+			interval->gap = right->lowest - last - 1;
+		if (right->gap > interval->gap)
+			interval->gap = right->gap;
+	}
+}
+
+void vfb_interval_augment(struct vfb_interval *interval)
+{
+	for (; interval; interval = RB_PARENT(interval, link))
+		summarize(interval);
+}
+
 RB_PROTOTYPE(vfb_intervals, vfb_interval, link, compare_intervals)
 RB_GENERATE(vfb_intervals, vfb_interval, link, compare_intervals)
 
@@ -44,6 +78,8 @@ struct vfb_interval *vfb_interval_add(struct vfb_intervals *intervals, struct vf
 
 	if (after && after->iova <= vfb_interval_last(added))
 		return after;
+	RB_LEFT(added, link) = RB_RIGHT(added, link) = NULL;
+	summarize(added);
 	vfb_intervals_RB_INSERT(intervals, added);
 	return NULL;
 }
@@ -101,15 +137,7 @@ void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping)
 	vfb_interval_remove(&index->mappings, &mapping->at);
 	index->count--;
 	index->bytes -= mapping->at.bytes;
-	/* Its IOVAs may be part of a gap that begins anywhere before it. */
-	if (mapping->at.iova < index->gap_iova)
-		vfb_index_forget_gap(index);
 	free(mapping);
-}
-
-void vfb_index_forget_gap(struct vfb_index *index)
-{
-	index->gap_alignment = 0;
 }
 
 /* The next extent after @before in the area that ends with @last, or the first one in it. */
@@ -150,63 +178,56 @@ size_t vfb_index_remove_extents(struct vfb_index *index, uint64_t iova, uint64_t
 	return count;
 }
 
-/* The lowest value from @first on that is congruent to @address; false when it wraps. */
-static bool align_up(uint64_t first, uint64_t address, uint64_t alignment, uint64_t *aligned)
+struct wanted {
+	uint64_t bytes, address, alignment;
+};
+
+/* The lowest one in an area that is free. */
+static bool fit(uint64_t first, uint64_t last, const struct wanted *wanted, uint64_t *iova)
 {
-	*aligned = first + ((address - first) & (alignment - 1));
-	return *aligned >= first;
+	*iova = first + ((wanted->address - first) & (wanted->alignment - 1));
+	return *iova >= first && *iova <= last && wanted->bytes - 1 <= last - *iova;
 }
 
-/* Looks in one valid range. */
-static bool find_gap_in(const struct vfb_index *index, const struct vfb_iova_range *range,
-			uint64_t bytes, uint64_t address, uint64_t alignment, uint64_t *iova)
+/* Whether so much may be free from @first to @last, where all intervals are below this one. */
+static bool may_fit(const struct vfb_interval *interval, uint64_t first, uint64_t last,
+		    const struct wanted *wanted)
 {
-	struct vfb_mapping *mapping = vfb_index_at(index, range->first);
-	uint64_t first = range->first;
+	return interval->gap >= wanted->bytes ||
+	       (interval->lowest > first && interval->lowest - first >= wanted->bytes) ||
+	       (interval->highest < last && last - interval->highest >= wanted->bytes);
+}
 
-	while (align_up(first, address, alignment, iova) && *iova <= range->last &&
-	       bytes - 1 <= range->last - *iova) {
-		if (!mapping || mapping->at.iova > *iova + (bytes - 1))
-			return true;
-		/* In the way: go on behind it. */
-		first = vfb_interval_last(&mapping->at) + 1;
-		if (!first)
+/* No deeper than the tree. */
+static bool find_gap(const struct vfb_interval *interval, uint64_t first, uint64_t last,
+		     const struct wanted *wanted, uint64_t *iova)
+{
+	while (interval) {
+		uint64_t before = interval->iova - 1, end = vfb_interval_last(interval);
+
+		if (!may_fit(interval, first, last, wanted))
 			return false;
-		mapping = vfb_index_next(mapping);
+		if (interval->iova > first && find_gap(RB_LEFT(interval, link), first,
+						       before < last ? before : last, wanted, iova))
+			return true;
+		if (end >= last)
+			return false;
+		if (end >= first)
+			first = end + 1;
+		interval = RB_RIGHT(interval, link);
 	}
-	return false;
+	return fit(first, last, wanted, iova);
 }
 
-/* Where looking begins: what was looked through for the same or for less is not again. */
-static uint64_t first_gap(const struct vfb_index *index, uint64_t bytes, uint64_t address,
-			  uint64_t alignment)
-{
-	bool same = index->gap_alignment == alignment && index->gap_bytes <= bytes &&
-		    !((index->gap_address ^ address) & (alignment - 1));
-
-	return same ? index->gap_iova : 0;
-}
-
-bool vfb_index_find_gap(struct vfb_index *index, const struct vfb_iova_range *ranges,
+bool vfb_index_find_gap(const struct vfb_index *index, const struct vfb_iova_range *ranges,
 			size_t range_count, uint64_t bytes, uint64_t address, uint64_t alignment,
 			uint64_t *iova)
 {
-	uint64_t first = first_gap(index, bytes, address, alignment);
+	const struct wanted wanted = {bytes, address, alignment};
 
-	for (size_t i = 0; i < range_count; i++) {
-		struct vfb_iova_range range = ranges[i];
-
-		if (range.last < first)
-			continue;
-		if (range.first < first)
-			range.first = first;
-		if (!find_gap_in(index, &range, bytes, address, alignment, iova))
-			continue;
-		index->gap_iova = *iova;
-		index->gap_bytes = bytes;
-		index->gap_address = address;
-		index->gap_alignment = alignment;
-		return true;
-	}
+	for (size_t i = 0; i < range_count; i++)
+		if (find_gap(RB_ROOT(&index->mappings), ranges[i].first, ranges[i].last, &wanted,
+			     iova))
+			return true;
 	return false;
 }

@@ -2,6 +2,8 @@
 #ifndef VFB_INDEX_H
 #define VFB_INDEX_H
 
+/* Called for an interval whose children have changed. */
+#define RB_AUGMENT(interval) vfb_interval_augment(interval)
 #include <bsd/sys/tree.h>
 #include <stdbool.h>
 #include <vfioboost/space.h>
@@ -10,7 +12,11 @@
 struct vfb_interval {
 	RB_ENTRY(vfb_interval) link;
 	uint64_t iova, bytes;
+	/* Of it and what is below it: the first and the last byte, and the largest gap between. */
+	uint64_t lowest, highest, gap;
 };
+
+void vfb_interval_augment(struct vfb_interval *interval);
 
 /* In order of IOVA. Zero is an empty one. Whoever adds an interval keeps its memory alive. */
 RB_HEAD(vfb_intervals, vfb_interval);
@@ -56,9 +62,6 @@ struct vfb_index {
 	/* Of the mappings. */
 	size_t count;
 	uint64_t bytes;
-	/* No gap of @gap_bytes that is congruent to @gap_address modulo @gap_alignment begins
-	 * below @gap_iova: nobody has to look there again. */
-	uint64_t gap_iova, gap_bytes, gap_address, gap_alignment;
 };
 
 /* Frees everything in it. */
@@ -87,11 +90,8 @@ size_t vfb_index_remove_extents(struct vfb_index *index, uint64_t iova, uint64_t
  * Finds the lowest IOVA at which @bytes are free inside one of the valid ranges, and which is
  * congruent to @address modulo @alignment, a power of two. False when there is none.
  */
-bool vfb_index_find_gap(struct vfb_index *index, const struct vfb_iova_range *ranges,
+bool vfb_index_find_gap(const struct vfb_index *index, const struct vfb_iova_range *ranges,
 			size_t range_count, uint64_t bytes, uint64_t address, uint64_t alignment,
 			uint64_t *iova);
-
-/* The valid ranges have changed. */
-void vfb_index_forget_gap(struct vfb_index *index);
 
 #endif

@@ -261,27 +261,49 @@ static void test_end(void **state)
 	vfb_index_free(&index);
 }
 
-/* Where nothing was free is not looked through again, until something becomes free there. */
-static void test_gap_is_remembered(void **state)
+/* The same as looking at all of them, one after another. */
+static uint64_t first_gap(const struct vfb_index *index, uint64_t first, uint64_t last,
+			  uint64_t bytes, uint64_t alignment)
+{
+	struct vfb_mapping *mapping = vfb_index_at(index, first);
+
+	for (;;) {
+		first = (first + alignment - 1) & ~(alignment - 1);
+		if (first > last || bytes - 1 > last - first)
+			return UINT64_MAX;
+		while (mapping && vfb_interval_last(&mapping->at) < first)
+			mapping = vfb_index_next(mapping);
+		if (!mapping || mapping->at.iova > first + (bytes - 1))
+			return first;
+		first = vfb_interval_last(&mapping->at) + 1;
+	}
+}
+
+/* In a tree that is added to and removed from at random. */
+static void test_random_gaps(void **state)
 {
 	struct vfb_index index = {0};
 
 	(void)state;
-	for (uint64_t i = 0; i < 100; i++) {
-		assert_gap(&index, &everything, 1, 0x1000, 0, 0x1000, i * 0x1000);
-		add(&index, i * 0x1000, 0x1000);
+	srandom(1);
+	for (int i = 0; i < 20000; i++) {
+		uint64_t place = random() % 2000 * 0x1000, bytes = (1 + random() % 8) * 0x1000;
+		struct vfb_mapping *mapping = vfb_index_at(&index, place);
+		struct vfb_iova_range range = {random() % 1000 * 0x1000, 0};
+		uint64_t alignment = UINT64_C(0x1000) << random() % 4, found, expected;
+
+		if (mapping && mapping->at.iova < place + bytes)
+			vfb_index_remove(&index, mapping);
+		else
+			add(&index, place, bytes);
+		range.last = range.first + random() % 1000 * 0x1000 + 0xfff;
+		expected = first_gap(&index, range.first, range.last, bytes, alignment);
+		if (!vfb_index_find_gap(&index, &range, 1, bytes, 0, alignment, &found))
+			found = UINT64_MAX;
+		if (found != expected)
+			fail_msg("step %d: 0x%llx instead of 0x%llx", i, (unsigned long long)found,
+				 (unsigned long long)expected);
 	}
-	vfb_index_remove(&index, vfb_index_find(&index, 0x5000));
-	assert_gap(&index, &everything, 1, 0x1000, 0, 0x1000, 0x5000);
-	/* More does not fit there, and other alignments and smaller ones are looked for anew. */
-	assert_gap(&index, &everything, 1, 0x2000, 0, 0x1000, 100 * 0x1000);
-	assert_gap(&index, &everything, 1, 0x1000, 0, 0x1000, 0x5000);
-	assert_gap(&index, &everything, 1, 0x1000, 0x1000, 0x2000, 0x5000);
-	assert_gap(&index, &everything, 1, 0x1000, 0, 0x2000, 100 * 0x1000);
-	/* With other ranges, too. */
-	assert_gap(&index, &everything, 1, GIB, 0, 0x1000, 100 * 0x1000);
-	vfb_index_remove(&index, vfb_index_find(&index, 0x63000));
-	assert_gap(&index, &everything, 1, GIB, 0, 0x1000, 99 * 0x1000);
 	vfb_index_free(&index);
 }
 
@@ -292,7 +314,7 @@ int main(void)
 		cmocka_unit_test(test_remove),	 cmocka_unit_test(test_many),
 		cmocka_unit_test(test_gaps),	 cmocka_unit_test(test_congruent),
 		cmocka_unit_test(test_reserved), cmocka_unit_test(test_end),
-		cmocka_unit_test(test_extents),	 cmocka_unit_test(test_gap_is_remembered),
+		cmocka_unit_test(test_extents),	 cmocka_unit_test(test_random_gaps),
 	};
 
 	return cmocka_run_group_tests_name("index", tests, NULL, NULL);
