@@ -9,6 +9,10 @@
  * then exits within milliseconds, even when killed with SIGKILL. The reaper afterwards closes the
  * devices, in parallel where they do not share a reset, and exits.
  *
+ * The reaper is nobody's child: waitpid(-1) does not return it, and it leaves no zombie. It keeps
+ * neither standard streams, working directory, environment nor capabilities of the process. If the
+ * process executes another program, the reaper waits for the end of that.
+ *
  * The reaper runs in its own session, so that it survives the end of the terminal. It does not
  * survive when all processes of its cgroup are killed; the kernel then closes the devices one after
  * another (with systemd, use KillMode=process or mixed).
@@ -48,7 +52,8 @@ struct vfb_reaper_opts {
 #define VFB_REAPER_HAS_REPORT_FD (1u << 0)
 
 /**
- * Starts a reaper for devices (posix_spawn(3), which does not copy the caller's address space).
+ * Starts a reaper for devices (posix_spawn(3), which does not copy the caller's address space). The
+ * process that is spawned first exits at once: a handler of SIGCHLD may see it.
  *
  * While it runs, closing a device does not reset it: that happens when the process has exited. To
  * close devices earlier, stop the reaper first. The devices remain the caller's.
@@ -60,8 +65,9 @@ struct vfb_reaper_opts {
  * the process exits
  *
  * @return 0; -EINVAL: no device, too many, different contexts, or unknown flag; -ENOENT, -EACCES:
- * the helper program is missing or not executable; -EMFILE; -ENOMEM; -EAGAIN: the system refused to
- * create a process; -E2BIG.
+ * the helper program is missing or not executable; -ECHILD: it is not vfioboost-reaper; -ENOSYS:
+ * the kernel is older than Linux 5.4; -EMFILE; -ENOMEM; -EAGAIN: the system refused to create a
+ * process; -E2BIG.
  */
 VFB_API int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
 			     const struct vfb_reaper_opts *opts, struct vfb_reaper **out);

@@ -25,6 +25,7 @@
 struct vfb_reaper {
 	struct vfb_ctx *ctx;
 	int pipe;
+	/* A pidfd. */
 	int process;
 };
 
@@ -96,7 +97,11 @@ int vfb_reaper_spawn(const struct vfb_sys *sys, const struct vfb_reaped *devices
 	sys->close(sys, ends[0]);
 	if (error) {
 		sys->close(sys, ends[1]);
-		return vfb_fail_errno(error, "cannot start the reaper %s", program);
+		return vfb_fail_errno(error,
+				      error == -ENOSYS ? "cannot start the reaper %s, which needs "
+							 "Linux 5.4" :
+							 "cannot start the reaper %s",
+				      program);
 	}
 	*pipe = ends[1];
 	return 0;

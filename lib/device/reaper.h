@@ -15,8 +15,8 @@ struct vfb_reaped {
 };
 
 /*
- * Starts the helper process for up to VFB_REAPER_DEVICES devices. It goes on when the end of a
- * pipe that is written to @pipe is closed, as it is when this process ends.
+ * Starts the helper process for up to VFB_REAPER_DEVICES devices: @process is a pidfd of it. It
+ * closes them when this process has ended, unless a byte was written to @pipe before.
  */
 int vfb_reaper_spawn(const struct vfb_sys *sys, const struct vfb_reaped *devices, size_t count,
 		     const struct vfb_reaper_opts *opts, int *pipe, int *process);

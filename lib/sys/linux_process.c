@@ -4,14 +4,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define UNUSED	 __attribute__((unused))
 #define FIRST_FD 3
+/* glibc 2.36 has a name for it. */
+#define WAIT_PIDFD ((idtype_t)3)
 
 int vfb_linux_pipe(UNUSED const struct vfb_sys *sys, int ends[2])
 {
@@ -53,19 +57,28 @@ static int set_attributes(posix_spawnattr_t *attr)
 						      POSIX_SPAWN_SETSIGDEF);
 }
 
-static int add_actions(posix_spawn_file_actions_t *actions, const int *fds, size_t count)
+/* @output first: it may be one of those that the others replace. */
+static int add_actions(posix_spawn_file_actions_t *actions, int output, const int *fds,
+		       size_t count)
 {
-	int error = 0;
+	int error = posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
 
+	if (!error)
+		error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null",
+							 O_RDONLY, 0);
+	if (!error)
+		error = posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null",
+							 O_WRONLY, 0);
 	for (size_t i = 0; i < count && !error; i++)
 		error = posix_spawn_file_actions_adddup2(actions, fds[i], FIRST_FD + i);
 	return error ? error : posix_spawn_file_actions_addclosefrom_np(actions, FIRST_FD + count);
 }
 
 /* @copies lie beyond all descriptors that the program is to have, so none is overwritten. */
-static int start(const char *program, char *const *argv, const int *copies, size_t count,
-		 int *process)
+static int start(const char *program, char *const *argv, int output, const int *copies,
+		 size_t count, pid_t *pid)
 {
+	static char *const no_environment[] = {NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	int error;
@@ -77,24 +90,24 @@ static int start(const char *program, char *const *argv, const int *copies, size
 	if (!error) {
 		error = set_attributes(&attr);
 		if (!error)
-			error = add_actions(&actions, copies, count);
+			error = add_actions(&actions, output, copies, count);
 		if (!error)
-			error = posix_spawn(process, program, &actions, &attr, argv, environ);
+			error = posix_spawn(pid, program, &actions, &attr, argv, no_environment);
 		posix_spawnattr_destroy(&attr);
 	}
 	posix_spawn_file_actions_destroy(&actions);
 	return error;
 }
 
-int vfb_linux_spawn(UNUSED const struct vfb_sys *sys, const char *program, char *const *argv,
-		    const int *fds, size_t count, int *process)
+static int duplicate_and_start(const char *program, char *const *argv, int output, const int *fds,
+			       size_t count, pid_t *pid)
 {
 	int *copies = calloc(count, sizeof(*copies));
 	size_t copied = 0;
 	int error = 0;
 
 	if (!copies)
-		return -ENOMEM;
+		return ENOMEM;
 	while (copied < count && !error) {
 		copies[copied] = fcntl(fds[copied], F_DUPFD_CLOEXEC, FIRST_FD + (int)count);
 		if (copies[copied] < 0)
@@ -103,17 +116,68 @@ int vfb_linux_spawn(UNUSED const struct vfb_sys *sys, const char *program, char 
 			copied++;
 	}
 	if (!error)
-		error = start(program, argv, copies, count, process);
+		error = start(program, argv, output, copies, count, pid);
 	while (copied)
 		close(copies[--copied]);
 	free(copies);
-	return -error;
+	return error;
+}
+
+/* Waits for its end by a file descriptor, which never stands for another process, as a number may
+ * do once the caller's own waitpid(-1) has reaped it. */
+static void wait_pidfd(int pidfd)
+{
+	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
+	siginfo_t info;
+
+	while (poll(&poll_fd, 1, -1) < 0 && errno == EINTR)
+		;
+	/* It is a child if this process starts it, or is the subreaper of its descendants. */
+	waitid(WAIT_PIDFD, pidfd, &info, WEXITED | WNOHANG);
+}
+
+/* The process that @pid, a child which has forked it and exits, has written to @output. */
+static int open_forked(pid_t pid, int output)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0), error = errno;
+	pid_t forked;
+
+	if (pidfd >= 0) {
+		wait_pidfd(pidfd);
+		close(pidfd);
+	} else if (error != ESRCH) {
+		waitpid(pid, NULL, 0);
+		return -error;
+	}
+	if (read(output, &forked, sizeof(forked)) != sizeof(forked))
+		return -ECHILD;
+	pidfd = syscall(SYS_pidfd_open, forked, 0);
+	return pidfd < 0 ? -errno : pidfd;
+}
+
+int vfb_linux_spawn(UNUSED const struct vfb_sys *sys, const char *program, char *const *argv,
+		    const int *fds, size_t count, int *process)
+{
+	int output[2], error;
+	pid_t pid;
+
+	/* Not blocking: a process that another thread forks meanwhile keeps its other end. */
+	if (pipe2(output, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	error = -duplicate_and_start(program, argv, output[1], fds, count, &pid);
+	if (!error) {
+		*process = open_forked(pid, output[0]);
+		error = *process < 0 ? *process : 0;
+	}
+	close(output[0]);
+	close(output[1]);
+	return error;
 }
 
 void vfb_linux_wait_process(UNUSED const struct vfb_sys *sys, int process)
 {
-	while (waitpid(process, NULL, 0) < 0 && errno == EINTR)
-		;
+	wait_pidfd(process);
+	close(process);
 }
 
 int vfb_linux_process_id(UNUSED const struct vfb_sys *sys)

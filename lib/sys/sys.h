@@ -112,8 +112,11 @@ struct vfb_sys {
 	int (*pipe)(const struct vfb_sys *sys, int ends[2]);
 	ssize_t (*write)(const struct vfb_sys *sys, int fd, const void *buf, size_t bytes);
 	/*
-	 * Starts a program in a session of its own, with duplicates of @fds as its descriptors
-	 * from 3 on, the standard ones, and no others; and waits for its end.
+	 * Starts a program in a session of its own, without environment, with duplicates of @fds
+	 * as its descriptors from 3 on, and no others of the caller's. It must fork, write the
+	 * pid_t of its child to descriptor 1, and exit: the child has nobody to wait for it and
+	 * leaves no zombie. @process: a pidfd of the child (Linux 5.4).
+	 * wait_process() waits for its end, and closes that.
 	 */
 	int (*spawn)(const struct vfb_sys *sys, const char *program, char *const *argv,
 		     const int *fds, size_t count, int *process);

@@ -5,16 +5,22 @@
  *
  *	vfioboost-reaper report|silent PROCESS SET@ADDRESS...
  *
- * Descriptor 3 is a pipe that the process holds the other end of, 4 takes the report, the devices
- * follow in the order of the arguments. Devices of one set share a reset: they are closed one after
- * another. A set is the number of its first device.
+ * It leaves that process, its parent, and writes its number to descriptor 1. Descriptor 3 is a pipe
+ * that the process holds the other end of, 4 takes the report, the devices follow in the order of
+ * the arguments. Devices of one set share a reset: they are closed one after another. A set is the
+ * number of its first device.
  */
+#include <errno.h>
+#include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,16 +71,68 @@ static void *close_set(void *arg)
 }
 
 /*
+ * A pidfd of the process, this one's parent; -1: it has ended already. Its number is its own as
+ * long as it is the parent.
+ */
+static int open_process(pid_t process)
+{
+	int pidfd = syscall(SYS_pidfd_open, process, 0);
+
+	if (pidfd < 0 && errno != ESRCH)
+		exit(2);
+	if (pidfd >= 0 && getppid() == process)
+		return pidfd;
+	if (pidfd >= 0)
+		close(pidfd);
+	return -1;
+}
+
+/* Goes on in a process that nobody waits for, whose number its parent's parent reads. */
+static void leave_parent(void)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		exit(2);
+	if (child > 0)
+		_exit(write(STDOUT_FILENO, &child, sizeof(child)) == sizeof(child) ? 0 : 2);
+}
+
+/* To close devices nothing is needed that it may have had from who started it. */
+static void drop_what_is_not_needed(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	/* All three are /dev/null then. */
+	dup2(STDIN_FILENO, STDOUT_FILENO);
+	if (chdir("/"))
+		exit(2);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	syscall(SYS_capset, &header, none);
+}
+
+/*
  * Descriptors of a process are closed one by one when it ends, the pipe's perhaps before those of
  * devices: were a device closed here meanwhile, the process would wait for the reset after all.
- * It has another parent only when all are closed (do_exit(): exit_files(), then exit_notify()).
+ * Its pidfd is readable only when all are closed (do_exit(): exit_files(), then exit_notify()).
+ * A process that runs another program closes the pipe too, and goes on. False: it wants its
+ * devices for itself.
  */
-static void wait_for_end(pid_t process)
+static bool wait_for_end(int process)
 {
-	const struct timespec pause = {.tv_nsec = 1000000};
+	struct pollfd fds[] = {{.fd = process, .events = POLLIN}, {.fd = PIPE, .events = POLLIN}};
+	char byte;
 
-	while (getppid() == process)
-		nanosleep(&pause, NULL);
+	while (process >= 0 && !fds[0].revents) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			exit(2);
+		if (fds[1].revents && read(PIPE, &byte, 1) > 0)
+			return false;
+		if (fds[1].revents)
+			fds[1].fd = -1;
+	}
+	return true;
 }
 
 static void close_all(pthread_t *threads)
@@ -110,7 +168,7 @@ int main(int argc, char **argv)
 {
 	static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
 	pthread_t *threads;
-	char byte;
+	int process;
 
 	if (argc < 4 || argc > 1024)
 		return 2;
@@ -122,11 +180,12 @@ int main(int argc, char **argv)
 	threads = calloc(count, sizeof(*threads));
 	if (!devices || !threads || !read_devices(argv + 3))
 		return 2;
-	/* Something to read: the process lives, and wants its devices for itself. */
-	if (read(PIPE, &byte, 1))
+	process = open_process(atoi(argv[2]));
+	leave_parent();
+	drop_what_is_not_needed();
+	if (!wait_for_end(process))
 		return 0;
 	begin = now();
-	wait_for_end(atoi(argv[2]));
 	close_all(threads);
 	report("done", "");
 	return 0;
