@@ -70,7 +70,8 @@ enum vfb_numa_policy {
  * If the pool has too few free hugepages, compact memory and grow the pool (nr_hugepages), on the
  * nodes of the policy if it names any. Pages that the kernel cannot provide are returned at once,
  * the others when the memory is destroyed, but not by a process that is killed. Needs root and may
- * take seconds.
+ * take seconds. Processes that do this at the same time take turns (flock(2) of a file below /sys),
+ * so that the pool gets its former size back.
  */
 #define VFB_MEMORY_GROW_POOL (1u << 0)
 /** Leaves the memory out of core dumps (MADV_DONTDUMP). */

@@ -10,26 +10,48 @@
 
 #define KNOWN_FLAGS (VFB_MEMORY_GROW_POOL | VFB_MEMORY_NO_DUMP | VFB_MEMORY_KEEP_ON_FORK)
 
-static void give_back(struct vfb_memory *memory)
+/* Called with the pool's lock held when it was made larger. After an error nothing has changed. */
+static int release_pages_locked(struct vfb_memory *memory)
 {
-	vfb_backing_release(memory);
-	vfb_pool_shrink(memory);
+	int error = vfb_backing_release(memory);
+
+	if (!error)
+		vfb_pool_shrink(memory);
+	return error;
 }
 
-static int make(struct vfb_memory *memory, enum vfb_memory_kind kind, enum vfb_page_size page_size)
+/* Others would take what is free between the two steps, and their pages be the ones to go. */
+static int release_pages(struct vfb_memory *memory)
 {
-	int error;
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int lock = memory->loan_count ? vfb_pool_lock(sys) : -1;
+	int error = release_pages_locked(memory);
+
+	vfb_pool_unlock(sys, lock);
+	return error;
+}
+
+/* Nothing is left of it after a failure. */
+static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
+		      enum vfb_page_size page_size)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int error, lock = -1;
 
 	memory->page_size = page_size;
 	memory->page_bytes = vfb_page_bytes(page_size);
 	memory->bulk_bytes = page_size == VFB_PAGE_MIXED ? memory->bytes / GIB * GIB : 0;
+	/* Until the pages are reserved, or others take what was added. */
+	if (memory->flags & VFB_MEMORY_GROW_POOL && memory->page_bytes > 4 * KIB)
+		lock = vfb_pool_lock(sys);
 	error = vfb_page_size_prepare(memory, kind, page_size);
 	if (!error)
 		error = vfb_backing_make(memory, kind);
 	if (!error)
 		error = vfb_memory_apply_policy(memory);
 	if (error)
-		give_back(memory);
+		release_pages_locked(memory);
+	vfb_pool_unlock(sys, lock);
 	return error;
 }
 
@@ -45,7 +67,7 @@ static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 		if (sizes[i] == VFB_PAGE_MIXED &&
 		    (kind == VFB_MEMORY_MEMFD || memory->bytes % GIB == 0))
 			continue;
-		error = make(memory, kind, sizes[i]);
+		error = make_pages(memory, kind, sizes[i]);
 		if (!error || sizes[i] == VFB_PAGE_4K || vfb_page_size_note(memory, sizes[i]))
 			return error;
 	}
@@ -72,9 +94,8 @@ static int check_opts(const struct vfb_memory_opts *opts)
 	return 0;
 }
 
-static void release(struct vfb_memory *memory)
+static void free_memory(struct vfb_memory *memory)
 {
-	give_back(memory);
 	free(memory->populated);
 	free(memory->nodes);
 	free(memory->node_bytes);
@@ -108,14 +129,15 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 	if (!error)
 		error = known.page_size == VFB_PAGE_AUTO ?
 				make_auto(memory, known.kind) :
-				make(memory, known.kind, known.page_size);
+				make_pages(memory, known.kind, known.page_size);
 	if (!error)
 		error = vfb_memory_allocate_bitmap(memory, false);
 	vfb_observe_end(&span, .operation = "memory", .result = error,
 			.address = (uintptr_t)memory->address, .bytes = memory->bytes,
 			.page_bytes = memory->page_bytes, .node = VFB_ANY_NODE);
 	if (error) {
-		release(memory);
+		release_pages(memory);
+		free_memory(memory);
 		return error;
 	}
 	atomic_fetch_add(&ctx->objects, 1);
@@ -159,9 +181,9 @@ int vfb_memory_destroy(struct vfb_memory *memory)
 	bytes = memory->bytes;
 	page_bytes = memory->page_bytes;
 	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_DESTROY);
-	error = vfb_backing_release(memory);
+	error = release_pages(memory);
 	if (!error)
-		release(memory);
+		free_memory(memory);
 	vfb_observe_end(&span, .operation = "memory", .result = error, .bytes = bytes,
 			.page_bytes = page_bytes, .node = VFB_ANY_NODE);
 	if (!error)

@@ -2,6 +2,7 @@
 #include "memory/pool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "memory/memory.h"
 
 #define ANYWHERE (-1)
+#define NODES	 "/sys/devices/system/node"
 
 struct path {
 	char text[128];
@@ -25,8 +27,8 @@ static struct path pool_path(int node, uint64_t page_bytes, const char *file)
 			 file);
 	else
 		snprintf(path.text, sizeof(path.text),
-			 "/sys/devices/system/node/node%d/hugepages/hugepages-%" PRIu64 "kB/%s",
-			 node, page_bytes / KIB, file);
+			 NODES "/node%d/hugepages/hugepages-%" PRIu64 "kB/%s", node,
+			 page_bytes / KIB, file);
 	return path;
 }
 
@@ -118,6 +120,31 @@ int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_
 
 /* ---- Growing ---- */
 
+/*
+ * A pool's size is read, changed and written. The lock is on a file that only root can open, so
+ * that nobody else can hold it; which the kernel has with CONFIG_COMPACTION. Whoever has another
+ * mount of sysfs, in a container with a network of its own, is not kept out.
+ */
+int vfb_pool_lock(const struct vfb_sys *sys)
+{
+	static const char *const files[] = {NODES "/node0/compact", "/proc/sys/vm/compact_memory"};
+	int fd = -1;
+
+	for (size_t i = 0; i < 2 && fd < 0; i++)
+		fd = sys->open(sys, files[i], O_WRONLY);
+	if (fd >= 0 && sys->lock_file(sys, fd)) {
+		sys->close(sys, fd);
+		return -1;
+	}
+	return fd < 0 ? -1 : fd;
+}
+
+void vfb_pool_unlock(const struct vfb_sys *sys, int lock)
+{
+	if (lock >= 0)
+		sys->close(sys, lock);
+}
+
 static int write_count(const struct vfb_sys *sys, int node, uint64_t page_bytes, uint64_t count)
 {
 	char text[32];
@@ -132,7 +159,7 @@ static void compact(const struct vfb_sys *sys, int node)
 	char path[64] = "/proc/sys/vm/compact_memory";
 
 	if (node != ANYWHERE)
-		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/compact", node);
+		snprintf(path, sizeof(path), NODES "/node%d/compact", node);
 	vfb_sys_write_file(sys, path, "1");
 }
 
@@ -148,38 +175,69 @@ static int add_loan(struct vfb_memory *memory, int node, uint64_t page_bytes, ui
 	return 0;
 }
 
-/* Adds up to @pages, as many as the kernel finds room for; *@got of them. */
-static int borrow(struct vfb_memory *memory, int node, uint64_t page_bytes, uint64_t pages,
-		  uint64_t *got)
+/*
+ * All pages of a pool, and those that go when they are free: nr_hugepages shows both, and is
+ * written without the latter (nr_hugepages_show_common(), set_max_huge_pages()).
+ */
+struct pool_size {
+	uint64_t pages, surplus;
+};
+
+static int read_size(const struct vfb_sys *sys, int node, uint64_t page_bytes,
+		     struct pool_size *size)
 {
-	const struct vfb_sys *sys = memory->ctx->sys;
-	uint64_t before, after;
+	uint64_t again;
 	int error;
 
-	*got = 0;
-	if (!pages)
-		return 0;
-	error = read_count(sys, node, page_bytes, "nr_hugepages", &before);
+	do {
+		error = read_count(sys, node, page_bytes, "surplus_hugepages", &size->surplus);
+		if (!error)
+			error = read_count(sys, node, page_bytes, "nr_hugepages", &size->pages);
+		if (!error)
+			error = read_count(sys, node, page_bytes, "surplus_hugepages", &again);
+	} while (!error && again != size->surplus);
 	if (error)
 		return vfb_fail_errno(error, "cannot read %s",
 				      pool_path(node, page_bytes, "nr_hugepages").text);
-	/* First, since the loan must be known before there is something to give back. */
-	error = add_loan(memory, node, page_bytes, 0);
+	return 0;
+}
+
+static uint64_t lasting_pages(const struct pool_size *size)
+{
+	return size->pages > size->surplus ? size->pages - size->surplus : 0;
+}
+
+/* Adds up to @pages, as many as the kernel finds room for. */
+static int borrow(struct vfb_memory *memory, int node, uint64_t page_bytes, uint64_t pages)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	struct pool_size before, after;
+	int error;
+
+	if (!pages)
+		return 0;
+	error = read_size(sys, node, page_bytes, &before);
+	/* First, since the loan must be known before there is something to return. */
+	if (!error)
+		error = add_loan(memory, node, page_bytes, 0);
 	if (error)
 		return error;
 	compact(sys, node);
-	error = write_count(sys, node, page_bytes, before + pages);
+	error = write_count(sys, node, page_bytes, before.pages + pages);
 	if (error)
 		return vfb_fail_errno(
 			error,
 			"cannot make the pool of hugepages of %s larger (%s), which is for root",
 			vfb_size_text(page_bytes).text,
 			pool_path(node, page_bytes, "nr_hugepages").text);
-	error = read_count(sys, node, page_bytes, "nr_hugepages", &after);
-	/* Not known: as many as were asked for, since giving back too many takes only free ones. */
-	*got = error ? pages : after > before ? after - before : 0;
-	memory->loans[memory->loan_count - 1].pages = *got;
-	return 0;
+	error = read_size(sys, node, page_bytes, &after);
+	/* What was added is not known: nothing shall be. */
+	if (error)
+		write_count(sys, node, page_bytes, lasting_pages(&before));
+	else if (lasting_pages(&after) > lasting_pages(&before))
+		memory->loans[memory->loan_count - 1].pages = lasting_pages(&after) -
+							      lasting_pages(&before);
+	return error;
 }
 
 /* How many pages the memory should find on its @i-th node. */
@@ -197,12 +255,11 @@ static int borrow_on_nodes(struct vfb_memory *memory, uint64_t page_bytes, uint6
 	int error = 0;
 
 	for (size_t i = 0; i < memory->node_count && !error; i++) {
-		uint64_t needed = share_of(memory, i, page_bytes, pages), got;
+		uint64_t needed = share_of(memory, i, page_bytes, pages);
 		uint64_t available = count_free(sys, memory->nodes[i], page_bytes);
 
 		if (available < needed)
-			error = borrow(memory, memory->nodes[i], page_bytes, needed - available,
-				       &got);
+			error = borrow(memory, memory->nodes[i], page_bytes, needed - available);
 	}
 	return error;
 }
@@ -210,10 +267,9 @@ static int borrow_on_nodes(struct vfb_memory *memory, uint64_t page_bytes, uint6
 /* What the whole machine still lacks, since others have pages of the nodes promised to them. */
 static int borrow_anywhere(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
 {
-	uint64_t available = count_free(memory->ctx->sys, ANYWHERE, page_bytes), got;
+	uint64_t available = count_free(memory->ctx->sys, ANYWHERE, page_bytes);
 
-	return available < pages ? borrow(memory, ANYWHERE, page_bytes, pages - available, &got) :
-				   0;
+	return available < pages ? borrow(memory, ANYWHERE, page_bytes, pages - available) : 0;
 }
 
 static int too_little(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t added)
@@ -247,15 +303,17 @@ int vfb_pool_grow(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages
 void vfb_pool_shrink(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	uint64_t count;
+	struct pool_size size;
 
 	for (size_t i = 0; i < memory->loan_count; i++) {
 		const struct vfb_pool_loan *loan = &memory->loans[i];
 
-		if (loan->pages &&
-		    !read_count(sys, loan->node, loan->page_bytes, "nr_hugepages", &count))
-			write_count(sys, loan->node, loan->page_bytes,
-				    count > loan->pages ? count - loan->pages : 0);
+		if (!loan->pages || read_size(sys, loan->node, loan->page_bytes, &size))
+			continue;
+		write_count(sys, loan->node, loan->page_bytes,
+			    lasting_pages(&size) > loan->pages ?
+				    lasting_pages(&size) - loan->pages :
+				    0);
 	}
 	free(memory->loans);
 	memory->loans = NULL;

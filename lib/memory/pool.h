@@ -22,12 +22,19 @@ struct vfb_pool_loan {
 int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 
 /*
+ * Keeps the library in other processes from changing pools until vfb_pool_unlock(); -1 when there
+ * is nothing to lock, or no permission, with which changing the pool fails too.
+ */
+int vfb_pool_lock(const struct vfb_sys *sys);
+void vfb_pool_unlock(const struct vfb_sys *sys, int lock);
+
+/*
  * Adds to the pools what vfb_pool_check() misses, and notes it in the memory's loans, which hold
- * what was added after a failure, too: vfb_pool_shrink() gives it back.
+ * what was added after a failure, too: vfb_pool_shrink() returns it. With the lock held.
  */
 int vfb_pool_grow(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 
-/* Takes back what was added, once the memory has given its pages back. */
+/* Returns what was added, once the memory has no pages any more. With the lock held. */
 void vfb_pool_shrink(struct vfb_memory *memory);
 
 #endif

@@ -83,6 +83,7 @@ TIMED(int, ftruncate, (SYS, int fd, off_t bytes), "ftruncate", bytes, fd, bytes)
 TIMED(int, file_info, (SYS, int fd, struct vfb_sys_file *file), "fstat", 0, fd, file)
 TIMED(int, add_seals, (SYS, int fd, int seals), "fcntl", 0, fd, seals)
 TIMED(int, fchmod, (SYS, int fd, mode_t mode), "fchmod", 0, fd, mode)
+TIMED(int, lock_file, (SYS, int fd), "flock", 0, fd)
 TIMED(int, mbind,
       (SYS, void *addr, size_t bytes, int mode, const unsigned int *nodes, size_t count), "mbind",
       bytes, addr, bytes, mode, nodes, count)
@@ -119,7 +120,7 @@ TIMED(int, eventfd, (SYS), "eventfd2", 0)
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A new call of struct vfb_sys must be added here, timed or passed through. */
-_Static_assert(sizeof(struct vfb_sys) == 42 * sizeof(void (*)(void)), "all calls are known");
+_Static_assert(sizeof(struct vfb_sys) == 43 * sizeof(void (*)(void)), "all calls are known");
 
 void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner,
 			struct vfb_observer *observer)
@@ -145,6 +146,7 @@ void vfb_timed_sys_init(struct vfb_timed_sys *timed, const struct vfb_sys *inner
 		.file_info = timed_file_info,
 		.add_seals = timed_add_seals,
 		.fchmod = timed_fchmod,
+		.lock_file = timed_lock_file,
 		.mbind = timed_mbind,
 		.get_mempolicy = timed_get_mempolicy,
 		.page_nodes = timed_page_nodes,

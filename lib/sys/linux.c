@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -197,6 +198,16 @@ static int linux_fchmod(UNUSED const struct vfb_sys *sys, int fd, mode_t mode)
 	return fchmod(fd, mode) ? -errno : 0;
 }
 
+static int linux_lock_file(UNUSED const struct vfb_sys *sys, int fd)
+{
+	int result;
+
+	do
+		result = flock(fd, LOCK_EX);
+	while (result && errno == EINTR);
+	return result ? -errno : 0;
+}
+
 static int linux_get_affinity(UNUSED const struct vfb_sys *sys, cpu_set_t *cpus)
 {
 	return sched_getaffinity(0, sizeof(*cpus), cpus) ? -errno : 0;
@@ -332,6 +343,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.file_info = linux_file_info,
 	.add_seals = linux_add_seals,
 	.fchmod = linux_fchmod,
+	.lock_file = linux_lock_file,
 	.mbind = vfb_linux_mbind,
 	.get_mempolicy = vfb_linux_get_mempolicy,
 	.page_nodes = vfb_linux_page_nodes,

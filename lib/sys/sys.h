@@ -67,6 +67,8 @@ struct vfb_sys {
 	/* fcntl(2) F_ADD_SEALS; and the mode of the file, fchmod(2). */
 	int (*add_seals)(const struct vfb_sys *sys, int fd, int seals);
 	int (*fchmod)(const struct vfb_sys *sys, int fd, mode_t mode);
+	/* flock(2) LOCK_EX: waits; closing releases it. */
+	int (*lock_file)(const struct vfb_sys *sys, int fd);
 	/* mbind(2) without flags; @mode is MPOL_*; @nodes lists @count node numbers. */
 	int (*mbind)(const struct vfb_sys *sys, void *addr, size_t bytes, int mode,
 		     const unsigned int *nodes, size_t count);

@@ -27,6 +27,8 @@ struct node {
 	uint64_t total[3];
 	/* Pages that the pools can still grow by. */
 	uint64_t blocks[3];
+	/* Pages of the pools that go when they are free. */
+	uint64_t surplus[3];
 };
 
 struct policy {
@@ -85,6 +87,8 @@ uint64_t fk_object_populated(const struct object *object, uint64_t first, uint64
 ssize_t fk_pagemap_read(struct fake *fake, uint64_t *entries, size_t bytes, off_t offset);
 int fk_object_page_node(const struct object *object, uint64_t offset);
 void fk_object_poison(struct object *object, uint64_t offset, uint64_t end);
+/* Gives pages that are free from a node's pool to its base memory, if there are some. */
+bool fk_pool_shrink(struct fake *fake, struct node *node, int pool);
 /* Bytes of the pages of a pool that are in use. */
 uint64_t fk_pool_used(const struct fake *fake, int pool);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* memfds: making them, and what is known of a file. */
+/* Files: making memfds, what is known of a file, locks. */
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
@@ -119,6 +119,22 @@ static int op_file_info(const struct vfb_sys *sys, int fd, struct vfb_sys_file *
 	return error;
 }
 
+static int op_lock_file(const struct vfb_sys *sys, int fd)
+{
+	struct fake *fake = kernel_enter(sys);
+	struct file *file = fk_file_get(fake, fd);
+	int error = file ? fk_inject(fake, "lock_file", NULL, ENOLCK) : -EBADF;
+
+	if (!error) {
+		fk_vlock_write(fake, &fake->file_lock);
+		file->locked = true;
+	}
+	if (file)
+		fk_file_put(fake, file);
+	kernel_leave(fake);
+	return error;
+}
+
 void fk_memfd_table(struct vfb_sys *sys)
 {
 	sys->memfd_create = op_memfd_create;
@@ -126,4 +142,5 @@ void fk_memfd_table(struct vfb_sys *sys)
 	sys->file_info = op_file_info;
 	sys->add_seals = op_add_seals;
 	sys->fchmod = op_fchmod;
+	sys->lock_file = op_lock_file;
 }

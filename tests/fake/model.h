@@ -74,6 +74,8 @@ struct file {
 	unsigned int refs;
 	/* -1: closed, but still referred to. */
 	int fd;
+	/* flock(2) */
+	bool locked;
 	char path[128];
 	union {
 		void *data;
@@ -159,6 +161,8 @@ struct fake {
 	struct file **files;
 	size_t file_room;
 	struct helper helper;
+	/* Of whatever file; those that are locked all stand for one thing. */
+	struct vlock file_lock;
 	struct extra extras[16];
 	size_t extra_count;
 	struct deny denied[16];

@@ -94,6 +94,25 @@ int fk_object_reserve(struct fake *fake, struct object *object, uint64_t first, 
 	return 0;
 }
 
+bool fk_pool_shrink(struct fake *fake, struct node *node, int pool)
+{
+	if (!node->free[pool] || pool_free(fake, pool) <= fake->reserved[pool])
+		return false;
+	node->free[POOL_BASE] += pool == POOL_2M ? 512 : 512 * 512;
+	node->blocks[pool]++;
+	node->free[pool]--;
+	node->total[pool]--;
+	return true;
+}
+
+/* free_huge_folio(), return_unused_surplus_pages() */
+static void free_surplus(struct fake *fake, int pool)
+{
+	for (int n = 0; n < FAKE_NODES; n++)
+		while (fake->nodes[n].surplus[pool] && fk_pool_shrink(fake, &fake->nodes[n], pool))
+			fake->nodes[n].surplus[pool]--;
+}
+
 void fk_object_free_range(struct fake *fake, struct object *object, uint64_t first, uint64_t end,
 			  bool unreserve)
 {
@@ -111,6 +130,7 @@ void fk_object_free_range(struct fake *fake, struct object *object, uint64_t fir
 			object->pages[i] = 0;
 		}
 	}
+	free_surplus(fake, object->pool);
 }
 
 /* ---- Policy ---- */

@@ -16,6 +16,16 @@ uint64_t fk_sum_nodes(struct fake *fake, int node, int pool, bool total)
 	return sum;
 }
 
+static uint64_t surplus_pages(const struct fake *fake, int node, int pool)
+{
+	uint64_t pages = 0;
+
+	for (int n = 0; n < FAKE_NODES; n++)
+		if (node < 0 || node == n)
+			pages += fake->nodes[n].surplus[pool];
+	return pages;
+}
+
 /* @node: -1 for the whole machine. @path is after "hugepages". */
 static int hugepages_path(struct fake *fake, int node, const char *path, struct text *text)
 {
@@ -42,7 +52,7 @@ static int hugepages_path(struct fake *fake, int node, const char *path, struct 
 	else if (!strcmp(path, "/free_hugepages"))
 		fk_put(text, "%" PRIu64 "\n", fk_sum_nodes(fake, node, pool, false));
 	else if (!strcmp(path, "/surplus_hugepages"))
-		fk_put(text, "0\n");
+		fk_put(text, "%" PRIu64 "\n", surplus_pages(fake, node, pool));
 	else if (node < 0 && !strcmp(path, "/resv_hugepages"))
 		fk_put(text, "%" PRIu64 "\n", fake->reserved[pool]);
 	else if (node < 0 && !strcmp(path, "/nr_overcommit_hugepages"))

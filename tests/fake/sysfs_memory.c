@@ -6,6 +6,9 @@
 
 #include "sysfs.h"
 
+/* What compacting takes, and changing a pool: others change it meanwhile. */
+#define COMPACT_NS (5 * FAKE_MS)
+
 /* ---- /proc/self/smaps, pagemap ---- */
 
 static uint64_t huge_bytes(const struct vma *vma)
@@ -116,40 +119,58 @@ static bool grow(struct node *node, int pool)
 	return true;
 }
 
-static bool shrink(struct fake *fake, struct node *node, int pool)
+static uint64_t lasting_pages(const struct fake *fake, int node, int pool)
 {
-	uint64_t free = 0;
+	uint64_t pages = 0;
 
 	for (int n = 0; n < FAKE_NODES; n++)
-		free += fake->nodes[n].free[pool];
-	if (!node->free[pool] || free <= fake->reserved[pool])
+		if (node < 0 || node == n)
+			pages += fake->nodes[n].total[pool] - fake->nodes[n].surplus[pool];
+	return pages;
+}
+
+/* adjust_pool_surplus() */
+static bool keep_surplus(struct node *node, int pool)
+{
+	if (!node->surplus[pool])
 		return false;
-	node->free[POOL_BASE] += pool == POOL_2M ? 512 : 512 * 512;
-	node->blocks[pool]++;
-	node->free[pool]--;
-	node->total[pool]--;
+	node->surplus[pool]--;
 	return true;
+}
+
+static bool make_surplus(struct node *node, int pool)
+{
+	if (node->surplus[pool] >= node->total[pool])
+		return false;
+	node->surplus[pool]++;
+	return true;
+}
+
+/* A page more or less that lasts; @hard: when the easy way is not possible. */
+static bool change_pool(struct fake *fake, struct node *node, int pool, bool more, bool hard)
+{
+	if (more)
+		return hard ? grow(node, pool) : keep_surplus(node, pool);
+	return hard ? make_surplus(node, pool) : fk_pool_shrink(fake, node, pool);
 }
 
 /* set_max_huge_pages(): as far as it goes, node after node in turn. */
 static void set_pool(struct fake *fake, int node, int pool, uint64_t wanted)
 {
-	for (bool changed = true; changed;) {
+	bool hard = false, changed;
+
+	do {
 		changed = false;
 		for (int n = 0; n < FAKE_NODES; n++) {
-			uint64_t total = 0;
+			uint64_t pages = lasting_pages(fake, node, pool);
 
-			for (int i = 0; i < FAKE_NODES; i++)
-				if (node < 0 || node == i)
-					total += fake->nodes[i].total[pool];
-			if (node >= 0 && node != n)
-				continue;
-			if (total < wanted)
-				changed = grow(&fake->nodes[n], pool) || changed;
-			else if (total > wanted)
-				changed = shrink(fake, &fake->nodes[n], pool) || changed;
+			if ((node < 0 || node == n) && pages != wanted)
+				changed |= change_pool(fake, &fake->nodes[n], pool, pages < wanted,
+						       hard);
 		}
-	}
+		if (!changed && !hard)
+			hard = changed = true;
+	} while (changed);
 }
 
 /* Node and pool of a file nr_hugepages. */
@@ -193,10 +214,13 @@ ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, si
 		error = fk_sysfs_bind(fake, path, text, bytes);
 		return error ? error : (ssize_t)bytes;
 	}
-	if (is_compact(path))
+	if (is_compact(path)) {
 		fake->stats.compactions++;
-	else if (find_pool(fake, path, &node, &pool))
+		fk_clock_spend(fake, COMPACT_NS);
+	} else if (find_pool(fake, path, &node, &pool)) {
+		fk_clock_spend(fake, COMPACT_NS);
 		set_pool(fake, node, pool, strtoull(text, NULL, 10));
+	}
 	return bytes;
 }
 

@@ -55,6 +55,7 @@ HAND_ON(int, ftruncate, (SYS, int fd, off_t bytes), fd, bytes)
 HAND_ON(int, file_info, (SYS, int fd, struct vfb_sys_file *file), fd, file)
 HAND_ON(int, add_seals, (SYS, int fd, int seals), fd, seals)
 HAND_ON(int, fchmod, (SYS, int fd, mode_t mode), fd, mode)
+HAND_ON(int, lock_file, (SYS, int fd), fd)
 HAND_ON(int, mbind,
 	(SYS, void *addr, size_t bytes, int mode, const unsigned int *nodes, size_t count), addr,
 	bytes, mode, nodes, count)
@@ -90,7 +91,7 @@ HAND_ON(int, eventfd, (SYS))
 HAND_ON_VOID(eventfd_signal, (SYS, int fd), fd)
 
 /* A call that is new there is to be handed on here. */
-_Static_assert(sizeof(struct vfb_sys) == 42 * sizeof(void (*)(void)), "all calls are handed on");
+_Static_assert(sizeof(struct vfb_sys) == 43 * sizeof(void (*)(void)), "all calls are handed on");
 
 void counted_init(struct counted *counted, const struct vfb_sys *inner)
 {
@@ -116,6 +117,7 @@ void counted_init(struct counted *counted, const struct vfb_sys *inner)
 				.file_info = count_file_info,
 				.add_seals = count_add_seals,
 				.fchmod = count_fchmod,
+				.lock_file = count_lock_file,
 				.mbind = count_mbind,
 				.get_mempolicy = count_get_mempolicy,
 				.page_nodes = count_page_nodes,

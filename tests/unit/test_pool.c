@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Pools of hugepages that are made larger for a memory, and get back what they were. */
+#include "context.h"
 #include "host.h"
 
 static const unsigned int both[] = {0, 1};
@@ -189,12 +190,83 @@ static void test_failures(void **state)
 	assert_true(n > 50);
 }
 
+/* The administrator makes the pool smaller than what is in use: those pages go when they are free,
+ * and do not count as the pool's, neither when it grows nor when it shrinks. */
+static void test_surplus(void **state)
+{
+	struct vfb_memory_opts opts = growing(24 * MIB, VFB_PAGE_2M);
+	struct vfb_memory *first, *second;
+	struct host host;
+
+	(void)state;
+	open_two_nodes(&host);
+	first = make_memory(&host, 12 * MIB, VFB_PAGE_2M);
+	assert_ok(vfb_memory_populate(first));
+	assert_ok(vfb_sys_write_file(host.sys,
+				     "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
+				     "4"));
+	assert_int_equal(pool_of(&host, "/sys/kernel/mm"), 6);
+	assert_ok(vfb_memory_create(host.ctx, &opts, &second));
+	assert_int_equal(pool_of(&host, "/sys/kernel/mm"), 18);
+	assert_ok(vfb_memory_destroy(second));
+	assert_int_equal(pool_of(&host, "/sys/kernel/mm"), 6);
+	assert_ok(vfb_memory_destroy(first));
+	assert_int_equal(pool_of(&host, "/sys/kernel/mm"), 4);
+	host_close(&host);
+}
+
+struct grower {
+	struct host *host;
+	struct vfb_ctx *ctx;
+	pthread_t thread;
+	unsigned int failed;
+};
+
+static void *grow_and_shrink(void *arg)
+{
+	struct vfb_memory_opts opts = growing(24 * MIB, VFB_PAGE_2M);
+	struct grower *grower = arg;
+
+	for (int i = 0; i < 3; i++) {
+		struct vfb_memory *memory;
+
+		grower->failed += vfb_memory_create(grower->ctx, &opts, &memory) != 0;
+		grower->failed += vfb_memory_destroy(memory) != 0;
+	}
+	return NULL;
+}
+
+/* Several processes at once: none takes another's pages, and the pool is what it was. */
+static void test_at_once(void **state)
+{
+	struct grower growers[4];
+	struct host host;
+
+	(void)state;
+	open_two_nodes(&host);
+	for (size_t i = 0; i < ARRAY_SIZE(growers); i++) {
+		growers[i] = (struct grower){.host = &host};
+		assert_ok(vfb_ctx_create_with(host.sys, NULL, &growers[i].ctx));
+		assert_int_equal(host.sys->thread_create(host.sys, "grower", NULL, grow_and_shrink,
+							 &growers[i], &growers[i].thread),
+				 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(growers); i++) {
+		host.sys->thread_join(host.sys, growers[i].thread);
+		assert_int_equal(growers[i].failed, 0);
+		assert_ok(vfb_ctx_destroy(growers[i].ctx));
+	}
+	assert_pools(&host, 4, 2);
+	host_close(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_anywhere),    cmocka_unit_test(test_nodes),
 		cmocka_unit_test(test_page_sizes),  cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_not_allowed), cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_at_once),	    cmocka_unit_test(test_surplus),
 	};
 
 	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);

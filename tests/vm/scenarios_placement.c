@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Where memory lies, what keeps it from being there, and pools that grow for it. */
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "scenario.h"
 
 #define BYTES (16 * MIB)
@@ -96,6 +99,48 @@ static void grow(struct fixture *f)
 	assert_int_equal(machine_pool_2m(1), pool[1]);
 }
 
+static void grow_and_shrink(const struct vfb_memory_opts *opts)
+{
+	struct vfb_ctx *ctx;
+
+	assert_ok(machine_ctx_create(NULL, &ctx));
+	for (int i = 0; i < 20; i++) {
+		struct vfb_memory *memory;
+
+		/* Others may leave too little room. */
+		if (!vfb_memory_create(ctx, opts, &memory))
+			assert_ok(vfb_memory_destroy(memory));
+	}
+	assert_ok(vfb_ctx_destroy(ctx));
+}
+
+/* Four processes at once: the administrator's pages are still there afterwards. */
+static void grow_at_once(struct fixture *f)
+{
+	uint64_t pool[] = {machine_pool_2m(0), machine_pool_2m(1)};
+	struct vfb_memory_opts opts = placed((pool[0] + pool[1] + 8) * 2 * MIB, VFB_PAGE_2M,
+					     VFB_NUMA_DEFAULT);
+	pid_t children[4];
+
+	opts.nodes = NULL;
+	opts.node_count = 0;
+	opts.flags = VFB_MEMORY_GROW_POOL;
+	for (size_t i = 0; i < COUNT(children); i++) {
+		children[i] = f->machine->has_processes ? fork() : 0;
+		if (!children[i])
+			grow_and_shrink(&opts);
+		if (!children[i] && f->machine->has_processes)
+			_exit(0);
+	}
+	for (size_t i = 0; i < COUNT(children) && f->machine->has_processes; i++) {
+		int status = 1;
+
+		assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(machine_pool_2m(0) + machine_pool_2m(1), pool[0] + pool[1]);
+}
+
 static void grow_without_root(struct fixture *f)
 {
 	struct vfb_memory_opts opts = placed(UINT64_C(1) << 40, VFB_PAGE_2M, VFB_NUMA_BIND);
@@ -185,6 +230,7 @@ const struct scenario placement_scenarios[] = {
 	{.name = "memory split over nodes as a guest's", .run = split},
 	{.name = "memory that prefers two nodes", .run = prefer_both},
 	{.name = "a pool that grows for a memory", .run = grow},
+	{.name = "a pool that grows for several processes", .run = grow_at_once},
 	{.name = "a pool that only root may change",
 	 .run = grow_without_root,
 	 .limits.user = USER_MAY_NOTHING},
