@@ -3,12 +3,14 @@
 """Writes the manual page of a public header from its comments.
 
 Usage: header-man.py HEADER VERSION PAGE
+       header-man.py --functions HEADER     (lists the functions that the page describes)
 """
 import os
 import re
 import sys
 
 COMMENT = re.compile(r"/\*\*(.*?)\*/", re.S)
+FUNCTION = re.compile(r"^VFB_API [^;(]*?(vfb_\w+)\(", re.M)
 
 
 def clean(comment):
@@ -96,10 +98,17 @@ def name_of(what):
     return what.split()[0]
 
 
-def main():
-    path, version, page = sys.argv[1:]
+def read(path):
     with open(path, encoding="utf-8") as file:
-        header = file.read()
+        return file.read()
+
+
+def main():
+    if sys.argv[1] == "--functions":
+        print("\n".join(FUNCTION.findall(read(sys.argv[2]))))
+        return
+    path, version, page = sys.argv[1:]
+    header = read(path)
     name = os.path.basename(path)
     intro = next(clean(c) for c in COMMENT.findall(header) if "@file" in c)
     first, _, rest = intro.replace(f"@file {name}", "").strip().partition("\n\n")
