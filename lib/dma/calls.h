@@ -5,25 +5,25 @@
 #include "dma/space.h"
 #include "engine/spread.h"
 
-/* One call that maps or unmaps. */
+/* One map or unmap call. */
 struct vfb_call {
 	uint64_t iova, bytes;
-	/* What to map there. */
+	/* The memory to map there. */
 	const struct vfb_memory *memory;
 	uint64_t offset;
 	uint32_t flags;
-	/* The entries of the batch that it is made for. */
+	/* The entries of the batch that it belongs to. */
 	size_t first_entry, entry_count;
-	/* -EINPROGRESS until it was made. */
+	/* -EINPROGRESS until the call was made. */
 	int error;
 };
 
-/* Calls that workers make side by side, as many as the kernel takes at once. */
+/* Calls that workers make in parallel, or one worker if the kernel serializes them. */
 struct vfb_calls {
 	struct vfb_space *space;
 	struct vfb_call *calls;
 	size_t count, capacity;
-	/* A failure keeps the rest from being made. */
+	/* A failure cancels the remaining calls. */
 	bool all_or_nothing;
 	struct vfb_spread spread;
 };
@@ -31,10 +31,10 @@ struct vfb_calls {
 int vfb_calls_add(struct vfb_calls *calls, const struct vfb_call *call);
 void vfb_calls_free(struct vfb_calls *calls);
 
-/* Makes one of them. Returns call->error. */
+/* Makes one map call. Returns call->error. */
 int vfb_call_map(struct vfb_space *space, struct vfb_call *call);
 
-/* Makes all of them, as tasks of @job, whose result a failure becomes. @width: 0 for no limit. */
+/* Make all calls as tasks of @job. A failure becomes its result. @width: 0 for no limit. */
 void vfb_calls_map(struct vfb_calls *calls, struct vfb_job *job);
 void vfb_calls_unmap(struct vfb_calls *calls, struct vfb_job *job, unsigned int width);
 

@@ -8,10 +8,10 @@
 #include "engine/engine.h"
 #include "iommu/iommu.h"
 
-/* With so many workers iommufd is faster even where one thread of type1 is than one of its. */
+/* With this many workers iommufd is faster, even where a single thread of type1 is. */
 #define MANY_WORKERS 4
 
-/* Since Linux 6.18, vfio_pin_map_dma() takes physically contiguous pages together. */
+/* Since Linux 6.18, vfio_pin_map_dma() pins physically contiguous pages together. */
 static bool type1_pins_large(const struct vfb_sys *sys)
 {
 	unsigned int major, minor;
@@ -31,9 +31,10 @@ static bool choose_measured(struct vfb_ctx *ctx, enum vfb_page_size page_size,
 	if (type1 <= 0 || iommufd <= 0)
 		return false;
 	*backend = type1 < iommufd ? VFB_BACKEND_TYPE1 : VFB_BACKEND_IOMMUFD;
-	snprintf(reason, VFB_REASON_BYTES,
-		 "measured: mapping 1 GiB of such pages takes type1 %.1f ms and iommufd %.1f ms",
-		 type1 / 1e6, iommufd / 1e6);
+	snprintf(
+		reason, VFB_REASON_BYTES,
+		"measured: mapping 1 GiB of these pages takes %.1f ms with type1 and %.1f ms with iommufd",
+		type1 / 1e6, iommufd / 1e6);
 	return true;
 }
 
@@ -44,8 +45,7 @@ enum vfb_backend vfb_choose_backend(struct vfb_ctx *ctx, const struct vfb_space_
 	enum vfb_backend backend;
 
 	if (!vfb_iommu_has_iommufd(ctx->sys)) {
-		snprintf(reason, VFB_REASON_BYTES,
-			 "there is no iommufd, or no permission to use it");
+		snprintf(reason, VFB_REASON_BYTES, "iommufd is not available, or not permitted");
 		return VFB_BACKEND_TYPE1;
 	}
 	if (choose_measured(ctx, opts->page_size, &backend, reason))
@@ -53,12 +53,12 @@ enum vfb_backend vfb_choose_backend(struct vfb_ctx *ctx, const struct vfb_space_
 	if (large && opts->kind == VFB_MEMORY_ANONYMOUS &&
 	    vfb_engine_workers(ctx->engine) < MANY_WORKERS && type1_pins_large(ctx->sys)) {
 		snprintf(reason, VFB_REASON_BYTES,
-			 "not measured: this kernel's type1 pins large pages as a whole, and %u "
-			 "workers are too few for iommufd to make up for that",
+			 "not measured: type1 of this kernel pins large pages as a whole, and %u "
+			 "workers are too few for iommufd to be faster",
 			 vfb_engine_workers(ctx->engine));
 		return VFB_BACKEND_TYPE1;
 	}
 	snprintf(reason, VFB_REASON_BYTES,
-		 "not measured: iommufd maps in parallel, type1 one call after another");
+		 "not measured: map calls run in parallel with iommufd, but not with type1");
 	return VFB_BACKEND_IOMMUFD;
 }

@@ -8,7 +8,7 @@
 
 struct vfb_ctx;
 
-/* The backend for VFB_BACKEND_AUTO, and why. */
+/* Chooses the backend for VFB_BACKEND_AUTO, and describes why. */
 enum vfb_backend vfb_choose_backend(struct vfb_ctx *ctx, const struct vfb_space_opts *opts,
 				    char reason[VFB_REASON_BYTES]);
 

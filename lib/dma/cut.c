@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Cutting what is planned into pieces for workers, into waves, and into map calls. */
+/* Cutting a plan into pieces for workers, waves, and map calls. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -13,7 +13,7 @@ static const struct vfb_range *first_range(const struct map_job *map,
 	return map->plan.order[run->first];
 }
 
-/* Pieces of so many bytes, that end where huge pages of the memory do. */
+/* Size of a piece. Pieces end at the boundaries of the memory's huge pages. */
 static uint64_t piece_bytes(const struct map_job *map, const struct vfb_plan_run *run,
 			    unsigned int width)
 {
@@ -22,7 +22,7 @@ static uint64_t piece_bytes(const struct map_job *map, const struct vfb_plan_run
 	return vfb_memory_piece_bytes(range->memory, range->offset, run->bytes, width);
 }
 
-/* Where a run's first piece ends. */
+/* The end of the first piece of a run. */
 static uint64_t head_bytes(const struct map_job *map, const struct vfb_plan_run *run,
 			   uint64_t piece)
 {
@@ -49,7 +49,7 @@ static size_t count_pieces(struct map_job *map, unsigned int width)
 	return count;
 }
 
-/* The entries that a piece reaches into; @entry and @end are those of the piece before. */
+/* Finds the entries that a piece overlaps; @entry and @end are those of the previous piece. */
 static void find_entries(const struct map_job *map, struct map_piece *piece, uint64_t begin,
 			 size_t *entry, uint64_t *end)
 {
@@ -85,7 +85,7 @@ static void cut_run(struct map_job *map, const struct vfb_plan_run *run, unsigne
 	}
 }
 
-/* Where the kernel maps in turn, what comes first must be mapped before the rest is populated. */
+/* Where the kernel serializes maps, earlier waves must be mapped before others are populated. */
 static void add_waves(struct map_job *map)
 {
 	const struct vfb_range *before = NULL;
@@ -103,11 +103,11 @@ static void add_waves(struct map_job *map)
 	}
 }
 
-/* So many bytes of huge pages that are populated are mapped by file in a few milliseconds. */
+/* Populated huge pages of this size are mapped by file in a few milliseconds. */
 #define QUICK_BYTES (16 * GIB)
 
-/* Only has to be mapped, and by file, which takes no longer for a huge page than for a small one.
- */
+/* The memory is populated, and mapped by file, which takes as long for a huge page as for a small
+ * one. */
 static bool is_quick(const struct map_job *map, const struct vfb_plan_run *run)
 {
 	const struct vfb_range *range = first_range(map, run);
@@ -118,8 +118,8 @@ static bool is_quick(const struct map_job *map, const struct vfb_plan_run *run)
 }
 
 /*
- * How many pieces may run at once. Workers that map by file side by side are in each other's way:
- * two took 1.6 times as long as one for 3 GiB of pages of 2 MiB (measured, Linux 7.3).
+ * How many pieces may run in parallel. Workers that map by file slow each other down: two took 1.6
+ * times as long as one for 3 GiB of pages of 2 MiB (measured, Linux 7.3).
  */
 static unsigned int limit_width(const struct map_job *map)
 {
@@ -149,7 +149,7 @@ int vfb_map_cut_pieces(struct map_job *map, unsigned int width)
 	return 0;
 }
 
-/* The part of a run from @offset to @end becomes one call. */
+/* Adds a call for the part of a run from @offset to @end. */
 static int add_call(struct map_job *map, const struct vfb_plan_run *run, uint64_t offset,
 		    uint64_t end, size_t first_entry, size_t entry_count)
 {
@@ -169,8 +169,8 @@ static int add_call(struct map_job *map, const struct vfb_plan_run *run, uint64_
 }
 
 /*
- * The calls from @begin to @end of a run: one for each entry in it, or one where neighbours are
- * joined. @entry is the first that reaches into it, @entry_end where that ends.
+ * Adds the calls from @begin to @end of a run: one for each entry, or a single one if neighbours
+ * are joined. @entry is the first entry that overlaps the part, @entry_end the end of that entry.
  */
 static int cut_calls_of(struct map_job *map, const struct vfb_plan_run *run, uint64_t begin,
 			uint64_t end, size_t *entry, uint64_t *entry_end)

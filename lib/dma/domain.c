@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The devices of a space, and the domain that comes with the first and goes with the last. */
+/* The devices of a space, and its domain, which exists from the first device to the last. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "memory/memory.h"
 #include "observe/error.h"
 
-/* A device that is attached. The list belongs to whoever attaches or detaches. */
+/* An attached device. The list belongs to the thread that attaches or detaches. */
 struct vfb_attached {
 	struct vfb_attached *next;
 	char address[];
@@ -31,9 +31,9 @@ int vfb_space_read_domain(struct vfb_space *space)
 	free(space->ranges);
 	space->ranges = ranges;
 	space->range_count = count;
-	/* Memory is never mapped in less than a base page. */
+	/* Memory is mapped in base pages at least. */
 	space->alignment = alignment > 4 * KIB ? alignment : 4 * KIB;
-	/* Counted from here on: what the kernel tells while others map is soon out of date. */
+	/* Counted by the library from now on: later values are outdated while other jobs map. */
 	if (space->entries_left == UINT64_MAX)
 		space->entries_left = entries_left;
 	pthread_mutex_unlock(&space->lock);
@@ -56,8 +56,8 @@ void vfb_space_opening_finish(struct vfb_space *space)
 }
 
 /*
- * Maps what the kernel does not have, and announces the domain in the moment in which nothing is
- * left: jobs keep ranges for it until then.
+ * Maps the ranges that were kept, and announces the domain at the moment that none is left: until
+ * then jobs may keep more.
  */
 static int announce_domain(struct vfb_space *space, unsigned int attached)
 {
@@ -127,7 +127,7 @@ int vfb_space_opening_end(struct vfb_space *space, unsigned int attached)
 	return error;
 }
 
-/* Only one at a time attaches or detaches; both may sleep, so that no lock is held meanwhile. */
+/* Serializes attaching and detaching. Both may sleep, so that this is no mutex. */
 static void attach_begin(struct vfb_space *space)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
@@ -139,7 +139,7 @@ static void attach_begin(struct vfb_space *space)
 	pthread_mutex_unlock(&space->lock);
 }
 
-/* @gone: devices that were detached and counted. With the last, the space may be destroyed. */
+/* @gone: counted devices that were detached. After the last, the space may be destroyed. */
 static void attach_end(struct vfb_space *space, unsigned int gone)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
@@ -151,7 +151,7 @@ static void attach_end(struct vfb_space *space, unsigned int gone)
 	pthread_mutex_unlock(&space->lock);
 }
 
-/* The link to a device in the list of those attached; to NULL at its end. */
+/* The link to an attached device in the list, or the link at its end. */
 static struct vfb_attached **find_attached(struct vfb_space *space, const char *address)
 {
 	struct vfb_attached **link = &space->attached;
@@ -175,7 +175,7 @@ static struct vfb_attached *new_attached(const char *address)
 	return attached;
 }
 
-/* Takes a device from the list. */
+/* Removes a device from the list. */
 static void remove_attached(struct vfb_space *space, const char *address)
 {
 	struct vfb_attached **link = find_attached(space, address), *attached = *link;
@@ -186,7 +186,7 @@ static void remove_attached(struct vfb_space *space, const char *address)
 
 static int fail_attached(const char *address)
 {
-	return vfb_fail(-EBUSY, "device %s is open in this space already", address);
+	return vfb_fail(-EBUSY, "device %s is already open in this space", address);
 }
 
 int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *device)
@@ -213,7 +213,7 @@ int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *dev
 	return error;
 }
 
-/* The last device is going, and the domain with it. */
+/* The last device is leaving, and takes the domain along. */
 static void lose_domain(struct vfb_space *space)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
@@ -221,7 +221,7 @@ static void lose_domain(struct vfb_space *space)
 	if (space->iommu->has_domain)
 		return;
 	pthread_mutex_lock(&space->lock);
-	/* Jobs that wait for a domain don't use this one: it has not been announced. */
+	/* Jobs that wait for a domain do not use this one if it has not been announced. */
 	while (space->domain && space->jobs && space->iommu->ops->mappings_need_domain)
 		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
 	space->domain = false;
@@ -247,7 +247,7 @@ void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *de
 			.node = VFB_ANY_NODE);
 }
 
-/* The caller's attachment has brought a domain, or adds to one. */
+/* Whether the attachment that the caller has made comes with a domain. */
 static bool caller_has_attached(struct vfb_space *space)
 {
 	struct vfb_iommu *iommu = space->iommu;
@@ -261,17 +261,18 @@ static bool caller_has_attached(struct vfb_space *space)
 	return domain || iommu->has_domain;
 }
 
-/* With attach_begin(). From now on the domain does not go with the library's own devices. */
+/* Within attach_begin(). From now on the domain does not depend on the library's own devices. */
 static int join(struct vfb_space *space, struct vfb_attached *attached)
 {
 	if (*find_attached(space, attached->address))
 		return fail_attached(attached->address);
 	if (!caller_has_attached(space))
-		return vfb_fail(-ENXIO,
-				"nothing is attached to the space that device %s was adopted for: "
-				"attach it first (VFIO_GROUP_SET_CONTAINER and VFIO_SET_IOMMU, or "
-				"VFIO_DEVICE_ATTACH_IOMMUFD_PT), or adopt it without a space",
-				attached->address);
+		return vfb_fail(
+			-ENXIO,
+			"no device is attached to the space for which device %s is adopted: "
+			"attach it first (VFIO_GROUP_SET_CONTAINER and VFIO_SET_IOMMU, or "
+			"VFIO_DEVICE_ATTACH_IOMMUFD_PT), or adopt it without a space",
+			attached->address);
 	space->iommu->has_domain = true;
 	*find_attached(space, attached->address) = attached;
 	return 0;
@@ -290,10 +291,11 @@ int vfb_space_join(struct vfb_space *space, const char *address)
 	int error;
 
 	if (!space->iommu->adopted)
-		return vfb_fail(-EINVAL,
-				"device %s is attached to something else than a space that the "
-				"library has made: adopt that too (vfb_space_adopt())",
-				address);
+		return vfb_fail(
+			-EINVAL,
+			"device %s cannot be adopted into a space that the library created: "
+			"adopt the space that it is attached to (vfb_space_adopt())",
+			address);
 	attached = new_attached(address);
 	if (!attached)
 		return -ENOMEM;
@@ -304,7 +306,7 @@ int vfb_space_join(struct vfb_space *space, const char *address)
 		free(attached);
 		return error;
 	}
-	/* It may have narrowed what IOVAs are valid. */
+	/* The device may have narrowed the valid IOVAs. */
 	error = renew_domain(space, 1);
 	if (error)
 		leave(space, address, false);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What mapping a batch would take, without doing any of it. */
+/* What mapping a batch would take, without mapping. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -22,7 +22,7 @@ static uint64_t populate_bytes(const struct map_job *map, const struct vfb_plan_
 	return bytes;
 }
 
-/* Adds what @bytes take; what was not measured makes the whole unknown. */
+/* Adds the time for @bytes; without a measurement the sum is unknown. */
 static void add_time(uint64_t *ns, uint64_t bytes, double ns_per_gib)
 {
 	if (!bytes || *ns == UINT64_MAX)
@@ -30,7 +30,7 @@ static void add_time(uint64_t *ns, uint64_t bytes, double ns_per_gib)
 	*ns = ns_per_gib > 0 ? *ns + (uint64_t)(ns_per_gib * bytes / GIB) : UINT64_MAX;
 }
 
-/* What the runs take, by what was measured in the context. Regions of devices are no memory. */
+/* Estimates the runs from the measurements of the context. Regions of devices are not memory. */
 static void estimate(const struct map_job *map, struct vfb_map_plan *plan)
 {
 	enum vfb_backend backend = map->space->iommu->ops->backend;

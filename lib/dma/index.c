@@ -15,7 +15,7 @@ static int compare_intervals(const struct vfb_interval *a, const struct vfb_inte
 	return (a->iova > b->iova) - (a->iova < b->iova);
 }
 
-/* What is below one interval alone. */
+/* Computes the summary of one subtree from those of its children. */
 static void summarize(struct vfb_interval *interval)
 {
 	const struct vfb_interval *left = RB_LEFT(interval, link),
@@ -140,7 +140,7 @@ void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping)
 	free(mapping);
 }
 
-/* The next extent after @before in the area that ends with @last, or the first one in it. */
+/* The next extent after @before in the area that ends at @last, or the first one in it. */
 static struct vfb_interval *next_extent(const struct vfb_index *index, struct vfb_interval *before,
 					uint64_t iova, uint64_t last)
 {
@@ -182,14 +182,14 @@ struct wanted {
 	uint64_t bytes, address, alignment;
 };
 
-/* The lowest one in an area that is free. */
+/* The lowest fitting IOVA in a free area. */
 static bool fit(uint64_t first, uint64_t last, const struct wanted *wanted, uint64_t *iova)
 {
 	*iova = first + ((wanted->address - first) & (wanted->alignment - 1));
 	return *iova >= first && *iova <= last && wanted->bytes - 1 <= last - *iova;
 }
 
-/* Whether so much may be free from @first to @last, where all intervals are below this one. */
+/* Whether a large enough gap may exist from @first to @last, in the subtree of an interval. */
 static bool may_fit(const struct vfb_interval *interval, uint64_t first, uint64_t last,
 		    const struct wanted *wanted)
 {
@@ -198,7 +198,7 @@ static bool may_fit(const struct vfb_interval *interval, uint64_t first, uint64_
 	       (interval->highest < last && last - interval->highest >= wanted->bytes);
 }
 
-/* No deeper than the tree. */
+/* Recurses no deeper than the tree. */
 static bool find_gap(const struct vfb_interval *interval, uint64_t first, uint64_t last,
 		     const struct wanted *wanted, uint64_t *iova)
 {

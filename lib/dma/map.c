@@ -18,7 +18,7 @@ static void mapping_done_locked(struct vfb_mapping *mapping)
 	mapping->owner = NULL;
 }
 
-/* An entry stays. */
+/* Keeps an entry. */
 static void keep_entry_locked(struct map_job *map, struct map_entry *entry)
 {
 	entry->range->status = 0;
@@ -27,7 +27,7 @@ static void keep_entry_locked(struct map_job *map, struct map_entry *entry)
 		mapping_done_locked(entry->mapping);
 }
 
-/* An entry goes. What the kernel would not unmap keeps its IOVAs, so that nobody else gets them. */
+/* Drops an entry. If the kernel did not unmap it, its IOVAs remain reserved. */
 static void drop_entry_locked(struct map_job *map, struct map_entry *entry, bool stuck)
 {
 	struct vfb_memory *memory = entry->range->memory;
@@ -47,7 +47,7 @@ static void drop_entry_locked(struct map_job *map, struct map_entry *entry, bool
 	atomic_fetch_sub(&memory->users, 1);
 }
 
-/* Entries that follow each other failed, or go because another one did. */
+/* Undoes adjacent entries. */
 static void undo_entries(struct map_job *map, size_t first, size_t count)
 {
 	const struct vfb_range *range = map->entries[first].range;
@@ -64,8 +64,7 @@ static void undo_entries(struct map_job *map, size_t first, size_t count)
 	pthread_mutex_unlock(&map->space->lock);
 }
 
-/* Undoes the failed entries of a run, or all of them, the last first. What is joined goes as one.
- */
+/* Undoes the failed entries of a run, or all of them, last first; joined ones as a whole. */
 static void undo_run(struct map_job *map, const struct vfb_plan_run *run, bool all)
 {
 	if (map->joined) {
@@ -78,14 +77,14 @@ static void undo_run(struct map_job *map, const struct vfb_plan_run *run, bool a
 			undo_entries(map, i, 1);
 }
 
-/* Entries of the runs that are not decided. */
+/* The first entry of the runs that are not decided. */
 static size_t first_undecided(const struct map_job *map)
 {
 	return map->undecided < map->plan.run_count ? map->plan.runs[map->undecided].first :
 						      map->plan.count;
 }
 
-/* What was shown before it was decided is not to be found any more when it is undone. */
+/* Entries that were made visible before they were decided must not be found once undone. */
 static void hide_entries(struct map_job *map)
 {
 	bool hidden = false;
@@ -96,7 +95,7 @@ static void hide_entries(struct map_job *map)
 
 		hidden = hidden || mapping->visible;
 		mapping->visible = false;
-		/* Nor shown from now on. */
+		/* Nor may it become visible from now on. */
 		mapping->owner = NULL;
 	}
 	pthread_mutex_unlock(&map->space->lock);
@@ -104,7 +103,7 @@ static void hide_entries(struct map_job *map)
 		vfb_translator_publish_nofail(map->space);
 }
 
-/* Decides what becomes of the runs up to @end: they stay, or are undone in reverse. */
+/* Decides the runs up to @end: keeps them, or undoes them in reverse order. */
 static void decide_runs(struct map_job *map, size_t end, bool undo_all)
 {
 	size_t last;
@@ -128,7 +127,7 @@ static bool in_background(const struct map_job *map, size_t wave)
 	return wave < map->wave_count && map->waves[wave].background;
 }
 
-/* What is kept is in the index for the next device to find. */
+/* Kept ranges wait in the index for the next device. */
 static void keep_for_device_locked(struct map_job *map, size_t end_run)
 {
 	size_t end = end_run < map->plan.run_count ? map->plan.runs[end_run].first :
@@ -140,9 +139,9 @@ static void keep_for_device_locked(struct map_job *map, size_t end_run)
 }
 
 /*
- * Decides whether the runs up to @end stay. @late: they were to be kept, since there was no
- * device, but one has come meanwhile, and they are being mapped after all. Otherwise what is kept
- * is in the index in the same moment.
+ * Decides whether the runs up to @end are kept. @late: they were to be kept for the first device,
+ * but one has appeared in the meantime, so that they are mapped now. Otherwise kept ranges enter
+ * the index at the same moment.
  */
 static bool settle_map(struct map_job *map, size_t end, bool last, bool *late)
 {
@@ -169,7 +168,7 @@ static bool finish_map(struct vfb_job *job)
 
 	if (vfb_pipeline_map_wave(map))
 		return false;
-	/* The first wave in the background begins when all others are decided. */
+	/* The background begins when all other waves are decided. */
 	if (!vfb_job_stopped(job) && map->wave + 1 < map->wave_count &&
 	    in_background(map, map->wave) == in_background(map, map->wave + 1)) {
 		vfb_pipeline_next_wave(map);
@@ -205,7 +204,7 @@ static int map_entry_status(struct vfb_job *job, size_t entry)
 	return status;
 }
 
-/* Whoever has waited for an entry can translate it, though others may not be mapped yet. */
+/* A caller that has waited for an entry can translate it, even if others are not mapped yet. */
 static void map_show_entry(struct vfb_job *job, size_t number)
 {
 	struct map_job *map = container_of(job, struct map_job, job);
@@ -275,7 +274,7 @@ static void note_refusal(void *arg, int error)
 	vfb_job_fail(&map->job, error, false);
 }
 
-/* Mappings for all entries; those with fixed IOVAs, which are known to be free, reserve them. */
+/* Creates the mappings of all entries. Those with fixed IOVAs, which are free, reserve them. */
 static int add_mappings_locked(struct map_job *map)
 {
 	for (size_t i = 0; i < map->plan.count; i++) {
@@ -299,8 +298,8 @@ static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip,
 	int error;
 
 	if (space->released)
-		return vfb_fail(-EBUSY, "the addresses of the space were released: what is mapped "
-					"is another process's");
+		return vfb_fail(-EBUSY, "the addresses of the space were released: another process "
+					"owns its mappings");
 	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip,
 			      map->best_effort ? note_refusal : NULL, map);
 	if (!error && !map->best_effort)
@@ -312,7 +311,7 @@ static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip,
 	return error ? error : add_mappings_locked(map);
 }
 
-/* Everything before the first piece is submitted; on failure nothing has happened. */
+/* Prepares the job up to submitting the first piece. On failure nothing has changed. */
 static int prepare_map(struct map_job *map, unsigned int width)
 {
 	struct vfb_space *space = map->space;

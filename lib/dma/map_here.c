@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The short way of a map: no job, no plan, no worker. A vIOMMU's and virtio-mem's many small maps.
- */
+/* The short way of a map, without job, plan or worker: for a vIOMMU and virtio-mem, which map often
+ * and little. */
 #include "dma/map_here.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "memory/memory.h"
 #include "observe/error.h"
 
-/* Workers of its node populate what is bound to one. */
+/* Memory that is bound to a node is populated by workers of that node. */
 static bool can_populate_here(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	return vfb_memory_node(memory, offset, 0) == VFB_ANY_NODE ||
@@ -32,13 +32,13 @@ bool vfb_map_fits_here(struct vfb_space *space, const struct vfb_range *ranges, 
 			return false;
 	}
 	pthread_mutex_lock(&space->lock);
-	/* Where mappings are scarce, neighbours have to be joined. */
+	/* If the kernel has too few mappings left, neighbours must be joined. */
 	fits = space->domain && space->entries_left >= count;
 	pthread_mutex_unlock(&space->lock);
 	return fits;
 }
 
-/* Ranges on their way, and their mappings in the index; NULL where there is none. */
+/* Ranges that are being mapped, and their mappings in the index, or NULL. */
 struct here {
 	struct vfb_space *space;
 	struct vfb_range *ranges;
@@ -81,7 +81,7 @@ static int place_range_locked(struct here *here, size_t entry)
 	return 0;
 }
 
-/* Checks all ranges, and places those with fixed IOVAs before the others. Returns the domain. */
+/* Checks all ranges, and places those with fixed IOVAs before the others. @domain: there is one. */
 static int place_ranges(struct here *here, bool *domain)
 {
 	struct vfb_space *space = here->space;
@@ -92,8 +92,8 @@ static int place_ranges(struct here *here, bool *domain)
 		here->ranges[i].status = -ECANCELED;
 	pthread_mutex_lock(&space->lock);
 	if (space->released)
-		error = vfb_fail(-EBUSY, "the addresses of the space were released: what is mapped "
-					 "is another process's");
+		error = vfb_fail(-EBUSY, "the addresses of the space were released: another "
+					 "process owns its mappings");
 	for (size_t i = 0; i < here->count && !error; i++)
 		error = vfb_range_check(space, &here->ranges[entry = i], i);
 	for (size_t i = 0; i < 2 * here->count && !error; i++) {
@@ -104,13 +104,13 @@ static int place_ranges(struct here *here, bool *domain)
 	if (error && !space->released)
 		here->ranges[entry].status = error;
 	*domain = space->domain;
-	/* Which keeps the domain. */
+	/* A job keeps the domain from being lost. */
 	space->jobs++;
 	pthread_mutex_unlock(&space->lock);
 	return error;
 }
 
-/* The ranges that are placed stay; or their IOVAs are freed, unless the kernel still has them. */
+/* Keeps the placed ranges, or frees their IOVAs unless the kernel still has them. */
 static void settle_ranges(struct here *here, bool keep)
 {
 	struct vfb_space *space = here->space;
@@ -152,7 +152,7 @@ static int map_ranges(struct here *here)
 	return error;
 }
 
-/* Unmaps what was mapped, and keeps the text of the error that was the reason. */
+/* Unmaps the ranges that were mapped, and keeps the error text of the cause. */
 static void unmap_ranges(struct here *here)
 {
 	char text[VFB_ERROR_BYTES];

@@ -8,8 +8,8 @@
 bool vfb_map_fits_here(struct vfb_space *space, const struct vfb_range *ranges, size_t count);
 
 /*
- * Maps ranges in the calling thread, without a job: all of them, or none. Without a domain
- * they are kept for the first device. Nobody is waited for.
+ * Maps ranges in the calling thread, without a job and without waiting: all of them, or none.
+ * Without a domain they are kept for the first device.
  */
 int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count);
 

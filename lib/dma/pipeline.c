@@ -20,7 +20,7 @@ void vfb_pipeline_set_status(struct map_job *map, const struct map_entry *entry,
 	pthread_mutex_unlock(&map->lock);
 }
 
-/* Entries fail; with them the job, unless the others are to go on. */
+/* Fails entries, and the job with them unless it is best effort. */
 static void fail_entries(struct map_job *map, size_t first, size_t count, int error)
 {
 	pthread_mutex_lock(&map->lock);
@@ -33,7 +33,7 @@ static void fail_entries(struct map_job *map, size_t first, size_t count, int er
 	vfb_job_fail(&map->job, error, !map->best_effort);
 }
 
-/* Whether the job has stopped, or every one of these entries has failed. */
+/* Whether the job has stopped, or all of these entries have failed. */
 static bool is_dead(struct map_job *map, size_t first, size_t count)
 {
 	bool dead = true;
@@ -47,7 +47,7 @@ static bool is_dead(struct map_job *map, size_t first, size_t count)
 	return dead;
 }
 
-/* A call was made: entries of which all is mapped are done. */
+/* After a call: entries that are mapped completely are done. */
 static void count_call(struct map_job *map, const struct vfb_call *call)
 {
 	pthread_mutex_lock(&map->lock);
@@ -63,7 +63,7 @@ static void count_call(struct map_job *map, const struct vfb_call *call)
 	vfb_job_announce(&map->job);
 }
 
-/* @run: what becomes one extent fails as one. */
+/* @run: the entries of one extent fail together. */
 static void map_call(struct map_job *map, const struct vfb_plan_run *run, struct vfb_call *call)
 {
 	if (call->error != -EINPROGRESS || is_dead(map, call->first_entry, call->entry_count))
@@ -93,7 +93,7 @@ static void map_piece(struct map_job *map, const struct map_piece *piece)
 		map_call(map, run, &map->calls.calls[piece->first_call + i]);
 }
 
-/* Whether the piece can be mapped; or that is left to whoever opens the gate. */
+/* Whether the piece can be mapped now. If not, opening the gate maps it. */
 static bool piece_is_populated(struct map_job *map, struct map_piece *piece)
 {
 	bool map_now;
@@ -106,7 +106,7 @@ static bool piece_is_populated(struct map_job *map, struct map_piece *piece)
 	return map_now;
 }
 
-/* In the background no more are queued than run, so that other jobs get their turn. */
+/* Background work queues only as many pieces as run, so that other jobs are not delayed. */
 static unsigned int width_of(const struct map_job *map)
 {
 	unsigned int workers = vfb_engine_workers(map->space->ctx->engine);
@@ -140,7 +140,7 @@ static struct map_piece *take_piece(struct map_job *map)
 	return piece;
 }
 
-/* Submits as many pieces as the width admits. */
+/* Submits as many pieces as the width allows. */
 static void submit_pieces(struct map_job *map)
 {
 	struct map_piece *piece;
@@ -153,7 +153,7 @@ static int populate_piece(struct map_piece *piece)
 {
 	struct vfb_job *job = &piece->owner->job;
 
-	/* It may have waited for the gate. */
+	/* The piece may have waited for the gate. */
 	if (piece->populated)
 		return 0;
 	if (vfb_memory_is_populated(piece->memory, piece->offset, piece->bytes)) {
@@ -208,7 +208,7 @@ static int place_entry_locked(struct map_job *map, struct map_entry *entry)
 	return 0;
 }
 
-/* Places all entries that are not decided; an error ends the job. */
+/* Places all entries that are not decided. An error ends the job. */
 static int place_entries_locked(struct map_job *map)
 {
 	size_t first = map->undecided < map->plan.run_count ? map->plan.runs[map->undecided].first :
@@ -244,7 +244,7 @@ static int place_locked(struct map_job *map)
 	return error ? vfb_job_fail(&map->job, error, true) : 0;
 }
 
-/* Lets maps begin, or keeps them. What is populated already comes first. */
+/* Lets maps begin, or keeps the ranges. Populated pieces are mapped first. */
 static void lift_gate(struct map_job *map, enum map_gate gate)
 {
 	pthread_mutex_lock(&map->lock);
@@ -255,7 +255,7 @@ static void lift_gate(struct map_job *map, enum map_gate gate)
 	submit_pieces(map);
 }
 
-/* It is decided whether there is a domain. */
+/* Called when it is known whether there is a domain. */
 static void domain_decided(struct vfb_domain_waiter *waiter)
 {
 	struct map_job *map = container_of(waiter, struct map_job, waiter);
@@ -265,7 +265,7 @@ static void domain_decided(struct vfb_domain_waiter *waiter)
 
 	pthread_mutex_lock(&space->lock);
 	gate = space->domain ? GATE_OPEN : GATE_KEEP;
-	/* A cancelled job is not to report anything else. */
+	/* A cancelled job must not report another error. */
 	error = vfb_job_stopped(&map->job) ? -ECANCELED : place_locked(map);
 	pthread_mutex_unlock(&space->lock);
 	if (!error)
@@ -282,7 +282,7 @@ int vfb_pipeline_open_late_locked(struct map_job *map)
 	return error;
 }
 
-/* The pieces of runs, up to the end of a wave, may be submitted. */
+/* Allows the pieces of runs up to the end of a wave to be submitted. */
 static void queue_pieces(struct map_job *map, size_t first_run, size_t wave)
 {
 	size_t end = vfb_map_wave_end(map, wave);
@@ -304,7 +304,7 @@ void vfb_pipeline_map_late(struct map_job *map)
 	submit_pieces(map);
 }
 
-/* The serial form: every range of the waves that are populated and not decided, by one call. */
+/* The serial form: one call for each range of the waves that are populated but not decided. */
 static void run_map_wave(struct vfb_task *task)
 {
 	struct map_job *map = container_of(task, struct map_job, map_wave);
@@ -342,7 +342,7 @@ void vfb_pipeline_start(struct map_job *map)
 	map->map_wave.run = run_map_wave;
 	if (map->wave_count)
 		queue_pieces(map, 0, 0);
-	/* The gate holds the job, too. */
+	/* The gate holds the job as well. */
 	vfb_job_hold(&map->job);
 	if (vfb_space_domain_decided(map->space, &map->waiter))
 		domain_decided(&map->waiter);

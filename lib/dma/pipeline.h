@@ -6,27 +6,27 @@
 #include "dma/plan.h"
 
 /*
- * Mapping a batch of ranges. Neighbours are populated together, in pieces: a worker of its node
- * populates a piece. Where the kernel maps in parallel, that worker then makes the map calls of
- * the piece, as soon as there is a domain.
+ * Mapping a batch of ranges. Adjacent ranges form a run, which is populated in pieces, each by a
+ * worker of its node. If the kernel maps in parallel (iommufd), that worker then makes the map
+ * calls of the piece, as soon as there is a domain.
  *
- * Where it does not (type1), each range is mapped by one call when all are populated. Mapping
- * earlier makes both slower: type1 takes mmap_lock for writing for every physically contiguous
- * run that it pins (vfio_lock_acct()), waits for each worker's step of populating, and keeps the
- * workers from their next one meanwhile.
+ * If the kernel serializes maps (type1), each range is mapped by one call after all are populated.
+ * Mapping earlier would make both slower: type1 takes mmap_lock for writing for each physically
+ * contiguous run that it pins (vfio_lock_acct()), waits for the step of each worker that populates,
+ * and meanwhile delays the next step of the workers.
  *
- * The work goes in waves. What is in the background is a wave of its own, after all others; and
- * where the kernel maps one range after another, every priority is one. When the last wave but
- * the background has ended, what it mapped stays, and the job is ready.
+ * Work proceeds in waves. Background ranges are a wave of their own, after all others; with type1
+ * each priority is a wave as well. When the last wave before the background has ended, its ranges
+ * are kept and the job is ready.
  */
 
-/* What becomes of one range. */
+/* The state of one range. */
 struct map_entry {
 	struct vfb_range *range;
-	/* In the index once the entry has IOVAs. */
+	/* In the index once the entry has IOVAs (placed). */
 	struct vfb_mapping *mapping;
 	bool placed;
-	/* Calls that are still to be made for it. */
+	/* Number of calls still to be made for it. */
 	size_t calls_left;
 	int error;
 };
@@ -34,12 +34,12 @@ struct map_entry {
 enum map_piece_state {
 	PIECE_TO_DO,
 	PIECE_RUNNING,
-	/* Its calls wait until it is decided whether there is a domain. */
+	/* Its calls wait until it is known whether there is a domain. */
 	PIECE_POPULATED,
 	PIECE_DONE,
 };
 
-/* What one worker populates. */
+/* The part of a run that one worker populates. */
 struct map_piece {
 	struct vfb_task task;
 	struct map_job *owner;
@@ -48,9 +48,9 @@ struct map_piece {
 	int node;
 	enum map_piece_state state;
 	bool populated;
-	/* The entries that it reaches into. */
+	/* The entries that it overlaps. */
 	size_t first_entry, entry_count;
-	/* Where the kernel maps in parallel. */
+	/* Its calls, if the kernel maps in parallel. */
 	size_t first_call, call_count;
 };
 
@@ -61,9 +61,9 @@ struct map_wave {
 };
 
 enum map_gate {
-	/* It is not decided whether there is a domain. */
+	/* It is not known yet whether there is a domain. */
 	GATE_CLOSED,
-	/* There is none: ranges are populated, and kept for the first device. */
+	/* There is no domain: ranges are populated, and kept for the first device. */
 	GATE_KEEP,
 	GATE_OPEN,
 };
@@ -73,64 +73,65 @@ struct map_job {
 	struct vfb_space *space;
 	struct vfb_range *ranges;
 	struct vfb_plan plan;
-	/* In the order of the plan, as many as it has ranges. */
+	/* One per range, in the order of the plan. */
 	struct map_entry *entries;
 	struct map_piece *pieces;
 	struct map_wave *waves;
 	size_t wave_count, wave;
-	/* Made when it is known that there is a domain. */
+	/* Listed when there is a domain. */
 	struct vfb_calls calls;
-	/* Pieces that run at once. */
+	/* Number of pieces that run in parallel. */
 	unsigned int width;
 	bool best_effort;
-	/* The kernel maps one range after another. */
+	/* The kernel serializes map calls. */
 	bool serial;
-	/* Neighbours become one extent. */
+	/* Adjacent ranges become one extent. */
 	bool joined;
-	/* Runs from here on are not decided yet; the space's lock guards it. */
+	/* Runs from this one on are not decided. The space's lock guards it. */
 	size_t undecided;
 
 	struct vfb_domain_waiter waiter;
-	/* For serial maps: maps a wave after everything in it is populated. */
+	/* Serial maps: maps a wave after all of it is populated. */
 	struct vfb_task map_wave;
 	bool wave_mapped;
 
-	/* Guards what follows, the pieces' states and the entries' errors. */
+	/* Guards what follows, the states of pieces and the errors of entries. */
 	pthread_mutex_t lock;
 	enum map_gate gate;
 	unsigned int running;
-	/* Pieces that may be submitted. */
+	/* Number of pieces that may be submitted. */
 	size_t next_piece, end_piece;
-	/* Of each range of the caller's: -EINPROGRESS until it is mapped or decided. */
+	/* Status of each range of the caller: -EINPROGRESS until it is mapped or decided. */
 	int *statuses;
 };
 
-/* Cuts what is planned into pieces and waves. -ENOMEM; vfb_map_free_plan() frees what there is. */
+/* Cuts a plan into pieces and waves. Returns 0 or -ENOMEM; vfb_map_free_plan() frees them. */
 int vfb_map_cut_pieces(struct map_job *map, unsigned int width);
-/* Lists the calls: map->joined is known, and every entry without an error has IOVAs. -ENOMEM. */
+/* Lists the calls. map->joined must be set, and every entry without an error have IOVAs. Returns 0
+ * or -ENOMEM. */
 int vfb_map_cut_calls(struct map_job *map);
 void vfb_map_free_plan(struct map_job *map);
 
-/* Starts a job that is cut. */
+/* Starts a job whose plan is cut. */
 void vfb_pipeline_start(struct map_job *map);
 
 /* What vfb_job_wait_entry() returns for an entry. */
 void vfb_pipeline_set_status(struct map_job *map, const struct map_entry *entry, int status);
 
-/* What a piece's task runs. */
+/* The function of a piece's task. */
 void vfb_pipeline_run_piece(struct vfb_task *task);
 
-/* Maps what is populated by now, one range after another: false when nothing is to be mapped. */
+/* Serial maps: maps the ranges that are populated. Returns false if there is nothing to map. */
 bool vfb_pipeline_map_wave(struct map_job *map);
 
-/* Goes on to the next wave. */
+/* Starts the next wave. */
 void vfb_pipeline_next_wave(struct map_job *map);
 
-/* A domain has come after all, for what was to be kept: maps it. */
+/* Maps ranges that were to be kept, because a domain has appeared. */
 int vfb_pipeline_open_late_locked(struct map_job *map);
 void vfb_pipeline_map_late(struct map_job *map);
 
-/* Where the runs of a wave end. */
+/* The end of the runs of a wave. */
 static inline size_t vfb_map_wave_end(const struct map_job *map, size_t wave)
 {
 	return map->waves[wave].first_run + map->waves[wave].run_count;

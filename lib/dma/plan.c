@@ -35,11 +35,11 @@ static int by_turn(const void *a, const void *b)
 				(*right)->flags & VFB_RANGE_ANY_IOVA);
 	if (!order && vfb_range_has_iova(*left))
 		order = compare((*left)->iova, (*right)->iova);
-	/* Without an IOVA, as they came. */
+	/* Without an IOVA: in the order of the batch. */
 	return order ? order : compare((uintptr_t)*left, (uintptr_t)*right);
 }
 
-/* What a wrong range means: the end, or that it is left out. */
+/* What an invalid range means: the end of the batch, or that the range is skipped. */
 struct refusal {
 	bool *skip;
 	void (*failed)(void *arg, int error);
@@ -56,7 +56,7 @@ static int refuse(const struct refusal *refusal, struct vfb_range *ranges, size_
 	return 0;
 }
 
-/* Each by itself. */
+/* Checks each range by itself. */
 static int check_ranges(const struct vfb_space *space, struct vfb_range *ranges, size_t count,
 			const struct refusal *refusal)
 {
@@ -71,7 +71,7 @@ static int check_ranges(const struct vfb_space *space, struct vfb_range *ranges,
 	return 0;
 }
 
-/* Those with fixed IOVAs against the one before them. */
+/* Checks ranges with fixed IOVAs against their predecessors. */
 static int check_overlaps(struct vfb_range *ranges, struct vfb_range **sorted, size_t count,
 			  const struct refusal *refusal)
 {
@@ -94,7 +94,7 @@ static int check_overlaps(struct vfb_range *ranges, struct vfb_range **sorted, s
 	return 0;
 }
 
-/* Against what is mapped. */
+/* Checks ranges against the existing mappings. */
 static int check_mapped_locked(const struct vfb_space *space, struct vfb_range *ranges,
 			       struct vfb_range **sorted, size_t count,
 			       const struct refusal *refusal)

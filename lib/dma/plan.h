@@ -4,19 +4,19 @@
 
 #include "dma/space.h"
 
-/* Neighbours: they follow each other in IOVA and in memory, and differ in nothing else. */
+/* Ranges that are adjacent in IOVA and in memory, and equal in everything else. */
 struct vfb_plan_run {
-	/* The first of them in the order of the plan, and how many. */
+	/* The first of them in the order of the plan, and their number. */
 	size_t first, count;
 	uint64_t bytes;
-	/* What populates and what maps them, in order, once that is cut. */
+	/* The pieces that populate them and the calls that map them, once they are cut. */
 	size_t first_piece, piece_count;
 	size_t first_call, call_count;
 };
 
 /* The order in which the ranges of a batch are populated and mapped. */
 struct vfb_plan {
-	/* Those not in the background first, then by priority, then by IOVA. */
+	/* Background ranges last, then by priority, then by IOVA. */
 	struct vfb_range **order;
 	size_t count;
 	struct vfb_plan_run *runs;
@@ -24,12 +24,12 @@ struct vfb_plan {
 };
 
 /*
- * Checks every range by itself and against the others and what is mapped, and puts them in order.
- * Called with the space's lock held.
+ * Checks each range by itself, against the others and against the existing mappings, and sorts
+ * them. Called with the space's lock held.
  *
- * @plan    to be freed by vfb_plan_free(), whatever is returned
- * @skip    gets true for each that is wrong, whose status is set, too
- * @failed  is called for each of those; NULL: the first one is the result
+ * @plan    is initialized; free it with vfb_plan_free(), whatever the result
+ * @skip    receives true for each invalid range, whose status is set as well
+ * @failed  called for each invalid range; NULL: the first one is the result
  */
 int vfb_plan_make(struct vfb_plan *plan, const struct vfb_space *space, struct vfb_range *ranges,
 		  size_t count, bool *skip, void (*failed)(void *arg, int error), void *arg);
@@ -53,8 +53,8 @@ void vfb_memlock_read(const struct vfb_space *space, struct vfb_memlock *memlock
 int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock *memlock);
 
 /*
- * Decides whether neighbours have to be joined so that the mappings that the kernel has left are
- * enough; -ENOSPC, told, when they aren't even then. Called with the space's lock held.
+ * Decides whether adjacent ranges must be joined because the kernel has too few mappings left.
+ * Fails with -ENOSPC if they are too few even then. Called with the space's lock held.
  */
 int vfb_plan_check_entries(const struct vfb_plan *plan, const struct vfb_space *space,
 			   bool *joined);

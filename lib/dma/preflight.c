@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the kernel would refuse after much work: said before any is done. */
+/* Checks for limits that the kernel would otherwise report only after much work. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -73,7 +73,7 @@ int vfb_plan_check_entries(const struct vfb_plan *plan, const struct vfb_space *
 	if (plan->run_count <= left)
 		return 0;
 	return vfb_fail(-ENOSPC,
-			"%zu ranges are %zu mappings when neighbours are joined, more than the "
+			"%zu ranges need %zu mappings when neighbours are joined, more than the "
 			"%" PRIu64 " mappings that the kernel has left: map fewer, larger ranges, "
 			"or raise dma_entry_limit of vfio_iommu_type1",
 			plan->count, plan->run_count, left);

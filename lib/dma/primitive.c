@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What everything in a space is made of: one call to the kernel, one change of the index. */
+/* The building blocks: one call to the kernel, and one change of the index. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -87,7 +87,7 @@ int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes)
 	error = space->iommu->ops->unmap(space->iommu, iova, bytes);
 	vfb_observe_end(&span, .operation = space->iommu->ops->unmap_call, .result = error,
 			.bytes = bytes, .iova = iova, .node = VFB_ANY_NODE);
-	/* A call before this one that failed half-way may have unmapped it. */
+	/* An earlier call that failed half-way may have unmapped it. */
 	if (error && error != -ENOENT)
 		return error;
 	pthread_mutex_lock(&space->lock);
@@ -98,7 +98,7 @@ int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes)
 	return 0;
 }
 
-/* Extents in an area that follow each other without a hole. False when there are none. */
+/* Finds adjacent extents in an area. False if there are none. */
 static bool find_extents(struct vfb_space *space, uint64_t iova, uint64_t last,
 			 struct vfb_interval *found)
 {

@@ -38,16 +38,17 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 	if (range->flags & ~KNOWN_FLAGS || range->reserved[0] || range->reserved[1] ||
 	    range->reserved[2])
 		return vfb_fail(-EINVAL,
-				"%s has flags 0x%x or reserved fields set that this "
-				"version does not know",
+				"%s has unknown flags 0x%x or reserved fields set: set unused "
+				"fields to zero",
 				vfb_range_name(range, entry).text, range->flags);
 	if (!memory)
-		return vfb_fail(-EINVAL, "%s has no memory", vfb_range_name(range, entry).text);
+		return vfb_fail(-EINVAL, "%s has no memory: it is NULL",
+				vfb_range_name(range, entry).text);
 	if (memory->ctx != space->ctx)
-		return vfb_fail(-EINVAL, "%s has memory of another context",
+		return vfb_fail(-EINVAL, "%s has memory of another context than the space",
 				vfb_range_name(range, entry).text);
 	if (!range->bytes)
-		return vfb_fail(-EINVAL, "%s is empty: at least one page is needed",
+		return vfb_fail(-EINVAL, "%s is empty: it must have at least one page",
 				vfb_range_name(range, entry).text);
 	if (range->offset > memory->bytes || range->bytes > memory->bytes - range->offset)
 		return vfb_fail(-EINVAL,
@@ -58,10 +59,10 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 	if ((iova | range->offset | range->bytes) & (4 * KIB - 1))
 		return vfb_fail(-EINVAL,
 				"%s at offset 0x%" PRIx64 " is not aligned to pages of "
-				"4 KiB",
+				"4 KiB: IOVA, size and offset must be",
 				vfb_range_name(range, entry).text, range->offset);
 	if (iova + (range->bytes - 1) < iova)
-		return vfb_fail(-EINVAL, "%s ends beyond 64 bits",
+		return vfb_fail(-EINVAL, "%s ends beyond the 64-bit address space",
 				vfb_range_name(range, entry).text);
 	return 0;
 }
@@ -103,7 +104,7 @@ int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range
 	return 0;
 }
 
-/* The largest page that the IOMMU could use for the range: its IOVA should fit that. */
+/* The largest page that the IOMMU could use for the range, to align its IOVA to. */
 static uint64_t best_alignment(const struct vfb_memory *memory, uint64_t bytes)
 {
 	if ((memory->page_bytes == GIB || memory->bulk_bytes || memory->region) && bytes >= GIB)
@@ -118,15 +119,15 @@ static bool find_gap_locked(struct vfb_space *space, const struct vfb_memory *me
 			    uint64_t offset, uint64_t bytes, uint64_t *iova)
 {
 	/*
-	 * What devices can use before there is one: above the windows for interrupts of x86
-	 * (0xfee00000) and Arm (0x8000000), within what the smallest IOMMUs translate.
+	 * Usable for most devices when none is open yet: above the interrupt windows of x86
+	 * (0xfee00000) and Arm (0x8000000), within the range of the smallest IOMMUs.
 	 */
 	static const struct vfb_iova_range assumed = {4 * GIB, (UINT64_C(1) << 39) - 1};
 	const struct vfb_iova_range *ranges = space->domain ? space->ranges : &assumed;
 	size_t range_count = space->domain ? space->range_count : 1;
 	uint64_t smallest = space->domain ? space->alignment : 4 * KIB;
 	uint64_t alignments[] = {best_alignment(memory, bytes), smallest};
-	/* BARs are aligned to their size: their offsets are congruent to physical addresses. */
+	/* BARs are aligned to their size, so offsets are congruent to physical addresses. */
 	uint64_t address = memory->region ? offset : (uintptr_t)memory->address + offset;
 
 	for (size_t i = 0; i < 2; i++)

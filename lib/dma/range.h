@@ -4,9 +4,9 @@
 
 #include "dma/space.h"
 
-/* What can be said about one range of a batch. Errors are told with the number of the entry. */
+/* Checks of a single range of a batch. Errors name the entry. */
 
-/* "entry 3 (IOVA 0x1000, 8 KiB)", the beginning of every text. */
+/* "entry 3 (IOVA 0x1000, 8 KiB)", the beginning of each error text. */
 struct vfb_range_name {
 	char text[96];
 };
@@ -22,26 +22,26 @@ static inline bool vfb_range_has_iova(const struct vfb_range *range)
 int vfb_range_overlaps(const struct vfb_range *range, size_t entry, const char *what,
 		       uint64_t iova);
 
-/* By itself: size, alignment, bounds, flags. */
+/* Checks size, alignment, bounds and flags. */
 int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range, size_t entry);
 
 /*
- * Against the domain: alignment, and whether a fixed IOVA is valid. Nothing is checked without a
- * domain. Called with the space's lock held.
+ * Checks a range against the domain, if there is one: alignment, and whether a fixed IOVA is valid.
+ * Called with the space's lock held.
  */
 int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range *range,
 			   size_t entry);
 
-/* Whether the domain admits IOVAs, both ends included. Called with the space's lock held. */
+/* Whether IOVAs are valid in the domain, both ends inclusive. Called with the space's lock held. */
 bool vfb_iova_is_valid(const struct vfb_space *space, uint64_t first, uint64_t last);
 
 /* Finds an IOVA for a range that has none. Called with the space's lock held. */
 int vfb_range_find_gap(struct vfb_space *space, struct vfb_range *range, size_t entry);
 
-/* An IOVA at which all of @memory has room just now. -ENOSPC, told. */
+/* Finds an IOVA where all of @memory fits now. Fails with -ENOSPC. */
 int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory, uint64_t *iova);
 
-/* The mapping of a range, begun, from malloc(); NULL without memory. */
+/* Allocates a mapping for a range, in state BEGUN; NULL if memory is exhausted. */
 struct vfb_mapping *vfb_range_mapping(const struct vfb_range *range);
 
 #endif

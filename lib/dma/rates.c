@@ -28,7 +28,7 @@ struct vfb_rate vfb_rates_get(struct vfb_rates *rates, enum vfb_page_size page_s
 {
 	struct vfb_rate rate;
 
-	/* Nearly all of it is pages of 1 GiB. */
+	/* Nearly all of its pages are of 1 GiB. */
 	if (page_size == VFB_PAGE_MIXED)
 		page_size = VFB_PAGE_1G;
 	pthread_mutex_lock(&rates->lock);

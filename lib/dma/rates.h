@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <vfioboost/space.h>
 
-/* What populating and mapping were measured to cost in a context, in nanoseconds for a GiB; 0: not
+/* The measured times of populating and mapping in a context, in nanoseconds per GiB; 0: not
  * measured. */
 struct vfb_rate {
 	double populate;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What is mapped of a region of a device goes with the device, and comes back after its reset. */
+/* Mappings of a device's regions end with the device, and are restored after its reset. */
 #include "dma/space.h"
 #include "memory/memory.h"
 
 /*
- * The first mapping of the region from @iova on, when no job works on it any more; NULL when there
- * is none. Waiting gives up the lock.
+ * The first mapping of the region from @iova on, once no job works on it; NULL if there is none.
+ * Drops the lock while waiting.
  */
 static struct vfb_mapping *wait_for_next_locked(struct vfb_space *space,
 						const struct vfb_memory *region, uint64_t iova)
@@ -38,7 +38,7 @@ void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *re
 	while ((mapping = wait_for_next_locked(space, region, 0))) {
 		mapping->state = VFB_MAPPING_ENDING;
 		pthread_mutex_unlock(&space->lock);
-		/* Nobody is to find what is about to go. */
+		/* Translation must not find it from now on. */
 		vfb_translator_publish_nofail(space);
 		vfb_space_unmap_area(space, mapping->at.iova, mapping->at.bytes);
 		pthread_mutex_lock(&space->lock);
@@ -48,7 +48,7 @@ void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *re
 	vfb_space_job_end(space);
 }
 
-/* The IOVAs stay taken in the kernel, though nothing is behind them: iopt_revoke_notify(). */
+/* The kernel keeps the IOVAs reserved, with nothing behind them: iopt_revoke_notify(). */
 static int map_again(struct vfb_space *space, const struct vfb_mapping *mapping)
 {
 	int error = vfb_space_unmap_area(space, mapping->at.iova, mapping->at.bytes);
@@ -72,7 +72,7 @@ int vfb_space_remap_region(struct vfb_space *space, const struct vfb_memory *reg
 						     mapping->at.bytes);
 		int error;
 
-		/* Who translates finds it meanwhile. */
+		/* Translation finds it meanwhile. */
 		mapping->state = VFB_MAPPING_BEGUN;
 		mapping->visible = true;
 		pthread_mutex_unlock(&space->lock);

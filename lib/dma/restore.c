@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mapping what the kernel does not have: ranges that were asked for before there was a device,
- * and those that went with the last domain. The devices that have just brought a domain wait for
- * it, in threads that may sleep, while the workers map.
+ * Mapping lost ranges: those that were requested before there was a device, and those that ended
+ * with the previous domain. The job that opens the devices waits in a sleeper while the workers
+ * map.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,10 +16,10 @@
 struct restore {
 	struct vfb_job job;
 	struct vfb_space *space;
-	/* In order of IOVA, marked as begun so that nobody else touches them. */
+	/* In order of IOVA, in state BEGUN so that no other job touches them. */
 	struct vfb_mapping **mappings;
 	size_t count;
-	/* Neighbours become one extent. */
+	/* Adjacent mappings become one extent. */
 	bool joined;
 	struct vfb_calls calls;
 };
@@ -39,7 +39,7 @@ bool vfb_space_has_lost(const struct vfb_space *space)
 	return mapping;
 }
 
-/* Takes everything that is lost. */
+/* Claims all lost mappings. */
 static int take_lost(struct restore *restore)
 {
 	struct vfb_space *space = restore->space;
@@ -62,7 +62,7 @@ static int take_lost(struct restore *restore)
 	return error;
 }
 
-/* Puts it back: what the kernel has of it is in the index. */
+/* Releases them: the index knows which the kernel has. */
 static void put_lost(struct restore *restore)
 {
 	pthread_mutex_lock(&restore->space->lock);
@@ -84,9 +84,9 @@ static int check_valid(const struct restore *restore)
 		if (!vfb_iova_is_valid(restore->space, at->iova, vfb_interval_last(at)))
 			error = vfb_fail(
 				-EADDRINUSE,
-				"the range of %s at IOVA 0x%" PRIx64 ", which was mapped "
-				"before there was a device, is outside of the IOVAs that "
-				"the devices can use: open devices first, or map elsewhere",
+				"the range of %s at IOVA 0x%" PRIx64 ", mapped before there "
+				"was a device, is outside of the IOVAs that the devices can "
+				"use: open devices first, or map elsewhere",
 				vfb_size_text(at->bytes).text, at->iova);
 	}
 	pthread_mutex_unlock(&restore->space->lock);
@@ -101,7 +101,7 @@ static bool mappings_are_neighbours(const struct vfb_mapping *before,
 	       before->offset + before->at.bytes == mapping->offset;
 }
 
-/* Where the neighbours of a mapping end. */
+/* The end of the mappings that are adjacent to one. */
 static size_t neighbours_end(const struct restore *restore, size_t first)
 {
 	size_t end = first + 1;
@@ -112,7 +112,7 @@ static size_t neighbours_end(const struct restore *restore, size_t first)
 	return end;
 }
 
-/* Joins neighbours where the kernel would not have enough mappings for each by itself. */
+/* Joins adjacent mappings if the kernel has too few mappings left. */
 static int check_entries_left(struct restore *restore)
 {
 	size_t calls = 0;
@@ -127,9 +127,9 @@ static int check_entries_left(struct restore *restore)
 	if (calls <= left)
 		return 0;
 	return vfb_fail(-ENOSPC,
-			"the %zu ranges that are to be mapped for the first device are %zu "
-			"mappings, more than the %" PRIu64 " that the kernel has left: unmap some, "
-			"or raise dma_entry_limit of vfio_iommu_type1",
+			"the %zu ranges to be mapped for the first device need %zu mappings, more "
+			"than the %" PRIu64 " that the kernel has left: unmap some, or raise "
+			"dma_entry_limit of vfio_iommu_type1",
 			restore->count, calls, left);
 }
 
@@ -145,7 +145,7 @@ static int add_map_call(struct restore *restore, const struct vfb_mapping *first
 					      });
 }
 
-/* In pieces, where the kernel maps in parallel. */
+/* In pieces, if the kernel maps in parallel. */
 static int add_pieces_of(struct restore *restore, const struct vfb_mapping *mapping)
 {
 	uint64_t piece = vfb_memory_piece_bytes(mapping->memory, mapping->offset, mapping->at.bytes,

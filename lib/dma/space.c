@@ -14,13 +14,13 @@
 static int check_opts(const struct vfb_space_opts *opts)
 {
 	if (opts->map_by > VFB_MAP_BY_FILE)
-		return vfb_fail(-EINVAL, "map_by %d is unknown", (int)opts->map_by);
+		return vfb_fail(-EINVAL, "unknown map_by %d of a space", (int)opts->map_by);
 	if (opts->page_size > VFB_PAGE_MIXED || opts->kind > VFB_MEMORY_MEMFD)
-		return vfb_fail(-EINVAL, "page size %d of kind %d is unknown", (int)opts->page_size,
-				(int)opts->kind);
+		return vfb_fail(-EINVAL, "unknown page size %d or memory kind %d of a space",
+				(int)opts->page_size, (int)opts->kind);
 	if (opts->flags & ~VFB_SPACE_KEEP_DOMAIN)
-		return vfb_fail(-EINVAL, "space flags 0x%x are unknown: 0x%x is", opts->flags,
-				VFB_SPACE_KEEP_DOMAIN);
+		return vfb_fail(-EINVAL, "unknown flags 0x%x of a space: this version knows 0x%x",
+				opts->flags, VFB_SPACE_KEEP_DOMAIN);
 	return 0;
 }
 
@@ -34,7 +34,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	if (source->keep_domain && ops->backend != VFB_BACKEND_IOMMUFD)
 		return vfb_fail(-ENOTSUP,
 				"%s cannot keep a domain without a device "
-				"(VFB_SPACE_KEEP_DOMAIN): iommufd can",
+				"(VFB_SPACE_KEEP_DOMAIN): use iommufd",
 				ops->name);
 	space = calloc(1, sizeof(*space));
 	if (!space)
@@ -68,7 +68,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, struct vfb_space **out)
 {
 	struct vfb_space_opts known = VFB_SPACE_OPTS_INIT;
-	char reason[VFB_REASON_BYTES] = "it was asked for";
+	char reason[VFB_REASON_BYTES] = "it was requested";
 	const struct vfb_iommu_ops *ops;
 	int error;
 
@@ -109,11 +109,10 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 	if (error)
 		return error;
 	if (fd < 0 || known.backend == VFB_BACKEND_NONE)
-		return vfb_fail(
-			-EINVAL,
-			"file descriptor %d cannot be adopted: a container or an iommufd is "
-			"needed",
-			fd);
+		return vfb_fail(-EINVAL,
+				"file descriptor %d cannot be adopted: it is not a container or "
+				"iommufd",
+				fd);
 	is_iommufd = ioas || vfb_iommu_is_iommufd(ctx->sys, fd);
 	if (known.backend == VFB_BACKEND_AUTO)
 		known.backend = is_iommufd ? VFB_BACKEND_IOMMUFD : VFB_BACKEND_TYPE1;
@@ -122,8 +121,7 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 				"file descriptor %d with I/O address space %" PRIu32
 				" cannot be adopted as %s: it is %s",
 				fd, ioas, is_iommufd ? "type1" : "iommufd",
-				is_iommufd ? "an iommufd, leave the choice to VFB_BACKEND_AUTO" :
-					     "no iommufd");
+				is_iommufd ? "an iommufd, use VFB_BACKEND_AUTO" : "not an iommufd");
 	error = vfb_iommu_choose(known.backend, &ops);
 	if (error)
 		return error;
@@ -154,7 +152,7 @@ void vfb_space_unref(struct vfb_space *space)
 	free(space);
 }
 
-/* From now on vfb_space_job_try_begin() fails. */
+/* Makes vfb_space_job_try_begin() fail from now on. */
 static int begin_destroy(struct vfb_space *space)
 {
 	unsigned int devices, jobs;
@@ -165,9 +163,11 @@ static int begin_destroy(struct vfb_space *space)
 	space->ending = !devices && !jobs;
 	pthread_mutex_unlock(&space->lock);
 	if (devices)
-		return vfb_fail(-EBUSY, "devices are open in the space, or a job opens some: close "
+		return vfb_fail(-EBUSY, "devices are open in the space, or being opened: close "
 					"them first");
-	return jobs ? vfb_fail(-EBUSY, "jobs map or unmap in the space: wait for them") : 0;
+	return jobs ? vfb_fail(-EBUSY,
+			       "jobs are mapping or unmapping in the space: wait for them") :
+		      0;
 }
 
 static void cancel_destroy(struct vfb_space *space)
@@ -195,7 +195,7 @@ int vfb_space_destroy(struct vfb_space *space)
 			return error;
 		}
 	}
-	/* The kernel unmaps what is left together with the file. */
+	/* The kernel unmaps the rest when the file is closed. */
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DESTROY);
 	space->iommu->ops->destroy(space->iommu);
 	vfb_observe_end(&span, .operation = "space", .node = VFB_ANY_NODE);

@@ -11,13 +11,13 @@
 #include "iommu/iommu.h"
 
 /*
- * What is mapped or unmapped in the calling thread, without a job: as much as the smallest piece
- * that a worker takes, in as many calls as a wake-up is worth.
+ * Limits of what is mapped or unmapped in the calling thread, without a job: the smallest piece of
+ * a worker, and as many calls as take no longer than waking a worker.
  */
 #define VFB_HERE_BYTES	(16 * MIB)
 #define VFB_HERE_RANGES 16
 
-/* Called when it is decided whether the space has a domain. */
+/* Called when it is known whether the space has a domain. */
 struct vfb_domain_waiter {
 	struct vfb_domain_waiter *next;
 	void (*decided)(struct vfb_domain_waiter *waiter);
@@ -29,110 +29,110 @@ struct vfb_space {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	/* Somebody attaches or detaches. */
+	/* A device is being attached or detached. */
 	bool attaching;
 	struct vfb_attached *attached;
-	/* Batches of devices that may yet bring the domain, and devices that are attached. */
+	/* Batches of devices that may still create the domain, and counted devices. */
 	unsigned int opening, devices;
-	/* Jobs that open devices, or let go of them again. */
+	/* Jobs that open devices, until their last access to the space. */
 	unsigned int open_jobs;
 	/* There is a domain: ranges can be mapped. */
 	bool domain;
 	struct vfb_domain_waiter *waiters;
-	/* The addresses were released: the mappings are another process's. */
+	/* The addresses were released: another process owns the mappings. */
 	bool released;
 	/* Jobs that map or unmap. */
 	unsigned int jobs;
-	/* It is being destroyed: no more jobs. */
+	/* It is being destroyed: no job may begin. */
 	bool ending;
-	/* What keeps this struct when the space is destroyed: itself, BARs that were mapped in it.
-	 */
+	/* References to this struct: one of the space itself, others of BARs mapped in it. */
 	atomic_uint refs;
 	struct vfb_index index;
 	struct vfb_translator translator;
 	char reason[VFB_REASON_BYTES];
-	/* What the domain admits; see struct vfb_iommu_ops. Without a domain, everything. */
+	/* Limits of the domain, see struct vfb_iommu_ops. Without a domain there are none. */
 	struct vfb_iova_range *ranges;
 	size_t range_count;
 	uint64_t alignment, entries_left;
 };
 
 /*
- * For the devices part. A batch announces itself, attaches its devices, and says when it has
- * attached all that it will: until then, maps wait.
+ * For opening devices. A batch announces itself, attaches its devices, and reports when it has
+ * attached all of them. Maps wait until then.
  */
 void vfb_space_opening_begin(struct vfb_space *space);
 /*
- * @attached: how many devices of the batch are attached and count from now on. On failure, told,
- * they do not count, and must be detached.
+ * @attached: number of attached devices of the batch, which count from now on. On failure they do
+ * not count and must be detached.
  */
 int vfb_space_opening_end(struct vfb_space *space, unsigned int attached);
-/* The batch has done all that it does with the space. */
+/* The batch no longer accesses the space. */
 void vfb_space_opening_finish(struct vfb_space *space);
 
-/* Does what must be done once before a device is opened. -EBUSY: it is attached already. */
+/* Prepares a device for opening. Fails with -EBUSY if it is already attached. */
 int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *device);
 /*
- * Detaches a device that was closed, or never opened. @counted: it was among those of
- * vfb_space_opening_end(). When the domain goes with it, waits for the jobs that use that.
+ * Detaches a device that was closed or never opened. @counted: vfb_space_opening_end() counted it.
+ * If the domain ends with it, waits for the jobs that use the domain.
  */
 void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted);
 
 /*
- * A device that the caller has attached, and detaches some time after it has left. -EINVAL: the
- * space is not the caller's; -ENXIO: nothing is attached; -EBUSY.
+ * For a device that the caller has attached, and detaches after it has left. Fails with -EINVAL if
+ * the space was not adopted, -ENXIO if nothing is attached, -EBUSY if the device has joined
+ * already.
  */
 int vfb_space_join(struct vfb_space *space, const char *address);
 void vfb_space_leave(struct vfb_space *space, const char *address);
 
-/* Reads what the domain admits, now that devices are attached. */
+/* Reads the limits of the domain, after devices were attached. */
 int vfb_space_read_domain(struct vfb_space *space);
 
-/* For jobs: true when it is decided already, else @waiter is called once. */
+/* For jobs: true if it is known whether there is a domain; else @waiter is called once. */
 bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter *waiter);
 
 /*
- * Maps what is in the index and the kernel does not have, now that there is a domain which is not
- * announced yet: all of it, or nothing. May sleep for long.
+ * Maps all lost mappings of the index, or none, in a domain that is not announced yet. May sleep
+ * for long.
  */
 int vfb_space_restore(struct vfb_space *space);
-/* Whether there is something of that kind. Called with the space's lock held. */
+/* Whether there are lost mappings. Called with the space's lock held. */
 bool vfb_space_has_lost(const struct vfb_space *space);
 
-/* Of a space that was adopted: maps what was kept, if the caller has brought a domain. */
+/* Of an adopted space: maps lost mappings if the caller has created a domain. */
 int vfb_space_look_for_domain(struct vfb_space *space);
 
-/* The struct stays until the last reference is gone, the space no longer than it is destroyed. */
+/* References keep the struct, even when the space is destroyed. */
 void vfb_space_ref(struct vfb_space *space);
 /* NULL is allowed. */
 void vfb_space_unref(struct vfb_space *space);
 
 void vfb_space_job_begin(struct vfb_space *space);
-/* For one who has only a reference. False: the space is being destroyed, or has been. */
+/* For holders of a reference. False: the space is being destroyed, or was. */
 bool vfb_space_job_try_begin(struct vfb_space *space);
 void vfb_space_job_end(struct vfb_space *space);
 
-/* One map call, with its event: the index has the extent afterwards. */
+/* Makes one map call, with its event, and adds the extent to the index. */
 int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
 		      uint64_t bytes, uint64_t iova, uint32_t flags);
-/* One unmap call, with its event, of all the extents in an area. */
+/* Makes one unmap call, with its event, for all extents in an area. */
 int vfb_space_unmap_one(struct vfb_space *space, uint64_t iova, uint64_t bytes);
-/* Unmaps whatever the kernel has of an area, by one call where extents follow each other. */
+/* Unmaps all extents of an area, with one call for adjacent ones. */
 int vfb_space_unmap_area(struct vfb_space *space, uint64_t iova, uint64_t bytes);
 
-/* Removes a mapping from the index; its memory has a user less. */
+/* Removes a mapping from the index, and its use of the memory. */
 void vfb_space_remove_mapping_locked(struct vfb_space *space, struct vfb_mapping *mapping);
 /* Empties the index. */
 void vfb_space_forget_locked(struct vfb_space *space);
 
 /*
- * Unmaps all that is mapped of a region of a device; waits for jobs that map or unmap it. What the
- * kernel would not unmap is forgotten all the same, as the region is about to go.
+ * Unmaps all mappings of a device's region, after waiting for jobs that map or unmap it. Mappings
+ * that the kernel does not unmap are dropped nonetheless, since the region is about to vanish.
  */
 void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *region);
 /*
- * Maps all of that again after the kernel has revoked it. What cannot be mapped is unmapped; the
- * first failure is the result.
+ * Maps them again after the kernel has revoked them. Mappings that fail are removed; the first
+ * failure is the result.
  */
 int vfb_space_remap_region(struct vfb_space *space, const struct vfb_memory *region);
 

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-/* How full blocks are made, so that a few more segments fit before they have to be split. */
+/* Fill of new blocks, which leaves room for a few segments before a block must be split. */
 #define FILL 48
 
 static bool is_same(const struct vfb_block *block, const struct vfb_link *links, size_t count)
@@ -42,7 +42,7 @@ static void append(struct vfb_table *table, struct vfb_block *block)
 	table->blocks[table->count++] = block;
 }
 
-/* In as many blocks as it needs, evenly. */
+/* Distributes segments evenly over as many blocks as needed. */
 static bool append_links(struct vfb_table *table, const struct vfb_link *links, size_t count)
 {
 	size_t blocks = count <= VFB_BLOCK_SEGMENTS ? 1 : (count + FILL - 1) / FILL;
@@ -63,7 +63,7 @@ static bool append_links(struct vfb_table *table, const struct vfb_link *links, 
 	return true;
 }
 
-/* How many of the links begin before the block that follows. */
+/* Number of links that begin before the next block. */
 static size_t count_before(const struct vfb_link *links, size_t count, const struct vfb_table *old,
 			   size_t block)
 {
@@ -82,7 +82,7 @@ struct vfb_table *vfb_table_create(const struct vfb_link *links, size_t count,
 	struct vfb_table *table;
 	size_t blocks;
 
-	/* Where there are many blocks with little in them, all is laid out anew. */
+	/* If there are many sparse blocks, all blocks are rebuilt. */
 	if (old && old->count > 2 + 4 * (count / FILL))
 		old = NULL;
 	blocks = old ? old->count : 0;
@@ -117,7 +117,7 @@ void vfb_table_free(struct vfb_table *table, const struct vfb_table *kept)
 
 	if (!table)
 		return;
-	/* Blocks that are shared are in the same order in both. */
+	/* Shared blocks are in the same order in both tables. */
 	for (size_t i = 0; i < table->count; i++) {
 		size_t found = other;
 

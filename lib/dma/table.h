@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 /*
- * A map from addresses to addresses that is never changed, only replaced. Its segments lie in
- * blocks of bounded size, and a new table shares with the one before all the blocks in which
- * nothing is different: what readers have in their caches stays of use to them.
+ * An immutable map from addresses to addresses. Its segments are in blocks of bounded size, and a
+ * new table shares all unchanged blocks with its predecessor, so that they stay in the caches of
+ * readers.
  */
 struct vfb_table;
 
@@ -20,7 +20,7 @@ struct vfb_segment {
 	uint32_t flags;
 };
 
-/* A segment and where it begins, on its way into a table. */
+/* A segment and where it begins, as input for a table. */
 struct vfb_link {
 	uint64_t begin;
 	struct vfb_segment segment;
@@ -37,25 +37,25 @@ struct vfb_block {
 
 struct vfb_table {
 	size_t count;
-	/* Where blocks begin; both arrays are part of the same allocation. */
+	/* Begins of the blocks. Both arrays are part of the same allocation. */
 	const uint64_t *begins;
 	struct vfb_block **blocks;
 };
 
 /*
- * Makes a table of segments, which are in order and don't overlap. @old: the one that it is to
- * replace, or NULL. NULL without memory.
+ * Creates a table of segments, which are sorted and do not overlap. @old: the table that it will
+ * replace, or NULL. Returns NULL if memory is exhausted.
  */
 struct vfb_table *vfb_table_create(const struct vfb_link *links, size_t count,
 				   const struct vfb_table *old);
 
-/* Frees a table, but for the blocks that it shares with @kept, which is made from it or the one
- * that it was made from; NULL: all of it. */
+/* Frees a table, except for blocks shared with @kept, its predecessor or successor; NULL: all of
+ * it. */
 void vfb_table_free(struct vfb_table *table, const struct vfb_table *kept);
 
 /*
- * The position of the last of @begins that is not beyond @address, the first one if all are. Which
- * way a step goes is a matter of chance: conditional moves beat branches.
+ * The index of the last of @begins that is <= @address, 0 if there is none. The direction of each
+ * step is unpredictable, so conditional moves are faster than branches.
  */
 static inline size_t vfb_table_search(const uint64_t *begins, size_t count, uint64_t address)
 {

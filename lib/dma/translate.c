@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 /*
- * The read side inline: liburcu lets code do that whose licence is compatible with the LGPL. Its
- * pointer to the thread's registration is found without a call; 8 bytes of static TLS are left
- * for libraries that are loaded later. Not under sanitizers: registrations are less aligned than
- * liburcu 0.13 declares them.
+ * Inlines the read side, which liburcu permits for code with an LGPL-compatible license. The
+ * pointer to the registration of the thread is found without a call (initial-exec TLS), which takes
+ * 8 bytes of the static TLS that is reserved for libraries loaded later. Not with sanitizers:
+ * registrations are less aligned than liburcu 0.13 declares them.
  */
 #ifdef __SANITIZE_ADDRESS__
 #include <urcu-bp.h>
@@ -29,7 +29,7 @@ struct vfb_translation_table {
 	struct vfb_table *by_iova, *by_address;
 };
 
-/* @kept: a table that has the same blocks, or NULL. */
+/* @kept: a table that shares blocks, or NULL. */
 static void free_table(struct vfb_translation_table *table,
 		       const struct vfb_translation_table *kept)
 {
@@ -56,8 +56,9 @@ void vfb_translator_destroy(struct vfb_translator *translator)
 }
 
 /*
- * What ThreadSanitizer cannot see: that a grace period is after the read sections before it. It is
- * told by an address that is never stored to atomically, for that would make it forget.
+ * ThreadSanitizer does not see that a grace period happens after earlier read-side critical
+ * sections. An annotated address makes it visible. It is never stored to atomically, since that
+ * would make ThreadSanitizer forget the annotation.
  */
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
@@ -87,7 +88,7 @@ static void wait_for_readers(const struct vfb_translator *translator)
 
 /* ---- Looking up ---- */
 
-/* How many pieces; 0 when some of it is not mapped. */
+/* Number of pieces; 0 if part of the buffer is not mapped. */
 static inline int look_up(const struct vfb_table *table, uint64_t from, uint64_t bytes,
 			  bool from_iova, struct vfb_translation *pieces, size_t count)
 {
@@ -100,7 +101,7 @@ static inline int look_up(const struct vfb_table *table, uint64_t from, uint64_t
 		const struct vfb_segment *segment = &block->segments[position];
 		uint64_t offset = from - block->begins[position], part;
 
-		/* Wraps when the segment begins behind what is looked for. */
+		/* Wraps if the segment begins behind the address. */
 		if (offset >= segment->bytes)
 			return 0;
 		part = segment->bytes - offset < bytes ? segment->bytes - offset : bytes;
@@ -196,7 +197,7 @@ static int look_up_in_index(const struct vfb_space *space, uint64_t from, uint64
 __attribute__((cold, noinline)) static int not_mapped(const char *what, uint64_t from,
 						      uint64_t bytes)
 {
-	return vfb_fail(-ENOENT, "some of the %s at %s 0x%" PRIx64 " is not mapped",
+	return vfb_fail(-ENOENT, "part of the %s at %s 0x%" PRIx64 " is not mapped",
 			vfb_size_text(bytes).text, what, from);
 }
 
@@ -237,7 +238,7 @@ int vfb_space_translate_address(const struct vfb_space *space, const void *addre
 
 /* ---- Publishing ---- */
 
-/* What a table is made of, in order. */
+/* The sorted segments of a table. */
 struct links {
 	struct vfb_link *all;
 	size_t count;
@@ -267,7 +268,7 @@ static int by_begin(const void *a, const void *b)
 			       (left->segment.to < right->segment.to);
 }
 
-/* Turns IOVA to address into address to IOVA. */
+/* Inverts a map from IOVAs to addresses. */
 static void turn(struct links *links)
 {
 	uint64_t end = 0;
@@ -280,7 +281,7 @@ static void turn(struct links *links)
 		links->all[i].segment.to = iova;
 	}
 	qsort(links->all, count, sizeof(*links->all), by_begin);
-	/* Memory that is mapped several times counts where it was found first. */
+	/* Memory that is mapped several times is translated to the first IOVA. */
 	links->count = 0;
 	for (size_t i = 0; i < count; i++) {
 		struct vfb_link link = links->all[i];
@@ -298,7 +299,7 @@ static void turn(struct links *links)
 	}
 }
 
-/* What is mapped now, by IOVA. */
+/* The current mappings, by IOVA. */
 static void collect(const struct vfb_index *index, struct links *links)
 {
 	struct vfb_mapping *mapping = vfb_index_at(index, 0);
@@ -311,7 +312,7 @@ static void collect(const struct vfb_index *index, struct links *links)
 	}
 }
 
-/* Reads the index into the translator's links, whose lock is held. */
+/* Copies the index to the translator's links. The translator's lock is held. */
 static bool read_index(struct vfb_space *space, struct links *links)
 {
 	struct vfb_translator *translator = &space->translator;
@@ -365,8 +366,8 @@ static void set_table(struct vfb_translator *translator, struct vfb_translation_
 }
 
 /*
- * The lock is held until the old table is freed: the next one shares blocks with this one, and
- * only with this one.
+ * The lock is held until the old table is freed, since the next table shares blocks with this one
+ * only.
  */
 static int replace(struct vfb_translator *translator, struct links *links)
 {

@@ -10,24 +10,24 @@ struct vfb_translation_table;
 struct vfb_link;
 struct vfb_mapping;
 
-/* What readers look into: replaced as a whole whenever mappings have changed. */
+/* The tables of readers, replaced as a whole whenever mappings change (RCU). */
 struct vfb_translator {
 	/* NULL: nothing is mapped, or there was no memory. */
 	struct vfb_translation_table *_Atomic table;
-	/* Taken by those who replace it, for what is theirs: room to make tables from. */
+	/* Serializes replacing, and guards the buffers for it. */
 	pthread_mutex_t lock;
 	struct vfb_link *links;
 	size_t room;
 };
 
 void vfb_translator_init(struct vfb_translator *translator);
-/* Nobody looks anything up any more. */
+/* There must be no readers. */
 void vfb_translator_destroy(struct vfb_translator *translator);
 
 /*
- * Makes known what the space's index says now: what is mapped, and what is marked as visible
- * before its job has decided. Returns when nobody can find anything else. -ENOMEM, told; then
- * nothing has changed. Called without the space's lock.
+ * Publishes the space's index: mappings that are done, and those that are visible before their job
+ * has decided. When it returns, no reader finds an older state. Fails with -ENOMEM, and then
+ * changes nothing. Called without the space's lock.
  */
 int vfb_translator_publish(struct vfb_space *space);
 

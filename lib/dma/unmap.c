@@ -11,7 +11,7 @@
 
 struct unmap {
 	struct vfb_space *space;
-	/* NULL for everything. */
+	/* NULL: unmap everything. */
 	struct vfb_range *ranges;
 	size_t count;
 	uint64_t bytes;
@@ -28,7 +28,7 @@ static uint64_t range_last(const struct vfb_range *range)
 	return range->iova + (range->bytes - 1);
 }
 
-/* The mapping that follows one in an area, or the first in it; NULL behind the last. */
+/* The next mapping in an area, or the first one; NULL after the last. */
 static struct vfb_mapping *next_mapping(const struct vfb_index *index, struct vfb_mapping *before,
 					uint64_t iova, uint64_t last)
 {
@@ -40,8 +40,8 @@ static struct vfb_mapping *next_mapping(const struct vfb_index *index, struct vf
 static int fail_busy(size_t entry, uint64_t iova)
 {
 	return vfb_fail(-EBUSY,
-			"entry %zu: a job maps or unmaps what is at IOVA 0x%" PRIx64
-			" just now: wait for it",
+			"entry %zu: another job is mapping or unmapping IOVA 0x%" PRIx64
+			": wait for it",
 			entry, iova);
 }
 
@@ -56,13 +56,13 @@ static int fail_partly(const struct vfb_range *range, size_t entry,
 		       const struct vfb_mapping *mapping)
 {
 	return vfb_fail(-EINVAL,
-			"entry %zu (IOVA 0x%" PRIx64 ", %s) covers a part of the mapping of %s at "
-			"IOVA 0x%" PRIx64 ": the kernel does not split a mapping, unmap all of it",
+			"entry %zu (IOVA 0x%" PRIx64 ", %s) covers part of the mapping of %s at "
+			"IOVA 0x%" PRIx64 ": the kernel does not split mappings, unmap all of it",
 			entry, range->iova, vfb_size_text(range->bytes).text,
 			vfb_size_text(mapping->at.bytes).text, mapping->at.iova);
 }
 
-/* Checks that one entry is made up of whole mappings, and claims those. */
+/* Checks that an entry consists of whole mappings, and claims them. */
 static int claim_entry_locked(struct unmap *unmap, size_t entry)
 {
 	const struct vfb_range *range = &unmap->ranges[entry];
@@ -72,7 +72,7 @@ static int claim_entry_locked(struct unmap *unmap, size_t entry)
 	if (!range->bytes || last < iova)
 		return vfb_fail(-EINVAL,
 				"entry %zu (IOVA 0x%" PRIx64 ", %s) is empty or ends "
-				"beyond 64 bits",
+				"beyond the 64-bit address space",
 				entry, iova, vfb_size_text(range->bytes).text);
 	mapping = vfb_index_at(&unmap->space->index, iova);
 	for (;; mapping = vfb_index_next(mapping)) {
@@ -102,7 +102,7 @@ static int claim_all_locked(struct unmap *unmap)
 	return 0;
 }
 
-/* An extent goes as a whole: what it reaches into, up to @last, must be claimed. */
+/* An extent is unmapped as a whole: all mappings that it overlaps, up to @last, must be claimed. */
 static int check_extent_locked(struct unmap *unmap, size_t entry, const struct vfb_interval *extent,
 			       uint64_t last)
 {
@@ -111,17 +111,17 @@ static int check_extent_locked(struct unmap *unmap, size_t entry, const struct v
 	while ((mapping = next_mapping(&unmap->space->index, mapping, extent->iova, last)))
 		if (mapping->owner != unmap)
 			return vfb_fail(-EINVAL,
-					"entry %zu: what is mapped at IOVA 0x%" PRIx64
+					"entry %zu: the range at IOVA 0x%" PRIx64
 					" was joined with its neighbour at IOVA 0x%" PRIx64
-					" to one mapping (VFB_BATCH_COALESCE, or too few mappings "
-					"were left): unmap both together",
+					" (VFB_BATCH_COALESCE, or the kernel had too few mappings "
+					"left): unmap both in one batch",
 					entry, unmap->ranges[entry].iova, mapping->at.iova);
 	return 0;
 }
 
 /*
- * Adds the calls that unmap an area: one for each extent, or for each mapping where they are made
- * one after another anyway (@whole).
+ * Adds the calls that unmap an area: one for each extent, or a single one where the kernel
+ * serializes calls anyway (@whole).
  */
 static int add_calls_locked(struct unmap *unmap, size_t entry, uint64_t iova, uint64_t last,
 			    bool whole)
@@ -132,7 +132,7 @@ static int add_calls_locked(struct unmap *unmap, size_t entry, uint64_t iova, ui
 	int error = 0;
 
 	for (; extent && extent->iova <= last && !error; extent = vfb_interval_next(extent)) {
-		/* One that begins in another entry is checked and unmapped by that. */
+		/* An extent that begins in another entry is checked and unmapped there. */
 		bool begins = extent->iova >= iova;
 
 		error = check_extent_locked(unmap, entry, extent,
@@ -153,7 +153,7 @@ static int add_calls_locked(struct unmap *unmap, size_t entry, uint64_t iova, ui
 	return error;
 }
 
-/* By one call, whatever is in between: nothing that the library does not know of. */
+/* By one call: nothing else is mapped in between. */
 static void join_calls(struct vfb_calls *calls)
 {
 	const struct vfb_call *last = &calls->calls[calls->count - 1];
@@ -213,7 +213,7 @@ static void unclaim_locked(struct unmap *unmap)
 		unclaim_area_locked(unmap, unmap->ranges[i].iova, range_last(&unmap->ranges[i]));
 }
 
-/* All that the job is about, or nothing; and the calls that unmap it. */
+/* Claims all mappings of the job, or none, and lists the calls that unmap them. */
 static int claim(struct unmap *unmap, unsigned int width)
 {
 	struct vfb_space *space = unmap->space;
@@ -221,8 +221,8 @@ static int claim(struct unmap *unmap, unsigned int width)
 
 	pthread_mutex_lock(&space->lock);
 	if (space->released)
-		error = vfb_fail(-EBUSY, "the addresses of the space were released: what is mapped "
-					 "is another process's");
+		error = vfb_fail(-EBUSY, "the addresses of the space were released: another "
+					 "process owns its mappings");
 	else if (unmap->ranges)
 		error = claim_ranges_locked(unmap, width == 1 || !space->iommu->ops->parallel);
 	else
@@ -235,7 +235,7 @@ static int claim(struct unmap *unmap, unsigned int width)
 	return error;
 }
 
-/* Removes what the kernel has nothing of any more. Returns whether something is left. */
+/* Removes the mappings that the kernel no longer has. Returns whether any are left. */
 static bool settle_area_locked(struct unmap *unmap, uint64_t iova, uint64_t last)
 {
 	struct vfb_index *index = &unmap->space->index;
@@ -256,7 +256,7 @@ static bool settle_area_locked(struct unmap *unmap, uint64_t iova, uint64_t last
 	return left;
 }
 
-/* @result: that of the job. */
+/* @result: result of the job. */
 static void settle_ranges_locked(struct unmap *unmap, int result)
 {
 	for (size_t i = 0; i < unmap->count; i++)
@@ -269,13 +269,13 @@ static void settle_ranges_locked(struct unmap *unmap, int result)
 		struct vfb_range *range = &unmap->ranges[i];
 		bool left = settle_area_locked(unmap, range->iova, range_last(range));
 
-		/* The call that failed may be that of the entry that it is joined with. */
+		/* The failed call may belong to the entry that it is joined with. */
 		if (left && !range->status)
 			range->status = result;
 	}
 }
 
-/* Returns what prevents it: then nothing has happened. Afterwards nobody finds what is to go. */
+/* Claims the mappings and hides them from translation. On failure nothing has changed. */
 static int prepare_unmap(struct unmap *unmap, unsigned int width)
 {
 	int error = claim(unmap, width);
@@ -333,7 +333,7 @@ static const struct vfb_job_ops unmap_ops = {
 	.free = free_unmap,
 };
 
-/* @ranges: NULL for everything. */
+/* @ranges: NULL: unmap everything. */
 static int start_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 		       const struct vfb_batch_opts *opts, struct vfb_job **out)
 {

@@ -204,7 +204,7 @@ static void test_unmap_all(void **state)
 						       .bytes = GIB,
 						       .iova = (2 * i + 4) * GIB};
 		assert_ok(vfb_space_map_start(host.space, ranges, 4, NULL, &job));
-		assert_fails(vfb_space_unmap_all(host.space), -EBUSY, "just now");
+		assert_fails(vfb_space_unmap_all(host.space), -EBUSY, "wait for it");
 		assert_ok(vfb_job_wait(job, UINT64_MAX));
 		vfb_job_destroy(job);
 		assert_ok(vfb_space_unmap_all(host.space));
@@ -307,7 +307,8 @@ static void test_measure(void **state)
 		add_devices(host.fake, 1);
 		assert_ok(vfb_backend_measure(host.ctx, addresses[0], VFB_PAGE_4K, 0));
 		assert_int_equal(stats_of(&host).resets, 2);
-		assert_int_equal(choose(&host, VFB_PAGE_4K, i ? "not measured" : "no iommufd"),
+		assert_int_equal(choose(&host, VFB_PAGE_4K,
+					i ? "not measured" : "iommufd is not available"),
 				 i ? VFB_BACKEND_IOMMUFD : VFB_BACKEND_TYPE1);
 		host_close(&host);
 	}

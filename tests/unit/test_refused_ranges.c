@@ -45,9 +45,11 @@ static void test_wrong_by_itself(void **state)
 		{{.memory = memory, .bytes = MIB, .offset = 64 * MIB}, {"beyond", "0x4000000"}},
 		{{.memory = memory, .bytes = MIB, .offset = -MIB}, {"beyond", "64 MiB"}},
 		{{.memory = memory, .bytes = -4096}, {"beyond", "64 MiB"}},
-		{{.memory = memory, .bytes = 2 * MIB, .iova = -MIB}, {"64 bits", "2 MiB"}},
-		{{.memory = memory, .bytes = MIB, .flags = 0x100}, {"flags 0x100", "not know"}},
-		{{.memory = memory, .bytes = MIB, .reserved = {0, 1}}, {"reserved", "not know"}},
+		{{.memory = memory, .bytes = 2 * MIB, .iova = -MIB}, {"64-bit", "2 MiB"}},
+		{{.memory = memory, .bytes = MIB, .flags = 0x100},
+		 {"flags 0x100", "unknown flags"}},
+		{{.memory = memory, .bytes = MIB, .reserved = {0, 1}},
+		 {"reserved", "unknown flags"}},
 		{{.bytes = MIB}, {"no memory", "entry 0"}},
 		{{.memory = other_memory, .bytes = MIB}, {"another context", "entry 0"}},
 	};
@@ -257,7 +259,7 @@ static void test_unmap(void **state)
 			const char *word;
 		} bad[] = {
 			{GIB, 0, -EINVAL, "empty"},
-			{-4096, 8192, -EINVAL, "64 bits"},
+			{-4096, 8192, -EINVAL, "64-bit"},
 			{GIB, 4 * MIB, -EINVAL, "part of the mapping of 8 MiB"},
 			{GIB + 4 * MIB, 4 * MIB, -EINVAL, "part of"},
 			{GIB, 12 * MIB, -ENOENT, "0x40800000"},
@@ -309,7 +311,7 @@ static void test_unmap_early(void **state)
 
 	(void)state;
 	assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &job));
-	assert_fails(vfb_space_unmap(host.space, &copy, 1, NULL), -EBUSY, "just now");
+	assert_fails(vfb_space_unmap(host.space, &copy, 1, NULL), -EBUSY, "wait for it");
 	assert_ok(vfb_job_wait(job, UINT64_MAX));
 	vfb_job_destroy(job);
 	assert_ok(vfb_space_unmap(host.space, &copy, 1, NULL));

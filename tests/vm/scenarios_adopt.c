@@ -84,7 +84,7 @@ static void wrong_space(struct fixture *f)
 	} else {
 		opts.backend = VFB_BACKEND_IOMMUFD;
 		assert_error(vfb_space_adopt(f->ctx, caller.space, 0, &opts, &space), -EINVAL);
-		assert_says("it is no iommufd");
+		assert_says("it is not an iommufd");
 	}
 	caller_close(&caller);
 }

@@ -62,7 +62,7 @@ static void unmap_errors(struct fixture *f)
 	assert_ok(map_one(s.space, s.memory, BYTES, IOVA));
 	assert_error(unmap_one(s.space, IOVA, 0), -EINVAL);
 	assert_error(unmap_one(s.space, IOVA, BYTES / 2), -EINVAL);
-	assert_says("does not split a mapping");
+	assert_says("does not split mappings");
 	assert_error(unmap_one(s.space, IOVA + BYTES / 2, BYTES / 2), -EINVAL);
 	assert_error(unmap_one(s.space, IOVA + 4 * KIB, 4 * KIB), -EINVAL);
 	/* More than is mapped. */
