@@ -158,7 +158,18 @@ static void use_heap(void)
 			used += memory[i] != 0;
 	}
 	say("bytes that are not zero", used);
+}
+
+static void use_heap_first(void)
+{
+	use_heap();
 	say("threads", threads());
+}
+
+static void use_heap_after_map(void)
+{
+	say("map", map(allocate()));
+	use_heap();
 }
 
 static void call_often(void)
@@ -217,6 +228,45 @@ static void map_much(void)
 	say("map", map_bytes(allocate_bytes(LARGE), LARGE));
 }
 
+/* As VMMs do it that preallocate the guest's memory. */
+static void populate_first(void)
+{
+	void *memory = allocate(), *more;
+
+	say("populate", madvise(memory, BYTES, MADV_POPULATE_WRITE));
+	more = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+		    -1, 0);
+	say("map", map(memory));
+	say("map", map(more));
+}
+
+/* A guest that was saved: its file is in the page cache, and each page has yet to be copied. */
+static void map_copy(void)
+{
+	char name[] = "/tmp/corners.XXXXXX", *memory;
+	int fd = mkstemp(name);
+
+	unlink(name);
+	for (size_t i = 0; i < BYTES; i += sizeof(name))
+		if (write(fd, name, sizeof(name)) != sizeof(name))
+			say("write", -1);
+	memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	say("map", map(memory));
+	say("content", memory[0] == '/');
+}
+
+/* How programs find out what a device has: by calls that fail where it has not. */
+static void ask(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct vfio_device_feature feature = {
+		.argsz = sizeof(feature),
+		.flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_MIGRATION,
+	};
+
+	say("feature", ioctl(fd, VFIO_DEVICE_FEATURE, &feature));
+}
+
 /* The first use of VFIO is behind a filter of which the C library knows nothing. */
 static void filter_calls(void)
 {
@@ -238,13 +288,17 @@ int main(int argc, char **argv)
 		{"children", fork_children},
 		{"pointers", pass_bad_pointers},
 		{"missing", map_missing},
-		{"heap", use_heap},
+		{"heap", use_heap_first},
+		{"heap-after-map", use_heap_after_map},
 		{"often", call_often},
 		{"namespace", leave_namespace},
 		{"rights", give_up_capabilities},
 		{"filter", filter_calls},
 		{"locked", exceed_lock_limit},
 		{"much", map_much},
+		{"prealloc", populate_first},
+		{"restored", map_copy},
+		{"ask", ask},
 	};
 
 	/* Standard output does without the heap. */

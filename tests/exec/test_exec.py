@@ -204,6 +204,7 @@ class Corners(Directory):
     def test_heap(self):
         self.same("heap")
         self.same("heap", "--no-boost")
+        self.same("heap-after-map")
 
     def test_often(self):
         """Calls that have no record of their own are in the sums."""
@@ -241,6 +242,25 @@ class Corners(Directory):
         answer = json.loads(result.stdout.splitlines()[-1])
         self.assertFalse(self.calls(answer, "populate (vfioboost)"))
         self.assertIn("cgroup", answer["not_boosted"])
+
+    def test_prealloc(self):
+        """What the command populates by itself is shown, with what would be faster."""
+        answer = self.same("prealloc")
+        self.assertFalse(self.calls(answer, "populate (vfioboost)"))
+        self.assertEqual(len(self.calls(answer, "madvise (MADV_POPULATE_WRITE)")), 1)
+        self.assertEqual(len(self.calls(answer, "mmap (MAP_POPULATE)")), 1)
+        self.assertIn("populated 16.0 MiB by itself before it mapped them, with 1 thread(s)",
+                      " ".join(answer["remarks"]))
+
+    def test_restored(self):
+        """A page in the page cache is not one in the private mapping of the file."""
+        self.assertTrue(self.calls(self.same("restored"), "populate (vfioboost)"))
+
+    def test_ask(self):
+        """A question that is answered "no" is no error."""
+        answer = self.same("ask")
+        self.assertEqual([total["errors"] for total in answer["sums"]], [0])
+        self.assertNotIn("failed", " ".join(answer["remarks"]))
 
     def test_filter(self):
         answer = self.same("filter")
@@ -336,7 +356,7 @@ class Vfio(Directory):
         return self.read_json("o")
 
     def test_qemu(self):
-        """Memory is populated before its map, devices are let go all at once."""
+        """Memory is populated before its map, devices are released in parallel."""
         answer = self.qemu(options=["--trace", self.path("t"),
                                     "--report", self.path("r.html")])
         populated = self.calls(answer, "populate (vfioboost)")
@@ -365,7 +385,7 @@ class Vfio(Directory):
                     for finding in json.loads(output)["findings"]
                     if finding["severity"] != "good"]
 
-        def told(answer):
+        def findings_of(answer):
             return [remark for remark in answer["remarks"] if remark.startswith("host: ")]
 
         def set_reset_methods(text):
@@ -376,14 +396,14 @@ class Vfio(Directory):
 
         self.addCleanup(set_reset_methods, "default\n")
         set_reset_methods("\n")
-        remarks = told(self.results(*self.user, status=3))
+        remarks = findings_of(self.results(*self.user, status=3))
         self.assertEqual(remarks, doctor(DEVICES[0]))
         self.assertIn(f"host: {DEVICES[0]}: the kernel knows no way to reset it", "".join(remarks))
         self.assertNotIn(DEVICES[1], "".join(remarks))
         # A command that maps nothing hears nothing of memory.
         answer = self.results("sh", "-c", f"python3 -c '{PROBE}'")
         self.assertTrue(answer["calls"])
-        self.assertEqual(told(answer), [])
+        self.assertEqual(findings_of(answer), [])
 
     @unittest.skipUnless(os.path.exists("/dev/iommu"), "the kernel has no iommufd")
     def test_iommufd(self):

@@ -92,9 +92,9 @@ class Guest(unittest.TestCase):
         self.boot("without")
 
     def test_with(self):
-        told = self.boot("with", COMMAND, "exec", "--")
-        self.assertIn("populate (vfioboost)", told)
-        self.assertIn(f"release device (vfioboost) {DEVICES[0]}", told)
+        errors = self.boot("with", COMMAND, "exec", "--")
+        self.assertIn("populate (vfioboost)", errors)
+        self.assertIn(f"release device (vfioboost) {DEVICES[0]}", errors)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ static void fill_record(struct record *record, struct input *input)
 		return;
 	}
 	record->complete = true;
-	record->kind = input_below(input, RECORD_RELEASE + 2);
+	record->kind = input_below(input, RECORD_PREALLOC + 2);
 	record->target = input_below(input, VFB_IOCTL_IOMMUFD + 2);
 	record->request = input_u8(input);
 	record->feature = bits & 4 ? input_u32(input) : input_u8(input);
@@ -63,6 +63,7 @@ static void show_call(const struct record *call)
 
 	check(exec_call_name(call, text) && strlen(exec_call_name(call, text)) < CALL_NAME);
 	check(vfb_phase_name(exec_call_phase(call)) != NULL);
+	check(!target_is_failure(call) || call->result < 0);
 	target_address(call->device, device);
 	check(strlen(device) < TARGET_ADDRESS);
 }

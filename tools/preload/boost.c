@@ -16,9 +16,6 @@
 #include "sys/uapi.h"
 #include "touch.h"
 
-/* Of less than that the kernel makes pages sooner than a worker wakes up. */
-#define BOOST_MIN_BYTES (UINT64_C(4) << 20)
-
 /*
  * Whether the kernel populates (Linux 5.14), which leaves alone what is not memory: the region of
  * a device, that a VMM maps for others to reach. Touching its pages would be a write to it.

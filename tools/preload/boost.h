@@ -6,7 +6,10 @@
 
 #include "preload.h"
 
-/* Making present what the command maps; what can't be is left to the kernel. */
+/* For less than that the kernel makes pages sooner than a worker wakes up. */
+#define BOOST_MIN_BYTES (UINT64_C(4) << 20)
+
+/* Populating what the command maps; what cannot be populated is left to the kernel. */
 struct boost {
 	/* What is mapped: at an address, or of a file. */
 	struct vfb_memory_adopt_opts range;
@@ -18,8 +21,8 @@ struct boost {
 	bool started;
 };
 
-/* To be called before the command's own call, which may go on once this returns: what is left to
- * do is done beside it. @range is set, the rest is zero. */
+/* To be called before the command's own call, which may begin when this returns: the rest is done
+ * beside it. @range is set, the rest is zero. */
 void boost_begin(struct boost *boost);
 
 /* To be called after it, however it ended. */

@@ -183,19 +183,27 @@ bool devices_is_path(const char *path)
 	       !strncmp(path, "/dev/vfio/devices/", strlen("/dev/vfio/devices/"));
 }
 
+/* What proc(5) says of a file descriptor. */
+static void device_read_link(int fd, char link[64])
+{
+	char path[64];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, link, 63);
+	link[length > 0 ? length : 0] = '\0';
+}
+
 /* Whether it still is what it was: a close(2) of the C library itself, say in fclose(3), is not
- * seen. The link is that of proc(5). */
+ * seen. */
 static bool device_is_there(int fd)
 {
-	char path[64], link[64];
 	struct stat file;
-	ssize_t length;
+	char link[64];
 
 	if (!devices_has(fd) || fstat(fd, &file) || !device_is_file(fd, &file))
 		return false;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	length = readlink(path, link, sizeof(link) - 1);
-	link[length > 0 ? length : 0] = '\0';
+	device_read_link(fd, link);
 	return devices_is_path(link);
 }
 
@@ -219,9 +227,16 @@ void devices_set_kvm(int fd)
 	atomic_store(&device_kvm, fd);
 }
 
-int devices_kvm(void)
+void devices_close_kvm(void)
 {
-	return atomic_load(&device_kvm);
+	int fd = atomic_load(&device_kvm);
+	char link[64];
+
+	if (fd < 0)
+		return;
+	device_read_link(fd, link);
+	if (!strcmp(link, "anon_inode:kvm-vfio"))
+		close(fd);
 }
 
 void devices_forget_all(void)

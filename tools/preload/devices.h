@@ -40,9 +40,10 @@ size_t devices_all(int fds[DEVICES_MAX], struct vfb_pci pcis[DEVICES_MAX]);
 /* Whether this is what proc(5) says of a device's file or mapping. */
 bool devices_is_path(const char *path);
 
-/* KVM's own handle on devices (KVM_DEV_TYPE_VFIO), which keeps them as well; -1: there is none. */
+/* KVM's own handle on devices (KVM_DEV_TYPE_VFIO), which keeps them as well. For
+ * preload_run(): closing it. */
 void devices_set_kvm(int fd);
-int devices_kvm(void);
+void devices_close_kvm(void);
 
 /* None is known any more: this process was forked. preload_lock is held, or nobody else is
  * there. */

@@ -4,15 +4,12 @@
  * in parallel before it is mapped, and releases devices in parallel at exit. Everything the command
  * sees is what the kernel returns.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/kvm.h>
-#include <linux/seccomp.h>
 #include <linux/vfio.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,10 +18,10 @@
 #include "boost.h"
 #include "devices.h"
 #include "missing.h"
+#include "next.h"
 #include "preload.h"
 #include "target.h"
 
-#define EXPORT		 __attribute__((visibility("default")))
 #define REQUEST(request) ((request)&0xff)
 
 struct settings preload_settings;
@@ -46,38 +43,12 @@ void preload_forget_use(void)
 	atomic_store(&preload_is_user, false);
 }
 
-/* The next definitions after ours, the C library's as a rule. */
-static struct {
-	int (*ioctl)(int fd, unsigned long request, ...);
-	int (*close)(int fd);
-	int (*unshare)(int flags);
-	int (*setns)(int fd, int type);
-	int (*capset)(void *header, const void *data);
-	int (*prctl)(int option, ...);
-	long (*syscall)(long number, ...);
-} next;
-
-/* Once, and beforehand: dlsym(3) takes a lock, which a child of fork() may find locked. */
-static void preload_find_next(void)
-{
-	next.ioctl = (__typeof__(next.ioctl))dlsym(RTLD_NEXT, "ioctl");
-	next.close = (__typeof__(next.close))dlsym(RTLD_NEXT, "close");
-	next.unshare = (__typeof__(next.unshare))dlsym(RTLD_NEXT, "unshare");
-	next.setns = (__typeof__(next.setns))dlsym(RTLD_NEXT, "setns");
-	next.capset = (__typeof__(next.capset))dlsym(RTLD_NEXT, "capset");
-	next.prctl = (__typeof__(next.prctl))dlsym(RTLD_NEXT, "prctl");
-	next.syscall = (__typeof__(next.syscall))dlsym(RTLD_NEXT, "syscall");
-}
-
-/* What a constructor that runs before ours calls is passed on, too. */
-#define NEXT(name) (next.name ? next.name : (preload_find_next(), next.name))
-
 __attribute__((constructor)) static void preload_begin(void)
 {
 	const char *text = secure_getenv(SETTINGS_VARIABLE);
 
 	preload_inside = true;
-	preload_find_next();
+	next_find();
 	/* A filter that was there before cannot forbid it: the dynamic linker reads files, too. */
 	if (text && settings_parse(text, &preload_settings) && preload_know_process() &&
 	    preload_map_records() && preload_is_filtered())
@@ -250,107 +221,4 @@ EXPORT void _exit(int status)
 EXPORT void _Exit(int status)
 {
 	_exit(status);
-}
-
-/* Nothing of ours runs while the process changes what it may do: the threads that are made next
- * have what it has then. */
-static void preload_leave(void)
-{
-	if (!preload_records || preload_inside)
-		return;
-	preload_inside = true;
-	preload_check_process();
-	/* A child of vfork(2) has the threads of its parent. */
-	if (getpid() == preload_process)
-		preload_end_threads();
-	preload_inside = false;
-}
-
-/* The kernel refuses new user namespaces to a process with several threads. */
-EXPORT int unshare(int flags)
-{
-	preload_leave();
-	return NEXT(unshare)(flags);
-}
-
-EXPORT int setns(int fd, int type)
-{
-	preload_leave();
-	return NEXT(setns)(fd, type);
-}
-
-/* The C library has it without a declaration. */
-int capset(void *header, const void *data);
-
-/* Of this thread alone: threads of ours would keep the capabilities that are given up. */
-EXPORT int capset(void *header, const void *data)
-{
-	preload_leave();
-	return NEXT(capset)(header, data);
-}
-
-/* The command itself may make its first use of VFIO behind the filter. */
-static void preload_before_filter(void)
-{
-	if (!preload_records || preload_inside)
-		return;
-	preload_inside = true;
-	preload_check_process();
-	if (preload_settings.boost && preload_settings.process == preload_process)
-		preload_context();
-	preload_inside = false;
-}
-
-EXPORT int prctl(int option, ...)
-{
-	unsigned long values[4];
-	va_list arguments;
-	int result;
-
-	va_start(arguments, option);
-	for (size_t i = 0; i < 4; i++)
-		values[i] = va_arg(arguments, unsigned long);
-	va_end(arguments);
-	/* Without one it is a question whether the kernel has filters. */
-	if (option == PR_SET_SECCOMP && values[1])
-		preload_before_filter();
-	result = NEXT(prctl)(option, values[0], values[1], values[2], values[3]);
-	if (option == PR_SET_SECCOMP && !result)
-		preload_set_filter();
-	return result;
-}
-
-/* What the C library has no function for, or what is meant to change one thread only. */
-EXPORT long syscall(long number, ...)
-{
-	va_list arguments;
-	long values[6], result;
-
-	va_start(arguments, number);
-	for (size_t i = 0; i < 6; i++)
-		values[i] = va_arg(arguments, long);
-	va_end(arguments);
-	switch (number) {
-	case SYS_seccomp:
-		if (values[0] == SECCOMP_SET_MODE_FILTER && values[2])
-			preload_before_filter();
-		break;
-	case SYS_unshare:
-	case SYS_setns:
-	case SYS_capset:
-	case SYS_setuid:
-	case SYS_setgid:
-	case SYS_setreuid:
-	case SYS_setregid:
-	case SYS_setresuid:
-	case SYS_setresgid:
-	case SYS_setgroups:
-		preload_leave();
-		break;
-	}
-	result = NEXT(syscall)(number, values[0], values[1], values[2], values[3], values[4],
-			       values[5]);
-	if (number == SYS_seccomp && values[0] <= SECCOMP_SET_MODE_FILTER && result >= 0)
-		preload_set_filter();
-	return result;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "preload.h"
+#include "target.h"
 
 struct records *preload_records;
 
@@ -75,7 +76,7 @@ static void records_add_to_sum(const struct record *record)
 	if (!sum)
 		return;
 	atomic_fetch_add(&sum->count, 1);
-	atomic_fetch_add(&sum->errors, record->result < 0);
+	atomic_fetch_add(&sum->errors, target_is_failure(record));
 	atomic_fetch_add(&sum->total_ns, record->duration_ns);
 	atomic_fetch_add(&sum->bytes, record->bytes);
 	records_raise(&sum->max_ns, record->duration_ns);

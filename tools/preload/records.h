@@ -34,6 +34,13 @@ enum record_kind {
 	RECORD_POPULATE,
 	/* A device that was released at exit. */
 	RECORD_RELEASE,
+	/* Memory that the command populated by itself; request: enum record_prealloc. */
+	RECORD_PREALLOC,
+};
+
+enum record_prealloc {
+	RECORD_MADVISE,
+	RECORD_MMAP,
 };
 
 struct record {

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Letting devices go at exit. The kernel closes the files of a process one after another, and
- * resets a device at its last reference: those are dropped here first, by several threads.
+ * Releases devices at exit. The kernel closes the files of a process one after another, and resets
+ * a device at its last reference: those are dropped here first, by several threads.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -20,7 +18,7 @@
 #include "preload.h"
 
 /* Devices that share a reset, one after another: see vfb_reset_set(). */
-struct chain {
+struct release_chain {
 	struct vfb_task task;
 	struct release *release;
 	/* Where the first of them is; the rest follows by next[]. */
@@ -32,65 +30,36 @@ struct release {
 	int fds[DEVICES_MAX];
 	struct vfb_pci pcis[DEVICES_MAX];
 	size_t next[DEVICES_MAX];
-	struct chain chains[DEVICES_MAX];
+	struct release_chain chains[DEVICES_MAX];
 	sem_t done;
 };
 
-#define NONE SIZE_MAX
-
-/* All of a file of /proc, NUL-terminated; NULL when it cannot be read. */
-static char *read_all(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t length = 0, room = 1 << 16;
-	char *text = malloc(room), *more;
-	ssize_t got = 0;
-
-	while (fd >= 0 && text && (got = read(fd, text + length, room - length - 1)) > 0) {
-		length += got;
-		if (room - length > 1)
-			continue;
-		more = realloc(text, room *= 2);
-		if (!more)
-			break;
-		text = more;
-	}
-	if (fd >= 0)
-		close(fd);
-	if (fd < 0 || got) {
-		free(text);
-		return NULL;
-	}
-	if (text)
-		text[length] = '\0';
-	return text;
-}
+#define RELEASE_LAST SIZE_MAX
 
 /*
  * A mapping of a BAR keeps its device. Memory takes its place, for a thread of the command that
  * still looks there.
  */
-static void replace_mappings(void)
+static bool release_mapping(const char *line, void *unused)
 {
-	char *maps = read_all("/proc/self/maps"), *rest = NULL, path[64];
 	unsigned long begin, end;
+	char path[64];
 
-	for (char *line = maps ? strtok_r(maps, "\n", &rest) : NULL; line;
-	     line = strtok_r(NULL, "\n", &rest))
-		if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %63s", &begin, &end, path) == 3 &&
-		    devices_is_path(path))
-			mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-	free(maps);
+	(void)unused;
+	if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %63s", &begin, &end, path) == 3 &&
+	    devices_is_path(path))
+		mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	return true;
 }
 
-static void run_chain(struct vfb_task *task)
+static void release_chain_run(struct vfb_task *task)
 {
-	struct chain *chain = container_of(task, struct chain, task);
+	struct release_chain *chain = container_of(task, struct release_chain, task);
 	struct release *release = chain->release;
 
 	preload_inside = true;
-	for (size_t i = chain->first; i != NONE; i = release->next[i]) {
+	for (size_t i = chain->first; i != RELEASE_LAST; i = release->next[i]) {
 		struct record record = {
 			.kind = RECORD_RELEASE,
 			.target = VFB_IOCTL_DEVICE,
@@ -110,29 +79,29 @@ static const struct vfb_pci *release_pci_at(const void *release, size_t i)
 	return &((const struct release *)release)->pcis[i];
 }
 
-static void sort_into_chains(struct release *release)
+static void release_sort(struct release *release)
 {
 	for (size_t i = 0; i < release->count; i++) {
 		size_t last = vfb_reset_set(release, release_pci_at, i, vfb_reset_is_shared);
 
-		release->next[i] = NONE;
+		release->next[i] = RELEASE_LAST;
 		if (last == i) {
-			release->chains[release->chain_count++] = (struct chain){
-				.task.run = run_chain,
+			release->chains[release->chain_count++] = (struct release_chain){
+				.task.run = release_chain_run,
 				.release = release,
 				.first = i,
 			};
 			continue;
 		}
-		while (release->next[last] != NONE)
+		while (release->next[last] != RELEASE_LAST)
 			last = release->next[last];
 		release->next[last] = i;
 	}
 }
 
-static void run_chains(struct release *release, struct vfb_engine *engine)
+static void release_chains(struct release *release, struct vfb_engine *engine)
 {
-	sort_into_chains(release);
+	release_sort(release);
 	for (size_t i = 0; i < release->chain_count; i++)
 		vfb_engine_submit_sleeping(engine, &release->chains[i].task);
 	for (size_t i = 0; i < release->chain_count; i++)
@@ -141,7 +110,7 @@ static void run_chains(struct release *release, struct vfb_engine *engine)
 }
 
 /* Leaves the devices to a helper process, which closes them when this one has ended. */
-static bool leave_to_reaper(const struct release *release)
+static bool release_to_reaper(const struct release *release)
 {
 	struct vfb_reaper_opts opts = VFB_REAPER_OPTS_INIT;
 	struct vfb_reaped devices[VFB_REAPER_DEVICES];
@@ -170,12 +139,11 @@ void release_devices(void *unused)
 	if (!release)
 		return;
 	sem_init(&release->done, 0, 0);
-	if (devices_kvm() >= 0)
-		close(devices_kvm());
+	devices_close_kvm();
 	release->count = devices_all(release->fds, release->pcis);
-	if (!leave_to_reaper(release)) {
-		replace_mappings();
-		run_chains(release, preload_context()->engine);
+	if (!release_to_reaper(release)) {
+		vfb_sys_each_line(&vfb_sys_linux, "/proc/self/maps", release_mapping, NULL);
+		release_chains(release, preload_context()->engine);
 	}
 	sem_destroy(&release->done);
 	free(release);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "target.h"
 
+#include <errno.h>
 #include <linux/major.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+
+#include "sys/uapi.h"
 
 #define FIRST_IOMMUFD_REQUEST 0x80
 #define REQUEST(number)	      ((number)&0xff)
@@ -39,6 +42,36 @@ enum vfb_ioctl_target target_of(int fd, unsigned int request)
 bool target_is_certain(unsigned int request)
 {
 	return request <= REQUEST(VFIO_DEVICE_RESET) || request >= FIRST_IOMMUFD_REQUEST;
+}
+
+/* Questions, and the answer "no"; of iommufd, a request to come back with a larger buffer. */
+static const struct {
+	enum vfb_ioctl_target target;
+	uint8_t request;
+	int error;
+} target_probes[] = {
+	{VFB_IOCTL_DEVICE, REQUEST(VFIO_DEVICE_FEATURE), ENOTTY},
+	{VFB_IOCTL_DEVICE, REQUEST(VFIO_DEVICE_GET_REGION_INFO), EINVAL},
+	{VFB_IOCTL_DEVICE, REQUEST(VFIO_DEVICE_GET_IRQ_INFO), EINVAL},
+	{VFB_IOCTL_DEVICE, REQUEST(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO), ENOSPC},
+	{VFB_IOCTL_DEVICE, REQUEST(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO), ENODEV},
+	{VFB_IOCTL_DEVICE, REQUEST(VFIO_DEVICE_QUERY_GFX_PLANE), EINVAL},
+	{VFB_IOCTL_DEVICE, REQUEST(VFIO_DEVICE_QUERY_GFX_PLANE), ENOTTY},
+	{VFB_IOCTL_DEVICE, REQUEST(VFIO_DEVICE_IOEVENTFD), ENOTTY},
+	{VFB_IOCTL_IOMMUFD, REQUEST(VFB_IOMMU_IOAS_IOVA_RANGES), EMSGSIZE},
+	{VFB_IOCTL_IOMMUFD, REQUEST(VFB_IOMMU_HWPT_ALLOC), EOPNOTSUPP},
+};
+
+bool target_is_failure(const struct record *record)
+{
+	if (record->result >= 0)
+		return false;
+	for (size_t i = 0; i < sizeof(target_probes) / sizeof(target_probes[0]); i++)
+		if (record->kind == RECORD_IOCTL && record->target == target_probes[i].target &&
+		    record->request == target_probes[i].request &&
+		    record->result == -target_probes[i].error)
+			return false;
+	return true;
 }
 
 uint64_t target_number(const char *address)

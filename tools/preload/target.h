@@ -17,6 +17,10 @@ enum vfb_ioctl_target target_of(int fd, unsigned int request);
 /* Whether the number alone tells. */
 bool target_is_certain(unsigned int request);
 
+/* Whether a call failed that should not have: programs ask for what a device or a kernel has by
+ * calls that fail where it has not. */
+bool target_is_failure(const struct record *record);
+
 /* How a record has a PCI address; 0 for none. */
 uint64_t target_number(const char *address);
 

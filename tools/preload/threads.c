@@ -54,12 +54,19 @@ static long threads_in_process(void)
 	return stat("/proc/self/task", &folder) ? 0 : (long)folder.st_nlink - 2;
 }
 
+/*
+ * In a thread of its own, so that the heap of the command's thread stays as it is. The one that
+ * uses VFIO may be bound to a CPU by now, or have a real-time priority, which threads inherit: this
+ * one is as the process was when it started. The CPUs may have been taken away since.
+ */
 static void *threads_create(void *unused)
 {
 	struct vfb_ctx_opts opts = VFB_CTX_OPTS_INIT;
 	long before = threads_in_process();
 
 	preload_inside = true;
+	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+	sched_setaffinity(0, sizeof(preload_cpus), &preload_cpus);
 	opts.threads = preload_settings.threads;
 	if (vfb_ctx_create(&opts, &context) ||
 	    vfb_engine_reserve_sleepers(context->engine, SLEEPERS))
@@ -68,29 +75,13 @@ static void *threads_create(void *unused)
 	return unused;
 }
 
-/*
- * In a thread of its own, as the process was when it started: the one that uses VFIO may be bound
- * to a CPU by now, or have a real-time priority, and threads inherit that.
- */
 static void threads_create_context(void)
 {
-	pthread_attr_t attr;
 	pthread_t thread;
-	int error;
 
-	if (preload_has_filter()) {
+	if (preload_has_filter())
 		preload_remark("a seccomp filter was there before the first use of VFIO");
-		return;
-	}
-	pthread_attr_init(&attr);
-	pthread_attr_setaffinity_np(&attr, sizeof(preload_cpus), &preload_cpus);
-	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
-	error = pthread_create(&thread, &attr, threads_create, NULL);
-	/* The CPUs may have been taken away since. */
-	if (error)
-		error = pthread_create(&thread, NULL, threads_create, NULL);
-	pthread_attr_destroy(&attr);
-	if (error)
+	else if (pthread_create(&thread, NULL, threads_create, NULL))
 		preload_remark("no thread can be created");
 	else
 		pthread_join(thread, NULL);

@@ -16,6 +16,7 @@
 #include "arguments.h"
 #include "command.h"
 #include "exec_records.h"
+#include "exec_remarks.h"
 #include "exec_results.h"
 #include "exec_trace.h"
 #include "program.h"
@@ -23,7 +24,7 @@
 #include "report/remarks.h"
 #include "report/report.h"
 
-/* As the shell has it for a command that a signal ended. */
+/* The convention of the shell for a command that was ended by a signal. */
 #define EXIT_SIGNAL 128
 
 struct options {
@@ -33,25 +34,25 @@ struct options {
 	char **command;
 };
 
-/* Where to write what the command did. The trace is made in any case, for the remarks. */
+/* Where to write what the command did. The trace is always written, for the remarks. */
 struct outputs {
 	FILE *results;
 	int trace;
 };
 
 static const char doc[] =
-	"Run a command that uses VFIO, a VMM for instance, unmodified: show where its time goes "
-	"and take most of it away."
+	"Run an unmodified command that uses VFIO, such as a VMM, show where its time goes, and "
+	"save most of it."
 	"\v"
-	"Every VFIO and iommufd call of the command, and of what it starts, is timed and shown "
-	"when it has ended, with what is slow about this host for it. Memory that it maps and "
-	"that is not populated is populated by all CPUs at once; when it ends, devices are let go "
-	"at the same time as far as they do not share a reset.\n"
+	"Every VFIO and iommufd call of the command, and of the programs that it starts, is timed "
+	"and shown when the command has exited, with what makes this host slow for it. All CPUs "
+	"populate the memory that it maps and that is not populated; when it exits, its devices "
+	"are released in parallel, except for those that share a reset.\n"
 	"\n"
-	"The command sees what the kernel returns, no more and no less. It must be dynamically "
-	"linked with the GNU C library.\n"
+	"The command sees the results that the kernel returns. It must be dynamically linked with "
+	"the GNU C library.\n"
 	"\n"
-	"Exit status: the command's, or 128 + N if signal N ended it; 2 on bad usage, and when the "
+	"Exit status: the command's, or 128 + N if signal N ended it; 2 on bad usage, or if the "
 	"command cannot be run.";
 
 enum {
@@ -63,22 +64,23 @@ enum {
 };
 
 static const struct argp_option argp_options[] = {
-	{"no-boost", OPTION_NO_BOOST, NULL, 0, "Only look: change nothing", 0},
+	{"no-boost", OPTION_NO_BOOST, NULL, 0, "Only observe: change nothing", 0},
 	{"thp", OPTION_THP, NULL, 0,
-	 "Ask for transparent huge pages (MADV_HUGEPAGE) before memory is populated", 0},
+	 "Request transparent huge pages (MADV_HUGEPAGE) before populating memory", 0},
 	{"reaper", OPTION_REAPER, NULL, 0,
-	 "Let another process reset the devices after the command has ended", 0},
-	{"threads", 't', "N", 0, "Workers (one for each CPU that may be used)", 0},
+	 "Let another process close the devices after the command has exited", 0},
+	{"threads", 't', "N", 0, "Number of workers that populate (one per usable CPU)", 0},
 	{"trace", OPTION_TRACE, "FILE", 0, "Write a trace for ui.perfetto.dev and vfioboost report",
 	 0},
-	{"report", OPTION_REPORT, "FILE.html|FILE.svg", 0, "Draw it, as vfioboost report does", 0},
-	{"output", 'o', "FILE", 0, "Write the results there, instead of to stderr", 0},
+	{"report", OPTION_REPORT, "FILE.html|FILE.svg", 0,
+	 "Draw the timeline, as vfioboost report does", 0},
+	{"output", 'o', "FILE", 0, "Write the results to FILE instead of stderr", 0},
 	{"json", OPTION_JSON, NULL, 0,
-	 "Write them as one JSON object, to stdout unless FILE is given", 0},
+	 "Write the results as one JSON object, to stdout unless --output is given", 0},
 	{0},
 };
 
-static error_t parse_option(int key, char *arg, struct argp_state *state)
+static error_t exec_parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
 
@@ -100,9 +102,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_REPORT:
 		if (!report_has_format(arg))
-			argp_error(state,
-				   "--report wants a name that ends in .html or .svg, not \"%s\"",
-				   arg);
+			argp_error(
+				state,
+				"--report needs a file name that ends in .html or .svg, not \"%s\"",
+				arg);
 		options->report = arg;
 		return 0;
 	case 'o':
@@ -112,13 +115,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		options->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		/* From here on everything is the command's. */
+		/* The rest belongs to the command. */
 		options->command = &state->argv[state->next - 1];
 		state->next = state->argc;
 		return 0;
 	case ARGP_KEY_END:
 		if (!options->command)
-			argp_error(state, "no command; give it after --");
+			argp_error(state, "no command: pass it after --");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -137,9 +140,9 @@ static bool exec_set_records(struct settings *settings, int fd)
 	return true;
 }
 
-/* Where a part of the project is: beside this program, or where it was installed; NULL, told,
- * when it is in neither place. */
-static const char *find_part(const char *beside, const char *installed, char path[PATH_MAX])
+/* The path of a part of the project: beside this program, or where it was installed. NULL if it
+ * is in neither place, which has been reported. */
+static const char *exec_find_part(const char *beside, const char *installed, char path[PATH_MAX])
 {
 	const char *found = program_beside(beside, path);
 
@@ -152,7 +155,7 @@ static const char *find_part(const char *beside, const char *installed, char pat
 static bool exec_set_reaper(struct settings *settings)
 {
 	char path[PATH_MAX];
-	const char *reaper = find_part("../reaper/vfioboost-reaper", REAPER_PATH, path);
+	const char *reaper = exec_find_part("../reaper/vfioboost-reaper", REAPER_PATH, path);
 
 	if (!reaper)
 		return false;
@@ -164,13 +167,13 @@ static bool exec_set_reaper(struct settings *settings)
 	return true;
 }
 
-/* LD_PRELOAD has names with colons between them. */
+/* LD_PRELOAD is a list with colons. */
 static bool exec_set_preload(void)
 {
 	const char *others = getenv("LD_PRELOAD"), *preload;
 	char path[PATH_MAX], all[3 * PATH_MAX];
 
-	preload = find_part("../preload/libvfioboost-preload.so", PRELOAD_PATH, path);
+	preload = exec_find_part("../preload/libvfioboost-preload.so", PRELOAD_PATH, path);
 	if (!preload)
 		return false;
 	snprintf(all, sizeof(all), "%s%s%s", preload, others && *others ? ":" : "",
@@ -180,26 +183,27 @@ static bool exec_set_preload(void)
 
 static volatile sig_atomic_t command_process;
 
-/* What was sent to this process alone is meant for the command; what a terminal sends, it gets
- * from there. */
-static void forward(int number, siginfo_t *info, void *context)
+/* A signal that was sent to this process alone is meant for the command. What a terminal sends, the
+ * command gets from the terminal. */
+static void exec_forward(int number, siginfo_t *info, void *context)
 {
 	(void)context;
 	if (info->si_code <= 0 && command_process)
 		kill(command_process, number);
 }
 
-static void forward_signals(void)
+static void exec_forward_signals(void)
 {
 	static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-	struct sigaction action = {.sa_sigaction = forward, .sa_flags = SA_SIGINFO | SA_RESTART};
+	struct sigaction action = {.sa_sigaction = exec_forward,
+				   .sa_flags = SA_SIGINFO | SA_RESTART};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		sigaction(numbers[i], &action, NULL);
 }
 
-/* The exit status that tells how the command ended. */
-static int wait_for(pid_t process)
+/* The exit status that reports how the command ended. */
+static int exec_wait(pid_t process)
 {
 	int status;
 
@@ -222,12 +226,12 @@ static void exec_become(struct settings *settings, const char *path, char **comm
 	_exit(EXIT_USAGE);
 }
 
-static int run(struct settings *settings, const char *path, char **command)
+static int exec_run_command(struct settings *settings, const char *path, char **command)
 {
 	sigset_t all, before;
 	pid_t process;
 
-	/* No signal comes between the fork and the handlers that pass it on. */
+	/* No signal arrives between the fork and the handlers that forward it. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	process = fork();
@@ -240,13 +244,13 @@ static int run(struct settings *settings, const char *path, char **command)
 		return EXIT_FAILED;
 	}
 	command_process = process;
-	forward_signals();
+	exec_forward_signals();
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	return wait_for(process);
+	return exec_wait(process);
 }
 
-/* Opened beforehand: what cannot be written should not be found out after a long run. */
-static bool open_outputs(const struct options *options, struct outputs *outputs)
+/* Opened in advance, so that a file that cannot be written is not found out after a long run. */
+static bool exec_open_outputs(const struct options *options, struct outputs *outputs)
 {
 	outputs->results = options->json ? stdout : stderr;
 	if (options->output && !(outputs->results = fopen(options->output, "we"))) {
@@ -267,9 +271,9 @@ static bool open_outputs(const struct options *options, struct outputs *outputs)
 	return true;
 }
 
-/* What the trace shows to be slow, an array of texts; and the report, if it is wanted. */
-static struct json_object *look_at_trace(const struct options *options,
-					 const struct outputs *outputs)
+/* What the trace shows to be slow, as an array of texts. Draws the report, if it is requested. */
+static struct json_object *exec_read_remarks(const struct options *options,
+					     const struct outputs *outputs)
 {
 	struct json_object *remarks = NULL;
 	struct recording recording;
@@ -286,17 +290,18 @@ static struct json_object *look_at_trace(const struct options *options,
 	return remarks;
 }
 
-static void write_outputs(const struct options *options, const struct outputs *outputs,
-			  const struct exec_records *records)
+static void exec_write_outputs(const struct options *options, const struct outputs *outputs,
+			       const struct exec_records *records)
 {
 	struct json_object *remarks = NULL;
 
 	if (!exec_trace_write(records, outputs->trace))
 		fprintf(stderr, "vfioboost exec: cannot write a trace: %s\n", vfb_last_error());
 	else if (records->count)
-		remarks = look_at_trace(options, outputs);
+		remarks = exec_read_remarks(options, outputs);
 	if (!remarks)
 		remarks = json_object_new_array();
+	exec_remarks_add(records, remarks);
 	if (!exec_results_write(records, remarks, options->json, outputs->results))
 		perror("vfioboost exec: cannot write the results");
 	json_object_put(remarks);
@@ -319,21 +324,20 @@ static int exec_run(const struct options *options, const struct outputs *outputs
 	}
 	if ((options->reaper && !exec_set_reaper(&settings)) || !exec_set_preload())
 		return EXIT_FAILED;
-	status = run(&settings, path, options->command);
+	status = exec_run_command(&settings, path, options->command);
 	error = exec_records_read(&records, fd);
 	if (error)
 		fprintf(stderr, "vfioboost exec: cannot read the records of the command: %s\n",
 			strerror(-error));
-	write_outputs(options, outputs, &records);
+	exec_write_outputs(options, outputs, &records);
 	exec_records_free(&records);
 	return status;
 }
 
 int command_exec(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, "COMMAND [ARGUMENT...]",
-					 doc,	       NULL,	     NULL,
-					 NULL};
+	static const struct argp argp = {
+		argp_options, exec_parse_option, "COMMAND [ARGUMENT...]", doc, NULL, NULL, NULL};
 	static char name[] = "vfioboost exec";
 	struct options options = {.boost = true};
 	struct outputs outputs;
@@ -347,5 +351,6 @@ int command_exec(int argc, char **argv)
 		fprintf(stderr, "vfioboost exec: %s %s\n", options.command[0], problem);
 		return EXIT_USAGE;
 	}
-	return open_outputs(&options, &outputs) ? exec_run(&options, &outputs, path) : EXIT_USAGE;
+	return exec_open_outputs(&options, &outputs) ? exec_run(&options, &outputs, path) :
+						       EXIT_USAGE;
 }

@@ -29,6 +29,9 @@ const char *exec_call_name(const struct record *record, char text[CALL_NAME])
 		return "populate (vfioboost)";
 	case RECORD_RELEASE:
 		return "release device (vfioboost)";
+	case RECORD_PREALLOC:
+		return record->request == RECORD_MMAP ? "mmap (MAP_POPULATE)" :
+							"madvise (MADV_POPULATE_WRITE)";
 	}
 	return "unknown";
 }
@@ -78,6 +81,7 @@ enum vfb_phase exec_call_phase(const struct record *record)
 	case RECORD_RELEASE:
 		return VFB_PHASE_CLOSE;
 	case RECORD_POPULATE:
+	case RECORD_PREALLOC:
 		return VFB_PHASE_POPULATE;
 	}
 	return VFB_PHASE_SYSCALL;

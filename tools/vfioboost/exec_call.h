@@ -6,11 +6,11 @@
 
 #include "../preload/records.h"
 
-/* What a record is called: an ioctl by its name. @text has room for what has none. */
+/* The name of a record: of an ioctl its name. @text takes that of a request without one. */
 #define CALL_NAME 64
 const char *exec_call_name(const struct record *record, char text[CALL_NAME]);
 
-/* The phase it belongs to. */
+/* The phase that the record belongs to. */
 enum vfb_phase exec_call_phase(const struct record *record);
 
 #endif

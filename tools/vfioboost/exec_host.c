@@ -18,7 +18,7 @@ struct usage {
 	bool maps;
 };
 
-static bool is_there(const char *address)
+static bool exec_has_device(const char *address)
 {
 	char path[64];
 
@@ -26,7 +26,7 @@ static bool is_there(const char *address)
 	return !access(path, F_OK);
 }
 
-static void add_device(struct usage *usage, uint64_t device)
+static void exec_add_device(struct usage *usage, uint64_t device)
 {
 	char *address = usage->addresses[usage->count];
 
@@ -34,12 +34,12 @@ static void add_device(struct usage *usage, uint64_t device)
 	for (size_t i = 0; i < usage->count; i++)
 		if (!strcmp(usage->devices[i], address))
 			return;
-	/* One that was unplugged meanwhile the doctor would refuse. */
-	if (is_there(address))
+	/* The doctor refuses one that has been unplugged meanwhile. */
+	if (exec_has_device(address))
 		usage->devices[usage->count++] = address;
 }
 
-static void find_usage(struct usage *usage, const struct exec_records *records)
+static void exec_find_usage(struct usage *usage, const struct exec_records *records)
 {
 	uint64_t last = 0;
 
@@ -51,13 +51,13 @@ static void find_usage(struct usage *usage, const struct exec_records *records)
 		if (exec_call_phase(record) == VFB_PHASE_MAP)
 			usage->maps = true;
 		if (record->device && record->device != last)
-			add_device(usage, record->device);
+			exec_add_device(usage, record->device);
 		last = record->device;
 	}
 }
 
-/* What the doctor says of memory means nothing to a command that mapped none. */
-static bool concerns(const struct usage *usage, struct json_object *finding)
+/* A finding about memory means nothing to a command that mapped none. */
+static bool exec_concerns(const struct usage *usage, struct json_object *finding)
 {
 	struct json_object *device;
 
@@ -74,12 +74,12 @@ struct json_object *exec_host_findings(const struct exec_records *records)
 	usage.addresses = calloc(records->count + 1, sizeof(*usage.addresses));
 	usage.devices = calloc(records->count + 1, sizeof(*usage.devices));
 	if (usage.addresses && usage.devices)
-		find_usage(&usage, records);
+		exec_find_usage(&usage, records);
 	all = host_findings(usage.devices, usage.count);
 	for (size_t i = 0; i < json_object_array_length(all); i++) {
 		struct json_object *finding = json_object_array_get_idx(all, i);
 
-		if (concerns(&usage, finding))
+		if (exec_concerns(&usage, finding))
 			json_object_array_add(some, json_object_get(finding));
 	}
 	json_object_put(all);

@@ -6,7 +6,7 @@
 
 #include "exec_records.h"
 
-/* What the doctor says against this host, as far as it concerns what the command did: an array. */
+/* The findings of the doctor about this host that concern what the command did: an array. */
 struct json_object *exec_host_findings(const struct exec_records *records);
 
 #endif

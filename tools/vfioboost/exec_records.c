@@ -51,7 +51,7 @@ static bool exec_is_device(uint64_t device)
 
 static bool exec_is_call(const struct record *record)
 {
-	return record->kind <= RECORD_RELEASE && record->target <= VFB_IOCTL_IOMMUFD;
+	return record->kind <= RECORD_PREALLOC && record->target <= VFB_IOCTL_IOMMUFD;
 }
 
 static bool exec_is_valid(const struct record *record, uint64_t now_ns)
@@ -74,6 +74,15 @@ static void exec_parse_calls(struct exec_records *records, size_t count, uint64_
 		else
 			records->damaged++;
 	}
+}
+
+/* Programs populate memory for other reasons as well. */
+static bool exec_has_ioctl(const struct exec_records *records)
+{
+	for (size_t i = 0; i < records->count; i++)
+		if (records->all[i].kind == RECORD_IOCTL)
+			return true;
+	return false;
 }
 
 static void exec_parse_sum(struct exec_records *records, const struct record_sum *raw)
@@ -123,6 +132,8 @@ void exec_records_parse(struct exec_records *records, struct records *raw, size_
 	if (count > raw->count)
 		count = raw->count;
 	exec_parse_calls(records, count, now_ns);
+	if (!exec_has_ioctl(records))
+		records->count = 0;
 	for (size_t i = 0; i < RECORDS_SUMS; i++)
 		if (raw->sums[i].key)
 			exec_parse_sum(records, &raw->sums[i]);

@@ -26,7 +26,7 @@ struct results {
 	struct json_object *remarks;
 };
 
-static struct sum *find_sum(struct results *results, const char *name)
+static struct sum *results_find_sum(struct results *results, const char *name)
 {
 	for (size_t i = 0; i < results->sum_count; i++)
 		if (!strcmp(results->sums[i].name, name))
@@ -35,45 +35,45 @@ static struct sum *find_sum(struct results *results, const char *name)
 	return &results->sums[results->sum_count++];
 }
 
-static uint64_t add_saturated(uint64_t a, uint64_t b)
+static uint64_t results_add_saturated(uint64_t a, uint64_t b)
 {
 	return a + b < a ? UINT64_MAX : a + b;
 }
 
-static void add_sum(struct results *results, const struct exec_sum *more)
+static void results_add_sum(struct results *results, const struct exec_sum *more)
 {
 	char text[CALL_NAME];
-	struct sum *sum = find_sum(results, exec_call_name(&more->call, text));
+	struct sum *sum = results_find_sum(results, exec_call_name(&more->call, text));
 
-	sum->count = add_saturated(sum->count, more->count);
-	sum->errors = add_saturated(sum->errors, more->errors);
-	sum->total_ns = add_saturated(sum->total_ns, more->total_ns);
-	sum->bytes = add_saturated(sum->bytes, more->bytes);
+	sum->count = results_add_saturated(sum->count, more->count);
+	sum->errors = results_add_saturated(sum->errors, more->errors);
+	sum->total_ns = results_add_saturated(sum->total_ns, more->total_ns);
+	sum->bytes = results_add_saturated(sum->bytes, more->bytes);
 	if (more->max_ns > sum->max_ns)
 		sum->max_ns = more->max_ns;
 }
 
-static void add_call(struct results *results, const struct record *record)
+static void results_add_call(struct results *results, const struct record *record)
 {
-	add_sum(results, &(struct exec_sum){
-				 .call = *record,
-				 .count = 1,
-				 .errors = record->result < 0,
-				 .total_ns = record->duration_ns,
-				 .max_ns = record->duration_ns,
-				 .bytes = record->bytes,
-			 });
+	results_add_sum(results, &(struct exec_sum){
+					 .call = *record,
+					 .count = 1,
+					 .errors = target_is_failure(record),
+					 .total_ns = record->duration_ns,
+					 .max_ns = record->duration_ns,
+					 .bytes = record->bytes,
+				 });
 	results->calls[results->call_count++] = record;
 }
 
-static int slowest_sum(const void *a, const void *b)
+static int results_compare_sums(const void *a, const void *b)
 {
 	const struct sum *left = a, *right = b;
 
 	return (left->total_ns < right->total_ns) - (left->total_ns > right->total_ns);
 }
 
-static int slowest_call(const void *a, const void *b)
+static int results_compare_calls(const void *a, const void *b)
 {
 	const struct record *left = *(const struct record *const *)a;
 	const struct record *right = *(const struct record *const *)b;
@@ -81,7 +81,7 @@ static int slowest_call(const void *a, const void *b)
 	return (left->duration_ns < right->duration_ns) - (left->duration_ns > right->duration_ns);
 }
 
-static bool collect(struct results *results)
+static bool results_collect(struct results *results)
 {
 	const struct exec_records *records = results->records;
 
@@ -90,20 +90,20 @@ static bool collect(struct results *results)
 	if (!results->sums || !results->calls)
 		return false;
 	for (size_t i = 0; i < records->count; i++)
-		add_call(results, &records->all[i]);
+		results_add_call(results, &records->all[i]);
 	for (size_t i = 0; i < records->sum_count; i++)
-		add_sum(results, &records->sums[i]);
-	qsort(results->sums, results->sum_count, sizeof(*results->sums), slowest_sum);
-	qsort(results->calls, results->call_count, sizeof(*results->calls), slowest_call);
+		results_add_sum(results, &records->sums[i]);
+	qsort(results->sums, results->sum_count, sizeof(*results->sums), results_compare_sums);
+	qsort(results->calls, results->call_count, sizeof(*results->calls), results_compare_calls);
 	return true;
 }
 
-static double seconds(uint64_t ns)
+static double results_seconds(uint64_t ns)
 {
 	return ns / 1e9;
 }
 
-static void print_sums(const struct results *results, FILE *file)
+static void results_print_sums(const struct results *results, FILE *file)
 {
 	fprintf(file, "%10s %10s %7s %7s %10s  %s\n", "seconds", "longest", "calls", "errors",
 		"MiB", "call");
@@ -111,12 +111,12 @@ static void print_sums(const struct results *results, FILE *file)
 		const struct sum *sum = &results->sums[i];
 
 		fprintf(file, "%10.6f %10.6f %7" PRIu64 " %7" PRIu64 " %10.1f  %s\n",
-			seconds(sum->total_ns), seconds(sum->max_ns), sum->count, sum->errors,
-			sum->bytes / 1048576.0, sum->name);
+			results_seconds(sum->total_ns), results_seconds(sum->max_ns), sum->count,
+			sum->errors, sum->bytes / 1048576.0, sum->name);
 	}
 }
 
-static void print_slowest(const struct results *results, FILE *file)
+static void results_print_slowest(const struct results *results, FILE *file)
 {
 	char text[CALL_NAME], device[TARGET_ADDRESS];
 
@@ -125,7 +125,7 @@ static void print_slowest(const struct results *results, FILE *file)
 		const struct record *call = results->calls[i];
 
 		target_address(call->device, device);
-		fprintf(file, "%10.6f %10.1f  %s%s%s", seconds(call->duration_ns),
+		fprintf(file, "%10.6f %10.1f  %s%s%s", results_seconds(call->duration_ns),
 			call->bytes / 1048576.0, exec_call_name(call, text), *device ? " " : "",
 			device);
 		if (call->bytes)
@@ -137,7 +137,7 @@ static void print_slowest(const struct results *results, FILE *file)
 }
 
 /* What is missing in the results, and why. */
-static void print_gaps(const struct exec_records *records, FILE *file)
+static void results_print_gaps(const struct exec_records *records, FILE *file)
 {
 	if (records->lost)
 		fprintf(file, "%" PRIu64 " more calls are in the sums only\n", records->lost);
@@ -148,17 +148,17 @@ static void print_gaps(const struct exec_records *records, FILE *file)
 		fprintf(file, "not boosted: %s\n", records->remark);
 }
 
-static void print_table(const struct results *results, FILE *file)
+static void results_print_table(const struct results *results, FILE *file)
 {
 	if (!results->sum_count) {
 		fprintf(file, "vfioboost exec: the command used no VFIO and no iommufd\n");
-		print_gaps(results->records, file);
+		results_print_gaps(results->records, file);
 		return;
 	}
 	fprintf(file, "\n");
-	print_sums(results, file);
-	print_slowest(results, file);
-	print_gaps(results->records, file);
+	results_print_sums(results, file);
+	results_print_slowest(results, file);
+	results_print_gaps(results->records, file);
 	if (json_object_array_length(results->remarks))
 		fprintf(file, "\n");
 	for (size_t i = 0; i < json_object_array_length(results->remarks); i++)
@@ -166,20 +166,22 @@ static void print_table(const struct results *results, FILE *file)
 			json_object_get_string(json_object_array_get_idx(results->remarks, i)));
 }
 
-static struct json_object *sum_object(const struct sum *sum)
+static struct json_object *results_sum_object(const struct sum *sum)
 {
 	struct json_object *object = json_object_new_object();
 
 	json_object_object_add(object, "call", json_object_new_string(sum->name));
 	json_object_object_add(object, "count", json_object_new_uint64(sum->count));
 	json_object_object_add(object, "errors", json_object_new_uint64(sum->errors));
-	json_object_object_add(object, "total_s", json_object_new_double(seconds(sum->total_ns)));
-	json_object_object_add(object, "max_s", json_object_new_double(seconds(sum->max_ns)));
+	json_object_object_add(object, "total_s",
+			       json_object_new_double(results_seconds(sum->total_ns)));
+	json_object_object_add(object, "max_s",
+			       json_object_new_double(results_seconds(sum->max_ns)));
 	json_object_object_add(object, "bytes", json_object_new_uint64(sum->bytes));
 	return object;
 }
 
-static struct json_object *call_object(const struct record *call)
+static struct json_object *results_call_object(const struct record *call)
 {
 	struct json_object *object = json_object_new_object();
 	char text[CALL_NAME], device[TARGET_ADDRESS];
@@ -201,16 +203,16 @@ static struct json_object *call_object(const struct record *call)
 	return object;
 }
 
-static void print_json(const struct results *results, FILE *file)
+static void results_print_json(const struct results *results, FILE *file)
 {
 	struct json_object *object = output_object(), *sums = json_object_new_array();
 	struct json_object *calls = json_object_new_array();
 	const struct exec_records *records = results->records;
 
 	for (size_t i = 0; i < results->sum_count; i++)
-		json_object_array_add(sums, sum_object(&results->sums[i]));
+		json_object_array_add(sums, results_sum_object(&results->sums[i]));
 	for (size_t i = 0; i < results->call_count; i++)
-		json_object_array_add(calls, call_object(results->calls[i]));
+		json_object_array_add(calls, results_call_object(results->calls[i]));
 	json_object_object_add(object, "sums", sums);
 	json_object_object_add(object, "calls", calls);
 	json_object_object_add(object, "lost", json_object_new_uint64(records->lost));
@@ -225,12 +227,12 @@ bool exec_results_write(const struct exec_records *records, struct json_object *
 			FILE *file)
 {
 	struct results results = {.records = records, .remarks = remarks};
-	bool complete = collect(&results);
+	bool complete = results_collect(&results);
 
 	if (complete && json)
-		print_json(&results, file);
+		results_print_json(&results, file);
 	else if (complete)
-		print_table(&results, file);
+		results_print_table(&results, file);
 	free(results.sums);
 	free(results.calls);
 	return complete && !fflush(file) && !ferror(file);

@@ -8,8 +8,8 @@
 
 #include "exec_records.h"
 
-/* What a command did, as a table or as one JSON object. @remarks: an array of texts on it. False:
- * it could not be written. */
+/* Writes what a command did, as a table or as one JSON object. @remarks: an array of texts. False:
+ * the file could not be written. */
 bool exec_results_write(const struct exec_records *records, struct json_object *remarks, bool json,
 			FILE *file);
 

@@ -10,7 +10,7 @@
 #include "exec_call.h"
 #include "exec_host.h"
 
-static void add_hex(struct json_object *object, const char *key, uint64_t value)
+static void trace_add_hex(struct json_object *object, const char *key, uint64_t value)
 {
 	char text[32];
 
@@ -18,7 +18,7 @@ static void add_hex(struct json_object *object, const char *key, uint64_t value)
 	json_object_object_add(object, key, json_object_new_string(text));
 }
 
-static struct json_object *args_of(const struct record *record, size_t id)
+static struct json_object *trace_make_args(const struct record *record, size_t id)
 {
 	struct json_object *args = json_object_new_object();
 	char text[CALL_NAME], device[TARGET_ADDRESS];
@@ -31,27 +31,27 @@ static struct json_object *args_of(const struct record *record, size_t id)
 	json_object_object_add(args, "id", json_object_new_uint64(id));
 	json_object_object_add(args, "parent", json_object_new_int(0));
 	json_object_object_add(args, "result",
-			       json_object_new_int(record->result < 0 ? record->result : 0));
+			       json_object_new_int(target_is_failure(record) ? record->result : 0));
 	json_object_object_add(args, "thread", json_object_new_int(record->thread));
 	if (record->bytes) {
 		json_object_object_add(args, "bytes", json_object_new_uint64(record->bytes));
-		add_hex(args, "address", record->address);
-		add_hex(args, "iova", record->iova);
+		trace_add_hex(args, "address", record->address);
+		trace_add_hex(args, "iova", record->iova);
 	}
 	if (*device)
 		json_object_object_add(args, "device", json_object_new_string(device));
 	return args;
 }
 
-/* A failure is told when the trace ends. */
-static void append(struct vfb_trace *trace, struct json_object *event)
+/* A failure is reported when the trace ends. */
+static void trace_append(struct vfb_trace *trace, struct json_object *event)
 {
 	vfb_trace_append(trace, json_object_to_json_string_ext(event, JSON_C_TO_STRING_PLAIN));
 	json_object_put(event);
 }
 
-static void append_name(struct vfb_trace *trace, const char *what, int group, int track,
-			const char *name)
+static void trace_append_name(struct vfb_trace *trace, const char *what, int group, int track,
+			      const char *name)
 {
 	struct json_object *event = json_object_new_object(), *args = json_object_new_object();
 
@@ -61,11 +61,11 @@ static void append_name(struct vfb_trace *trace, const char *what, int group, in
 	json_object_object_add(event, "pid", json_object_new_int(group));
 	json_object_object_add(event, "tid", json_object_new_int(track));
 	json_object_object_add(event, "args", args);
-	append(trace, event);
+	trace_append(trace, event);
 }
 
-/* As a trace of `vfioboost run` has it. */
-static void append_host(struct vfb_trace *trace, const struct exec_records *records)
+/* In the format of a trace of `vfioboost run`. */
+static void trace_append_host(struct vfb_trace *trace, const struct exec_records *records)
 {
 	struct json_object *event = json_object_new_object(), *args = json_object_new_object();
 
@@ -75,10 +75,11 @@ static void append_host(struct vfb_trace *trace, const struct exec_records *reco
 	json_object_object_add(event, "pid", json_object_new_int(1));
 	json_object_object_add(event, "tid", json_object_new_int(0));
 	json_object_object_add(event, "args", args);
-	append(trace, event);
+	trace_append(trace, event);
 }
 
-static void append_call(struct vfb_trace *trace, const struct record *record, size_t id, int group)
+static void trace_append_call(struct vfb_trace *trace, const struct record *record, size_t id,
+			      int group)
 {
 	const char *phase = vfb_phase_name(exec_call_phase(record));
 	struct json_object *event = json_object_new_object();
@@ -91,8 +92,8 @@ static void append_call(struct vfb_trace *trace, const struct record *record, si
 	json_object_object_add(event, "tid", json_object_new_int(record->thread));
 	json_object_object_add(event, "ts", json_object_new_double(record->start_ns / 1e3));
 	json_object_object_add(event, "dur", json_object_new_double(record->duration_ns / 1e3));
-	json_object_object_add(event, "args", args_of(record, id));
-	append(trace, event);
+	json_object_object_add(event, "args", trace_make_args(record, id));
+	trace_append(trace, event);
 }
 
 /* A thread that has a track, in the first of the three groups that its process has. */
@@ -105,7 +106,7 @@ struct tracks {
 	size_t count;
 };
 
-static int compare_tracks(const void *a, const void *b)
+static int trace_compare_tracks(const void *a, const void *b)
 {
 	const struct track *left = a, *right = b;
 
@@ -114,15 +115,16 @@ static int compare_tracks(const void *a, const void *b)
 	return (left->thread > right->thread) - (left->thread < right->thread);
 }
 
-static const struct track *find_track(const struct tracks *tracks, const struct record *record)
+static const struct track *trace_find_track(const struct tracks *tracks,
+					    const struct record *record)
 {
 	struct track key = {record->process, record->thread, 0};
 
-	return bsearch(&key, tracks->all, tracks->count, sizeof(key), compare_tracks);
+	return bsearch(&key, tracks->all, tracks->count, sizeof(key), trace_compare_tracks);
 }
 
 /* Sorted, each thread once. */
-static bool collect_tracks(struct tracks *tracks, const struct exec_records *records)
+static bool trace_collect_tracks(struct tracks *tracks, const struct exec_records *records)
 {
 	size_t count = 0;
 
@@ -131,15 +133,15 @@ static bool collect_tracks(struct tracks *tracks, const struct exec_records *rec
 		return false;
 	for (size_t i = 0; i < records->count; i++)
 		tracks->all[i] = (struct track){records->all[i].process, records->all[i].thread, 0};
-	qsort(tracks->all, records->count, sizeof(*tracks->all), compare_tracks);
+	qsort(tracks->all, records->count, sizeof(*tracks->all), trace_compare_tracks);
 	for (size_t i = 0; i < records->count; i++)
-		if (!count || compare_tracks(&tracks->all[count - 1], &tracks->all[i]))
+		if (!count || trace_compare_tracks(&tracks->all[count - 1], &tracks->all[i]))
 			tracks->all[count++] = tracks->all[i];
 	tracks->count = count;
 	return true;
 }
 
-static void append_tracks(struct vfb_trace *trace, struct tracks *tracks)
+static void trace_append_tracks(struct vfb_trace *trace, struct tracks *tracks)
 {
 	int group = 1;
 	char name[64];
@@ -153,10 +155,10 @@ static void append_tracks(struct vfb_trace *trace, struct tracks *tracks)
 		track->group = group;
 		if (is_first) {
 			snprintf(name, sizeof(name), "process %d: threads", track->process);
-			append_name(trace, "process_name", group, 0, name);
+			trace_append_name(trace, "process_name", group, 0, name);
 		}
 		snprintf(name, sizeof(name), "thread %d", track->thread);
-		append_name(trace, "thread_name", group, track->thread, name);
+		trace_append_name(trace, "thread_name", group, track->thread, name);
 	}
 }
 
@@ -167,14 +169,14 @@ bool exec_trace_write(const struct exec_records *records, int fd)
 
 	if (vfb_trace_create(fd, &trace))
 		return false;
-	if (collect_tracks(&tracks, records)) {
-		append_tracks(trace, &tracks);
+	if (trace_collect_tracks(&tracks, records)) {
+		trace_append_tracks(trace, &tracks);
 		for (size_t i = 0; i < records->count; i++)
-			append_call(trace, &records->all[i], i + 1,
-				    find_track(&tracks, &records->all[i])->group);
+			trace_append_call(trace, &records->all[i], i + 1,
+					  trace_find_track(&tracks, &records->all[i])->group);
 	}
 	free(tracks.all);
 	if (records->count)
-		append_host(trace, records);
+		trace_append_host(trace, records);
 	return !vfb_trace_destroy(trace);
 }

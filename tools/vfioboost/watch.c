@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A trace that could not be written leaves nothing behind, but what is no file stays. */
-static void drop_file(struct watch *watch)
+/* A trace that could not be written leaves no file behind; a pipe or a device stays. */
+static void watch_drop_file(struct watch *watch)
 {
 	struct stat info;
 
@@ -35,7 +35,7 @@ int watch_open(struct watch *watch)
 	}
 	error = complain(vfb_trace_create(watch->fd, &watch->trace));
 	if (error)
-		drop_file(watch);
+		watch_drop_file(watch);
 	return error;
 }
 
@@ -56,33 +56,33 @@ int watch_begin(struct watch *watch, struct vfb_ctx *ctx, const char *name)
 }
 
 /* The first of the three groups of tracks that the trace has for the context. */
-static unsigned int pid_of(const struct watch *watch)
+static unsigned int watch_pid(const struct watch *watch)
 {
 	return 3 * (watch->contexts - 1) + 1;
 }
 
-static void append(struct watch *watch, struct json_object *event)
+static void watch_append(struct watch *watch, struct json_object *event)
 {
-	/* A failure is told when the trace ends. */
+	/* A failure is reported when the trace ends. */
 	vfb_trace_append(watch->trace,
 			 json_object_to_json_string_ext(event, JSON_C_TO_STRING_PLAIN));
 	json_object_put(event);
 }
 
-static struct json_object *new_event(const struct watch *watch, const char *name, const char *type,
-				     struct json_object *args)
+static struct json_object *watch_new_event(const struct watch *watch, const char *name,
+					   const char *type, struct json_object *args)
 {
 	struct json_object *event = json_object_new_object();
 
 	json_object_object_add(event, "name", json_object_new_string(name));
 	json_object_object_add(event, "ph", json_object_new_string(type));
-	json_object_object_add(event, "pid", json_object_new_int(pid_of(watch)));
+	json_object_object_add(event, "pid", json_object_new_int(watch_pid(watch)));
 	json_object_object_add(event, "tid", json_object_new_int(gettid()));
 	json_object_object_add(event, "args", args);
 	return event;
 }
 
-static struct json_object *microseconds(uint64_t ns)
+static struct json_object *watch_microseconds(uint64_t ns)
 {
 	char text[32];
 
@@ -101,22 +101,22 @@ void watch_span(struct watch *watch, enum vfb_phase phase, const char *name, uin
 	json_object_object_add(args, "phase", json_object_new_string(vfb_phase_name(phase)));
 	json_object_object_add(args, "operation", json_object_new_string(name));
 	json_object_object_add(args, "thread", json_object_new_int(gettid()));
-	event = new_event(watch, name, "X", args);
+	event = watch_new_event(watch, name, "X", args);
 	json_object_object_add(event, "cat", json_object_new_string(vfb_phase_name(phase)));
-	json_object_object_add(event, "ts", microseconds(begin));
-	json_object_object_add(event, "dur", microseconds(end - begin));
-	append(watch, event);
+	json_object_object_add(event, "ts", watch_microseconds(begin));
+	json_object_object_add(event, "dur", watch_microseconds(end - begin));
+	watch_append(watch, event);
 }
 
 void watch_facts(struct watch *watch, const char *name, struct json_object *facts)
 {
 	if (watch->trace && watch->contexts)
-		append(watch, new_event(watch, name, "M", facts));
+		watch_append(watch, watch_new_event(watch, name, "M", facts));
 	else
 		json_object_put(facts);
 }
 
-static struct json_object *entry_object(const struct vfb_stats_entry *entry)
+static struct json_object *watch_entry_object(const struct vfb_stats_entry *entry)
 {
 	const struct {
 		const char *name;
@@ -157,7 +157,7 @@ struct json_object *watch_statistics(struct watch *watch)
 			       MAX_ENTRIES);
 	array = json_object_new_array();
 	for (int i = 0; i < count && i < MAX_ENTRIES; i++)
-		json_object_array_add(array, entry_object(&entries[i]));
+		json_object_array_add(array, watch_entry_object(&entries[i]));
 	free(entries);
 	return array;
 }
@@ -178,13 +178,13 @@ int watch_close(struct watch *watch)
 		return 0;
 	error = complain(vfb_trace_destroy(watch->trace));
 	if (error)
-		drop_file(watch);
+		watch_drop_file(watch);
 	else
 		close(watch->fd);
 	return error;
 }
 
-static double milliseconds(struct json_object *entry, const char *name)
+static double watch_milliseconds(struct json_object *entry, const char *name)
 {
 	return json_object_get_uint64(json_object_object_get(entry, name)) * 1e-6;
 }
@@ -206,8 +206,8 @@ void watch_print_statistics(struct json_object *statistics)
 		       json_object_get_string(json_object_object_get(entry, "operation")), size,
 		       json_object_get_uint64(json_object_object_get(entry, "count")),
 		       json_object_get_uint64(json_object_object_get(entry, "errors")),
-		       milliseconds(entry, "total_ns"), milliseconds(entry, "min_ns"),
-		       milliseconds(entry, "median_ns"), milliseconds(entry, "p99_ns"),
-		       milliseconds(entry, "max_ns"));
+		       watch_milliseconds(entry, "total_ns"), watch_milliseconds(entry, "min_ns"),
+		       watch_milliseconds(entry, "median_ns"), watch_milliseconds(entry, "p99_ns"),
+		       watch_milliseconds(entry, "max_ns"));
 	}
 }
