@@ -256,7 +256,7 @@ VFB_API int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges
  * ranges that the batch has mapped are unmapped in reverse order and their IOVAs become free
  * again. The whole batch is checked before anything is populated: against itself, the existing
  * mappings, the valid IOVAs, the kernel's limit of mappings, and RLIMIT_MEMLOCK (unless the process
- * has CAP_IPC_LOCK).
+ * has CAP_IPC_LOCK). For up to 16 MiB the check of RLIMIT_MEMLOCK is left to the kernel.
  *
  * If no device is open or being opened in the space, the ranges are populated and kept: they count
  * as mapped, and are mapped when the first device is opened. If that device cannot use their IOVAs,
