@@ -8,7 +8,7 @@
 #include "observe/error.h"
 #include "sys/uapi.h"
 
-/* -ENODEV: it has none yet. What is no iommufd does not know the request. */
+/* Fails with -ENODEV if there is none yet. Other files than an iommufd do not know the request. */
 static int get_ioas(const struct vfb_sys *sys, int fd, uint32_t *ioas)
 {
 	struct vfb_iommu_vfio_ioas get = {.size = sizeof(get), .op = VFB_IOMMU_VFIO_IOAS_GET};
@@ -37,8 +37,8 @@ static int set_ioas(const struct vfb_sys *sys, int fd, uint32_t ioas)
 
 	if (error)
 		return vfb_fail_errno(error,
-				      "cannot make I/O address space %" PRIu32
-				      " that of groups (IOMMU_VFIO_IOAS)",
+				      "cannot make groups use I/O address space %" PRIu32
+				      " (IOMMU_VFIO_IOAS)",
 				      ioas);
 	return 0;
 }
@@ -74,13 +74,13 @@ int vfb_container_set_ioas(const struct vfb_sys *sys, int fd, uint32_t ioas)
 	if (error == -ENODEV)
 		return set_ioas(sys, fd, ioas);
 	if (error)
-		return vfb_fail_errno(error, "cannot read which I/O address space is that of "
-					     "groups (IOMMU_VFIO_IOAS)");
+		return vfb_fail_errno(error, "cannot read which I/O address space groups use "
+					     "(IOMMU_VFIO_IOAS)");
 	if (other != ioas)
 		return vfb_fail(-EBUSY,
 				"groups use I/O address space %" PRIu32
-				" of the iommufd, and can use no other: adopt that instead of "
-				"%" PRIu32,
+				" of the iommufd, and cannot use another: adopt that one instead "
+				"of %" PRIu32,
 				other, ioas);
 	return 0;
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An iommufd as the container of groups (VFIO_GROUP_SET_CONTAINER, Linux 6.2). Devices that are
- * opened by their group are attached to its compatible IOAS, of which there is one.
+ * opened through their groups are attached to its one compatibility IOAS (IOMMU_VFIO_IOAS).
  */
 #ifndef VFB_CONTAINER_H
 #define VFB_CONTAINER_H
 
 #include "sys/sys.h"
 
-/* The compatible IOAS of an iommufd of the caller's, which is made if there is none yet. */
+/* Finds the compatibility IOAS of the caller's iommufd, and creates it if there is none. */
 int vfb_container_ioas(const struct vfb_sys *sys, int fd, uint32_t *ioas);
 
-/* Makes an IOAS the compatible one. -EBUSY: another one is. */
+/* Makes an IOAS the compatibility IOAS. Fails with -EBUSY if there is another. */
 int vfb_container_set_ioas(const struct vfb_sys *sys, int fd, uint32_t ioas);
 
 #endif

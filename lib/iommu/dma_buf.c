@@ -6,7 +6,7 @@
 #include "observe/error.h"
 #include "sys/uapi.h"
 
-/* One range: iommufd takes no dma-buf of several (vfio_pci_dma_buf_iommufd_map()). */
+/* One range, since iommufd accepts no dma-buf of several (vfio_pci_dma_buf_iommufd_map()). */
 struct request {
 	struct vfio_device_feature feature;
 	struct vfb_vfio_device_feature_dma_buf dma_buf;
@@ -28,8 +28,8 @@ int vfb_dma_buf_export(const struct vfb_sys *sys, const struct vfb_iommu_map *ma
 	switch (fd) {
 	case -ENOTTY:
 		return vfb_fail(-ENOTSUP,
-				"this kernel cannot map regions of devices with iommufd: that "
-				"needs Linux 6.19 or later with CONFIG_VFIO_PCI_DMABUF, use type1");
+				"this kernel cannot map regions of devices with iommufd: use Linux "
+				"6.19 or later with CONFIG_VFIO_PCI_DMABUF, or type1");
 	case -EOPNOTSUPP:
 		return vfb_fail(
 			-ENOTSUP,

@@ -131,8 +131,8 @@ int vfb_group_check_viable(const struct vfb_sys *sys, int fd, const struct vfb_i
 int vfb_group_reserves_iovas(const struct vfb_iommu_device *device)
 {
 	return vfb_fail(-EADDRINUSE,
-			"device %s cannot use some of the IOVAs that are mapped (see "
+			"device %s cannot use some of the mapped IOVAs (see "
 			"/sys/kernel/iommu_groups/%d/reserved_regions): open it before mapping, "
-			"and map elsewhere",
+			"or map at other IOVAs",
 			device->address, device->group);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The groups by which devices of a space are opened: /dev/vfio/N. */
+/* The groups through which devices of a space are opened: /dev/vfio/N. */
 #ifndef VFB_GROUP_H
 #define VFB_GROUP_H
 
@@ -9,35 +9,35 @@
 
 struct vfb_group;
 
-/* Changed by hold and release only, which never run at the same time. */
+/* Changed only by hold and release, which never run in parallel. */
 struct vfb_groups {
 	pthread_mutex_t lock;
 	struct vfb_group *first;
 };
 
 void vfb_groups_init(struct vfb_groups *groups);
-/* All have been released. */
+/* All groups must have been released. */
 void vfb_groups_destroy(struct vfb_groups *groups);
 
 /*
- * Opens the group of a device, unless another device of it holds it, and has it attached: by
- * @attach, which is given its file. Failures are told.
+ * Opens the group of a device and attaches it with @attach, unless another device already holds the
+ * group.
  */
 int vfb_groups_hold(struct vfb_groups *groups, struct vfb_iommu *iommu,
 		    const struct vfb_iommu_device *device,
 		    int (*attach)(struct vfb_iommu *iommu, int fd,
 				  const struct vfb_iommu_device *device));
-/* With the last device that holds it the group is closed, which detaches it. */
+/* Releases the hold of a device. The last one closes the group, which detaches it. */
 void vfb_groups_release(struct vfb_groups *groups, const struct vfb_sys *sys, int number);
 
-/* The file of a group, -1 when no device holds it. */
+/* The file of a group, -1 if no device holds it. */
 int vfb_groups_fd(struct vfb_groups *groups, int number);
 
-/* Fails unless a group that was opened can be attached. */
+/* Fails unless an open group is viable and can be attached. */
 int vfb_group_check_viable(const struct vfb_sys *sys, int fd,
 			   const struct vfb_iommu_device *device);
 
-/* The text for a device whose reserved regions are mapped. -EADDRINUSE. */
+/* Fails with -EADDRINUSE: something is mapped at the reserved regions of a device. */
 int vfb_group_reserves_iovas(const struct vfb_iommu_device *device);
 
 #endif

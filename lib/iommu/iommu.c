@@ -58,7 +58,7 @@ int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out)
 	case VFB_BACKEND_AUTO:
 		break;
 	}
-	return vfb_fail(-EINVAL, "backend %d is unknown", (int)backend);
+	return vfb_fail(-EINVAL, "unknown backend %d", (int)backend);
 }
 
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
@@ -69,21 +69,21 @@ int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
 	case -EACCES:
 	case -EPERM:
 		return vfb_fail(-EACCES,
-				"no permission to open %s: run as root, or give the user "
-				"that file (chown, or a udev rule)",
+				"no permission to open %s: run as root, or grant the user access "
+				"(chown, or a udev rule)",
 				path);
 	case -ENOENT:
 	case -ENODEV:
 	case -ENXIO:
 		return vfb_fail(-ENOTSUP,
-				"there is no %s: load the module of the kernel that makes "
-				"it (vfio_iommu_type1, vfio-pci, iommufd), or use a kernel "
-				"that has it",
+				"there is no %s: load the kernel module that creates it "
+				"(vfio_iommu_type1, vfio-pci, iommufd), or use a kernel that has "
+				"it",
 				path);
 	case -EBUSY:
 		return vfb_fail(-EBUSY,
-				"%s is in use by another process or another space: end "
-				"that first (fuser -v %s)",
+				"%s is in use by another process or another space: close it there "
+				"first (fuser -v %s)",
 				path, path);
 	}
 	if (fd < 0)
@@ -96,8 +96,8 @@ int vfb_iommu_open_failed(int error, const struct vfb_iommu_device *device, cons
 	/* vfio_pci_validate_vf_token() */
 	if (error == -EACCES)
 		return vfb_fail(error,
-				"device %s is a virtual function of one that is bound to vfio-pci "
-				"too, which wants a token of whoever opens it: bind the physical "
+				"device %s is a virtual function whose physical function is bound "
+				"to vfio-pci, which requires a token to open it: bind the physical "
 				"function (/sys/bus/pci/devices/%s/physfn) to its own driver",
 				device->address, device->address);
 	return vfb_fail_errno(error, "cannot open device %s (%s)", device->address, call);
@@ -112,7 +112,7 @@ int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_
 		return vfb_fail(error,
 				"mapping %s at IOVA 0x%" PRIx64
 				" needs RLIMIT_MEMLOCK to cover all "
-				"that is mapped, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or "
+				"mapped memory, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or "
 				"grant CAP_IPC_LOCK",
 				size.text, map->iova, vfb_size_text(limit).text);
 	if (error == -ENOSPC)
@@ -125,7 +125,7 @@ int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_
 	if (error == -EEXIST)
 		return vfb_fail(error,
 				"cannot map %s at IOVA 0x%" PRIx64 ": something is mapped there "
-				"that the library does not know of; who else uses the space?",
+				"that the library does not know of: unmap it, or use another IOVA",
 				size.text, map->iova);
 	return vfb_fail_errno(error, "cannot map %s at IOVA 0x%" PRIx64, size.text, map->iova);
 }

@@ -7,29 +7,29 @@
 
 #include "sys/sys.h"
 
-/* What a backend must know of a device to open it. */
+/* What a backend needs to open a device. */
 struct vfb_iommu_device {
-	/* As "0000:01:00.0". */
+	/* "0000:01:00.0". */
 	const char *address;
 	int group;
-	/* The name of its node below /dev/vfio/devices, "" when it has none. */
+	/* The name of its node in /dev/vfio/devices, "" if it has none. */
 	const char *node;
 };
 
-/* What a space is made of or from. */
+/* What a space is created from. */
 struct vfb_iommu_source {
-	/* A file descriptor of the caller's, a container or an iommufd, -1 for none; and the I/O
-	 * address space in it, 0: that of its groups. */
+	/* The caller's container or iommufd, -1: none; and the ID of the IOAS in it, 0: that of its
+	 * groups. */
 	int fd;
 	uint32_t ioas;
 	enum vfb_map_by map_by;
-	/* The domain is to stay when the last device goes. */
+	/* The domain stays when the last device is closed. */
 	bool keep_domain;
 };
 
-/* A region of an open device, which is mapped where others map pages. */
+/* A region of an open device, mapped instead of memory. */
 struct vfb_iommu_region {
-	/* The device's address. */
+	/* The PCI address of the device. */
 	const char *device;
 	int device_fd;
 	unsigned int index;
@@ -41,90 +41,89 @@ struct vfb_iommu_map {
 	void *address;
 	/* VFB_RANGE_READ, VFB_RANGE_WRITE. */
 	uint32_t flags;
-	/* The file that the memory is of, and where in it; -1 for none. */
+	/* The file behind the memory, and the offset in it; -1: none. */
 	int fd;
 	uint64_t file_offset;
-	/* Of memory that has one, why it is not mapped by it; NULL without a reason. */
+	/* Why memory with a file is not mapped by it; NULL: no reason. */
 	const char *no_file;
-	/* What the process has mapped at @address is at file_offset of this region, not pages; NULL
-	 * for pages. */
+	/* Not NULL: the address maps this region at file_offset, not memory. */
 	const struct vfb_iommu_region *region;
-	/* Out: the call that was made. */
+	/* Output: the call that was made. */
 	const char *call;
 };
 
 /*
- * One I/O address space of the kernel. The caller sees to it that attach() and detach() never run
- * at the same time.
+ * An I/O address space of the kernel. The caller must make sure that attach() and detach() never
+ * run in parallel.
  */
 struct vfb_iommu {
 	const struct vfb_iommu_ops *ops;
 	const struct vfb_sys *sys;
-	/* There is a domain that does not go with the devices that the library has opened. */
+	/* There is a domain that does not depend on the library's devices. */
 	atomic_bool has_domain;
-	/* The file is the caller's: it may have devices and mappings of its own in it. */
+	/* The file belongs to the caller, who may have devices and mappings of its own in it. */
 	bool adopted;
-	/* Memory that has a file is mapped by that, as far as is known. */
+	/* Memory with a file is mapped by it, as far as is known. */
 	atomic_bool maps_files;
 };
 
-/* A backend. Failures are told with vfb_fail(). */
+/* A backend. Failures are reported by vfb_fail(). */
 struct vfb_iommu_ops {
 	const char *name;
-	/* What its calls are to the kernel, for the subscribers. */
+	/* The names of its calls in events. */
 	const char *attach_call, *detach_call, *open_call, *map_call, *unmap_call;
 	enum vfb_backend backend;
-	/* Maps and unmaps of disjoint ranges run in parallel in the kernel. */
+	/* The kernel maps and unmaps disjoint ranges in parallel. */
 	bool parallel;
-	/* attach() makes the domain; otherwise the first open_device() does. */
+	/* attach() creates the domain; otherwise the first open_device() does. */
 	bool attach_makes_domain;
-	/* Mappings go with the domain, when its last device goes. */
+	/* Mappings end with the domain, when the last device leaves. */
 	bool mappings_need_domain;
-	/* A reset of a device takes away what is mapped of its regions. */
+	/* A reset of a device revokes the mappings of its regions. */
 	bool reset_revokes;
-	/* The line of /proc/PID/status that tells what RLIMIT_MEMLOCK is compared with. */
+	/* The line of /proc/PID/status with the value that RLIMIT_MEMLOCK limits. */
 	const char *locked_key;
 
-	/* Makes an empty address space, or takes the caller's. */
+	/* Creates an empty address space, or adopts the caller's. */
 	int (*create)(const struct vfb_sys *sys, const struct vfb_iommu_source *source,
 		      struct vfb_iommu **out);
-	/* No device is open; what is mapped goes with the file unless it was adopted. */
+	/* No device is open. Mappings end with the file, unless it was adopted. */
 	void (*destroy)(struct vfb_iommu *iommu);
-	/* Of what was adopted: sets has_domain if the caller has brought a domain. */
+	/* Adopted spaces: sets has_domain if the caller has created a domain. */
 	void (*look_for_domain)(struct vfb_iommu *iommu);
 
-	/* What must be done once before the device is opened, and after it was closed. */
+	/* Done once before a device is opened, and after it was closed. */
 	int (*attach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
 	void (*detach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
-	/* Opens the device, which resets it: a file descriptor. -EAGAIN: the kernel could not
-	 * take a lock, try again. Several at once are allowed. @call is set to the call that was
-	 * made, if it is not open_call. */
+	/* Opens a device, which resets it, and returns its file descriptor. -EAGAIN: the kernel did
+	 * not get a lock, try again. May run in parallel. @call is set to the call that was made if
+	 * it is not open_call. */
 	int (*open_device)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
 			   const char **call);
 
-	/* The file of an attached group, with which a reset of its bus is claimed; -1 where the
-	 * devices themselves show whose they are. */
+	/* The file of an attached group, which a bus reset requires as proof of ownership; -1 if
+	 * the devices themselves are the proof. */
 	int (*group_fd)(struct vfb_iommu *iommu, int group);
 
 	/*
-	 * With a domain: the valid IOVA ranges, in order, to be freed by the caller; the
-	 * alignment of IOVA, address and size in bytes; how many mappings the kernel admits yet,
-	 * UINT64_MAX for no limit.
+	 * The limits of the domain: the valid IOVA ranges in order, which the caller frees; the
+	 * alignment of IOVA, address and size in bytes; the number of mappings that the kernel
+	 * still allows, UINT64_MAX: no limit.
 	 */
 	int (*describe)(struct vfb_iommu *iommu, struct vfb_iova_range **ranges, size_t *count,
 			uint64_t *alignment, uint64_t *entries_left);
 
 	int (*map)(struct vfb_iommu *iommu, struct vfb_iommu_map *map);
 	/*
-	 * For another process to take a mapping over: forgets its address, and is told another.
-	 * Or, where mappings have no address, moves all of them at once. NULL for the other kind.
+	 * Handover to another process: forgets the address of a mapping, and sets a new one. Or,
+	 * if mappings have no address, moves all of them at once. The other kind is NULL.
 	 */
 	int (*release_address)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
 	int (*take_address)(struct vfb_iommu *iommu, struct vfb_iommu_map *map);
 	int (*change_process)(struct vfb_iommu *iommu);
-	/* The file, and the I/O address space in it. */
+	/* The file, and the ID of the IOAS in it. */
 	int (*file)(const struct vfb_iommu *iommu, uint32_t *ioas);
-	/* All of one or several mappings. */
+	/* Unmaps one or several whole mappings. */
 	int (*unmap)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
 };
 
@@ -132,28 +131,28 @@ extern const struct vfb_iommu_ops vfb_iommu_none;
 extern const struct vfb_iommu_ops vfb_iommu_type1;
 extern const struct vfb_iommu_ops vfb_iommu_iommufd;
 
-/* The ops of a backend, which is not VFB_BACKEND_AUTO. */
+/* Finds the ops of a backend other than VFB_BACKEND_AUTO. */
 int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out);
 
-/* Whether spaces of iommufd can be made. */
+/* Whether iommufd is available. */
 bool vfb_iommu_has_iommufd(const struct vfb_sys *sys);
 
-/* Whether a file of the caller's is an iommufd. */
+/* Whether a file descriptor of the caller is an iommufd. */
 bool vfb_iommu_is_iommufd(const struct vfb_sys *sys, int fd);
 
-/* Opens a file of /dev/vfio or /dev/iommu; a failure is told with its remedy. */
+/* Opens a file in /dev/vfio, or /dev/iommu. */
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path);
 
-/* Tells why @call has not opened a device. Returns @error. */
+/* Reports why @call did not open a device. Returns @error. */
 int vfb_iommu_open_failed(int error, const struct vfb_iommu_device *device, const char *call);
 
 /*
- * A dma-buf of the region that @map is about (VFIO_DEVICE_FEATURE_DMA_BUF): a file descriptor, to
- * be closed by the caller.
+ * Exports the region of @map as a dma-buf (VFIO_DEVICE_FEATURE_DMA_BUF). Returns a file descriptor,
+ * which the caller closes.
  */
 int vfb_dma_buf_export(const struct vfb_sys *sys, const struct vfb_iommu_map *map);
 
-/* The failure of a map call, told with its remedy. */
+/* Reports the failure of a map call. Returns @error. */
 int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_iommu_map *map);
 
 #endif

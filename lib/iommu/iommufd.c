@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* iommufd: address spaces, and what is mapped in them. */
+/* iommufd: address spaces and mappings. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,13 +26,14 @@ static int make_ioas(struct iommufd *iommufd)
 	error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_ALLOC, &alloc);
 	if (error) {
 		sys->close(sys, iommufd->fd);
-		return vfb_fail_errno(error, "cannot make an I/O address space (IOMMU_IOAS_ALLOC)");
+		return vfb_fail_errno(error,
+				      "cannot create an I/O address space (IOMMU_IOAS_ALLOC)");
 	}
 	iommufd->ioas = alloc.out_ioas_id;
 	return 0;
 }
 
-/* The alignment says it: 1 without a domain, a page with one (iopt_calculate_iova_alignment()). */
+/* The alignment is 1 without a domain, a page with one (iopt_calculate_iova_alignment()). */
 static int read_alignment(struct iommufd *iommufd, uint64_t *alignment)
 {
 	struct vfb_iommu_ioas_iova_ranges query = {.size = sizeof(query), .ioas_id = iommufd->ioas};
@@ -40,7 +41,7 @@ static int read_alignment(struct iommufd *iommufd, uint64_t *alignment)
 	int error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_IOVA_RANGES, &query);
 
 	*alignment = query.out_iova_alignment;
-	/* There is no room for the ranges themselves. */
+	/* No room was provided for the ranges themselves. */
 	return error == -EMSGSIZE ? 0 : error;
 }
 
@@ -100,7 +101,7 @@ static int iommufd_create(const struct vfb_sys *sys, const struct vfb_iommu_sour
 	return 0;
 }
 
-/* A file of the caller's outlives the domains that were made in it. */
+/* The caller's file outlives the domains that were created in it. */
 static void destroy_domains(struct iommufd *iommufd)
 {
 	const struct vfb_sys *sys = iommufd->iommu.sys;
@@ -119,7 +120,7 @@ static void iommufd_destroy(struct vfb_iommu *iommu)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 
-	/* The IOAS goes with its file. */
+	/* Closing the file destroys the IOAS. */
 	if (iommu->adopted)
 		destroy_domains(iommufd);
 	else
@@ -137,7 +138,7 @@ static int iommufd_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ran
 	struct vfb_iommu_iova_range *found = NULL;
 	int error;
 
-	/* Asked with room for none, then with room for all; there may be more by then. */
+	/* First with room for none, then for all; by then there may be more. */
 	do {
 		struct vfb_iommu_iova_range *larger;
 
@@ -171,7 +172,7 @@ static uint32_t map_flags(const struct vfb_iommu_map *map)
 	       (map->flags & VFB_RANGE_WRITE ? VFB_IOMMU_IOAS_MAP_WRITEABLE : 0);
 }
 
-/* Folio after folio of the file's pages, whatever the process has mapped where. */
+/* Pins the file's pages by folio, wherever the process has them mapped. */
 static int map_file(struct iommufd *iommufd, struct vfb_iommu_map *map)
 {
 	struct vfb_iommu_ioas_map_file request = {
@@ -205,7 +206,7 @@ static int map_address(struct iommufd *iommufd, struct vfb_iommu_map *map)
 	return sys->ioctl(sys, iommufd->fd, VFB_IOMMU_IOAS_MAP, &request);
 }
 
-/* By address it would be EFAULT. The mapping keeps the dma-buf, whose file has served then. */
+/* By address it would be EFAULT. The mapping keeps the dma-buf, so its file can be closed. */
 static int map_region(struct iommufd *iommufd, struct vfb_iommu_map *map)
 {
 	const struct vfb_sys *sys = iommufd->iommu.sys;
@@ -215,22 +216,24 @@ static int map_region(struct iommufd *iommufd, struct vfb_iommu_map *map)
 	map->fd = vfb_dma_buf_export(sys, map);
 	if (map->fd < 0)
 		return map->fd;
-	/* It begins where the mapping does. */
+	/* The dma-buf begins where the mapping does. */
 	map->file_offset = 0;
 	error = map_file(iommufd, map);
 	sys->close(sys, map->fd);
 	return error ? vfb_iommu_map_failed(sys, error, map) : 0;
 }
 
-/* Why VFB_MAP_BY_FILE cannot be obeyed. */
+/* Reports why VFB_MAP_BY_FILE is not possible. */
 static int by_file_impossible(const struct vfb_iommu_map *map)
 {
 	if (map->fd >= 0)
-		return vfb_fail(-ENOTSUP, "this kernel cannot map by file: that needs Linux 6.13, "
-					  "map by address");
+		return vfb_fail(-ENOTSUP,
+				"this kernel cannot map by file: use Linux 6.13 or later, "
+				"or map by address");
 	if (map->no_file)
-		return vfb_fail(-ENOTSUP, "VFB_MAP_BY_FILE, but the memory is %s", map->no_file);
-	return vfb_fail(-ENOTSUP, "memory that has no memfd cannot be mapped by file: map it by "
+		return vfb_fail(-ENOTSUP, "VFB_MAP_BY_FILE is set, but the memory is %s",
+				map->no_file);
+	return vfb_fail(-ENOTSUP, "memory without a memfd cannot be mapped by file: map it by "
 				  "address");
 }
 
@@ -244,13 +247,13 @@ static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 		return map_region(iommufd, map);
 	if (by_file && iommu->maps_files) {
 		error = map_file(iommufd, map);
-		/* The kernel has been found to lack IOMMU_IOAS_MAP_FILE. */
+		/* The kernel turned out to lack IOMMU_IOAS_MAP_FILE. */
 		if (error == -ENOTTY)
 			iommu->maps_files = false;
 	}
 	if (iommufd->map_by == VFB_MAP_BY_FILE && error == -ENOTTY)
 		return by_file_impossible(map);
-	/* EINVAL: the file of adopted memory is none whose pages can be pinned by file. */
+	/* EINVAL: the file of adopted memory is of a kind whose pages cannot be pinned by file. */
 	if (error == -ENOTTY || (by_file && error == -EINVAL && iommufd->map_by == VFB_MAP_BY_BEST))
 		error = map_address(iommufd, map);
 	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
@@ -264,8 +267,8 @@ static int iommufd_change_process(struct vfb_iommu *iommu)
 				      &change);
 
 	if (error == -EINVAL)
-		return vfb_fail(error, "the iommufd has something that was mapped by address: only "
-				       "what was mapped by file can be taken over");
+		return vfb_fail(error, "the iommufd has mappings by address: only mappings by file "
+				       "can be taken over");
 	if (error)
 		return vfb_fail_errno(error, "cannot take the iommufd over "
 					     "(IOMMU_IOAS_CHANGE_PROCESS, Linux 6.13)");
@@ -307,9 +310,9 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.unmap_call = "IOMMU_IOAS_UNMAP",
 	.backend = VFB_BACKEND_IOMMUFD,
 	.parallel = true,
-	/* vfio_pci_dma_buf_move(); the IOAS does not map them again by itself. */
+	/* vfio_pci_dma_buf_move(). The IOAS does not map them again by itself. */
 	.reset_revokes = true,
-	/* mm->pinned_vm, of what is charged to the user: iopt_pages_update_pinned(). */
+	/* mm->pinned_vm, charged to the user: iopt_pages_update_pinned(). */
 	.locked_key = "VmPin",
 	.create = iommufd_create,
 	.destroy = iommufd_destroy,

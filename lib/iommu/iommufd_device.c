@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Devices of iommufd: by their node, or by their group. */
+/* Devices of iommufd, opened by their nodes or through their groups. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -13,7 +13,7 @@ static void node_path(char path[64], const struct vfb_iommu_device *device)
 	snprintf(path, 64, "/dev/vfio/devices/%s", device->node);
 }
 
-/* Whether the device can be opened by its node: 0, -ENOTSUP: there is none, -EACCES, ... */
+/* Whether the device can be opened by its node: 0; -ENOTSUP if it has none; -EACCES, ... */
 static int try_node(const struct vfb_sys *sys, const struct vfb_iommu_device *device)
 {
 	char path[64];
@@ -43,32 +43,32 @@ static int attach_group(struct vfb_iommu *iommu, int fd, const struct vfb_iommu_
 	if (error)
 		return vfb_fail_errno(error,
 				      "cannot make the iommufd the container of IOMMU group %d of "
-				      "device %s (VFIO_GROUP_SET_CONTAINER, Linux 6.2)",
+				      "device %s (VFIO_GROUP_SET_CONTAINER, needs Linux 6.2)",
 				      device->group, device->address);
 	return 0;
 }
 
-/* By its group; @no_node is why it is not by its node. */
+/* Attaches a device through its group. @no_node: why it is not opened by its node. */
 static int attach_by_group(struct iommufd *iommufd, const struct vfb_iommu_device *device,
 			   int no_node)
 {
 	int error;
 
-	/* Its domain is the kernel's choice: vfio_iommufd_compat_attach_ioas(). */
+	/* The kernel chooses the domain: vfio_iommufd_compat_attach_ioas(). */
 	if (iommufd->keep_domain)
 		return vfb_fail(no_node,
-				"a domain that stays (VFB_SPACE_KEEP_DOMAIN) needs a device that "
-				"can be opened by its node, and %s /dev/vfio/devices/%s of device "
-				"%s: Linux 6.6 with CONFIG_VFIO_DEVICE_CDEV has them",
+				"VFB_SPACE_KEEP_DOMAIN requires that devices are opened by their "
+				"nodes, but %s /dev/vfio/devices/%s of device %s: use Linux 6.6 or "
+				"later with CONFIG_VFIO_DEVICE_CDEV",
 				no_node == -EACCES ? "there is no permission to open" :
 						     "there is no",
 				device->node, device->address);
 	error = vfb_groups_hold(&iommufd->groups, &iommufd->iommu, device, attach_group);
 	if (error == -EACCES && no_node == -EACCES)
 		return vfb_fail(error,
-				"no permission to open /dev/vfio/devices/%s, nor /dev/vfio/%d: run "
-				"as root, or give the user one of these files (chown, or a udev "
-				"rule)",
+				"no permission to open /dev/vfio/devices/%s or /dev/vfio/%d: run "
+				"as root, or grant the user access to one of them (chown, or a "
+				"udev rule)",
 				device->node, device->group);
 	return error;
 }
@@ -90,7 +90,7 @@ void vfb_iommufd_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 
-	/* A device that is open by its node was detached when it was closed. */
+	/* A device that was opened by its node was detached when it was closed. */
 	if (vfb_groups_fd(&iommufd->groups, device->group) >= 0)
 		vfb_groups_release(&iommufd->groups, iommu->sys, device->group);
 }
@@ -103,7 +103,7 @@ static int attach_to(struct iommufd *iommufd, int fd, uint32_t id)
 	return sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
 }
 
-/* Attaches to a domain that stays: one that suits the device, or a new one. */
+/* Attaches a device to a suitable domain of the list, or to a new one. */
 static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
 {
 	struct vfb_iommu_hwpt_alloc alloc = {
@@ -149,11 +149,10 @@ static int refused(const struct vfb_iommu_device *device)
 {
 	return vfb_fail(
 		-EPERM,
-		"iommufd refuses device %s: its IOMMU group %d is not viable, then bind all "
-		"of its devices to vfio-pci, or to no driver, and open all of them in one "
-		"space (see /sys/kernel/iommu_groups/%d/devices); or the IOMMU does not "
-		"isolate interrupts, then switch interrupt remapping on, or set "
-		"iommufd.allow_unsafe_interrupts=1",
+		"iommufd refuses device %s: either its IOMMU group %d is not viable (bind all of "
+		"its devices to vfio-pci, or to no driver, and open all of them in one space, see "
+		"/sys/kernel/iommu_groups/%d/devices), or the IOMMU does not isolate interrupts "
+		"(enable interrupt remapping, or set iommufd.allow_unsafe_interrupts=1)",
 		device->address, device->group, device->group);
 }
 
@@ -177,10 +176,10 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 		error = attach_ioas(iommufd, fd, bind.out_devid, device);
 		break;
 	case -EBUSY:  /* opened through its group */
-	case -EINVAL: /* bound already: vfio_df_open() */
+	case -EINVAL: /* already bound: vfio_df_open() */
 		error = vfb_fail(-EBUSY,
 				 "device %s is in use by another process or another space: "
-				 "end that first (fuser -v %s)",
+				 "close it there first (fuser -v %s)",
 				 device->address, path);
 		break;
 	case -EPERM:
@@ -195,7 +194,7 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 	return error;
 }
 
-/* It comes bound to the iommufd and attached to the IOAS: vfio_df_group_open(). */
+/* The kernel binds it to the iommufd and attaches it to the IOAS: vfio_df_group_open(). */
 static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_iommu_device *device)
 {
 	const struct vfb_sys *sys = iommufd->iommu.sys;

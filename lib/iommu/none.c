@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * No IOMMU: for programs that emulate devices themselves, and for what can be measured where
- * there is no hardware. Mapping populates and makes known, and that is all.
+ * No IOMMU: for programs that emulate devices, and for measurements without hardware. Mapping only
+ * populates ranges and publishes them for translation.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static int none_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *d
 	(void)iommu;
 	return vfb_fail(-ENOTSUP,
 			"device %s cannot be opened in a space without an IOMMU "
-			"(VFB_BACKEND_NONE): make one of another backend",
+			"(VFB_BACKEND_NONE): create the space with another backend",
 			device->address);
 }
 
@@ -74,7 +74,7 @@ static int none_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 	return 0;
 }
 
-/* Nothing is ever attached, so nothing is opened or detached. */
+/* Nothing is ever attached, opened or detached. */
 const struct vfb_iommu_ops vfb_iommu_none = {
 	.name = "none",
 	.backend = VFB_BACKEND_NONE,

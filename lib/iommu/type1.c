@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * type1: one container, to which the groups of the devices are attached. The first group makes
- * the domain; with the last one the container loses its IOMMU driver and all its mappings.
- * Everything that touches the container takes iommu->lock in the kernel, so maps never run in
- * parallel. Version 2 of the interface, since version 1 splits mappings on unmap and makes small
- * ones of them on iommufd's compatible container.
+ * type1: a container, to which the groups of the devices are attached. The first group creates the
+ * domain. When the last one is detached, the container loses its IOMMU driver and all mappings. All
+ * operations on the container take iommu->lock in the kernel, so maps never run in parallel.
+ * Version 2 of the interface, since version 1 splits mappings on unmap, and into small ones on an
+ * iommufd as the container.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -28,8 +28,7 @@ static int check_container(const struct vfb_sys *sys, int fd)
 
 	if (version != VFIO_API_VERSION)
 		return vfb_fail(-ENOTSUP,
-				"VFIO of this kernel has interface version %d, %d is "
-				"needed",
+				"VFIO of this kernel has API version %d, but the library needs %d",
 				version, VFIO_API_VERSION);
 	if (sys->ioctl(sys, fd, VFIO_CHECK_EXTENSION, (void *)VFIO_TYPE1v2_IOMMU) != 1)
 		return vfb_fail(-ENOTSUP, "VFIO of this kernel has no type1 IOMMU: load the module "
@@ -37,7 +36,7 @@ static int check_container(const struct vfb_sys *sys, int fd)
 	return 0;
 }
 
-/* Without an IOMMU, the container hands the call on to nobody. */
+/* Without an IOMMU driver, the container rejects the call. */
 static void type1_look_for_domain(struct vfb_iommu *iommu)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
@@ -90,7 +89,7 @@ static void type1_destroy(struct vfb_iommu *iommu)
 	free(type1);
 }
 
-/* Attaches a group that was opened, and makes the domain if it is the first. */
+/* Attaches an open group, and creates the domain if it is the first. */
 static int attach_group(struct vfb_iommu *iommu, int fd, const struct vfb_iommu_device *device)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
@@ -102,7 +101,7 @@ static int attach_group(struct vfb_iommu *iommu, int fd, const struct vfb_iommu_
 	if (error)
 		return error;
 	error = sys->ioctl(sys, fd, VFIO_GROUP_SET_CONTAINER, &type1->fd);
-	/* vfio_iommu_type1_attach_group(): what is mapped hits its reserved regions. */
+	/* vfio_iommu_type1_attach_group(): something is mapped in its reserved regions. */
 	if (error == -EINVAL && has_iommu)
 		return vfb_group_reserves_iovas(device);
 	if (error)
@@ -114,11 +113,11 @@ static int attach_group(struct vfb_iommu *iommu, int fd, const struct vfb_iommu_
 	if (error == -EPERM)
 		return vfb_fail(error,
 				"the IOMMU of device %s does not isolate its interrupts: "
-				"switch interrupt remapping on, or set "
+				"enable interrupt remapping, or set "
 				"vfio_iommu_type1.allow_unsafe_interrupts=1",
 				device->address);
 	if (error)
-		return vfb_fail_errno(error, "cannot make the IOMMU domain of device %s",
+		return vfb_fail_errno(error, "cannot create the IOMMU domain of device %s",
 				      device->address);
 	return 0;
 }
@@ -165,7 +164,7 @@ static int read_info(struct type1 *type1, struct vfio_iommu_type1_info **out)
 				  sizeof(head), sizeof(head), &info);
 
 	if (error)
-		return vfb_fail_errno(error, "cannot read the abilities of the IOMMU "
+		return vfb_fail_errno(error, "cannot read the properties of the IOMMU "
 					     "(VFIO_IOMMU_GET_INFO)");
 	*out = info;
 	return 0;
@@ -188,7 +187,7 @@ static int copy_ranges(const struct vfio_iommu_type1_info *info, struct vfb_iova
 	size_t bytes;
 
 	_Static_assert(sizeof(**ranges) == sizeof(head.iova_ranges[0]), "the same two numbers");
-	/* Before Linux 5.4 there is no such capability: everything may be tried. */
+	/* Before Linux 5.4 there is no such capability: assume all IOVAs. */
 	*count = 1;
 	if (capability) {
 		memcpy(&head, capability, sizeof(head));
@@ -249,7 +248,7 @@ static int type1_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
 }
 
-/* Linux 5.12. What is pinned stays pinned, and mapped for devices. */
+/* Linux 5.12. The memory stays pinned, and mapped for devices. */
 static int type1_release_address(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
@@ -262,8 +261,8 @@ static int type1_release_address(struct vfb_iommu *iommu, uint64_t iova, uint64_
 	int error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_UNMAP_DMA, &unmap);
 
 	return error ? vfb_fail_errno(error,
-				      "cannot release the address of what is mapped at IOVA "
-				      "0x%" PRIx64 " (VFIO_DMA_UNMAP_FLAG_VADDR, Linux 5.12)",
+				      "cannot release the address of the mapping at IOVA 0x%" PRIx64
+				      " (VFIO_DMA_UNMAP_FLAG_VADDR, needs Linux 5.12)",
 				      iova) :
 		       0;
 }
@@ -282,7 +281,7 @@ static int type1_take_address(struct vfb_iommu *iommu, struct vfb_iommu_map *map
 
 	return error ? vfb_fail_errno(error,
 				      "cannot take over the %s at IOVA 0x%" PRIx64
-				      ": ranges must be those that were mapped, and released",
+				      ": the range must be one that was mapped and released",
 				      vfb_size_text(map->bytes).text, map->iova) :
 		       0;
 }
