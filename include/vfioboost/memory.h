@@ -70,17 +70,17 @@ enum vfb_numa_policy {
  * If the pool has too few free hugepages, compact memory and grow the pool (nr_hugepages), on the
  * nodes of the policy if it names any. Pages that the kernel cannot provide are returned at once,
  * the others when the memory is destroyed, but not by a process that is killed. Needs root and may
- * take seconds. Processes that do this at the same time take turns (flock(2) of a file below /sys),
- * so that the pool gets its former size back.
+ * take seconds. Processes that do this at the same time wait for each other (flock(2) on a file in
+ * /sys), so that the pool returns to its former size.
  */
 #define VFB_MEMORY_GROW_POOL (1u << 0)
-/** Leaves the memory out of core dumps (MADV_DONTDUMP). */
+/** Exclude the memory from core dumps (MADV_DONTDUMP). */
 #define VFB_MEMORY_NO_DUMP (1u << 1)
 /**
- * Children of fork() get the memory too. Without this flag it is missing in their address space
- * (MADV_DONTFORK): fork() would copy all private memory that is mapped for a device at once, which
- * takes seconds and as much memory again. For adopted memory the caller decides; VMMs set
- * MADV_DONTFORK.
+ * Let children of fork() inherit the memory. Without this flag it is not mapped in them
+ * (MADV_DONTFORK), since fork() would immediately copy all private memory that is mapped for a
+ * device, which takes seconds and as much memory again. For adopted memory the caller decides: set
+ * MADV_DONTFORK, as VMMs do.
  */
 #define VFB_MEMORY_KEEP_ON_FORK (1u << 2)
 
@@ -118,7 +118,7 @@ struct vfb_memory_info {
 	enum vfb_page_size page_size;
 	/** Size of these pages in bytes: of a base page for thp, of the smaller ones for mixed. */
 	uint64_t page_bytes;
-	/** How many bytes the library has populated. Pages that were given back since then count
+	/** How many bytes the library has populated. Pages that were released since then count
 	 *  until the library next populates or maps them. */
 	uint64_t populated_bytes;
 	/** With VFB_PAGE_AUTO: a line for each larger page size that was not used, with the reason.
@@ -205,10 +205,10 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  * populate its part in parallel, within the rate of vfb_ctx_set_populate_rate(). Pages that are
  * already populated are skipped. Waits until all is done.
  *
- * The kernel is asked whether pages that the library populated are still present (mincore(2)), here
- * and whenever a range is mapped. Pages that the caller has given back with MADV_DONTNEED,
- * MADV_REMOVE or a hole punched into the file are populated again. Give back only pages that are
- * not mapped in a space: devices would keep using the old ones.
+ * Here, and whenever a range is mapped, the library checks whether the pages that it has populated
+ * are still present (mincore(2)). Pages that the caller has released with MADV_DONTNEED,
+ * MADV_REMOVE or a hole punched into the file are populated again. Release only pages that are not
+ * mapped in a space: devices would keep using the old ones.
  *
  * It uses madvise(2) with MADV_POPULATE_WRITE (Linux 5.14), which holds the kernel's mmap_lock for
  * reading. It therefore proceeds in steps of 2 MiB, or of one page of 1 GiB, so that other threads

@@ -9,9 +9,9 @@
  * then exits within milliseconds, even when killed with SIGKILL. The reaper afterwards closes the
  * devices, in parallel where they do not share a reset, and exits.
  *
- * The reaper is nobody's child: waitpid(-1) does not return it, and it leaves no zombie. It keeps
- * neither standard streams, working directory, environment nor capabilities of the process. If the
- * process executes another program, the reaper waits for the end of that.
+ * The reaper is not a child of the process: waitpid(-1) does not return it, and it leaves no
+ * zombie. It inherits none of the process's standard streams, working directory, environment and
+ * capabilities. If the process executes another program, the reaper waits for that to exit.
  *
  * The reaper runs in its own session, so that it survives the end of the terminal. It does not
  * survive when all processes of its cgroup are killed; the kernel then closes the devices one after
@@ -53,7 +53,7 @@ struct vfb_reaper_opts {
 
 /**
  * Starts a reaper for devices (posix_spawn(3), which does not copy the caller's address space). The
- * process that is spawned first exits at once: a handler of SIGCHLD may see it.
+ * process that is spawned first exits at once, which a handler of SIGCHLD may notice.
  *
  * While it runs, closing a device does not reset it: that happens when the process has exited. To
  * close devices earlier, stop the reaper first. The devices remain the caller's.
