@@ -10,7 +10,7 @@
 
 #include "container_of.h"
 #include "device/bar.h"
-#include "dma/map_here.h"
+#include "dma/map.h"
 #include "dma/range.h"
 #include "engine/job.h"
 #include "memory/memory.h"

@@ -1,372 +1,189 @@
 /* SPDX-License-Identifier: MIT */
+/* The short way of a map, without job, plan or worker: for a vIOMMU and virtio-mem, which map often
+ * and little. */
+#include "dma/map.h"
+
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 
-#include "container_of.h"
-#include "dma/map_here.h"
-#include "dma/pipeline.h"
 #include "dma/range.h"
+#include "engine/job.h"
 #include "memory/memory.h"
 #include "observe/error.h"
-#include "options.h"
 
-static void mapping_done_locked(struct vfb_mapping *mapping)
+/* Ranges that are being mapped, and their mappings in the index, or NULL. */
+struct here {
+	struct vfb_space *space;
+	struct vfb_range *ranges;
+	size_t count;
+	struct vfb_mapping **mappings;
+};
+
+static int fail_overlap(const struct here *here, size_t entry, const struct vfb_mapping *other)
 {
-	mapping->state = VFB_MAPPING_DONE;
-	mapping->visible = false;
-	mapping->owner = NULL;
+	bool own = false;
+
+	for (size_t i = 0; i < here->count; i++)
+		own = own || here->mappings[i] == other;
+	return vfb_range_overlaps(&here->ranges[entry], entry,
+				  own ? "another entry" : "what is mapped", other->at.iova);
 }
 
-/* Keeps an entry. */
-static void keep_entry_locked(struct map_job *map, struct map_entry *entry)
+/* Reserves the IOVAs of a range. */
+static int place_range_locked(struct here *here, size_t entry)
 {
-	entry->range->status = 0;
-	vfb_pipeline_set_status(map, entry, 0);
-	if (map->gate == GATE_OPEN)
-		mapping_done_locked(entry->mapping);
-}
+	struct vfb_range *range = &here->ranges[entry];
+	struct vfb_mapping *mapping, *other;
+	int error;
 
-/* Drops an entry. If the kernel did not unmap it, its IOVAs remain reserved. */
-static void drop_entry_locked(struct map_job *map, struct map_entry *entry, bool stuck)
-{
-	struct vfb_memory *memory = entry->range->memory;
-
-	entry->range->status = entry->error ? entry->error : -ECANCELED;
-	vfb_pipeline_set_status(map, entry, entry->range->status);
-	if (stuck) {
-		mapping_done_locked(entry->mapping);
-		return;
+	error = vfb_range_check_domain(here->space, range, entry);
+	if (!error && range->flags & VFB_RANGE_ANY_IOVA)
+		error = vfb_range_find_gap(here->space, range, entry);
+	if (error)
+		return error;
+	mapping = vfb_range_mapping(range);
+	if (!mapping)
+		return vfb_fail_memory();
+	other = vfb_index_add(&here->space->index, mapping);
+	if (other) {
+		free(mapping);
+		return fail_overlap(here, entry, other);
 	}
-	if (entry->placed)
-		vfb_index_remove(&map->space->index, entry->mapping);
-	else
-		free(entry->mapping);
-	entry->mapping = NULL;
-	entry->placed = false;
-	atomic_fetch_sub(&memory->users, 1);
+	here->mappings[entry] = mapping;
+	atomic_fetch_add(&range->memory->users, 1);
+	return 0;
 }
 
-/* Undoes adjacent entries. */
-static void undo_entries(struct map_job *map, size_t first, size_t count)
+/* Checks all ranges, and places those with fixed IOVAs before the others. @domain: there is one. */
+static int place_ranges(struct here *here, bool *domain)
 {
-	const struct vfb_range *range = map->entries[first].range;
-	uint64_t bytes = 0;
+	struct vfb_space *space = here->space;
+	size_t entry = 0;
 	int error = 0;
 
-	for (size_t i = first; i < first + count; i++)
-		bytes += map->entries[i].range->bytes;
-	if (map->entries[first].placed)
-		error = vfb_space_unmap_area(map->space, range->iova, bytes);
-	pthread_mutex_lock(&map->space->lock);
-	for (size_t i = first; i < first + count; i++)
-		drop_entry_locked(map, &map->entries[i], error);
-	pthread_mutex_unlock(&map->space->lock);
-}
-
-/* Undoes the failed entries of a run, or all of them, last first; joined ones as a whole. */
-static void undo_run(struct map_job *map, const struct vfb_plan_run *run, bool all)
-{
-	if (map->joined) {
-		if (all || map->entries[run->first].error)
-			undo_entries(map, run->first, run->count);
-		return;
+	for (size_t i = 0; i < here->count; i++)
+		here->ranges[i].status = -ECANCELED;
+	pthread_mutex_lock(&space->lock);
+	if (space->released)
+		error = vfb_fail(-EBUSY, "the addresses of the space were released: another "
+					 "process owns its mappings");
+	for (size_t i = 0; i < here->count && !error; i++)
+		error = vfb_range_check(space, &here->ranges[entry = i], i);
+	for (size_t i = 0; i < 2 * here->count && !error; i++) {
+		entry = i % here->count;
+		if (!!(here->ranges[entry].flags & VFB_RANGE_ANY_IOVA) == (i >= here->count))
+			error = place_range_locked(here, entry);
 	}
-	for (size_t i = run->first + run->count; i-- > run->first;)
-		if (all || map->entries[i].error)
-			undo_entries(map, i, 1);
+	if (error && !space->released)
+		here->ranges[entry].status = error;
+	*domain = space->domain;
+	/* A job keeps the domain from being lost. */
+	space->jobs++;
+	pthread_mutex_unlock(&space->lock);
+	return error;
 }
 
-/* The first entry of the runs that are not decided. */
-static size_t first_undecided(const struct map_job *map)
+/* Keeps the placed ranges, or frees their IOVAs unless the kernel still has them. */
+static void settle_ranges(struct here *here, bool keep)
 {
-	return map->undecided < map->plan.run_count ? map->plan.runs[map->undecided].first :
-						      map->plan.count;
-}
+	struct vfb_space *space = here->space;
 
-/* Entries that were made visible before they were decided must not be found once undone. */
-static void hide_entries(struct map_job *map)
-{
-	bool hidden = false;
+	pthread_mutex_lock(&space->lock);
+	for (size_t i = 0; i < here->count; i++) {
+		struct vfb_mapping *mapping = here->mappings[i];
 
-	pthread_mutex_lock(&map->space->lock);
-	for (size_t i = first_undecided(map); i < map->plan.count; i++) {
-		struct vfb_mapping *mapping = map->entries[i].mapping;
-
-		hidden = hidden || mapping->visible;
-		mapping->visible = false;
-		/* Nor may it become visible from now on. */
-		mapping->owner = NULL;
+		if (!mapping)
+			continue;
+		if (keep)
+			here->ranges[i].status = 0;
+		if (keep ||
+		    vfb_index_count_extents(&space->index, mapping->at.iova, mapping->at.bytes))
+			mapping->state = VFB_MAPPING_DONE;
+		else
+			vfb_space_remove_mapping_locked(space, mapping);
 	}
-	pthread_mutex_unlock(&map->space->lock);
-	if (hidden)
-		vfb_translator_publish_nofail(map->space);
+	pthread_mutex_unlock(&space->lock);
 }
 
-/* Decides the runs up to @end: keeps them, or undoes them in reverse order. */
-static void decide_runs(struct map_job *map, size_t end, bool undo_all)
+static int map_ranges(struct here *here)
 {
-	size_t last;
+	int error = 0;
 
-	if (undo_all)
-		hide_entries(map);
-	for (size_t i = end; i-- > map->undecided;)
-		undo_run(map, &map->plan.runs[i], undo_all);
-	pthread_mutex_lock(&map->space->lock);
-	last = end < map->plan.run_count ? map->plan.runs[end].first : map->plan.count;
-	for (size_t i = first_undecided(map); i < last && !undo_all; i++)
-		if (!map->entries[i].error)
-			keep_entry_locked(map, &map->entries[i]);
-	map->undecided = end;
-	pthread_mutex_unlock(&map->space->lock);
-	vfb_translator_publish_nofail(map->space);
+	for (size_t i = 0; i < here->count && !error; i++) {
+		struct vfb_range *range = &here->ranges[i];
+		struct vfb_memory *memory = range->memory;
+
+		if (!vfb_memory_is_populated(memory, range->offset, range->bytes))
+			error = vfb_memory_populate_range(memory, range->offset, range->bytes,
+							  VFB_ANY_NODE, NULL);
+		if (!error)
+			error = vfb_space_map_one(here->space, memory, range->offset, range->bytes,
+						  range->iova, range->flags);
+		if (error)
+			range->status = error;
+	}
+	return error;
 }
 
-static bool in_background(const struct map_job *map, size_t wave)
+/* Unmaps the ranges that were mapped, and keeps the error text of the cause. */
+static void unmap_ranges(struct here *here)
 {
-	return wave < map->wave_count && map->waves[wave].background;
+	char text[VFB_ERROR_BYTES];
+
+	vfb_error_save(text);
+	for (size_t i = here->count; i-- > 0;)
+		vfb_space_unmap_area(here->space, here->ranges[i].iova, here->ranges[i].bytes);
+	vfb_error_restore(text);
 }
 
-/* Kept ranges wait in the index for the next device. */
-static void keep_for_device_locked(struct map_job *map, size_t end_run)
+int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count)
 {
-	size_t end = end_run < map->plan.run_count ? map->plan.runs[end_run].first :
-						     map->plan.count;
+	struct here here = {.space = space, .ranges = ranges, .count = count};
+	bool domain;
+	int error;
 
-	for (size_t i = first_undecided(map); i < end; i++)
-		if (!map->entries[i].error && map->entries[i].placed)
-			mapping_done_locked(map->entries[i].mapping);
+	here.mappings = calloc(count + 1, sizeof(*here.mappings));
+	if (!here.mappings)
+		return vfb_fail_memory();
+	error = place_ranges(&here, &domain);
+	if (!error && domain) {
+		error = map_ranges(&here);
+		if (error)
+			unmap_ranges(&here);
+	}
+	settle_ranges(&here, !error);
+	vfb_translator_publish_nofail(space);
+	vfb_space_job_end(space);
+	free(here.mappings);
+	return error;
 }
 
 /*
- * Decides whether the runs up to @end are kept. @late: they were to be kept for the first device,
- * but one has appeared in the meantime, so that they are mapped now. Otherwise kept ranges enter
- * the index at the same moment.
+ * Whether one thread maps the ranges as fast as several would, and there is a domain. What is to
+ * be populated by workers of a node is left to them.
  */
-static bool settle_map(struct map_job *map, size_t end, bool last, bool *late)
+static bool map_fits_here(struct vfb_space *space, const struct vfb_range *ranges, size_t count)
 {
-	struct vfb_space *space = map->space;
-	bool keep = true;
+	uint64_t bytes = 0;
+	bool fits;
 
+	if (count > VFB_HERE_RANGES)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		const struct vfb_range *range = &ranges[i];
+
+		bytes += range->bytes;
+		if (!range->memory || range->bytes > VFB_HERE_BYTES || bytes > VFB_HERE_BYTES)
+			return false;
+		if (!vfb_memory_was_populated(range->memory, range->offset, range->bytes) &&
+		    vfb_memory_node(range->memory, range->offset, 0) != VFB_ANY_NODE)
+			return false;
+	}
 	pthread_mutex_lock(&space->lock);
-	*late = map->gate == GATE_KEEP && space->domain && !vfb_job_stopped(&map->job) &&
-		!vfb_pipeline_open_late_locked(map);
-	if (!*late)
-		keep = vfb_job_decide(&map->job, last);
-	if (!*late && keep && map->gate == GATE_KEEP)
-		keep_for_device_locked(map, end);
+	/* If the kernel has too few mappings left, neighbours must be joined. */
+	fits = space->domain && space->entries_left >= count;
 	pthread_mutex_unlock(&space->lock);
-	return keep;
-}
-
-static bool finish_map(struct vfb_job *job)
-{
-	struct map_job *map = container_of(job, struct map_job, job);
-	struct vfb_span span;
-	bool last, keep, late;
-	size_t end;
-
-	if (vfb_pipeline_map_wave(map))
-		return false;
-	/* The background begins when all other waves are decided. */
-	if (!vfb_job_stopped(job) && map->wave + 1 < map->wave_count &&
-	    in_background(map, map->wave) == in_background(map, map->wave + 1)) {
-		vfb_pipeline_next_wave(map);
-		return false;
-	}
-	last = map->wave + 1 >= map->wave_count;
-	end = last ? map->plan.run_count : vfb_map_wave_end(map, map->wave);
-	keep = settle_map(map, end, last, &late);
-	if (late) {
-		vfb_pipeline_map_late(map);
-		return false;
-	}
-	vfb_observe_begin(&span, &job->ctx->observer, VFB_PHASE_PUBLISH);
-	decide_runs(map, keep ? end : map->plan.run_count, !keep);
-	vfb_observe_end(&span, .operation = "map", .bytes = job->bytes, .node = VFB_ANY_NODE);
-	if (keep && !last) {
-		vfb_job_announce_ready(job);
-		vfb_pipeline_next_wave(map);
-		return false;
-	}
-	vfb_space_job_end(map->space);
-	return true;
-}
-
-static int map_entry_status(struct vfb_job *job, size_t entry)
-{
-	struct map_job *map = container_of(job, struct map_job, job);
-	int status;
-
-	pthread_mutex_lock(&map->lock);
-	status = map->statuses[entry];
-	pthread_mutex_unlock(&map->lock);
-	return status;
-}
-
-/* A caller that has waited for an entry can translate it, even if others are not mapped yet. */
-static void map_show_entry(struct vfb_job *job, size_t number)
-{
-	struct map_job *map = container_of(job, struct map_job, job);
-	struct vfb_space *space = map->space;
-	struct vfb_mapping *mapping;
-	bool shown;
-
-	pthread_mutex_lock(&space->lock);
-	mapping = vfb_index_find(&space->index, map->ranges[number].iova);
-	shown = mapping && mapping->owner == job;
-	if (shown)
-		mapping->visible = true;
-	pthread_mutex_unlock(&space->lock);
-	if (shown)
-		vfb_translator_publish_nofail(space);
-}
-
-static void free_map(struct vfb_job *job)
-{
-	struct map_job *map = container_of(job, struct map_job, job);
-
-	pthread_mutex_destroy(&map->lock);
-	vfb_map_free_plan(map);
-	free(map->statuses);
-	free(map);
-}
-
-static const struct vfb_job_ops map_ops = {
-	.operation = "map",
-	.cancellable = true,
-	.finish = finish_map,
-	.free = free_map,
-	.entry_status = map_entry_status,
-	.show_entry = map_show_entry,
-};
-
-static int allocate_map(struct vfb_space *space, struct vfb_range *ranges, size_t count,
-			const struct vfb_batch_opts *opts, struct map_job **out)
-{
-	struct map_job *map = calloc(1, sizeof(*map));
-	int error;
-
-	if (!map)
-		return vfb_fail_memory();
-	map->space = map->calls.space = space;
-	map->ranges = ranges;
-	map->width = opts->width ? opts->width : UINT_MAX;
-	map->best_effort = opts->flags & VFB_BATCH_BEST_EFFORT;
-	map->joined = opts->flags & VFB_BATCH_COALESCE;
-	map->serial = !space->iommu->ops->parallel;
-	pthread_mutex_init(&map->lock, NULL);
-	map->statuses = calloc(count + 1, sizeof(*map->statuses));
-	error = map->statuses ? vfb_job_init(&map->job, &map_ops, space->ctx, count) :
-				vfb_fail_memory();
-	if (error) {
-		free_map(&map->job);
-		return error;
-	}
-	*out = map;
-	return 0;
-}
-
-static void note_refusal(void *arg, int error)
-{
-	struct map_job *map = arg;
-
-	vfb_job_fail(&map->job, error, false);
-}
-
-/* Creates the mappings of all entries. Those with fixed IOVAs, which are free, reserve them. */
-static int add_mappings_locked(struct map_job *map)
-{
-	for (size_t i = 0; i < map->plan.count; i++) {
-		map->entries[i].mapping = vfb_range_mapping(map->entries[i].range);
-		if (!map->entries[i].mapping)
-			return vfb_fail_memory();
-		map->entries[i].mapping->owner = &map->job;
-	}
-	for (size_t i = 0; i < map->plan.count; i++)
-		if (vfb_range_has_iova(map->entries[i].range)) {
-			vfb_index_add(&map->space->index, map->entries[i].mapping);
-			map->entries[i].placed = true;
-		}
-	return 0;
-}
-
-static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip,
-			   const struct vfb_memlock *memlock)
-{
-	struct vfb_space *space = map->space;
-	int error;
-
-	if (space->released)
-		return vfb_fail(-EBUSY, "the addresses of the space were released: another process "
-					"owns its mappings");
-	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip,
-			      map->best_effort ? note_refusal : NULL, map);
-	if (!error && !map->best_effort)
-		error = vfb_plan_check_memlock(&map->plan, memlock);
-	if (!error)
-		error = vfb_map_cut_pieces(map, width);
-	if (!error && map->wave_count && map->waves[map->wave_count - 1].background)
-		error = vfb_job_has_background(&map->job);
-	return error ? error : add_mappings_locked(map);
-}
-
-/* Prepares the job up to submitting the first piece. On failure nothing has changed. */
-static int prepare_map(struct map_job *map, unsigned int width)
-{
-	struct vfb_space *space = map->space;
-	bool *skip = calloc(map->job.entries + 1, sizeof(*skip));
-	struct vfb_memlock memlock;
-	int error;
-
-	if (!skip)
-		return vfb_fail_memory();
-	vfb_memlock_read(space, &memlock);
-	for (size_t i = 0; i < map->job.entries; i++)
-		map->ranges[i].status = -ECANCELED;
-	pthread_mutex_lock(&space->lock);
-	error = plan_map_locked(map, width, skip, &memlock);
-	if (!error)
-		space->jobs++;
-	pthread_mutex_unlock(&space->lock);
-	free(skip);
-	if (error)
-		return error;
-	for (size_t i = 0; i < map->job.entries; i++)
-		map->statuses[i] = map->ranges[i].status;
-	for (size_t i = 0; i < map->plan.count; i++) {
-		atomic_fetch_add(&map->entries[i].range->memory->users, 1);
-		vfb_pipeline_set_status(map, &map->entries[i], -EINPROGRESS);
-	}
-	return 0;
-}
-
-int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_t count,
-			const struct vfb_batch_opts *opts, struct vfb_job **out)
-{
-	struct vfb_batch_opts known;
-	struct map_job *map = NULL;
-	int error;
-
-	*out = NULL;
-	error = vfb_batch_opts_read(&known, opts);
-	if (!error)
-		error = vfb_space_look_for_domain(space);
-	if (!error)
-		error = allocate_map(space, ranges, count, &known, &map);
-	if (error)
-		return error;
-	error = vfb_job_set_timeout(&map->job, known.timeout_ns);
-	if (!error)
-		error = prepare_map(map, known.width);
-	if (error) {
-		vfb_job_fini(&map->job);
-		free_map(&map->job);
-		return error;
-	}
-	*out = &map->job;
-	vfb_pipeline_start(map);
-	return 0;
+	return fits;
 }
 
 int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t count,
@@ -374,7 +191,7 @@ int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t coun
 {
 	struct vfb_job *job;
 
-	if (!opts && vfb_map_fits_here(space, ranges, count))
+	if (!opts && map_fits_here(space, ranges, count))
 		return vfb_observe_check_wait() ?: vfb_map_here(space, ranges, count);
 	return vfb_job_sync(job, vfb_space_map_start(space, ranges, count, opts, &job));
 }

@@ -15,10 +15,7 @@
 
 extern volatile unsigned short vfioboost_begin_semaphore, vfioboost_end_semaphore;
 
-static inline bool vfb_probes_used(void)
-{
-	return __builtin_expect(vfioboost_begin_semaphore | vfioboost_end_semaphore, 0);
-}
+#define VFB_PROBES_USED __builtin_expect(vfioboost_begin_semaphore | vfioboost_end_semaphore, 0)
 
 #define VFB_PROBE_BEGIN(id, parent, phase) STAP_PROBE3(vfioboost, begin, id, parent, phase)
 #define VFB_PROBE_END(event)                                                              \
@@ -26,11 +23,7 @@ static inline bool vfb_probes_used(void)
 		    (event)->duration_ns, (event)->bytes, (event)->iova, (event)->device, \
 		    (event)->node, (event)->result)
 #else
-static inline bool vfb_probes_used(void)
-{
-	return false;
-}
-
+#define VFB_PROBES_USED			   false
 #define VFB_PROBE_BEGIN(id, parent, phase) ((void)0)
 #define VFB_PROBE_END(event)		   ((void)0)
 #endif

@@ -41,7 +41,7 @@ static inline bool vfb_observe_wants(struct vfb_observer *observer, enum vfb_pha
 {
 	uint64_t wanted = atomic_load_explicit(&observer->wanted, memory_order_relaxed);
 
-	return wanted & VFB_PHASE_BIT(phase) || vfb_probes_used();
+	return wanted & VFB_PHASE_BIT(phase) || VFB_PROBES_USED;
 }
 
 static inline void vfb_observe_begin(struct vfb_span *span, struct vfb_observer *observer,
