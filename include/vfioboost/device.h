@@ -60,6 +60,13 @@ struct vfb_device_info {
  * those that were opened are closed again. An invalid address, or a duplicate one, refuses the
  * batch in either case.
  *
+ * If timeout_ns expires, devices that are not open then have the status -ETIMEDOUT. Each is closed
+ * in the background as soon as it is open; until then vfb_space_destroy() returns -EBUSY. With
+ * VFB_BATCH_BEST_EFFORT the devices that were opened in time are kept.
+ *
+ * A device that was bound or plugged in just now is waited for: up to 1 s until its node is there,
+ * up to 5 s while the kernel has it locked.
+ *
  * It uses /dev/vfio/devices/vfioN, VFIO_DEVICE_BIND_IOMMUFD and VFIO_DEVICE_ATTACH_IOMMUFD_PT
  * (Linux 6.6), or /dev/vfio/N, VFIO_GROUP_SET_CONTAINER and VFIO_GROUP_GET_DEVICE_FD.
  *

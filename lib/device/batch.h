@@ -17,6 +17,8 @@ struct vfb_device_item {
 	bool adopted;
 	/* It is attached to its space, and counts there. */
 	bool attached, counted;
+	/* It was opened, and the caller gets it. */
+	bool kept;
 	/* It has been closed. */
 	atomic_bool closed;
 	/* For an explicit reset. */

@@ -26,7 +26,7 @@ static int close_entry_status(struct vfb_job *job, size_t entry)
 	return atomic_load(&batch->items[entry].closed) ? 0 : -EINPROGRESS;
 }
 
-static void report_late_close(struct vfb_job *job)
+static void expire_close(struct vfb_job *job)
 {
 	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
 	const char *first = NULL;
@@ -47,6 +47,7 @@ static void report_late_close(struct vfb_job *job)
 	else
 		vfb_fail(-ETIMEDOUT, "the devices are closed, but not detached yet: that goes on; "
 				     "to wait for it, allow more time (timeout_ns)");
+	vfb_job_end_late(job);
 }
 
 /* What has been closed leaves its space; its group, unless that is the caller's. */
@@ -86,7 +87,7 @@ static const struct vfb_job_ops close_ops = {
 	.operation = "close",
 	.finish = finish_close,
 	.free = free_close,
-	.report_late = report_late_close,
+	.expire = expire_close,
 	.entry_status = close_entry_status,
 };
 

@@ -15,6 +15,11 @@
 /* Conventional PCI devices take 1.1 s to reset, and others may be waiting for the lock too. */
 #define RETRY_NS     UINT64_C(10000000)
 #define RETRY_END_NS UINT64_C(5000000000)
+/*
+ * A device that was bound or plugged in just now is in sysfs before its node is in /dev, and
+ * before its group knows it (vfio_device_register_dev(), udev).
+ */
+#define APPEAR_END_NS UINT64_C(1000000000)
 
 int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, void *arg)
 {
@@ -28,19 +33,30 @@ int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, v
 	}
 }
 
-/* vfio_pci_core_enable() tries to take the device's lock, as vfb_device_retry() says. */
+bool vfb_device_wait_to_retry(const struct vfb_sys *sys, int error, uint64_t *waited_ns)
+{
+	/* vfio_pci_core_enable() tries to take the device's lock, as vfb_device_retry() says. */
+	uint64_t limit = error == -EAGAIN		      ? RETRY_END_NS :
+			 error == -ENODEV || error == -ENOENT ? APPEAR_END_NS :
+								0;
+
+	if (*waited_ns >= limit)
+		return false;
+	sys->sleep(sys, RETRY_NS);
+	*waited_ns += RETRY_NS;
+	return true;
+}
+
 static int open_fd(struct vfb_space *space, const struct vfb_pci *pci, const char **call)
 {
 	struct vfb_iommu_device identity = vfb_device_identity(pci);
-	const struct vfb_sys *sys = space->ctx->sys;
+	uint64_t waited = 0;
 	int fd;
 
-	for (uint64_t waited = 0;; waited += RETRY_NS) {
+	do
 		fd = space->iommu->ops->open_device(space->iommu, &identity, call);
-		if (fd != -EAGAIN || waited >= RETRY_END_NS)
-			return fd;
-		sys->sleep(sys, RETRY_NS);
-	}
+	while (fd < 0 && vfb_device_wait_to_retry(space->ctx->sys, fd, &waited));
+	return fd;
 }
 
 static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci)

@@ -100,6 +100,12 @@ void vfb_device_close_one(struct vfb_device *device);
  */
 int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, void *arg);
 
+/*
+ * After a failure to attach or to open a device: if it may pass by itself, sleeps for a moment and
+ * returns true, until enough was waited. @waited_ns begins with 0.
+ */
+bool vfb_device_wait_to_retry(const struct vfb_sys *sys, int error, uint64_t *waited_ns);
+
 /* Before closing; what fails is left to closing. */
 void vfb_irq_disable_all(struct vfb_device *device);
 void vfb_region_unmap_all(struct vfb_device *device);

@@ -18,18 +18,43 @@ struct open_job {
 	struct vfb_space *space;
 	struct vfb_device_request *requests;
 	bool best_effort;
-	struct vfb_task prepare;
+	struct vfb_task prepare, late;
+	/* Guards what follows; and of the items, what run_late() and the deadline look at. */
+	pthread_mutex_t lock;
 	enum {
 		PREPARING,
 		OPENING,
+		/* All that will be opened is: what is kept is being decided. */
+		DECIDING,
 		UNDOING,
 	} stage;
+	/* The deadline came while devices were being opened, or later. */
+	bool has_expired, is_overdue;
+	/* run_late() is to come, or runs. */
+	bool is_late_pending;
+	/* The space knows what is attached. The requests are written, and the caller's again. */
+	bool has_ended_opening, is_reported;
 };
 
 static void fail_item(struct open_job *open, struct vfb_device_item *item, int error)
 {
+	pthread_mutex_lock(&open->lock);
 	item->error = error;
+	pthread_mutex_unlock(&open->lock);
 	vfb_job_fail(&open->batch.job, error, !open->best_effort);
+}
+
+static int attach_patiently(struct open_job *open, const struct vfb_iommu_device *identity)
+{
+	const struct vfb_sys *sys = open->space->ctx->sys;
+	uint64_t waited = 0;
+	int error;
+
+	do
+		error = vfb_space_attach(open->space, identity);
+	while (error && !vfb_job_stopped(&open->batch.job) &&
+	       vfb_device_wait_to_retry(sys, error, &waited));
+	return error;
 }
 
 static void attach_item(struct open_job *open, struct vfb_device_item *item)
@@ -46,7 +71,7 @@ static void attach_item(struct open_job *open, struct vfb_device_item *item)
 			.node = error ? VFB_ANY_NODE : item->pci.numa_node);
 	if (!error) {
 		identity = vfb_device_identity(&item->pci);
-		error = vfb_space_attach(open->space, &identity);
+		error = attach_patiently(open, &identity);
 	}
 	if (error)
 		fail_item(open, item, error);
@@ -54,25 +79,43 @@ static void attach_item(struct open_job *open, struct vfb_device_item *item)
 		item->attached = true;
 }
 
-/* Tells the space that all is attached that will be. */
-static void end_opening(struct open_job *open)
+static unsigned int count_attached_locked(struct open_job *open)
 {
 	bool by_group = open->space->iommu->ops->attach_makes_domain;
 	unsigned int attached = 0;
-	int error;
 
 	for (size_t i = 0; i < open->batch.count; i++) {
 		struct vfb_device_item *item = &open->batch.items[i];
 
-		item->counted = by_group ? item->attached : item->device != NULL;
+		if (by_group)
+			item->counted = item->attached;
+		else
+			item->counted = open->has_expired ? item->kept : item->device != NULL;
 		attached += item->counted;
 	}
+	return attached;
+}
+
+/* Reports to the space that all is attached that will be. */
+static void end_opening(struct open_job *open)
+{
+	unsigned int attached;
+	int error;
+
+	pthread_mutex_lock(&open->lock);
+	open->has_ended_opening = true;
+	attached = count_attached_locked(open);
+	pthread_mutex_unlock(&open->lock);
 	error = vfb_space_opening_end(open->space, attached);
 	if (!error)
 		return;
-	for (size_t i = 0; i < open->batch.count; i++)
-		open->batch.items[i].counted = false;
 	vfb_job_fail(&open->batch.job, error, true);
+	pthread_mutex_lock(&open->lock);
+	for (size_t i = 0; i < open->batch.count; i++) {
+		open->batch.items[i].counted = false;
+		open->batch.items[i].kept = false;
+	}
+	pthread_mutex_unlock(&open->lock);
 }
 
 static void run_prepare(struct vfb_task *task)
@@ -90,25 +133,33 @@ static void run_prepare(struct vfb_task *task)
 static void open_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
 {
 	struct open_job *open = container_of(batch, struct open_job, batch);
+	struct vfb_device *device = NULL;
 	int error;
 
 	if (vfb_job_stopped(&batch->job) || !item->attached)
 		return;
-	error = vfb_device_open_one(open->space, &item->pci, &item->device);
+	error = vfb_device_open_one(open->space, &item->pci, &device);
+	pthread_mutex_lock(&open->lock);
+	item->device = device;
+	pthread_mutex_unlock(&open->lock);
 	if (error)
 		fail_item(open, item, error);
 	atomic_fetch_add(&batch->job.entries_done, 1);
 }
 
-static void close_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
+static void undo_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
 {
-	(void)batch;
-	if (item->device)
-		vfb_device_close_one(item->device);
+	struct open_job *open = container_of(batch, struct open_job, batch);
+
+	if (!item->device || item->kept)
+		return;
+	vfb_device_close_one(item->device);
+	pthread_mutex_lock(&open->lock);
 	item->device = NULL;
+	pthread_mutex_unlock(&open->lock);
 }
 
-/* A device that is not to stay lets go of its group. */
+/* A device that is not kept releases its group. */
 static void detach_item(struct open_job *open, struct vfb_device_item *item)
 {
 	struct vfb_iommu_device identity = vfb_device_identity(&item->pci);
@@ -117,36 +168,153 @@ static void detach_item(struct open_job *open, struct vfb_device_item *item)
 		vfb_space_detach(open->space, &identity, item->counted);
 }
 
-static void report(struct open_job *open, struct vfb_device_item *item)
+/* Once: from then on the requests are the caller's. */
+static void report_requests(struct open_job *open)
 {
-	struct vfb_device_request *request = &open->requests[item - open->batch.items];
+	pthread_mutex_lock(&open->lock);
+	for (size_t i = 0; i < open->batch.count && !open->is_reported; i++) {
+		struct vfb_device_request *request = &open->requests[i];
+		struct vfb_device_item *item = &open->batch.items[i];
+		int unfinished = open->has_expired && !item->device ? -ETIMEDOUT : -ECANCELED;
 
-	request->device = item->device;
-	request->status = item->device ? 0 : item->error ? item->error : -ECANCELED;
+		request->device = item->kept ? item->device : NULL;
+		request->status = item->kept ? 0 : item->error ? item->error : unfinished;
+	}
+	open->is_reported = true;
+	pthread_mutex_unlock(&open->lock);
 }
 
-/* All are open, or it is known which are not. Returns whether nothing is to be undone. */
-static bool finish_opening(struct open_job *open)
+/* For its owner the job ends, at the deadline; what hangs ends by itself. */
+static void end_late(struct open_job *open)
 {
-	struct vfb_job *job = &open->batch.job;
+	report_requests(open);
+	vfb_job_end_late(&open->batch.job);
+}
 
-	if (!open->space->iommu->ops->attach_makes_domain)
+/*
+ * Devices are kept, which brings the space its domain if it had none: what waits for that is
+ * mapped, which may sleep.
+ */
+static void run_late(struct vfb_task *task)
+{
+	struct open_job *open = container_of(task, struct open_job, late);
+
+	end_opening(open);
+	end_late(open);
+	pthread_mutex_lock(&open->lock);
+	open->is_late_pending = false;
+	pthread_mutex_unlock(&open->lock);
+	vfb_job_release(&open->batch.job);
+}
+
+/* Returns how many are kept: with best effort, those that are open. */
+static size_t expire_locked(struct open_job *open)
+{
+	size_t kept = 0, unfinished = 0, first = 0;
+
+	open->has_expired = true;
+	for (size_t i = open->batch.count; i-- > 0;) {
+		struct vfb_device_item *item = &open->batch.items[i];
+
+		item->kept = item->device && open->best_effort;
+		kept += item->kept;
+		if (item->device || item->error)
+			continue;
+		unfinished++;
+		first = i;
+	}
+	vfb_fail(
+		-ETIMEDOUT,
+		"%zu of %zu devices are not open yet, %s is the first of them: each is closed when "
+		"it is; to wait for them, increase timeout_ns",
+		unfinished, open->batch.count, open->requests[first].address);
+	return kept;
+}
+
+static void expire_open(struct vfb_job *job)
+{
+	struct open_job *open = container_of(job, struct open_job, batch.job);
+	bool by_group = open->space->iommu->ops->attach_makes_domain, is_opening, is_deciding;
+
+	pthread_mutex_lock(&open->lock);
+	is_opening = open->stage < DECIDING;
+	is_deciding = open->stage == DECIDING;
+	open->is_overdue = true;
+	if (is_opening)
+		open->is_late_pending = expire_locked(open) && !by_group;
+	if (open->is_late_pending)
+		vfb_job_hold(job);
+	pthread_mutex_unlock(&open->lock);
+	/* It is decided at once, and then looks at is_overdue. */
+	if (is_deciding)
+		return;
+	if (is_opening)
+		vfb_job_fail(job, -ETIMEDOUT, true);
+	if (open->is_late_pending) {
+		vfb_engine_submit_sleeping(job->ctx->engine, &open->late);
+		return;
+	}
+	if (is_opening && !by_group)
 		end_opening(open);
-	return !vfb_job_settle(job) || !vfb_job_stopped(job);
+	end_late(open);
+}
+
+/* All are open, or will not be. False: run_late() comes first, and calls for this again. */
+static bool begin_deciding(struct open_job *open)
+{
+	bool begin;
+
+	pthread_mutex_lock(&open->lock);
+	begin = !open->is_late_pending;
+	if (begin)
+		open->stage = DECIDING;
+	pthread_mutex_unlock(&open->lock);
+	return begin;
+}
+
+/* Returns whether something is to be undone. */
+static bool decide_kept(struct open_job *open)
+{
+	bool undo, any = false, is_overdue;
+
+	if (!open->has_ended_opening)
+		end_opening(open);
+	undo = vfb_job_settle(&open->batch.job) && vfb_job_stopped(&open->batch.job);
+	pthread_mutex_lock(&open->lock);
+	for (size_t i = 0; i < open->batch.count; i++) {
+		struct vfb_device_item *item = &open->batch.items[i];
+
+		if (!open->has_expired)
+			item->kept = item->device && !undo;
+		any = any || (item->device && !item->kept);
+	}
+	if (any)
+		open->stage = UNDOING;
+	is_overdue = open->is_overdue;
+	pthread_mutex_unlock(&open->lock);
+	if (any && is_overdue)
+		end_late(open);
+	return any;
 }
 
 static void finish_items(struct open_job *open)
 {
-	for (size_t i = 0; i < open->batch.count; i++) {
-		struct vfb_device_item *item = &open->batch.items[i];
-
-		if (!item->device)
-			detach_item(open, item);
-		report(open, item);
-	}
+	for (size_t i = 0; i < open->batch.count; i++)
+		if (!open->batch.items[i].kept)
+			detach_item(open, &open->batch.items[i]);
+	report_requests(open);
 	atomic_store(&open->batch.job.entries_done, open->batch.count);
 	vfb_device_batch_release(&open->batch);
 	vfb_space_opening_finish(open->space);
+}
+
+static void begin_opening(struct open_job *open)
+{
+	pthread_mutex_lock(&open->lock);
+	open->stage = OPENING;
+	pthread_mutex_unlock(&open->lock);
+	vfb_device_batch_chain(&open->batch, vfb_reset_is_shared_opening);
+	vfb_device_batch_run(&open->batch, open_item);
 }
 
 static bool finish_open(struct vfb_job *job)
@@ -155,17 +323,16 @@ static bool finish_open(struct vfb_job *job)
 
 	switch (open->stage) {
 	case PREPARING:
-		open->stage = OPENING;
-		vfb_device_batch_chain(&open->batch, vfb_reset_is_shared_opening);
-		vfb_device_batch_run(&open->batch, open_item);
+		begin_opening(open);
 		return false;
 	case OPENING:
-		if (finish_opening(open))
+		if (!begin_deciding(open))
+			return false;
+		if (!decide_kept(open))
 			break;
-		open->stage = UNDOING;
-		vfb_device_batch_run(&open->batch, close_item);
+		vfb_device_batch_run(&open->batch, undo_item);
 		return false;
-	case UNDOING:
+	default:
 		break;
 	}
 	finish_items(open);
@@ -177,6 +344,7 @@ static void free_open(struct vfb_job *job)
 	struct open_job *open = container_of(job, struct open_job, batch.job);
 
 	vfb_device_batch_free(&open->batch);
+	pthread_mutex_destroy(&open->lock);
 	free(open);
 }
 
@@ -185,6 +353,7 @@ static const struct vfb_job_ops open_ops = {
 	.cancellable = true,
 	.finish = finish_open,
 	.free = free_open,
+	.expire = expire_open,
 };
 
 /* Writes the full addresses into the items; none may come twice. */
@@ -251,6 +420,8 @@ int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_request *r
 	open->requests = requests;
 	open->best_effort = known.flags & VFB_BATCH_BEST_EFFORT;
 	open->prepare.run = run_prepare;
+	open->late.run = run_late;
+	pthread_mutex_init(&open->lock, NULL);
 	error = prepare(open, count, &known);
 	if (error) {
 		free_open(&open->batch.job);

@@ -384,14 +384,15 @@ void vfb_job_cancel(struct vfb_job *job)
 		job_stop(job, -ECANCELED, "the job was cancelled");
 }
 
-/* The owner no longer waits, while the work continues. */
-static void job_end_late(struct vfb_job *job)
+void vfb_job_end_late(struct vfb_job *job)
 {
 	pthread_mutex_lock(&job->lock);
-	if (job->state == VFB_JOB_RUNNING) {
-		job->ops->report_late(job);
-		job->result = -ETIMEDOUT;
-		vfb_error_save(job->error);
+	/* What is settled without a failure ends now; what failed may take long to undo. */
+	if (job->state == VFB_JOB_RUNNING || (job->state == VFB_JOB_SETTLED && job->result)) {
+		if (!job->result) {
+			job->result = -ETIMEDOUT;
+			vfb_error_save(job->error);
+		}
 		job->state = VFB_JOB_LATE;
 		end_waiting_locked(job);
 	}
@@ -402,8 +403,8 @@ static void job_expire(struct vfb_deadline *deadline)
 {
 	struct vfb_job *job = container_of(deadline, struct vfb_job, deadline);
 
-	if (job->ops->report_late)
-		job_end_late(job);
+	if (job->ops->expire)
+		job->ops->expire(job);
 	else
 		job_stop(
 			job, -ETIMEDOUT,
@@ -413,7 +414,7 @@ static void job_expire(struct vfb_deadline *deadline)
 
 int vfb_job_set_timeout(struct vfb_job *job, uint64_t timeout_ns)
 {
-	if (!timeout_ns || !(job->ops->cancellable || job->ops->report_late))
+	if (!timeout_ns || !(job->ops->cancellable || job->ops->expire))
 		return 0;
 	return vfb_deadline_set(job->ctx->deadlines, &job->deadline, timeout_ns, job_expire);
 }

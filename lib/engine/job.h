@@ -25,9 +25,12 @@ struct vfb_job_ops {
 	bool (*finish)(struct vfb_job *job);
 	/* Frees the object that contains the job, after its end. NULL: it is on a stack. */
 	void (*free)(struct vfb_job *job);
-	/* Describes with vfb_fail() what is unfinished at the deadline, after which the owner no
-	 * longer waits. NULL: the deadline cancels the job. */
-	void (*report_late)(struct vfb_job *job);
+	/*
+	 * The deadline has passed: calls vfb_job_end_late(), or has another thread call it, when
+	 * the owner can go on with what is done. Runs in the thread of deadlines, and must not
+	 * sleep. NULL: the deadline cancels the job.
+	 */
+	void (*expire)(struct vfb_job *job);
 	/* The status of an entry, -EINPROGRESS until it is known. NULL: entries have none. */
 	int (*entry_status)(struct vfb_job *job, size_t entry);
 	/* Called when a caller is told that an entry has succeeded. May be NULL. */
@@ -123,8 +126,14 @@ void vfb_job_announce_ready(struct vfb_job *job);
 void vfb_job_announce(struct vfb_job *job);
 
 /*
+ * The owner no longer waits, while the work continues. If nothing has failed yet, the result is
+ * -ETIMEDOUT with this thread's error text. Does nothing when the job is about to end.
+ */
+void vfb_job_end_late(struct vfb_job *job);
+
+/*
  * Ends the job with -ETIMEDOUT after @timeout_ns, unless that is 0: cancels it, or calls
- * ops->report_late. Call it before another thread has access to the job.
+ * ops->expire. Call it before another thread has access to the job.
  */
 int vfb_job_set_timeout(struct vfb_job *job, uint64_t timeout_ns);
 

@@ -54,6 +54,9 @@ static int open_group(struct vfb_iommu *iommu, const struct vfb_iommu_device *de
 
 	snprintf(path, sizeof(path), "/dev/vfio/%d", device->group);
 	fd = vfb_iommu_open_node(iommu->sys, path);
+	/* The device is in sysfs: its node may come yet. */
+	if (fd == -ENOTSUP)
+		return -ENOENT;
 	if (fd < 0)
 		return fd;
 	error = attach(iommu, fd, device);

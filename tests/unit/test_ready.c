@@ -208,6 +208,8 @@ static void test_timeout_of_waiting(void **state)
 	assert_null(request.device);
 	vfb_job_destroy(open);
 	vfb_job_destroy(map);
+	/* The device is opened and closed behind. */
+	host.sys->sleep(host.sys, 1000 * MS);
 	host_end(&host, NULL, range.memory);
 }
 
