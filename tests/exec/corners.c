@@ -12,7 +12,9 @@
 #include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <linux/vfio.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,6 +230,36 @@ static void map_much(void)
 	say("map", map_bytes(allocate_bytes(LARGE), LARGE));
 }
 
+static void *map_on(void *stop)
+{
+	while (!*(volatile bool *)stop) {
+		void *memory = allocate();
+
+		map(memory);
+		munmap(memory, BYTES);
+	}
+	return NULL;
+}
+
+/* Rights are given up while another thread maps. */
+static void give_up_meanwhile(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+	bool stop = false;
+	pthread_t thread;
+	int failures = 0;
+
+	pthread_create(&thread, NULL, map_on, &stop);
+	for (int i = 0; i < 50; i++) {
+		usleep(1000);
+		failures += syscall(SYS_capset, &header, data) != 0;
+	}
+	stop = true;
+	pthread_join(thread, NULL);
+	say("capset that failed", failures);
+}
+
 /* As VMMs do it that preallocate the guest's memory. */
 static void populate_first(void)
 {
@@ -298,6 +330,7 @@ int main(int argc, char **argv)
 		{"much", map_much},
 		{"prealloc", populate_first},
 		{"restored", map_copy},
+		{"rights-meanwhile", give_up_meanwhile},
 		{"ask", ask},
 	};
 

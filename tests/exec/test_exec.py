@@ -221,6 +221,7 @@ class Corners(Directory):
 
     def test_rights(self):
         self.same("rights")
+        self.same("rights-meanwhile")
 
     def test_locked(self):
         """What the kernel refuses is not populated."""
@@ -398,7 +399,7 @@ class Vfio(Directory):
         set_reset_methods("\n")
         remarks = findings_of(self.results(*self.user, status=3))
         self.assertEqual(remarks, doctor(DEVICES[0]))
-        self.assertIn(f"host: {DEVICES[0]}: the kernel knows no way to reset it", "".join(remarks))
+        self.assertIn(f"host: {DEVICES[0]}: the kernel has no method to reset it", "".join(remarks))
         self.assertNotIn(DEVICES[1], "".join(remarks))
         # A command that maps nothing hears nothing of memory.
         answer = self.results("sh", "-c", f"python3 -c '{PROBE}'")

@@ -25,6 +25,9 @@ static struct vfb_ctx *context;
 static bool threads_were_tried;
 /* How many threads that made. */
 static long threads_count;
+/* Calls that they are doing for the command, which have to end first. */
+static unsigned int threads_calls;
+static pthread_cond_t threads_idle = PTHREAD_COND_INITIALIZER;
 /* Whether a thread of this process has a filter of system calls. */
 static atomic_bool threads_have_filter;
 
@@ -68,9 +71,13 @@ static void *threads_create(void *unused)
 	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
 	sched_setaffinity(0, sizeof(preload_cpus), &preload_cpus);
 	opts.threads = preload_settings.threads;
-	if (vfb_ctx_create(&opts, &context) ||
-	    vfb_engine_reserve_sleepers(context->engine, SLEEPERS))
+	if (vfb_ctx_create(&opts, &context)) {
 		preload_remark(vfb_last_error());
+	} else if (vfb_engine_reserve_sleepers(context->engine, SLEEPERS)) {
+		preload_remark(vfb_last_error());
+		vfb_ctx_destroy(context);
+		context = NULL;
+	}
 	threads_count = threads_in_process() - before;
 	return unused;
 }
@@ -87,6 +94,15 @@ static void threads_create_context(void)
 		pthread_join(thread, NULL);
 }
 
+static struct vfb_ctx *threads_get_locked(void)
+{
+	if (!threads_were_tried) {
+		threads_were_tried = true;
+		threads_create_context();
+	}
+	return context;
+}
+
 struct vfb_ctx *preload_context(void)
 {
 	struct vfb_ctx *ctx;
@@ -96,13 +112,32 @@ struct vfb_ctx *preload_context(void)
 		return NULL;
 	}
 	pthread_mutex_lock(&preload_lock);
-	if (!threads_were_tried) {
-		threads_were_tried = true;
-		threads_create_context();
-	}
-	ctx = context;
+	ctx = threads_get_locked();
 	pthread_mutex_unlock(&preload_lock);
 	return ctx;
+}
+
+/* The same for a call, until threads_release(). */
+static struct vfb_ctx *threads_use(void)
+{
+	struct vfb_ctx *ctx = preload_context();
+
+	if (!ctx)
+		return NULL;
+	pthread_mutex_lock(&preload_lock);
+	/* They may have been ended meanwhile. */
+	ctx = threads_get_locked();
+	threads_calls += ctx != NULL;
+	pthread_mutex_unlock(&preload_lock);
+	return ctx;
+}
+
+static void threads_release(void)
+{
+	pthread_mutex_lock(&preload_lock);
+	if (!--threads_calls)
+		pthread_cond_broadcast(&threads_idle);
+	pthread_mutex_unlock(&preload_lock);
 }
 
 /*
@@ -124,13 +159,16 @@ void preload_end_threads(void)
 	long left;
 
 	pthread_mutex_lock(&preload_lock);
+	while (threads_calls)
+		pthread_cond_wait(&threads_idle, &preload_lock);
 	if (context) {
 		left = preload_has_filter() ? 0 : threads_in_process() - threads_count;
 		vfb_engine_release_sleepers(context->engine, SLEEPERS);
 		vfb_ctx_destroy(context);
 		threads_wait_for_end(left);
 	}
-	preload_forget_threads();
+	context = NULL;
+	threads_were_tried = false;
 	pthread_mutex_unlock(&preload_lock);
 }
 
@@ -138,6 +176,8 @@ void preload_forget_threads(void)
 {
 	context = NULL;
 	threads_were_tried = false;
+	threads_calls = 0;
+	threads_idle = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 }
 
 static void threads_run_call(struct vfb_task *task)
@@ -151,7 +191,7 @@ static void threads_run_call(struct vfb_task *task)
 
 bool preload_start(struct preload_call *call, void (*run)(void *arg), void *arg)
 {
-	struct vfb_ctx *ctx = preload_context();
+	struct vfb_ctx *ctx = threads_use();
 
 	if (!ctx)
 		return false;
@@ -166,6 +206,7 @@ void preload_wait(struct preload_call *call)
 	while (sem_wait(&call->done))
 		;
 	sem_destroy(&call->done);
+	threads_release();
 }
 
 bool preload_run(void (*run)(void *arg), void *arg)

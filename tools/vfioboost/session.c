@@ -31,6 +31,8 @@ struct running {
 	struct vfb_subscription *subscription;
 	struct vfb_space *space;
 	struct vfb_memory *memories[MAX_RANGES];
+	/* With MODE_LAZY what those were adopted from. */
+	struct vfb_memory *unpopulated[MAX_RANGES];
 	struct vfb_range ranges[MAX_RANGES];
 	size_t range_count;
 	struct vfb_device_request requests[MAX_DEVICES];
@@ -125,8 +127,10 @@ static void destroy(struct running *running)
 {
 	vfb_devices_close(running->devices, running->guest->devices.count, NULL);
 	complain(vfb_space_destroy(running->space));
-	for (size_t i = 0; i < running->range_count; i++)
+	for (size_t i = 0; i < running->range_count; i++) {
 		complain(vfb_memory_destroy(running->memories[i]));
+		complain(vfb_memory_destroy(running->unpopulated[i]));
+	}
 	vfb_unsubscribe(running->subscription);
 	complain(vfb_ctx_destroy(running->ctx));
 }
@@ -324,25 +328,30 @@ static void note_session(struct watch *watch, const struct guest *guest, enum mo
 }
 
 /*
- * Gives the memory back behind the library's back: it maps it as it is then, as a VMM does that
- * does not populate.
+ * Says of memory that it is populated, which it is not: the library maps it as it is then, as a VMM
+ * does that does not populate.
  */
-static int give_memory_back(struct running *running, struct phases *phases)
+static int pretend_populated(struct running *running)
 {
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
-	int error = populate(running);
+	int error = 0;
 
+	opts.flags = VFB_MEMORY_ADOPT_POPULATED;
 	for (size_t i = 0; i < running->range_count && !error; i++) {
-		int advice = running->guest->kind == VFB_MEMORY_MEMFD ? MADV_REMOVE : MADV_DONTNEED;
-
 		error = complain(vfb_memory_info(running->memories[i], &info));
-		if (!error && madvise(info.address, info.bytes, advice)) {
-			perror("vfioboost: cannot give the memory back");
-			error = -1;
-		}
+		opts.address = info.address;
+		opts.bytes = info.bytes;
+		opts.page_size = info.page_size;
+		opts.fd = info.fd;
+		if (info.fd >= 0)
+			opts.flags |= VFB_MEMORY_ADOPT_HAS_FD;
+		if (error)
+			break;
+		running->unpopulated[i] = running->memories[i];
+		error = complain(vfb_memory_adopt(running->ctx, &opts, &running->memories[i]));
+		running->ranges[i].memory = running->memories[i];
 	}
-	phases_free(phases);
-	phases_init(phases);
 	return error;
 }
 
@@ -354,7 +363,7 @@ static int start_and_stop(struct running *running, enum mode mode, struct phases
 	int error = create(running, mode, phases, watch);
 
 	if (!error && mode == MODE_LAZY) {
-		error = give_memory_back(running, phases);
+		error = pretend_populated(running);
 		begin = clock_ns();
 	}
 	kernel_trace_start(kernel);
