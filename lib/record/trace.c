@@ -122,7 +122,7 @@ void vfb_trace_add_locked(struct vfb_trace *trace, const char *format, ...)
 		trace_append_locked(trace, json, length);
 }
 
-static int told(int error)
+static int trace_fail(int error)
 {
 	if (!error)
 		return 0;
@@ -250,7 +250,7 @@ int vfb_trace_append(struct vfb_trace *trace, const char *json)
 	trace_append_locked(trace, json, length);
 	error = trace->error;
 	pthread_mutex_unlock(&trace->lock);
-	return told(error);
+	return trace_fail(error);
 }
 
 int vfb_trace_flush(struct vfb_trace *trace)
@@ -261,7 +261,7 @@ int vfb_trace_flush(struct vfb_trace *trace)
 	trace_flush_locked(trace);
 	error = trace->error;
 	pthread_mutex_unlock(&trace->lock);
-	return told(error);
+	return trace_fail(error);
 }
 
 int vfb_trace_destroy(struct vfb_trace *trace)
@@ -277,5 +277,5 @@ int vfb_trace_destroy(struct vfb_trace *trace)
 	trace->sys->thread_join(trace->sys, trace->writer);
 	error = trace->error;
 	free_trace(trace);
-	return told(error);
+	return trace_fail(error);
 }

@@ -52,7 +52,7 @@ struct arguments {
 void arguments_parse(const struct arguments *arguments, int argc, char **argv, void *options);
 
 /* Ends of @doc. */
-#define DOC_SIZES "Sizes are bytes, or have K, M, G or T (powers of 1024) behind them.\n\n"
+#define DOC_SIZES "A size is a number of bytes, or a number with K, M, G or T (powers of 1024).\n\n"
 #define DOC_EXIT  "Exit status: 0 on success, 1 on failure, 2 on bad usage."
 
 #define MAX_REPEAT 1000
@@ -65,11 +65,10 @@ void arguments_parse(const struct arguments *arguments, int argc, char **argv, v
 	{                                                              \
 		name, 0, NULL, help, FIELD(FLAG, field), .names = NULL \
 	}
-#define ARGUMENT_DEVICE                                                               \
-	{                                                                             \
-		"device", 'd', "BDF",                                                 \
-			"A PCI device bound to vfio-pci, as 0000:01:00.0 (required)", \
-			FIELD(TEXT, device), .is_required = true                      \
+#define ARGUMENT_DEVICE                                                                          \
+	{                                                                                        \
+		"device", 'd', "BDF", "A PCI device bound to vfio-pci, 0000:01:00.0 (required)", \
+			FIELD(TEXT, device), .is_required = true                                 \
 	}
 #define ARGUMENT_REPEAT(help)                                                                 \
 	{                                                                                     \

@@ -2,14 +2,14 @@
 #include "command.h"
 
 static const struct command parts[] = {
-	{"bar", bench_bar, "reaching a BAR and mapping it for devices, with pages of each size"},
-	{"growth", bench_growth, "what one more range costs beside many, without a device"},
-	{"events", bench_events, "what subscribers cost, and what it costs when there is none"},
-	{"map", bench_map, "mapping and unmapping, by each backend and number of threads"},
-	{"close", bench_close, "letting go of devices: one, all at once, all in turn"},
-	{"open", bench_open, "opening devices: one, all at once, all in turn"},
-	{"populate", bench_populate, "zeroing memory, against the machine's limit"},
-	{"translate", bench_translate, "looking addresses up, against a reader-writer lock"},
+	{"bar", bench_bar, "accessing a BAR and mapping it for devices, with each page size"},
+	{"growth", bench_growth, "mapping one more range beside many, without a device"},
+	{"events", bench_events, "events, with and without subscribers"},
+	{"map", bench_map, "mapping and unmapping, with each backend and number of threads"},
+	{"close", bench_close, "closing devices: one, all in parallel, all one after another"},
+	{"open", bench_open, "opening devices: one, all in parallel, all one after another"},
+	{"populate", bench_populate, "populating memory, compared with the limit of the machine"},
+	{"translate", bench_translate, "translating addresses, compared with a reader-writer lock"},
 };
 
 int command_bench(int argc, char **argv)

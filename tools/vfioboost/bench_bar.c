@@ -63,18 +63,18 @@ struct bench {
 };
 
 static const char doc[] =
-	"Map a BAR at addresses that are congruent to it for pages of 4 KiB, 2 MiB and 1 GiB: how "
-	"long it takes to touch all of it, and to map it for other devices and unmap it, by each "
-	"backend. The kernel maps a BAR with large pages from Linux 6.12 on."
+	"Map a BAR at addresses that allow pages of 4 KiB, 2 MiB and 1 GiB: how long it takes to "
+	"touch all of it, and to map it for other devices and unmap it, with each backend. Linux "
+	"6.12 and later map BARs with large pages."
 	"\v"
-	"The lines take turns, and each is run once beforehand, uncounted. Medians are printed. The "
-	"times to map and unmap are those of the kernel's calls.\n"
+	"The configurations take turns, after an unmeasured run of each. Medians are printed. The "
+	"times to map and unmap are those of the system calls.\n"
 	"\n" DOC_EXIT;
 
 static const struct argument option_list[] = {
 	ARGUMENT_DEVICE,
-	{"bar", 'B', "N", "Which BAR (the largest)", FIELD(NUMBER, bar), .high = MAX_BARS - 1},
-	ARGUMENT_REPEAT("Runs of each line (5)"),
+	{"bar", 'B', "N", "The BAR to map (the largest)", FIELD(NUMBER, bar), .high = MAX_BARS - 1},
+	ARGUMENT_REPEAT("Runs of each configuration (5)"),
 	ARGUMENT_JSON,
 	ARGUMENTS_END,
 };

@@ -38,17 +38,17 @@ struct bench {
 	struct vfb_space *space;
 };
 
-#define DOC                                                                                      \
-	"Open and close devices: one of them, all at the same time, and all one after another. " \
-	"Prints the medians, and how they compare with one device."                              \
-	"\v"                                                                                     \
-	"The three take turns, and each is run once beforehand, uncounted.\n"                    \
+#define DOC                                                                                 \
+	"Open and close devices: one of them, all in parallel, and all one after another. " \
+	"Prints the medians, and their ratios to one device."                               \
+	"\v"                                                                                \
+	"The three take turns, after an unmeasured run of each.\n"                          \
 	"\n" DOC_EXIT
 
 static const struct argument option_list[] = {
-	{"device", 'd', "BDF", "A PCI device bound to vfio-pci; to be repeated",
+	{"device", 'd', "BDF", "A PCI device bound to vfio-pci; may be repeated",
 	 FIELD(DEVICE, devices), .is_required = true},
-	{"backend", 'b', "auto|type1|iommufd", "The kernel's interface (auto)",
+	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, backend), .names = backend_names},
 	ARGUMENT_REPEAT("Runs of each (5)"),
 	ARGUMENT_JSON,

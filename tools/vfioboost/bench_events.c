@@ -55,19 +55,19 @@ struct bench {
 };
 
 static const char doc[] =
-	"Measure what events cost: a point of the code that nobody listens to, one that is counted, "
-	"and populating memory with nobody, counters or a trace listening."
+	"Measure the cost of events: one without subscribers, one that is counted, and populating "
+	"memory without subscribers, with counters, and with a trace."
 	"\v"
-	"The runs take turns, after one that is not counted; medians are printed. A point is the "
-	"beginning and the end of a step together, as two calls of the library's interface; its "
-	"own points are inline, so that of this they are only what exceeds two calls that do nothing.\n"
+	"The runs take turns, after an unmeasured one; medians are printed. An event is measured as "
+	"two calls of the public interface, the beginning and the end of a span. The library's own "
+	"events are inline: they cost only what exceeds two calls that do nothing.\n"
 	"\n" DOC_SIZES DOC_EXIT;
 
 static const struct argument option_list[] = {
-	{"memory", 'm', "SIZE", "How much memory to populate (256M)", FIELD(SIZE, bytes)},
-	{"page-size", 'p', "auto|4k|thp|2m|1g", "What it is made of (auto)",
-	 FIELD(CHOICE, page_size), .names = page_size_names},
-	ARGUMENT_REPEAT("How often to measure each (11)"),
+	{"memory", 'm', "SIZE", "Size of the memory to populate (256M)", FIELD(SIZE, bytes)},
+	{"page-size", 'p', "auto|4k|thp|2m|1g", "Its pages (auto)", FIELD(CHOICE, page_size),
+	 .names = page_size_names},
+	ARGUMENT_REPEAT("Measurements of each (11)"),
 	ARGUMENT_JSON,
 	ARGUMENTS_END,
 };

@@ -54,11 +54,11 @@ struct bench {
 };
 
 static const char doc[] =
-	"Map and unmap many pages, in one batch and one after another, at IOVAs that are given and "
-	"at any: how the cost of one grows with the number of those that are mapped. It needs no "
-	"hardware: the space has no IOMMU."
+	"Map and unmap many pages, in one batch and one after another, at given IOVAs and at any: "
+	"how the cost of one grows with the number of mapped pages. It needs no hardware, since "
+	"the space has no IOMMU."
 	"\v"
-	"The two take turns, and each is run once beforehand, uncounted. Medians are printed.\n"
+	"The two take turns, after an unmeasured run of each. Medians are printed.\n"
 	"\n" DOC_EXIT;
 
 static const struct argument option_list[] = {

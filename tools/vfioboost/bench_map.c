@@ -53,18 +53,18 @@ struct bench {
 };
 
 static const char doc[] =
-	"Map memory for a device, and unmap it: backend beside backend, by file beside by address, "
-	"each with each number of threads. Every line maps the same pages, which are populated "
-	"once, by all CPUs."
+	"Map memory for a device, and unmap it, with each backend and number of threads, by file "
+	"and by address. All configurations map the same pages, which all CPUs populate once "
+	"beforehand."
 	"\v"
-	"With --cold the memory is new each time, and what is measured is populating and mapping; "
-	"a line more does both by one map call for all of it, as programs do that leave populating "
-	"to the kernel.\n"
+	"With --cold the memory is new each time, and populating and mapping are measured; an "
+	"additional line does both with a single map call, as programs do that leave populating to "
+	"the kernel.\n"
 	"\n"
-	"With --estimate each run measures a little memory first, and what a plan tells thereupon is "
-	"printed beside what it took.\n"
+	"With --estimate each run first measures a small amount of memory, and the estimate of a "
+	"plan is printed beside the measured time.\n"
 	"\n"
-	"The lines take turns, and each is run once beforehand, uncounted. Medians are printed.\n"
+	"The configurations take turns, after an unmeasured run of each. Medians are printed.\n"
 	"\n" DOC_SIZES DOC_EXIT;
 
 static const char *const by_names[] = {"best", "address", "file"};
@@ -73,18 +73,18 @@ static const char *const backend_choices[] = {"auto", "type1", "iommufd", NULL};
 
 static const struct argument option_list[] = {
 	ARGUMENT_DEVICE,
-	{"memory", 'm', "SIZE", "How much memory (1G)", FIELD(SIZE, bytes)},
+	{"memory", 'm', "SIZE", "Size of the memory (1G)", FIELD(SIZE, bytes)},
 	{"page-size", 'p', "SIZE[,SIZE]...", "4k, thp, 2m, 1g (4k)", FIELD(CHOICES, page_sizes),
 	 .names = size_choices, .low = VFB_PAGE_4K},
-	ARGUMENT_FLAG(memfd, "memfd", "Memory that can be shared, mapped by file, too"),
+	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, and map it by file as well"),
 	{"backend", 'b', "NAME[,NAME]...", "auto, type1, iommufd (auto)", FIELD(CHOICES, backends),
 	 .names = backend_choices},
 	{"threads", 't', "N[,N]...", "Numbers of workers (1, and 2)", FIELD(NUMBERS, threads),
 	 .low = 1, .high = MAX_THREADS},
-	ARGUMENT_FLAG(cold, "cold", "Memory that is not populated"),
-	ARGUMENT_FLAG(estimate, "estimate", "Tell beforehand how long it will take"),
-	ARGUMENT_FLAG(small, "small", "One page, by the library and by bare system calls"),
-	ARGUMENT_REPEAT("Runs of each line (5)"),
+	ARGUMENT_FLAG(cold, "cold", "Use memory that is not populated"),
+	ARGUMENT_FLAG(estimate, "estimate", "Estimate the time beforehand"),
+	ARGUMENT_FLAG(small, "small", "Map one page, with the library and with bare system calls"),
+	ARGUMENT_REPEAT("Runs of each configuration (5)"),
 	ARGUMENT_JSON,
 	ARGUMENTS_END,
 };
@@ -113,7 +113,7 @@ static int create_memory(const struct options *options, struct vfb_ctx *ctx,
 	return vfb_memory_create(ctx, &opts, memory);
 }
 
-/* @info: what the memory is; populated as far as this context is told. */
+/* @info: the memory; it is populated, but this context need not know that. */
 static int adopt_memory(const struct vfb_memory_info *info, struct vfb_ctx *ctx,
 			struct vfb_memory **memory)
 {

@@ -57,30 +57,30 @@ struct bench {
 };
 
 static const char doc[] =
-	"Populate memory, for each page size with each number of threads, and compare with the "
-	"machine's limit: the same memory, populated, written by memset() on every CPU."
+	"Populate memory, for each page size and number of threads, and compare with the limit of "
+	"the machine: the same memory, already populated, written by memset() on every CPU."
 	"\v"
-	"The lines take turns, and each is run once beforehand, uncounted: the first touch of "
-	"memory in a virtual machine is the hypervisor's cost. Medians are printed.\n"
+	"The configurations take turns, after an unmeasured run of each: in a virtual machine, the "
+	"first touch of memory is a cost of the hypervisor. Medians are printed.\n"
 	"\n"
-	"With --stalls another thread maps and unmaps a page all the while, as the other threads "
-	"of a VMM would, and its longest wait of all runs is printed; and beside it that while "
-	"memset() fills the memory, which takes no lock of the kernel: so long it has to wait for "
-	"a CPU. It takes time from one itself.\n"
+	"With --stalls another thread keeps mapping and unmapping a page, as the other threads of a "
+	"VMM would, and its longest wait in all runs is printed. Beside it is its longest wait "
+	"while memset() fills the memory without taking kernel locks: the time that it waits for a "
+	"CPU. The thread itself uses some CPU time.\n"
 	"\n" DOC_SIZES DOC_EXIT;
 
 static const struct argument option_list[] = {
-	{"memory", 'm', "SIZE", "How much memory (1G)", FIELD(SIZE, bytes)},
+	{"memory", 'm', "SIZE", "Size of the memory (1G)", FIELD(SIZE, bytes)},
 	{"page-size", 'p', "SIZE[,SIZE]...",
-	 "4k, thp, 2m, 1g, mixed (all that the host can give now)", FIELD(CHOICES, page_sizes),
+	 "4k, thp, 2m, 1g, mixed (all that the host has available)", FIELD(CHOICES, page_sizes),
 	 .names = page_size_names + VFB_PAGE_4K, .low = VFB_PAGE_4K},
-	ARGUMENT_FLAG(memfd, "memfd", "Memory that can be shared, instead of anonymous"),
-	{"threads", 't', "N[,N]...", "Numbers of workers (1, and one for each CPU)",
+	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, which can be shared, not anonymous memory"),
+	{"threads", 't', "N[,N]...", "Numbers of workers (1, and one per CPU)",
 	 FIELD(NUMBERS, threads), .low = 1, .high = MAX_THREADS},
-	ARGUMENT_REPEAT("Runs of each line (5)"),
+	ARGUMENT_REPEAT("Runs of each configuration (5)"),
 	ARGUMENT_FLAG(stalls, "stalls", "Measure how long mmap() waits in another thread"),
 	ARGUMENT_FLAG(contiguity, "contiguity",
-		      "Show in how many physical runs the memory lies (root)"),
+		      "Count the physically contiguous runs of the memory (root)"),
 	ARGUMENT_JSON,
 	ARGUMENTS_END,
 };

@@ -80,14 +80,14 @@ struct writer {
 };
 
 static const char doc[] =
-	"Look addresses up in a space of many ranges (vfb_space_translate()), and, in the same "
-	"run, in the same array under a reader-writer lock: nanoseconds for a lookup in each "
+	"Translate addresses in a space of many ranges (vfb_space_translate()) and, in the same "
+	"run, in the same array protected by a reader-writer lock: nanoseconds per lookup in each "
 	"reader."
 	"\v"
-	"The ranges are pages, scattered in memory and in IOVAs; a lookup is of 64 bytes at a "
-	"random one. It needs no hardware: the space has no IOMMU. The writer maps and unmaps "
-	"one more page as fast as it can, on another CPU. What is measured takes turns; medians "
-	"are printed.\n"
+	"The ranges are pages, scattered in memory and in IOVAs; a lookup is of 64 bytes in a "
+	"random one. It needs no hardware, since the space has no IOMMU. The writer maps and "
+	"unmaps one more page as fast as it can, on another CPU. The measurements take turns; "
+	"medians are printed.\n"
 	"\n" DOC_EXIT;
 
 static const struct argument option_list[] = {

@@ -42,10 +42,10 @@ struct moved {
 static const char bind_doc[] =
 	"Bind PCI devices to vfio-pci, and record their drivers for vfioboost unbind."
 	"\v"
-	"A device in use is refused: one with a disk that is mounted (in any mount namespace), "
-	"used for swap or part of another, with a network interface that is up, part of another "
-	"or in another network namespace, with virtual functions, or that a process has open "
-	"through VFIO. Needs root.\n"
+	"A device is refused while it is in use: if a disk of it is mounted (in any mount "
+	"namespace), used for swap or part of another block device, if a network interface of it "
+	"is up, part of another or in another network namespace, if it has virtual functions, or "
+	"if a process has it open through VFIO. Needs root.\n"
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
@@ -59,7 +59,7 @@ static const char unbind_doc[] =
 static const struct argp_option argp_options[] = {
 	{"driver", 'D', "NAME", 0,
 	 "Bind them to this driver, or to none (bind: vfio-pci; unbind: the former one)", 0},
-	{"force", 'f', NULL, 0, "Even if they are in use", 0},
+	{"force", 'f', NULL, 0, "Bind the devices even if they are in use", 0},
 	{"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
 	{0},
 };

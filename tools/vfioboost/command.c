@@ -13,7 +13,7 @@ static void print_help(const struct command_group *group, FILE *file)
 		fprintf(file, "  %-9s %s\n", group->commands[i].name, group->commands[i].purpose);
 	fprintf(file,
 		"\nOptions:\n"
-		"  --help     this text; %s COMMAND --help tells more\n"
+		"  --help     this text; see also %s COMMAND --help\n"
 		"%s"
 		"\nExit status: 0 on success, 1 on failure, 2 on bad usage.\n",
 		group->name, group->options);

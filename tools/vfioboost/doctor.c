@@ -17,26 +17,26 @@ struct options {
 static const char *const severity_names[] = {"good", "slow", "fails"};
 
 static const char doc[] =
-	"Tell what this host can do for guests with passed-through devices, what will be slow and "
-	"what that costs, and the command that mends it."
+	"Report what this host supports for guests with passed-through devices, what will be slow "
+	"and what that costs, and the command that fixes it."
 	"\v"
-	"With --memory it answers for a guest of that size: whether it fits, and how long its "
-	"start will take. A sample of its memory is populated for that and scaled, between the "
-	"fastest and the slowest part of the sample. With --probe its devices are opened, and the "
-	"sample is mapped for them, which resets them: they must not be in use.\n"
+	"With --memory it checks a guest of that size: whether it fits, and how long its start "
+	"will take. It populates a sample of the memory and scales the time; the fastest and the "
+	"slowest part of the sample are the bounds. With --probe it opens the devices and maps the "
+	"sample for them, which resets them: they must not be in use.\n"
 	"\n" DOC_SIZES
-	"Exit status: 0, also when something is slow; 1 when a guest that was asked about cannot "
-	"start, or on failure; 2 on bad usage.";
+	"Exit status: 0, also if something is slow; 1 if the guest in question cannot start, or on "
+	"failure; 2 on bad usage.";
 
 static const struct argument option_list[] = {
-	{"memory", 'm', "SIZE", "How much memory the guest has", FIELD(SIZE, guest.bytes)},
-	{"page-size", 'p', "auto|4k|thp|2m|1g|mixed", "What it is made of (auto)",
+	{"memory", 'm', "SIZE", "Size of the guest's memory", FIELD(SIZE, guest.bytes)},
+	{"page-size", 'p', "auto|4k|thp|2m|1g|mixed", "Its pages (auto)",
 	 FIELD(CHOICE, guest.page_size), .names = page_size_names},
-	ARGUMENT_FLAG(memfd, "memfd", "Memory that can be shared, instead of anonymous"),
+	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, which can be shared, not anonymous memory"),
 	{"device", 'd', "BDF",
-	 "A PCI device of the guest, as 0000:01:00.0; may be repeated (those bound to VFIO)",
+	 "A PCI device of the guest, 0000:01:00.0; may be repeated (all bound to VFIO)",
 	 FIELD(DEVICE, devices)},
-	ARGUMENT_FLAG(probe, "probe", "Open the devices and map memory, to measure that too"),
+	ARGUMENT_FLAG(probe, "probe", "Open the devices and map memory, to measure that as well"),
 	ARGUMENT_JSON,
 	ARGUMENTS_END,
 };
@@ -103,12 +103,12 @@ static bool print_text(const struct options *options, const struct vfb_diagnosis
 {
 	struct vfb_estimate estimate = VFB_ESTIMATE_INIT;
 
-	print_findings(diagnosis, VFB_FINDING_GOOD, "As it should be, or just so:");
+	print_findings(diagnosis, VFB_FINDING_GOOD, "As it should be, or for information:");
 	print_findings(diagnosis, VFB_FINDING_SLOW, "Slow:");
 	print_findings(diagnosis, VFB_FINDING_FAILS, "Cannot start:");
 	if (options->guest.bytes && !vfb_diagnosis_estimate(diagnosis, &estimate)) {
-		printf("The guest's %.2f GiB would be made of %s pages. By %u samples, of %.2f GiB "
-		       "together:\n",
+		printf("The guest's %.2f GiB would have %s pages. Estimated from %u samples with "
+		       "%.2f GiB in total:\n",
 		       options->guest.bytes / 1073741824.0, page_size_names[estimate.page_size],
 		       estimate.samples, estimate.sample_bytes / 1073741824.0);
 		print_time("populate", estimate.populate);
@@ -117,7 +117,7 @@ static bool print_text(const struct options *options, const struct vfb_diagnosis
 		print_time("start", estimate.start);
 		print_time("close devices", estimate.close);
 		if (options->guest.device_count && !(options->guest.flags & VFB_DOCTOR_PROBE))
-			printf("  Mapping is not in it: --probe measures that too.\n");
+			printf("  This does not include mapping, which --probe measures.\n");
 	}
 	return output_flush();
 }

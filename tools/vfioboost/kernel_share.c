@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a function tells: the operation that it is the whole of, or the part that it is. */
+/* What a function stands for: a whole operation, or a part of one. */
 static const struct {
 	const char *name;
 	int operation, part;

@@ -27,7 +27,7 @@ enum kernel_part {
 	KERNEL_IOMMU_UNMAP,
 	KERNEL_UNPIN,
 	KERNEL_RESET,
-	/* What is none of these. */
+	/* Everything else. */
 	KERNEL_REST,
 	KERNEL_PARTS,
 };

@@ -7,15 +7,16 @@
 #include "command.h"
 
 static const struct command commands[] = {
-	{"report", command_report, "draw what run --trace has written, as a page or a picture"},
-	{"run", command_run, "start and stop what a guest would, and show where the time goes"},
+	{"report", command_report, "draw a trace as a page or a picture"},
+	{"run", command_run,
+	 "start and stop a guest's memory and devices, and show where the time goes"},
 	{"exec", command_exec, "run a command that uses VFIO, and speed it up"},
-	{"release", command_release, "how long letting go of devices takes each way"},
-	{"bind", command_bind, "give devices to vfio-pci"},
-	{"unbind", command_unbind, "give devices back to their former drivers"},
+	{"release", command_release, "measure how long it takes to release devices"},
+	{"bind", command_bind, "bind devices to vfio-pci"},
+	{"unbind", command_unbind, "bind devices to their former drivers"},
 	{"bench", command_bench, "measure one part at a time"},
 	{"doctor", command_doctor,
-	 "tell what this host can do, what will be slow, and how to mend it"},
+	 "report what this host supports, what will be slow, and how to fix it"},
 };
 
 static const struct command_group group = {

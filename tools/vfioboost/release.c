@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vfioboost release: how long letting go of devices takes, each way in a process of its own, as
+ * vfioboost release: how long it takes to release devices, each way in a process of its own, as
  * a VMM would be.
  */
 #include <stdio.h>
@@ -37,24 +37,24 @@ struct options {
 };
 
 static const char doc[] =
-	"Open devices, and measure how long letting go of them takes, each way in turn, in a "
-	"process of its own."
+	"Open devices and measure how long it takes to release them, each way in turn, in a process "
+	"of its own."
 	"\v"
 	"Modes (all of them by default):\n"
-	"  exit     the process ends, and leaves it to the kernel\n"
-	"  close    it closes one after another\n"
-	"  threads  it closes them at the same time, as this library does\n"
-	"  fork     a process for each device, all of which end at the same time\n"
-	"  reaper   it ends, and a helper process closes them behind it; how long that takes until "
-	"all are free is printed too\n"
+	"  exit     the process exits, and the kernel closes the devices\n"
+	"  close    the process closes them one after another\n"
+	"  threads  the process closes them in parallel, as this library does\n"
+	"  fork     one process per device; all of them exit at the same time\n"
+	"  reaper   the process exits, and a helper process closes them afterwards; the time until "
+	"all are free is printed as well\n"
 	"\n" DOC_EXIT;
 
 static const struct argument option_list[] = {
-	{"mode", 'M', "MODE[,MODE]...", "How to let go of them", FIELD(CHOICES, modes),
+	{"mode", 'M', "MODE[,MODE]...", "How to release them", FIELD(CHOICES, modes),
 	 .names = mode_names},
-	{"device", 'd', "BDF", "A PCI device bound to vfio-pci; to be repeated",
+	{"device", 'd', "BDF", "A PCI device bound to vfio-pci; may be repeated",
 	 FIELD(DEVICE, devices), .is_required = true},
-	{"backend", 'b', "auto|type1|iommufd", "The kernel's interface (auto)",
+	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, backend), .names = backend_names},
 	ARGUMENT_REPEAT("Runs of each mode (1)"),
 	ARGUMENT_JSON,
@@ -65,7 +65,7 @@ static const struct arguments arguments = {.command = "vfioboost release",
 					   .doc = doc,
 					   .all = option_list};
 
-/* ---- In the process that lets go ---- */
+/* ---- In the process that releases the devices ---- */
 
 struct holder {
 	struct vfb_ctx *ctx;
@@ -92,7 +92,7 @@ static void hold(const struct options *options, struct holder *holder)
 		holder->devices[i] = requests[i].device;
 }
 
-/* In a process that is to keep one device: until all others have let go of it. */
+/* In a process that shall keep one device: waits until all others have released it. */
 static void keep_one(const int *fds, size_t count, size_t mine, const int ready[2], const int go[2])
 {
 	char byte = 0;
@@ -188,7 +188,7 @@ static void wait_for_reaper(int report)
 }
 
 /*
- * Seconds from when it began to let go until it has ended, and the kernel let go with it; and
+ * Seconds from the beginning of the release until the process is gone, with its devices; and
  * until the reaper has ended, if there is one.
  */
 static int measure(const struct options *options, enum mode mode, double *seconds, double *released)
@@ -239,7 +239,7 @@ static bool print(const struct options *options, double (*times)[MAX_REPEAT], do
 	if (options->json)
 		object = output_object();
 	else
-		printf("let go of %zu devices, medians of %u runs\n", options->devices.count,
+		printf("release of %zu devices, medians of %u runs\n", options->devices.count,
 		       options->repeat);
 	for (size_t i = 0; i < options->modes.count; i++) {
 		print_one(object, mode_names[options->modes.all[i]],

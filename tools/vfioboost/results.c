@@ -92,18 +92,18 @@ bool results_table(const struct results *results)
 	if (any->huge_bytes < guest->bytes)
 		printf("\n%.2f GiB are in huge pages.\n", any->huge_bytes / 1073741824.0);
 	if (*any->fallback)
-		printf("\nLarger pages could not be had:\n%s\n", any->fallback);
+		printf("\nLarger pages are not available:\n%s\n", any->fallback);
 	if (any->misplaced_bytes)
-		printf("\n%.2f GiB are on other nodes than asked for: those had too little free.\n",
+		printf("\n%.2f GiB are on other nodes than requested: those had too few free pages.\n",
 		       any->misplaced_bytes / 1073741824.0);
 	if (results->has[MODE_SERIAL] && results->has[MODE_BOOST])
-		printf("\nboost starts in %.2f and stops in %.2f of the serial time.\n",
+		printf("\nboost starts in %.2f and stops in %.2f of the time of serial.\n",
 		       results->modes[MODE_BOOST].start_s / results->modes[MODE_SERIAL].start_s,
 		       results->modes[MODE_BOOST].stop_s / results->modes[MODE_SERIAL].stop_s);
 	for (size_t c = 0; c < MODE_COUNT; c++) {
 		if (!results->has[columns[c]] || !results->modes[columns[c]].kernel)
 			continue;
-		printf("\nThe kernel's share, %s:\n", mode_names[columns[c]]);
+		printf("\nTime in the kernel, %s:\n", mode_names[columns[c]]);
 		kernel_trace_print(results->modes[columns[c]].kernel);
 	}
 	for (size_t c = 0; c < MODE_COUNT; c++) {

@@ -23,61 +23,61 @@ struct options {
 };
 
 static const char doc[] =
-	"Start and stop what a guest would: populate its memory, open its devices, map the memory "
-	"for them; then unmap and close. Prints how long each part took, mode beside mode."
+	"Start and stop the memory and devices of a guest: populate its memory, open its devices and "
+	"map the memory for them; then unmap and close. Prints how long each phase took, with one "
+	"column per mode."
 	"\v"
 	"Modes:\n"
-	"  boost   everything at once, on all CPUs of the memory's node\n"
-	"  vmm     as the best VMMs do: populate in threads, then open each device, then map each "
-	"range, one after another\n"
+	"  boost   everything in parallel, on all CPUs of the memory's node\n"
+	"  vmm     as the best VMMs do: populate with several threads, then open each device, then "
+	"map each range\n"
 	"  serial  the same with one thread\n"
-	"  alone   the parts of boost, one after the other, each in parallel by itself\n"
-	"  lazy    as serial, but nothing is populated: the kernel does that within the map call\n"
+	"  alone   the phases of boost one after another, each of them in parallel\n"
+	"  lazy    as serial, but without populating: the kernel does that during the map call\n"
 	"\n"
-	"A part's time is that during which any of its steps was going on, so parts that overlap "
-	"add up to more than the start. Without a device, memory is only populated. With several "
-	"runs the modes take turns, and the memory is touched once beforehand, so that none pays "
-	"for what another finds done.\n"
+	"The time of a phase is the time during which any of its steps was in progress, so "
+	"overlapping phases add up to more than the start. Without a device, memory is only "
+	"populated. With several runs the modes take turns, and the memory is touched once "
+	"beforehand, so that no mode bears a cost that the others are spared.\n"
 	"\n" DOC_SIZES DOC_EXIT;
 
 /* From VFB_NUMA_BIND on. */
 static const char *const policy_names[] = {"bind", "interleave", "preferred", NULL};
 
 static const struct argument option_list[] = {
-	{"memory", 'm', "SIZE", "How much memory the guest has (required)",
-	 FIELD(SIZE, guest.bytes), .is_required = true},
-	{"page-size", 'p', "auto|4k|thp|2m|1g|mixed", "What it is made of (auto)",
+	{"memory", 'm', "SIZE", "Size of the guest's memory (required)", FIELD(SIZE, guest.bytes),
+	 .is_required = true},
+	{"page-size", 'p', "auto|4k|thp|2m|1g|mixed", "Its pages (auto)",
 	 FIELD(CHOICE, guest.page_size), .names = page_size_names},
-	ARGUMENT_FLAG(memfd, "memfd", "Memory that can be shared, instead of anonymous"),
+	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, which can be shared, not anonymous memory"),
 	{"numa-node", 'n', "N", "Place the memory on this node; may be repeated",
 	 FIELD(NUMBERS, guest.nodes), .high = UINT_MAX},
 	{"numa-policy", 0, "bind|interleave|preferred", "How to place it on the nodes (bind)",
 	 FIELD(CHOICE, guest.policy), .names = policy_names, .low = VFB_NUMA_BIND},
 	ARGUMENT_FLAG(guest.grow_pool, "grow-pool",
-		      "Make the pool of hugepages as large as needed, and give back in the end "
-		      "(root)"),
-	{"populate-rate", 0, "SIZE", "Populate no more than this in a second",
+		      "Grow the hugepage pool as needed, and shrink it at the end (root)"),
+	{"populate-rate", 0, "SIZE", "Populate at most this much per second",
 	 FIELD(SIZE, guest.populate_rate)},
-	{"device", 'd', "BDF", "A PCI device bound to vfio-pci, as 0000:01:00.0; may be repeated",
+	{"device", 'd', "BDF", "A PCI device bound to vfio-pci, 0000:01:00.0; may be repeated",
 	 FIELD(DEVICE, guest.devices)},
-	{"backend", 'b', "auto|type1|iommufd", "The kernel's interface (auto)",
+	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, guest.backend), .names = backend_names},
-	{"mode", 'M', "MODE[,MODE]...", "How to go about it (boost)", FIELD(CHOICES, modes),
+	{"mode", 'M', "MODE[,MODE]...", "How to start and stop (boost)", FIELD(CHOICES, modes),
 	 .names = mode_names},
-	{"threads", 't', "N", "Workers (one for each CPU that may be used)",
+	{"threads", 't', "N", "Number of workers (one per usable CPU)",
 	 FIELD(NUMBER, guest.threads), .low = 1, .high = UINT_MAX},
 	ARGUMENT_REPEAT("Run each mode N times and print medians (1)"),
-	{"trace", 0, "FILE",
-	 "Write what happens to FILE, for `vfioboost report` and ui.perfetto.dev",
+	{"trace", 0, "FILE", "Write a trace to FILE, for `vfioboost report` and ui.perfetto.dev",
 	 FIELD(TEXT, watch.trace_path)},
 	ARGUMENT_FLAG(watch.statistics, "stats",
-		      "Count the steps of each mode's last run, by operation and decimal logarithm "
-		      "of size"),
-	ARGUMENT_FLAG(watch.syscalls, "syscalls", "Trace and count system calls, too"),
-	ARGUMENT_FLAG(watch.kernel, "kernel-trace",
-		      "Split the kernel's work of each mode's last run into clearing, faulting, "
-		      "pinning, mapping and resetting, with ftrace (root; it makes small pages "
-		      "slower)"),
+		      "Count the steps in the last run of each mode, by operation and order of "
+		      "magnitude of size"),
+	ARGUMENT_FLAG(watch.syscalls, "syscalls", "Trace and count system calls as well"),
+	ARGUMENT_FLAG(
+		watch.kernel, "kernel-trace",
+		"Break down the kernel's time in the last run of each mode into clearing, "
+		"faulting, pinning, mapping and resetting, with ftrace (root; slows down small "
+		"pages)"),
 	{"events", 0, "PHASE[,PHASE]...", "Trace and count only these phases (all)",
 	 FIELD(TEXT, phases)},
 	ARGUMENT_JSON,

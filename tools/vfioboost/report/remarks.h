@@ -4,7 +4,7 @@
 
 #include "recording.h"
 
-/* What is slow in a recording and how to mend it, an array of texts. */
+/* What is slow in a recording and how to fix it, an array of texts. */
 struct json_object *remarks_of(const struct recording *recording);
 
 #endif
