@@ -32,7 +32,7 @@ static bool find_address(const struct vfb_sys *sys, int fd, char *address)
 }
 
 /* VFIO_DEVICE_GET_INFO has said no: what is it? */
-static int tell_what_it_is(const struct vfb_sys *sys, int fd, int error)
+static int fail_wrong_kind(const struct vfb_sys *sys, int fd, int error)
 {
 	struct vfio_group_status status = {.argsz = sizeof(status)};
 	char address[VFB_PCI_ADDRESS_BYTES];
@@ -71,14 +71,14 @@ static int check_file(const struct vfb_sys *sys, int fd)
 	int error = sys->ioctl(sys, fd, VFIO_DEVICE_GET_INFO, &info);
 
 	if (error)
-		return tell_what_it_is(sys, fd, error);
+		return fail_wrong_kind(sys, fd, error);
 	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI))
 		return vfb_fail(-ENOTSUP, "file descriptor %d is a VFIO device, but not of PCI",
 				fd);
 	return 0;
 }
 
-/* The full address, which is the caller's word unless the file descriptor tells it. */
+/* The full address: from the file descriptor if possible, else the one that the caller states. */
 static int identify(const struct vfb_sys *sys, int fd, const char *given, struct vfb_pci *pci)
 {
 	char address[VFB_PCI_ADDRESS_BYTES], found[VFB_PCI_ADDRESS_BYTES];

@@ -25,8 +25,8 @@ void vfb_bar_disown_locked(struct vfb_bar_memory *memory);
 /*
  * Takes a BAR that is mapped into the process to map it for the devices of a space: as memory, and
  * what of it there is. It stays mapped while that memory has users, of which the caller is one.
- * -ENOENT, without a text: it is not mapped into the process; -EEXIST, told: it is mapped for
- * devices, or being so.
+ * Fails with -ENOENT, without an error text, if it is not mapped into the process; with -EEXIST if
+ * it is mapped for devices, or being mapped.
  */
 int vfb_bar_take(struct vfb_device *device, unsigned int index, struct vfb_space *space,
 		 struct vfb_memory **memory, const struct vfb_areas **areas);

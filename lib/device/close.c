@@ -40,9 +40,9 @@ static void expire_close(struct vfb_job *job)
 	}
 	if (open)
 		vfb_fail(-ETIMEDOUT,
-			 "%zu of %zu devices are not closed yet, %s among them: they go on to be, "
-			 "and an event of VFB_PHASE_CLOSE tells of each; to wait for them, allow "
-			 "more time (timeout_ns)",
+			 "%zu of %zu devices are not closed yet, %s among them: they continue to "
+			 "close, and a VFB_PHASE_CLOSE event reports each; increase timeout_ns to "
+			 "wait for them",
 			 open, batch->count, first);
 	else
 		vfb_fail(-ETIMEDOUT, "the devices are closed, but not detached yet: that goes on; "
@@ -100,7 +100,7 @@ static size_t count_devices(struct vfb_device *const *devices, size_t count)
 	return present;
 }
 
-/* They have one context, which is told, and none is there twice. */
+/* Checks that they have one context, which is returned, and that none occurs twice. */
 static int check_devices(struct vfb_device *const *devices, size_t count, struct vfb_ctx **ctx)
 {
 	*ctx = NULL;

@@ -78,11 +78,11 @@ static inline struct vfb_iommu_device vfb_device_identity(const struct vfb_pci *
 int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci,
 			struct vfb_device **out);
 
-/* One without a file yet; NULL, told: out of memory. @space: NULL for none. */
+/* Allocates a device without a file; NULL if memory is exhausted. @space: NULL for none. */
 struct vfb_device *vfb_device_new(struct vfb_ctx *ctx, struct vfb_space *space,
 				  const struct vfb_pci *pci);
 
-/* Reads what it has. On failure, told, it is as before. */
+/* Reads the properties of a device. On failure it is unchanged. */
 int vfb_device_describe(struct vfb_device *device);
 
 /* One that has no regions mapped; its file stays as it is. */

@@ -8,7 +8,7 @@
 
 #define VFB_PCI_DEVICES "/sys/bus/pci/devices"
 
-/* What sysfs tells of a PCI device, as far as opening it needs that. */
+/* What sysfs reports about a PCI device, as far as opening it needs it. */
 struct vfb_pci {
 	char address[VFB_PCI_ADDRESS_BYTES];
 	/* The address of the bridge above it, "" on the root bus. */
@@ -21,7 +21,7 @@ struct vfb_pci {
 	int group;
 	/* The name of its VFIO device node, "" when it has none. */
 	char node[32];
-	/* -1 when the host does not tell. */
+	/* -1 if the host does not report it. */
 	int numa_node;
 };
 

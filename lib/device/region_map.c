@@ -141,7 +141,7 @@ static int claim(struct vfb_device *device, unsigned int index)
 	return 0;
 }
 
-/* No system call is made with the lock held, as its event would be told then. */
+/* No system call is made with the lock held, since its event would be reported under it. */
 static void publish(struct vfb_device *device, unsigned int index,
 		    const struct vfb_region_mapping *mapping)
 {

@@ -64,8 +64,8 @@ static inline uint64_t vfb_memory_granule(const struct vfb_memory *memory)
 uint64_t vfb_page_bytes(enum vfb_page_size page_size);
 
 /*
- * Sees to it that all of the memory can have such pages now, enlarging pools if that is wanted:
- * -EINVAL, -ENOTSUP or -ENOMEM, told, when it can't.
+ * Makes sure that all of the memory can have such pages now, and grows pools if requested. Fails
+ * with -EINVAL, -ENOTSUP or -ENOMEM.
  */
 int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 			  enum vfb_page_size page_size);
@@ -73,7 +73,7 @@ int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 /* Adds this thread's last error to the memory's fallback, as the reason against a page size. */
 int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size);
 
-/* One bit for each granule; what is populated already. -ENOMEM, told. */
+/* Allocates a bitmap of the populated granules. Fails with -ENOMEM. */
 int vfb_memory_allocate_bitmap(struct vfb_memory *memory, bool populated);
 
 /* Maps the memory, of the page size that is set. */
@@ -89,7 +89,7 @@ int vfb_memory_check_file(struct vfb_memory *memory, const struct vfb_sys_file *
 
 /* Checks and copies policy and nodes from @opts. */
 int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opts *opts);
-/* Tells the kernel, before anything is populated. */
+/* Sets the policy in the kernel, before anything is populated. */
 int vfb_memory_apply_policy(struct vfb_memory *memory);
 /* The node whose workers should populate what is at @offset, VFB_ANY_NODE if it's all the same.
  * @piece: the number of the piece, to spread pieces over several nodes. */

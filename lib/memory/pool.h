@@ -17,7 +17,7 @@ struct vfb_pool_loan {
 
 /*
  * 0 when the pools have @pages free pages for the memory where it must have them; -ENOTSUP: the
- * kernel has no such pages, -ENOMEM: too few, told.
+ * kernel has no such pages; -ENOMEM: too few.
  */
 int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 

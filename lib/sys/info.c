@@ -7,7 +7,7 @@
 
 /* A chain of capabilities takes some KiB at most: 24 bytes for each range or area. */
 #define MAX_BYTES (UINT32_C(1) << 20)
-/* What the kernel tells grows between two calls when a device is plugged in. */
+/* The answer of the kernel grows between two calls when a device is plugged in. */
 #define MAX_TRIES 8
 
 int vfb_info_read(const struct vfb_sys *sys, int fd, unsigned long request, const void *head,

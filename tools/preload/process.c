@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which process this is. A child has this memory, without the threads and with whatever lock
- * another thread held. fork(3) tells by a handler; _Fork(3) and clone(2) do not, and most of the C
+ * another thread held. fork(3) calls a handler; _Fork(3) and clone(2) do not, and most of the C
  * library must not be used after them. Such a child is noticed by a page that the kernel clears in
  * every child that does not share its memory: MADV_WIPEONFORK, Linux 4.14.
  */

@@ -14,7 +14,7 @@
  */
 enum vfb_ioctl_target target_of(int fd, unsigned int request);
 
-/* Whether the number alone tells. */
+/* Whether the number alone is sufficient. */
 bool target_is_certain(unsigned int request);
 
 /* Whether a call failed that should not have: programs ask for what a device or a kernel has by

@@ -30,7 +30,7 @@ struct events {
 bool events_open(struct events *events, FILE *file, char *reason, size_t bytes);
 void events_close(struct events *events);
 
-/* The next one, to be put; NULL at the end or after a failure, which events.reason tells apart. */
+/* The next one, to be put; NULL at the end, or after a failure, when events.reason is set. */
 struct json_object *events_next(struct events *events);
 
 /* Writes the reason of a failure, and returns false. */

@@ -17,7 +17,7 @@
 /* The row that jobs are drawn in: they belong to no thread. */
 #define JOBS_TID (-1)
 
-/* Times are bounded to what microseconds in a double can tell apart: 31 years. */
+/* Times are bounded to what microseconds in a double can represent exactly: 31 years. */
 #define MAX_US 1e15
 
 #define MAX_ERRNO 4095

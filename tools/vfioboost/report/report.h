@@ -9,7 +9,7 @@ bool report_has_format(const char *path);
 
 /*
  * Draws the trace file @trace into @path, unless that is NULL, and prints a summary as JSON when
- * @json. @title: what the page is called. False: that went wrong and has been told.
+ * @json. @title: the title of the page. Returns false after printing an error.
  */
 bool report_draw(const char *trace, const char *title, const char *path, bool json);
 
