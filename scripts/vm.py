@@ -310,7 +310,7 @@ def kernel_arguments(args, run):
         # Emulated timers can be late on a busy host.
         "no_timer_check", "tsc=reliable",
         # See BOOT_ATTEMPTS; scripts/vm-guest starts the other CPUs, which measure
-        # their speed if they aren't told.
+        # their speed unless they are given.
         "maxcpus=1", "lpj=8000000",
         # Self-tests of cryptography that nobody needs here.
         "cryptomgr.notests=1", "initcall_blacklist=jent_mod_init,crypto_kdf108_init",
@@ -344,7 +344,7 @@ def virtme_command(args, kernel, run, devices):
 
 
 def write_job(args, run, devices):
-    """Tells scripts/vm-guest what to do, as a part of a shell script."""
+    """The instructions for scripts/vm-guest, as a part of a shell script."""
     hidden = ("TMPDIR", "XDG_RUNTIME_DIR")  # directories that the machine doesn't have
     environment = {k: v for k, v in os.environ.items() if k not in hidden}
     addresses = [address for node in devices for address in node]

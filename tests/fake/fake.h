@@ -52,7 +52,7 @@ struct fake_config {
 	 * it first, and skips the reset while another device below that is being reset by closing
 	 * (opening takes no lock of the bridge). */
 	bool old_close;
-	/* uname -r ("7.3.4"); it is told, and changes nothing else. */
+	/* uname -r ("7.3.4"); it is reported, and changes nothing else. */
 	const char *release;
 	/* transparent_hugepage/defrag ("always defer defer+madvise [madvise] never"). */
 	const char *defrag;
@@ -83,7 +83,7 @@ struct fake_config {
 	uint64_t blocks_2m[FAKE_NODES], blocks_1g[FAKE_NODES];
 	/* Physical pages come in runs of so many (all of a mapping). */
 	uint64_t run_pages;
-	/* Without CAP_SYS_ADMIN: nobody is told where pages are. */
+	/* Without CAP_SYS_ADMIN: physical addresses are hidden. */
 	bool no_sys_admin;
 
 	/* RLIMIT_MEMLOCK in bytes (UINT64_MAX, none). */
@@ -138,7 +138,7 @@ struct fake_device {
 	/* The IOMMU group; or none at all, as without an IOMMU. */
 	unsigned int group;
 	bool no_group;
-	/* NUMA node; -1: the host does not tell. */
+	/* NUMA node; -1: the host does not report it. */
 	int node;
 	/* "vfio-pci"; any name with "vfio" in it is a VFIO driver. NULL: unbound. */
 	const char *driver;
@@ -241,8 +241,8 @@ unsigned int fake_calls(struct fake *fake);
 
 uint64_t fake_now(struct fake *fake);
 
-/* So many page faults are told of the calling thread from now on, one number after another, each
- * that is asked for: {0, 1, 1} is a fault between the first two. */
+/* So many page faults are reported for the calling thread from now on, one number after another,
+ * each that is asked for: {0, 1, 1} is a fault between the first two. */
 void fake_page_faults(struct fake *fake, const uint64_t *faults, size_t count);
 
 /* Makes the calling thread known until fake_thread_end(). */

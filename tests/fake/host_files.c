@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the table tells about links, folders, nodes and limits. */
+/* The part of the table for links, folders, nodes and limits. */
 #include "model.h"
 
 static int op_readlink(const struct vfb_sys *sys, const char *path, char *buf, size_t bytes)

@@ -182,7 +182,7 @@ static int op_mmap(const struct vfb_sys *sys, void *addr, size_t bytes, int prot
 
 	if (!error)
 		error = do_mmap(fake, addr, bytes, prot, flags, fd, offset, out);
-	/* As far as it goes: mm_populate() tells nobody. */
+	/* As far as possible: mm_populate() reports no error. */
 	if (!error && (flags & MAP_POPULATE))
 		fk_memory_populate(fake, (uintptr_t)*out, (uintptr_t)*out + bytes);
 	kernel_leave(fake);

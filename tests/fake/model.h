@@ -152,7 +152,7 @@ struct fake {
 	struct thread *threads;
 
 	struct injection injection;
-	/* What fake_page_faults() was told. */
+	/* The arguments of fake_page_faults(). */
 	uint64_t faults[8];
 	size_t fault_count;
 	char misuses[2048];

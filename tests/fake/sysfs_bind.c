@@ -111,7 +111,8 @@ void fake_add_file(struct fake *fake, const char *path, const char *text)
 	pthread_mutex_unlock(&fake->lock);
 }
 
-/* A folder is there when something is in it, or with a slash at its end; a name may be told twice.
+/* A folder is there when something is in it, or with a slash at its end; a name may be listed
+ * twice.
  */
 int fk_sysfs_extra(struct fake *fake, const char *path, struct text *text)
 {

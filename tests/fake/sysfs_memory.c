@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What proc tells of memory, page by page; and pools of hugepages that grow and shrink. */
+/* What proc reports about memory, page by page; and pools of hugepages that grow and shrink. */
 #include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>

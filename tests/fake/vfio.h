@@ -135,7 +135,7 @@ struct device {
 	unsigned int open_count;
 	/* Opening has reset it. */
 	bool reset_works;
-	/* Its driver lets go of it, with the device's lock held. */
+	/* Its driver is releasing it, with the lock of the device held. */
 	bool leaving;
 	struct fake_device_stats stats;
 	uint8_t space[4096];
@@ -174,7 +174,7 @@ size_t fk_device_reserved(struct fake *fake, const struct device *device, struct
 void fk_region_reset(struct device *device);
 int fk_irq_info(struct device *device, void *arg);
 int fk_irq_set(struct device *device, void *arg);
-/* Tells who has the device open that it is wanted back. */
+/* Notifies the process that has the device open that the host requests it. */
 void fk_irq_request(struct fake *fake, struct device *device);
 void fk_irq_disable_all(struct device *device);
 int fk_region_info(struct device *device, void *arg);

@@ -52,7 +52,7 @@ struct fake *guest_machine(const struct guest_variant *variant)
 }
 
 /* A failure has a text, which is of this call. */
-static int told(int error)
+static int check_text(int error)
 {
 	if (error)
 		assert_true(error < 0 && *vfb_last_error());
@@ -89,24 +89,25 @@ static int create(struct guest *guest)
 	struct vfb_space_opts space = {.size = sizeof(space), .backend = guest->variant->backend};
 	int error;
 
-	error = told(vfb_ctx_create_with(fake_sys(guest->fake), NULL, &guest->ctx));
+	error = check_text(vfb_ctx_create_with(fake_sys(guest->fake), NULL, &guest->ctx));
 	if (error) {
 		assert_null(guest->ctx);
 		return error;
 	}
-	error = told(vfb_subscribe(guest->ctx, NULL, count_event, guest, &guest->subscription));
+	error = check_text(
+		vfb_subscribe(guest->ctx, NULL, count_event, guest, &guest->subscription));
 	assert_true(!error == !!guest->subscription);
 	if (error)
 		return error;
-	error = told(vfb_memory_create(guest->ctx, &bound, &guest->memories[0]));
+	error = check_text(vfb_memory_create(guest->ctx, &bound, &guest->memories[0]));
 	assert_true(!error == !!guest->memories[0]);
 	if (error)
 		return error;
-	error = told(vfb_memory_create(guest->ctx, &thp, &guest->memories[1]));
+	error = check_text(vfb_memory_create(guest->ctx, &thp, &guest->memories[1]));
 	assert_true(!error == !!guest->memories[1]);
 	if (error)
 		return error;
-	error = told(vfb_space_create(guest->ctx, &space, &guest->space));
+	error = check_text(vfb_space_create(guest->ctx, &space, &guest->space));
 	assert_true(!error == !!guest->space);
 	return error;
 }
@@ -175,11 +176,11 @@ static int start_in_turn(struct guest *guest)
 {
 	int error;
 
-	error = told(vfb_devices_open(guest->space, guest->requests, 3, &guest->batch));
+	error = check_text(vfb_devices_open(guest->space, guest->requests, 3, &guest->batch));
 	check_devices(guest, error, !error);
 	if (error)
 		return error;
-	error = told(vfb_space_map(guest->space, guest->ranges, 3, &guest->batch));
+	error = check_text(vfb_space_map(guest->space, guest->ranges, 3, &guest->batch));
 	check_ranges(guest, error, !error);
 	return error;
 }
@@ -190,7 +191,7 @@ static int wait_for(struct guest *guest, struct vfb_job *job)
 	int error;
 
 	assert_true(fake_poll(guest->fake, vfb_job_fd(job), UINT64_MAX));
-	error = told(vfb_job_wait(job, 0));
+	error = check_text(vfb_job_wait(job, 0));
 	vfb_job_destroy(job);
 	return error;
 }
@@ -200,12 +201,13 @@ static int start_overlapped(struct guest *guest)
 	struct vfb_job *open, *map;
 	int error, open_error;
 
-	error = told(
+	error = check_text(
 		vfb_devices_open_start(guest->space, guest->requests, 3, &guest->batch, &open));
 	assert_true(!error == !!open);
 	if (error)
 		return error;
-	error = told(vfb_space_map_start(guest->space, guest->ranges, 3, &guest->batch, &map));
+	error = check_text(
+		vfb_space_map_start(guest->space, guest->ranges, 3, &guest->batch, &map));
 	assert_true(!error == !!map);
 	if (error)
 		check_ranges(guest, error, false);
@@ -213,7 +215,7 @@ static int start_overlapped(struct guest *guest)
 	check_devices(guest, open_error, true);
 	if (map) {
 		error = wait_for(guest, map);
-		/* What was mapped goes with the domain when the devices are let go of. */
+		/* Mappings end with the domain when the devices are closed. */
 		if (!open_error)
 			check_ranges(guest, error, true);
 		guest->mapped = !error;
@@ -230,20 +232,20 @@ static int use_more(struct guest *guest)
 	int error;
 
 	for (size_t i = 0; i < 3; i++) {
-		error = told(vfb_irq_enable(guest->devices[i], VFB_IRQ_MSIX, 0, none, 4));
+		error = check_text(vfb_irq_enable(guest->devices[i], VFB_IRQ_MSIX, 0, none, 4));
 		if (error)
 			return error;
 		resets[i].device = guest->devices[i];
 		bars[i].device = guest->devices[i];
 		bars[i].flags = VFB_BAR_ANY_IOVA | VFB_BAR_REQUIRED;
 	}
-	error = told(vfb_bars_map(guest->space, bars, 3, &guest->batch));
+	error = check_text(vfb_bars_map(guest->space, bars, 3, &guest->batch));
 	if (error)
 		return error;
-	error = told(vfb_devices_reset(resets, 3, &guest->batch));
+	error = check_text(vfb_devices_reset(resets, 3, &guest->batch));
 	/* It may not have been possible to map it again. */
-	told(vfb_bars_unmap(bars, 1));
-	return error ? error : told(vfb_irq_disable(guest->devices[0], VFB_IRQ_MSIX));
+	check_text(vfb_bars_unmap(bars, 1));
+	return error ? error : check_text(vfb_irq_disable(guest->devices[0], VFB_IRQ_MSIX));
 }
 
 static int use(struct guest *guest)
@@ -256,30 +258,31 @@ static int use(struct guest *guest)
 	for (size_t i = 0; i < 2; i++) {
 		error = vfb_memory_nodes(guest->memories[i], bytes, 2);
 		if (error < 0)
-			return told(error);
+			return check_text(error);
 		assert_int_equal(error, 2);
 		assert_int_equal(bytes[0] + bytes[1], BYTES);
 	}
 	for (size_t i = 0; i < 3; i++) {
-		error = told(vfb_region_read(guest->devices[i], VFB_REGION_CONFIG, 0, &vendor, 2));
+		error = check_text(
+			vfb_region_read(guest->devices[i], VFB_REGION_CONFIG, 0, &vendor, 2));
 		if (!error)
-			error = told(vfb_region_write(guest->devices[i], VFB_REGION_CONFIG, 64,
-						      &vendor, 2));
+			error = check_text(vfb_region_write(guest->devices[i], VFB_REGION_CONFIG,
+							    64, &vendor, 2));
 		if (!error)
-			error = told(vfb_region_map(guest->devices[i], 0, NULL, &bar));
+			error = check_text(vfb_region_map(guest->devices[i], 0, NULL, &bar));
 		if (error)
 			return error;
 	}
-	error = told(vfb_region_unmap(guest->devices[0], 0));
+	error = check_text(vfb_region_unmap(guest->devices[0], 0));
 	return error ? error : use_more(guest);
 }
 
 static int stop_in_turn(struct guest *guest)
 {
-	int error = told(vfb_space_unmap(guest->space, guest->ranges, 3, &guest->batch));
+	int error = check_text(vfb_space_unmap(guest->space, guest->ranges, 3, &guest->batch));
 	int close_error;
 
-	close_error = told(vfb_devices_close(guest->devices, 3, &guest->batch));
+	close_error = check_text(vfb_devices_close(guest->devices, 3, &guest->batch));
 	memset(guest->devices, 0, sizeof(guest->devices));
 	return error ? error : close_error;
 }
@@ -289,9 +292,10 @@ static int stop_overlapped(struct guest *guest)
 	struct vfb_job *unmap, *close;
 	int error, close_error;
 
-	error = told(vfb_space_unmap_start(guest->space, guest->ranges, 3, &guest->batch, &unmap));
+	error = check_text(
+		vfb_space_unmap_start(guest->space, guest->ranges, 3, &guest->batch, &unmap));
 	assert_true(!error == !!unmap);
-	close_error = told(vfb_devices_close_start(guest->devices, 3, &guest->batch, &close));
+	close_error = check_text(vfb_devices_close_start(guest->devices, 3, &guest->batch, &close));
 	assert_true(!close_error == !!close);
 	if (unmap)
 		error = wait_for(guest, unmap);
@@ -306,7 +310,7 @@ static int stop_overlapped(struct guest *guest)
 static void destroy(struct guest *guest)
 {
 	/* Out of resources they are closed one after another. */
-	told(vfb_devices_close(guest->devices, 3, NULL));
+	check_text(vfb_devices_close(guest->devices, 3, NULL));
 	assert_ok(vfb_space_destroy(guest->space));
 	for (size_t i = 0; i < 2; i++)
 		assert_ok(vfb_memory_destroy(guest->memories[i]));

@@ -151,7 +151,7 @@ static void test_adopted_memory(void **state)
 	host_close(&host);
 }
 
-/* Workers of the node populate; any, where the kernel does not tell of one. */
+/* Workers of the node populate; any workers if the kernel does not report one. */
 static void test_adopted_memory_of_a_node(void **state)
 {
 	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;

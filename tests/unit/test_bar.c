@@ -558,7 +558,7 @@ static void test_input(void **state)
 	end(&host, devices);
 }
 
-struct told {
+struct seen {
 	struct vfb_space *space;
 	struct vfb_bar *bar;
 	unsigned int steps, maps;
@@ -568,14 +568,14 @@ struct told {
 
 static void note(const struct vfb_event *event, void *data)
 {
-	struct told *told = data;
+	struct seen *seen = data;
 
-	told->steps += event->phase == VFB_PHASE_BAR;
-	told->maps += event->phase == VFB_PHASE_MAP;
-	told->last = event->result;
-	snprintf(told->device, sizeof(told->device), "%s", event->device ? event->device : "");
-	assert_int_equal(vfb_bars_unmap(told->bar, 1), -EDEADLK);
-	assert_int_equal(vfb_bars_map(told->space, told->bar, 1, NULL), -EDEADLK);
+	seen->steps += event->phase == VFB_PHASE_BAR;
+	seen->maps += event->phase == VFB_PHASE_MAP;
+	seen->last = event->result;
+	snprintf(seen->device, sizeof(seen->device), "%s", event->device ? event->device : "");
+	assert_int_equal(vfb_bars_unmap(seen->bar, 1), -EDEADLK);
+	assert_int_equal(vfb_bars_map(seen->space, seen->bar, 1, NULL), -EDEADLK);
 }
 
 static void test_events(void **state)
@@ -583,28 +583,28 @@ static void test_events(void **state)
 	struct vfb_filter filter = VFB_FILTER_INIT;
 	struct vfb_subscription *subscription;
 	struct vfb_device *devices[3];
-	struct told told = {0};
+	struct seen seen = {0};
 	struct vfb_bar bar;
 	struct host host;
 
 	(void)state;
 	begin(&host, NULL, VFB_BACKEND_IOMMUFD, &plain, devices);
 	bar = bar_of(devices[0], 0, MIB);
-	told.space = host.space;
-	told.bar = &bar;
+	seen.space = host.space;
+	seen.bar = &bar;
 	filter.phases = VFB_PHASE_BIT(VFB_PHASE_BAR) | VFB_PHASE_BIT(VFB_PHASE_MAP);
-	assert_ok(vfb_subscribe(host.ctx, &filter, note, &told, &subscription));
+	assert_ok(vfb_subscribe(host.ctx, &filter, note, &seen, &subscription));
 	assert_ok(vfb_bars_map(host.space, &bar, 1, NULL));
-	assert_int_equal(told.steps, 1);
-	assert_int_equal(told.maps, 1);
-	assert_string_equal(told.device, addresses[0]);
+	assert_int_equal(seen.steps, 1);
+	assert_int_equal(seen.maps, 1);
+	assert_string_equal(seen.device, addresses[0]);
 	assert_ok(vfb_device_reset(devices[0]));
-	assert_int_equal(told.steps, 2);
-	assert_int_equal(told.maps, 2);
+	assert_int_equal(seen.steps, 2);
+	assert_int_equal(seen.maps, 2);
 	/* A failure before there is any call has its event as well. */
 	assert_int_equal(vfb_bars_map(host.space, &bar, 1, NULL), 0);
-	assert_int_equal(told.last, -EEXIST);
-	assert_int_equal(told.steps, 3);
+	assert_int_equal(seen.last, -EEXIST);
+	assert_int_equal(seen.steps, 3);
 	vfb_unsubscribe(subscription);
 	end(&host, devices);
 }

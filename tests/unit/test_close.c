@@ -82,7 +82,7 @@ static void test_late(void **state)
 	}
 }
 
-/* Its file descriptor tells of the deadline, and each entry can be asked for. */
+/* Its file descriptor becomes readable at the deadline, and each entry can be polled. */
 static void test_job(void **state)
 {
 	struct vfb_batch_opts opts = {.size = sizeof(opts), .timeout_ns = 1000 * MS};

@@ -230,7 +230,7 @@ static void test_close_twice(void **state)
 	host_close(&host);
 }
 
-/* Two devices of one group: it is let go of with the second. */
+/* Two devices of one group: the second one releases it. */
 static void test_one_group(void **state)
 {
 	static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};

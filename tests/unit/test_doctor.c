@@ -54,7 +54,7 @@ static unsigned int count_of(const struct vfb_diagnosis *diagnosis, enum vfb_sev
 	return count;
 }
 
-/* A host, what is asked of it, and something that it should be told. */
+/* A host, what is requested of it, and a finding that must appear. */
 static void assert_finding(const struct fake_config *config, const struct vfb_doctor_opts *opts,
 			   enum vfb_severity severity, const char *subject, const char *text,
 			   const char *remedy)
@@ -324,7 +324,7 @@ static void test_estimate(void **state)
 	host_close(&host);
 }
 
-/* It does not fit, in one way or another: told, and nothing is left of the trial. */
+/* The guest does not fit: the reason is reported, and the trial leaves nothing behind. */
 static void test_fit(void **state)
 {
 	struct vfb_doctor_opts guest = {.size = sizeof(guest), .bytes = 64 * MIB};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Events: every step is told, with its times, to whoever subscribed; to nobody it costs nothing. */
+/* Events: each step is reported with its times to all subscribers; without any it costs nothing. */
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -13,7 +13,7 @@
 #define PHASES VFB_PHASE_COUNT
 #define MAX    256
 
-/* What was told, in order of arrival. */
+/* Events in the order of arrival. */
 struct log {
 	pthread_mutex_t lock;
 	struct vfb_event events[MAX];
@@ -137,7 +137,7 @@ static void test_phases(void **state)
 	}
 }
 
-/* What fails is told, too. */
+/* Failed steps are reported as well. */
 static void test_failures(void **state)
 {
 	struct vfb_range range = {.bytes = 2 * MIB, .iova = GIB};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Jobs: how they end, who is told, and what a cancel changes. */
+/* Jobs: how they end, who is notified, and what a cancel changes. */
 #include "engine/job.h"
 
 #include <pthread.h>
@@ -12,7 +12,7 @@ struct work {
 	struct vfb_job job;
 	struct vfb_job_ops ops;
 	unsigned int rounds, finished;
-	/* Settled before it ends, and what it was told. */
+	/* Whether the job settles before it ends, and the result of that. */
 	bool settles;
 	int settled;
 	bool freed;
@@ -165,7 +165,7 @@ static void *release_later(void *arg)
 	return NULL;
 }
 
-/* Failed in one thread, told in another. */
+/* A failure in one thread is reported in another. */
 static void test_woken(void **state)
 {
 	struct work work;

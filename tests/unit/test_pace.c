@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Populating no faster than is allowed, and what a job tells of its speed. */
+/* The rate limit of populating, and the rate that a job reports. */
 #include "host.h"
 
 static struct vfb_job_progress progress_of(struct vfb_job *job)

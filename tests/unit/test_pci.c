@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* PCI addresses, and what sysfs tells of a device. */
+/* PCI addresses, and what sysfs reports about a device. */
 #include "device/pci.h"
 
 #include "host.h"
@@ -228,7 +228,7 @@ static void test_reset_set(void **state)
 	host_close(&host);
 }
 
-/* Whatever of sysfs cannot be read: an error that tells, and nothing is left over. */
+/* Whatever cannot be read in sysfs: an error with its reason, and no leak. */
 static void test_unreadable(void **state)
 {
 	struct vfb_pci_info info = VFB_PCI_INFO_INIT;

@@ -128,7 +128,7 @@ static void test_split_refused(void **state)
 	host_close(&host);
 }
 
-/* What has no room on the nodes that are preferred goes elsewhere, and is told. */
+/* Pages that do not fit on the preferred nodes go elsewhere, and are reported. */
 static void test_preferred_many(void **state)
 {
 	struct vfb_memory_opts opts = placed(64 * MIB, VFB_PAGE_4K, VFB_NUMA_PREFERRED, 2);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Planning a batch: neighbours, limits, order, and what is told without doing anything. */
+/* Planning a batch: neighbours, limits, order, and dry runs. */
 #include "host.h"
 
 static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
@@ -179,7 +179,7 @@ static void test_coalesce(void **state)
 	}
 }
 
-/* A plan tells how long it takes, once that was measured, and it does take about so long. */
+/* After a measurement a plan estimates the time, and mapping takes about that long. */
 static void test_time(void **state)
 {
 	(void)state;

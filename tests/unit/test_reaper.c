@@ -12,7 +12,7 @@ static struct vfb_reaper_opts opts_with(const char *program)
 	return opts;
 }
 
-/* It is told which devices share a reset, and holds them. */
+/* The reaper knows which devices share a reset, and holds them. */
 static void test_start(void **state)
 {
 	struct vfb_reaper_opts opts = opts_with(PROGRAM);

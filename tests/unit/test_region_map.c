@@ -27,7 +27,7 @@ static void end(struct host *host, struct vfb_device *device)
 	host_close(host);
 }
 
-/* A page that can be accessed; the kernel tells without a signal. */
+/* Whether a page can be accessed, found out without a signal. */
 static bool is_accessible(const void *address)
 {
 	return madvise((void *)address, 4096, MADV_POPULATE_READ) == 0;

@@ -110,7 +110,7 @@ static void test_part_of_bus(void **state)
 	}
 }
 
-/* As told, even where another way is cheaper. */
+/* The requested method is used, even if another is faster. */
 static void test_function(void **state)
 {
 	struct fixture f;
@@ -168,7 +168,7 @@ static void test_foreign(void **state)
 	end(&f);
 }
 
-/* Behind bridges of their own they are reset at the same time, unless told otherwise. */
+/* Devices behind different bridges are reset in parallel, unless the width is 1. */
 static void test_parallel(void **state)
 {
 	struct vfb_batch_opts one = {.size = sizeof(one), .width = 1};
@@ -194,7 +194,7 @@ static void test_parallel(void **state)
 	host_close(&host);
 }
 
-/* What fails is told for each, and the others are reset. */
+/* Each failure is reported, and the other devices are reset. */
 static void test_failures(void **state)
 {
 	struct fixture f;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Spaces: what they tell of themselves, where ranges go, how they end. */
+/* Spaces: what they report, where ranges go, how they end. */
 #include "host.h"
 
 static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};

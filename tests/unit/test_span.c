@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Spans: how they nest, who is told of them, and what a callback may do. */
+/* Spans: how they nest, who receives them, and what a callback may do. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -10,7 +10,7 @@
 #define SEC (1000 * MS)
 #define MAX 256
 
-/* What was told, in order of arrival. One thread at a time but in the tests that say so. */
+/* Events in the order of arrival. One thread at a time, except where a test says otherwise. */
 struct log {
 	struct vfb_event events[MAX];
 	unsigned int count;
@@ -165,7 +165,7 @@ struct caller {
 	unsigned int calls;
 };
 
-/* Everything that could wait is refused, what does not is done, and none of it is told. */
+/* Calls that could wait are refused, others are made, and none of them is reported. */
 static void call_back(const struct vfb_event *event, void *data)
 {
 	struct vfb_range range = {.bytes = 2 * MIB, .iova = GIB};
@@ -257,7 +257,7 @@ static void test_slow(void **state)
 	host_close(&host);
 }
 
-/* How often each system call was told, and whether it was a part of the step that makes it. */
+/* How often each system call was reported, and whether its parent was the step that made it. */
 struct calls {
 	pthread_mutex_t lock;
 	unsigned int maps, madvises, opens;
@@ -320,7 +320,7 @@ static void test_syscalls(void **state)
 struct emitters {
 	struct host *host;
 	atomic_bool stop;
-	atomic_uint told;
+	atomic_uint reported;
 };
 
 static void *emit(void *data)
@@ -351,8 +351,8 @@ static void *come_and_go(void *data)
 		while (!atomic_load(own) && !atomic_load(&emitters->stop))
 			sched_yield();
 		vfb_unsubscribe(subscription);
-		atomic_fetch_add(&emitters->told, *own);
-		/* Whoever would still be told of something would write here. */
+		atomic_fetch_add(&emitters->reported, *own);
+		/* A callback that still ran would write here. */
 		free(own);
 	}
 	return NULL;
@@ -361,7 +361,7 @@ static void *come_and_go(void *data)
 /* Two threads subscribe and unsubscribe while two others emit. */
 static void test_threads(void **state)
 {
-	struct emitters emitters = {.told = 0};
+	struct emitters emitters = {.reported = 0};
 	pthread_t threads[4];
 	struct host host;
 
@@ -377,7 +377,7 @@ static void test_threads(void **state)
 	atomic_store(&emitters.stop, true);
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
-	assert_true(atomic_load(&emitters.told) >= 400);
+	assert_true(atomic_load(&emitters.reported) >= 400);
 	host_close(&host);
 }
 

@@ -35,10 +35,10 @@ static void test_quantiles(void **state)
 	assert_int_equal(sum.max, values[ARRAY_SIZE(values) - 1]);
 	for (size_t i = 0; i < ARRAY_SIZE(permilles); i++) {
 		uint64_t exact = values[(ARRAY_SIZE(values) * permilles[i] + 999) / 1000 - 1];
-		uint64_t told = vfb_histogram_quantile(&sum, permilles[i]);
+		uint64_t estimate = vfb_histogram_quantile(&sum, permilles[i]);
 
-		assert_true(told >= exact);
-		assert_true(told - exact <= exact / 16);
+		assert_true(estimate >= exact);
+		assert_true(estimate - exact <= exact / 16);
 	}
 	assert_int_equal(vfb_histogram_up_to(&sum, UINT64_MAX), sum.count);
 }

@@ -245,7 +245,7 @@ static void test_second_batch(void **state)
 	}
 }
 
-/* While a failed batch lets go of its devices the space must stay. */
+/* While a failed batch closes its devices, the space must stay. */
 static void test_destroy_early(void **state)
 {
 	struct vfb_device_request request = {.address = addresses[0]};

@@ -14,7 +14,7 @@ struct caller {
 	int space, device, group;
 	/* The device's address. */
 	const char *address;
-	/* What the library is told of a space, and what it is: groups of an iommufd need not tell.
+	/* The IOAS that the library is given, and the actual one: groups of an iommufd need none.
 	 */
 	uint32_t ioas, own_ioas;
 	void *memory;

@@ -43,7 +43,7 @@ struct family {
 };
 
 struct machine {
-	/* "fake, as Linux 7.3", or what uname(2) tells. */
+	/* "fake, as Linux 7.3", or the version from uname(2). */
 	char name[64];
 	/* NVMe controllers of QEMU, each below its own bridge; those of node 0 first. */
 	char devices[MACHINE_DEVICES][16];
@@ -81,7 +81,7 @@ struct machine {
 };
 
 /*
- * Tells what the machine is. @argc, @argv: of the program, without what it knows by itself.
+ * Describes the machine. @argc, @argv: of the program, without what it knows by itself.
  * Returns whether scenarios can run there; the reason is printed.
  */
 bool machine_describe(struct machine *machine, int argc, char **argv);

@@ -58,7 +58,7 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	strcpy(machine->foreign, FOREIGN);
 	machine->nodes = NODES;
 	if (stock)
-		strcpy(machine->no_iommufd, "the fake kernel is told to have none");
+		strcpy(machine->no_iommufd, "the fake kernel is configured without it");
 	return true;
 }
 

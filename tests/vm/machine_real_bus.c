@@ -14,7 +14,7 @@
 #include "proc.h"
 
 static pid_t remover;
-/* Of the device that is unplugged: scripts/vm has set it, since the firmware tells of none. */
+/* Of the device that is unplugged: scripts/vm has set it, since the firmware reports none. */
 static char node_path[96], node[16];
 
 static void remember_node(const char *address)

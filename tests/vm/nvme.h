@@ -6,7 +6,7 @@
 #include <vfioboost.h>
 
 /*
- * Makes the controller write 4 KiB that tell what it is to @iova: its PCI vendor and that of its
+ * Makes the controller write 4 KiB that identify it to @iova: its PCI vendor and that of its
  * subsystem first. It is off afterwards, as it was.
  */
 void nvme_identify_to(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_device *device,

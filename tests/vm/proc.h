@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the running kernel tells in files. */
+/* What the running kernel reports in files. */
 #ifndef PROC_H
 #define PROC_H
 

@@ -287,7 +287,7 @@ static void wrong_settings(struct fixture *f)
 	if (f->backend == VFB_BACKEND_TYPE1) {
 		refuse(f, caller.device, NULL, -EINVAL, "give it");
 	} else {
-		/* The node tells it, and knows better. */
+		/* The node determines the address. */
 		assert_ok(vfb_device_adopt(f->ctx, caller.device, NULL, &device));
 		assert_ok(vfb_device_close(device));
 		opts.address = f->machine->devices[1];

@@ -42,7 +42,7 @@ static struct vfb_bar bar_of(struct vfb_device *device)
 }
 
 /*
- * Whether what the controller writes to an IOVA arrives in the BAR. QEMU's tells of no error when
+ * Whether what the controller writes to an IOVA arrives in the BAR. QEMU's reports no error when
  * it does not.
  */
 static bool reaches(struct fixture *f, const struct peers *peers, uint64_t iova, uint64_t offset)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What subscribers are told. */
+/* Events of subscribers. */
 #include <pthread.h>
 
 #include "scenario.h"
@@ -41,7 +41,7 @@ static const uint64_t of_kernel = VFB_PHASE_BIT(VFB_PHASE_OPEN) | VFB_PHASE_BIT(
 				  VFB_PHASE_BIT(VFB_PHASE_POPULATE) | VFB_PHASE_BIT(VFB_PHASE_MAP) |
 				  VFB_PHASE_BIT(VFB_PHASE_UNMAP);
 
-/* What is a part of something lies within it, which is told after it. */
+/* A child lies within its parent, which is reported after it. */
 static void check_parent(const struct log *log, size_t i)
 {
 	const struct vfb_event *event = &log->events[i], *parent;
@@ -137,22 +137,22 @@ static void every_phase(struct fixture *f)
 	assert_ok(vfb_space_destroy(space));
 }
 
-/* What fails is told, too. */
+/* Failed steps are reported as well. */
 static void failures(struct fixture *f)
 {
 	static struct log log = {.lock = PTHREAD_MUTEX_INITIALIZER};
 	struct vfb_subscription *subscription;
 	struct vfb_space *holder, *space = make_space(f);
 	struct vfb_device *held, *device;
-	bool told = false;
+	bool reported = false;
 
 	holder = make_space_with_device(f, &held);
 	assert_ok(vfb_subscribe(f->ctx, NULL, keep, &log, &subscription));
 	assert_error(vfb_device_open(space, f->machine->devices[0], &device), -EBUSY);
 	vfb_unsubscribe(subscription);
 	for (size_t i = 0; i < log.count; i++)
-		told |= log.events[i].result == -EBUSY;
-	assert_true(told);
+		reported |= log.events[i].result == -EBUSY;
+	assert_true(reported);
 	end_space(holder, held);
 	assert_ok(vfb_space_destroy(space));
 }

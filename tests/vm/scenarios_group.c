@@ -151,7 +151,7 @@ static void other_ioas(struct fixture *f)
 	machine_close(iommufd);
 }
 
-/* Functions of one device are of one group: the last of them lets go of it. */
+/* Functions of one device are in one group: the last one releases it. */
 static void one_group(struct fixture *f)
 {
 	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_4K);

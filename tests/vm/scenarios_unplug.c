@@ -97,7 +97,7 @@ static struct vfb_reaper *start_reaper(const struct user *user, int report)
 	return reaper;
 }
 
-/* A reaper holds it, until it is told not to. */
+/* A reaper holds it until it is stopped. */
 static void with_reaper(struct fixture *f)
 {
 	const char *address = f->machine->devices[0];
