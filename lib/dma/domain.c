@@ -67,7 +67,7 @@ static int announce_domain(struct vfb_space *space, unsigned int attached)
 	do {
 		error = vfb_space_restore(space);
 		pthread_mutex_lock(&space->lock);
-		if (!error && !vfb_space_has_lost(space)) {
+		if (!error && !vfb_space_has_lost_locked(space)) {
 			space->devices += attached;
 			space->domain = true;
 			done = true;

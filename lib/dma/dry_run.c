@@ -57,18 +57,19 @@ static int plan_dry_locked(struct map_job *map, const struct vfb_batch_opts *opt
 	struct vfb_space *space = map->space;
 	int error;
 
-	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip, NULL, NULL);
+	error = vfb_plan_make_locked(&map->plan, space, map->ranges, map->job.entries, skip, NULL,
+				     NULL);
 	for (size_t i = 0; i < map->plan.count && !error; i++) {
 		struct vfb_range *range = map->plan.order[i];
 
-		error = vfb_range_check_domain(space, range, range - map->ranges);
+		error = vfb_range_check_domain_locked(space, range, range - map->ranges);
 		if (error)
 			range->status = error;
 	}
 	if (!error)
 		error = vfb_plan_check_memlock(&map->plan, memlock);
 	if (!error && map->serial)
-		error = vfb_plan_check_entries(&map->plan, space, &map->joined);
+		error = vfb_plan_check_entries_locked(&map->plan, space, &map->joined);
 	if (!error)
 		error = vfb_map_cut_pieces(map, opts->width);
 	return error ? error : vfb_map_cut_calls(map);

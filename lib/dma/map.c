@@ -36,9 +36,9 @@ static int place_range_locked(struct here *here, size_t entry)
 	struct vfb_mapping *mapping, *other;
 	int error;
 
-	error = vfb_range_check_domain(here->space, range, entry);
+	error = vfb_range_check_domain_locked(here->space, range, entry);
 	if (!error && range->flags & VFB_RANGE_ANY_IOVA)
-		error = vfb_range_find_gap(here->space, range, entry);
+		error = vfb_range_find_gap_locked(here->space, range, entry);
 	if (error)
 		return error;
 	mapping = vfb_range_mapping(range);
@@ -159,8 +159,8 @@ int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count
 }
 
 /*
- * Whether one thread maps the ranges as fast as several would, and there is a domain. What is to
- * be populated by workers of a node is left to them.
+ * Whether one thread maps the ranges as fast as several would, and there is a domain. Memory that
+ * workers of a node must populate is left to them.
  */
 static bool map_fits_here(struct vfb_space *space, const struct vfb_range *ranges, size_t count)
 {

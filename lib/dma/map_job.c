@@ -299,8 +299,8 @@ static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip,
 	if (space->released)
 		return vfb_fail(-EBUSY, "the addresses of the space were released: another process "
 					"owns its mappings");
-	error = vfb_plan_make(&map->plan, space, map->ranges, map->job.entries, skip,
-			      map->best_effort ? note_refusal : NULL, map);
+	error = vfb_plan_make_locked(&map->plan, space, map->ranges, map->job.entries, skip,
+				     map->best_effort ? note_refusal : NULL, map);
 	if (!error && !map->best_effort)
 		error = vfb_plan_check_memlock(&map->plan, memlock);
 	if (!error)

@@ -195,11 +195,11 @@ void vfb_pipeline_run_piece(struct vfb_task *task)
 static int place_entry_locked(struct map_job *map, struct map_entry *entry)
 {
 	size_t number = entry->range - map->ranges;
-	int error = vfb_range_check_domain(map->space, entry->range, number);
+	int error = vfb_range_check_domain_locked(map->space, entry->range, number);
 
 	if (error || entry->placed)
 		return error;
-	error = vfb_range_find_gap(map->space, entry->range, number);
+	error = vfb_range_find_gap_locked(map->space, entry->range, number);
 	if (error)
 		return error;
 	entry->mapping->at.iova = entry->range->iova;
@@ -234,7 +234,7 @@ static int place_locked(struct map_job *map)
 	int error = 0;
 
 	if (space->domain && map->serial) {
-		error = vfb_plan_check_entries(&map->plan, space, &map->joined);
+		error = vfb_plan_check_entries_locked(&map->plan, space, &map->joined);
 		if (error && !map->best_effort)
 			return vfb_job_fail(&map->job, error, true);
 	}

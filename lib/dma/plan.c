@@ -145,8 +145,9 @@ static size_t collect(struct vfb_range *ranges, size_t count, const bool *skip, 
 	return found;
 }
 
-int vfb_plan_make(struct vfb_plan *plan, const struct vfb_space *space, struct vfb_range *ranges,
-		  size_t count, bool *skip, void (*failed)(void *arg, int error), void *arg)
+int vfb_plan_make_locked(struct vfb_plan *plan, const struct vfb_space *space,
+			 struct vfb_range *ranges, size_t count, bool *skip,
+			 void (*failed)(void *arg, int error), void *arg)
 {
 	struct refusal refusal = {skip, failed, arg};
 	size_t fixed;

@@ -25,14 +25,15 @@ struct vfb_plan {
 
 /*
  * Checks each range by itself, against the others and against the existing mappings, and sorts
- * them. Called with the space's lock held.
+ * them.
  *
  * @plan    is initialized; free it with vfb_plan_free(), whatever the result
  * @skip    receives true for each invalid range, whose status is set as well
  * @failed  called for each invalid range; NULL: the first one is the result
  */
-int vfb_plan_make(struct vfb_plan *plan, const struct vfb_space *space, struct vfb_range *ranges,
-		  size_t count, bool *skip, void (*failed)(void *arg, int error), void *arg);
+int vfb_plan_make_locked(struct vfb_plan *plan, const struct vfb_space *space,
+			 struct vfb_range *ranges, size_t count, bool *skip,
+			 void (*failed)(void *arg, int error), void *arg);
 void vfb_plan_free(struct vfb_plan *plan);
 
 /* What the process may pin, and has pinned. */
@@ -54,9 +55,9 @@ int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock
 
 /*
  * Decides whether adjacent ranges must be joined because the kernel has too few mappings left.
- * Fails with -ENOSPC if they are too few even then. Called with the space's lock held.
+ * Fails with -ENOSPC if they are too few even then.
  */
-int vfb_plan_check_entries(const struct vfb_plan *plan, const struct vfb_space *space,
-			   bool *joined);
+int vfb_plan_check_entries_locked(const struct vfb_plan *plan, const struct vfb_space *space,
+				  bool *joined);
 
 #endif

@@ -63,7 +63,8 @@ int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock
 			vfb_size_text(bytes + locked).text, vfb_size_text(limit).text);
 }
 
-int vfb_plan_check_entries(const struct vfb_plan *plan, const struct vfb_space *space, bool *joined)
+int vfb_plan_check_entries_locked(const struct vfb_plan *plan, const struct vfb_space *space,
+				  bool *joined)
 {
 	uint64_t left = space->entries_left;
 

@@ -67,7 +67,7 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 	return 0;
 }
 
-bool vfb_iova_is_valid(const struct vfb_space *space, uint64_t first, uint64_t last)
+bool vfb_iova_is_valid_locked(const struct vfb_space *space, uint64_t first, uint64_t last)
 {
 	for (size_t i = 0; i < space->range_count; i++)
 		if (first >= space->ranges[i].first && last <= space->ranges[i].last)
@@ -88,8 +88,8 @@ static int outside(const struct vfb_space *space, const struct vfb_range *range,
 			vfb_range_name(range, entry).text, valid);
 }
 
-int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range *range,
-			   size_t entry)
+int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vfb_range *range,
+				  size_t entry)
 {
 	bool has_iova = !(range->flags & VFB_RANGE_ANY_IOVA);
 
@@ -99,7 +99,8 @@ int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range
 		return vfb_fail(-EINVAL, "%s is not aligned to the IOMMU's pages of %s",
 				vfb_range_name(range, entry).text,
 				vfb_size_text(space->alignment).text);
-	if (has_iova && !vfb_iova_is_valid(space, range->iova, range->iova + (range->bytes - 1)))
+	if (has_iova &&
+	    !vfb_iova_is_valid_locked(space, range->iova, range->iova + (range->bytes - 1)))
 		return outside(space, range, entry);
 	return 0;
 }
@@ -138,7 +139,7 @@ static bool find_gap_locked(struct vfb_space *space, const struct vfb_memory *me
 	return false;
 }
 
-int vfb_range_find_gap(struct vfb_space *space, struct vfb_range *range, size_t entry)
+int vfb_range_find_gap_locked(struct vfb_space *space, struct vfb_range *range, size_t entry)
 {
 	if (find_gap_locked(space, range->memory, range->offset, range->bytes, &range->iova))
 		return 0;

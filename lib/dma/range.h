@@ -27,16 +27,15 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 
 /*
  * Checks a range against the domain, if there is one: alignment, and whether a fixed IOVA is valid.
- * Called with the space's lock held.
  */
-int vfb_range_check_domain(const struct vfb_space *space, const struct vfb_range *range,
-			   size_t entry);
+int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vfb_range *range,
+				  size_t entry);
 
-/* Whether IOVAs are valid in the domain, both ends inclusive. Called with the space's lock held. */
-bool vfb_iova_is_valid(const struct vfb_space *space, uint64_t first, uint64_t last);
+/* Whether IOVAs are valid in the domain, both ends inclusive. */
+bool vfb_iova_is_valid_locked(const struct vfb_space *space, uint64_t first, uint64_t last);
 
-/* Finds an IOVA for a range that has none. Called with the space's lock held. */
-int vfb_range_find_gap(struct vfb_space *space, struct vfb_range *range, size_t entry);
+/* Finds an IOVA for a range that has none. */
+int vfb_range_find_gap_locked(struct vfb_space *space, struct vfb_range *range, size_t entry);
 
 /* Finds an IOVA where all of @memory fits now. Fails with -ENOSPC. */
 int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory, uint64_t *iova);

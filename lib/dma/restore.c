@@ -30,7 +30,7 @@ static bool is_lost(const struct vfb_index *index, const struct vfb_mapping *map
 	       !vfb_index_count_extents(index, mapping->at.iova, mapping->at.bytes);
 }
 
-bool vfb_space_has_lost(const struct vfb_space *space)
+bool vfb_space_has_lost_locked(const struct vfb_space *space)
 {
 	struct vfb_mapping *mapping = vfb_index_at(&space->index, 0);
 
@@ -81,7 +81,7 @@ static int check_valid(const struct restore *restore)
 	for (size_t i = 0; i < restore->count && !error; i++) {
 		const struct vfb_interval *at = &restore->mappings[i]->at;
 
-		if (!vfb_iova_is_valid(restore->space, at->iova, vfb_interval_last(at)))
+		if (!vfb_iova_is_valid_locked(restore->space, at->iova, vfb_interval_last(at)))
 			error = vfb_fail(
 				-EADDRINUSE,
 				"the range of %s at IOVA 0x%" PRIx64 ", mapped before there "

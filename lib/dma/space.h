@@ -96,8 +96,8 @@ bool vfb_space_domain_decided(struct vfb_space *space, struct vfb_domain_waiter 
  * for long.
  */
 int vfb_space_restore(struct vfb_space *space);
-/* Whether there are lost mappings. Called with the space's lock held. */
-bool vfb_space_has_lost(const struct vfb_space *space);
+/* Whether there are lost mappings. */
+bool vfb_space_has_lost_locked(const struct vfb_space *space);
 
 /* Of an adopted space: maps lost mappings if the caller has created a domain. */
 int vfb_space_look_for_domain(struct vfb_space *space);
