@@ -164,6 +164,9 @@ VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *o
  * If the caller attaches its first device later, ranges that were mapped before that are kept until
  * the next batch is mapped, or the library opens or adopts a device.
  *
+ * With type1, detaching the last device removes all mappings in the kernel. Unmap them in the space
+ * as well before attaching another device; until then mapping fails with -ENXIO.
+ *
  * Devices that can only be opened through their groups go into the address space that the iommufd
  * uses for groups. If the caller has set that to an IOAS other than @p ioas, opening them fails
  * with -EBUSY.

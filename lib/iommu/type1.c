@@ -47,6 +47,18 @@ static void type1_look_for_domain(struct vfb_iommu *iommu)
 						       &info);
 }
 
+/*
+ * After a call has failed: the caller's last group is gone, and with it the IOMMU driver of the
+ * container and all mappings (vfio_group_detach_container()). Every call gives EINVAL then.
+ */
+static bool has_lost_domain(struct type1 *type1, int error)
+{
+	if (error != -EINVAL || !type1->iommu.adopted || type1->groups.first)
+		return false;
+	type1_look_for_domain(&type1->iommu);
+	return !type1->iommu.has_domain;
+}
+
 static int type1_create(const struct vfb_sys *sys, const struct vfb_iommu_source *source,
 			struct vfb_iommu **out)
 {
@@ -245,6 +257,11 @@ static int type1_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 	int error;
 
 	error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_MAP_DMA, &dma_map);
+	if (has_lost_domain(type1, error))
+		return vfb_fail(-ENXIO,
+				"nothing is attached to the container any more, and what was "
+				"mapped is gone: unmap all, and attach a device first "
+				"(VFIO_GROUP_SET_CONTAINER and VFIO_SET_IOMMU)");
 	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
 }
 
@@ -303,6 +320,8 @@ static int type1_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 	int error;
 
 	error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_UNMAP_DMA, &unmap);
+	if (has_lost_domain(type1, error))
+		return 0;
 	if (error)
 		return vfb_fail_errno(error, "cannot unmap %s at IOVA 0x%" PRIx64,
 				      vfb_size_text(bytes).text, iova);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Spaces and memory that the caller has made; and domains that stay. */
+#include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -63,6 +64,57 @@ static void space_before_device(struct fixture *f)
 	assert_int_equal(machine_pinned(), 0);
 	caller_close(&caller);
 	assert_ok(vfb_memory_destroy(memory));
+}
+
+/*
+ * The caller closes its last device, and keeps the space open: type1 drops all mappings then.
+ * @again: and attaches it once more.
+ */
+static void check_last_device(struct fixture *f, bool again)
+{
+	struct vfb_memory *memory = make_memory(f, 3 * BYTES, VFB_PAGE_THP);
+	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
+	struct vfb_space *space;
+	struct caller caller;
+
+	opts.backend = f->backend;
+	caller_open_device(f, &caller, 0);
+	assert_ok(vfb_space_adopt(f->ctx, caller.space, caller.ioas, &opts, &space));
+	for (uint64_t i = 0; i < 3; i++) {
+		struct vfb_range range = {.memory = memory,
+					  .offset = i * BYTES,
+					  .bytes = BYTES,
+					  .iova = IOVA + i * 2 * BYTES};
+
+		assert_ok(vfb_space_map(space, &range, 1, NULL));
+	}
+	machine_close(caller.device);
+	caller.device = -1;
+	if (again && f->backend == VFB_BACKEND_TYPE1) {
+		assert_returns(machine_ioctl(caller.group, VFIO_GROUP_UNSET_CONTAINER, NULL), 0);
+	} else if (caller.group >= 0) {
+		machine_close(caller.group);
+		caller.group = -1;
+	}
+	assert_int_equal(machine_pinned(), 0);
+	if (!again && f->backend == VFB_BACKEND_TYPE1) {
+		assert_error(map_one(space, memory, BYTES, 4 * IOVA), -ENXIO);
+		assert_says("nothing is attached");
+	}
+	if (again && f->backend == VFB_BACKEND_TYPE1) {
+		caller_attach(f, &caller);
+		caller_get_device(&caller);
+	}
+	assert_ok(unmap_one(space, IOVA, BYTES));
+	assert_ok(vfb_space_destroy(space));
+	caller_close(&caller);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+static void last_device(struct fixture *f)
+{
+	check_last_device(f, false);
+	check_last_device(f, true);
 }
 
 static void wrong_space(struct fixture *f)
@@ -337,6 +389,7 @@ const struct scenario adopt_scenarios[] = {
 	 .limits.memlock = 64 * MIB},
 	{.name = "a space of the caller's", .run = space},
 	{.name = "a space of the caller's before its device", .run = space_before_device},
+	{.name = "the caller closes the last device of its space", .run = last_device},
 	{.name = "what is no space of the caller's", .run = wrong_space},
 	{.name = "a domain that stays", .run = kept_domain},
 	{.name = "mapping by file and by address", .run = map_by},
