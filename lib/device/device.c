@@ -12,6 +12,8 @@
 #include "options.h"
 #include "sys/uapi.h"
 
+#define MAX_REGIONS 1024
+
 /* Conventional PCI devices take 1.1 s to reset, and others may be waiting for the lock too. */
 #define RETRY_NS     UINT64_C(10000000)
 #define RETRY_END_NS UINT64_C(5000000000)
@@ -82,6 +84,10 @@ int vfb_device_describe(struct vfb_device *device)
 	if (error)
 		return vfb_fail_errno(error, "cannot read the regions of device %s",
 				      device->pci.address);
+	/* VFIO_PCI_NUM_REGIONS, and what is special to some devices. */
+	if (info.num_regions > MAX_REGIONS)
+		return vfb_fail(-EPROTO, "the kernel counts %u regions of device %s",
+				info.num_regions, device->pci.address);
 	device->regions = info.num_regions;
 	device->irqs = info.num_irqs;
 	device->resets = info.flags & VFIO_DEVICE_FLAGS_RESET;

@@ -69,7 +69,9 @@ static int find_bridge(const struct vfb_sys *sys, struct vfb_pci *pci)
 	if (error)
 		return vfb_fail_errno(error, "cannot look up PCI device %s", pci->address);
 	/* .../pci0000:00/BRIDGE/DEVICE, or .../pci0000:00/DEVICE on the root bus. */
-	*strrchr(target, '/') = '\0';
+	parent = strrchr(target, '/');
+	if (parent)
+		*parent = '\0';
 	parent = strrchr(target, '/');
 	if (parent && vfb_pci_parse(parent + 1, pci->bridge))
 		pci->bridge[0] = '\0';

@@ -22,11 +22,16 @@
 static int reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
 {
 	uint64_t unit = bytes >= GIB ? GIB : bytes >= 2 * MIB ? 2 * MIB : 4 * KIB;
-	uint64_t skip, all = bytes + unit - 4 * KIB;
+	uint64_t skip, all;
 	void *address;
 	char *begin;
 	int error;
 
+	/* No process has as many addresses. */
+	if (bytes > INT64_MAX)
+		return -ENOMEM;
+	bytes = round_up(bytes, 4 * KIB);
+	all = bytes + unit - 4 * KIB;
 	error = sys->mmap(sys, NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 			  -1, 0, &address);
 	if (error)

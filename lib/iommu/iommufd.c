@@ -10,6 +10,9 @@
 #include "observe/error.h"
 #include "sys/uapi.h"
 
+/* Each device adds two or three to those between them. */
+#define MAX_RANGES 65536
+
 static int make_ioas(struct iommufd *iommufd)
 {
 	struct vfb_iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
@@ -134,24 +137,30 @@ static int iommufd_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ran
 			    uint64_t *alignment, uint64_t *entries_left)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
-	struct vfb_iommu_ioas_iova_ranges query = {.size = sizeof(query), .ioas_id = iommufd->ioas};
+	struct vfb_iommu_ioas_iova_ranges query = {0};
 	struct vfb_iommu_iova_range *found = NULL;
+	uint32_t room = 0;
 	int error;
 
 	/* First with room for none, then for all; by then there may be more. */
 	do {
-		struct vfb_iommu_iova_range *larger;
-
-		larger = realloc(found, (query.num_iovas + 1) * sizeof(*found));
-		if (!larger) {
-			free(found);
-			return vfb_fail_memory();
-		}
-		found = larger;
-		query.allowed_iovas = (uintptr_t)found;
+		free(found);
+		room = query.num_iovas;
+		found = room <= MAX_RANGES ? calloc(room + 1, sizeof(*found)) : NULL;
+		if (!found)
+			return vfb_fail(-ENOMEM, "no memory for %" PRIu32 " valid IOVA ranges",
+					room);
+		query = (struct vfb_iommu_ioas_iova_ranges){
+			.size = sizeof(query),
+			.ioas_id = iommufd->ioas,
+			.num_iovas = room,
+			.allowed_iovas = (uintptr_t)found,
+		};
 		error = iommu->sys->ioctl(iommu->sys, iommufd->fd, VFB_IOMMU_IOAS_IOVA_RANGES,
 					  &query);
-	} while (error == -EMSGSIZE);
+	} while (error == -EMSGSIZE && query.num_iovas > room);
+	if (!error && query.num_iovas > room)
+		error = -EPROTO;
 	if (error) {
 		free(found);
 		return vfb_fail_errno(error, "cannot read the valid IOVA ranges "

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include "world.h"
+
+#include <stdio.h>
+
+const char *const world_addresses[WORLD_ADDRESSES] = {
+	"0000:01:00.0", "0000:01:00.1", "0000:01:01.0",
+	"0000:01:02.0", "0000:00:03.0", "0000:00:04.0",
+};
+
+void *world_borrow(struct world *world, enum world_kind kind, unsigned int index)
+{
+	struct slot *slot = &world->slots[kind][index % WORLD_SLOTS];
+	void *object;
+
+	pthread_mutex_lock(&world->lock);
+	object = slot->object;
+	if (object)
+		slot->users++;
+	pthread_mutex_unlock(&world->lock);
+	return object;
+}
+
+void world_give_back(struct world *world, enum world_kind kind, const void *object)
+{
+	if (!object)
+		return;
+	pthread_mutex_lock(&world->lock);
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
+		if (world->slots[kind][i].object == object)
+			world->slots[kind][i].users--;
+	pthread_mutex_unlock(&world->lock);
+}
+
+void *world_take(struct world *world, enum world_kind kind, unsigned int index)
+{
+	struct slot *slot = &world->slots[kind][index % WORLD_SLOTS];
+	void *object = NULL;
+
+	pthread_mutex_lock(&world->lock);
+	if (!slot->users) {
+		object = slot->object;
+		slot->object = NULL;
+	}
+	pthread_mutex_unlock(&world->lock);
+	return object;
+}
+
+bool world_put(struct world *world, enum world_kind kind, void *object)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&world->lock);
+	for (unsigned int i = 0; i < WORLD_SLOTS && !found; i++) {
+		if (world->slots[kind][i].object)
+			continue;
+		world->slots[kind][i].object = object;
+		found = true;
+	}
+	pthread_mutex_unlock(&world->lock);
+	return found;
+}
+
+/* ---- Callbacks ---- */
+
+static void call_space(struct world *world, unsigned int choice)
+{
+	struct vfb_space *space = world_borrow(world, WORLD_SPACE, choice);
+	struct vfb_space_info info = VFB_SPACE_INFO_INIT;
+	struct vfb_translation piece;
+	struct vfb_range range = {.bytes = 4096};
+
+	if (!space)
+		return;
+	vfb_space_info(space, &info);
+	vfb_space_translate(space, FAKE_MIB, 4096, &piece, 1);
+	/* It would wait. */
+	if (choice & 8 && !vfb_space_map(space, &range, 1, NULL))
+		abort();
+	if (choice & 16 && vfb_space_unmap_all(space) != -EDEADLK)
+		abort();
+	world_give_back(world, WORLD_SPACE, space);
+}
+
+static void call_job(struct world *world, unsigned int choice)
+{
+	struct world_job *job = world_borrow(world, WORLD_JOB, choice);
+	struct vfb_job_progress progress = VFB_JOB_PROGRESS_INIT;
+
+	if (!job)
+		return;
+	vfb_job_progress(job->job, &progress);
+	vfb_job_wait(job->job, 0);
+	if (choice & 8)
+		vfb_job_cancel(job->job);
+	world_give_back(world, WORLD_JOB, job);
+}
+
+static void call_subscription(struct world *world, unsigned int choice)
+{
+	struct vfb_subscription *subscription = world_take(world, WORLD_SUBSCRIPTION, choice);
+
+	vfb_unsubscribe(subscription);
+}
+
+void world_callback(const struct vfb_event *event, void *arg)
+{
+	struct world *world = arg;
+	unsigned int choice = (event->id * UINT64_C(0x9e3779b97f4a7c15)) >> 50;
+
+	/* The library may hold a lock. */
+	if (event->phase == VFB_PHASE_SYSCALL)
+		return;
+	switch (choice % 8) {
+	case 0:
+		call_space(world, choice / 8);
+		break;
+	case 1:
+		call_job(world, choice / 8);
+		break;
+	case 2:
+		if (choice / 8 % 32 == 0)
+			call_subscription(world, choice / 8);
+		break;
+	default:
+		vfb_span_end(vfb_span_begin(world->ctx, "callback"), -EIO);
+	}
+}
+
+/* ---- The end ---- */
+
+void world_job_end(struct world *world, struct world_job *job)
+{
+	if (!job)
+		return;
+	vfb_job_destroy(job->job);
+	for (unsigned int i = 0; i < WORLD_ENTRIES; i++)
+		if (job->requests[i].device &&
+		    !world_put(world, WORLD_DEVICE, job->requests[i].device))
+			vfb_device_close(job->requests[i].device);
+	free(job);
+}
+
+static void must(const char *what, int error)
+{
+	if (!error)
+		return;
+	fprintf(stderr, "%s: %d: %s\n", what, error, vfb_last_error());
+	abort();
+}
+
+#define MUST(call) must(#call, call)
+
+/* After the time limit of a batch its devices go on closing in the background. */
+static void destroy_space(struct world *world, struct vfb_space *space)
+{
+	const struct vfb_sys *sys = fake_sys(world->fake);
+	int error = vfb_space_destroy(space);
+
+	for (int tries = 0; error == -EBUSY && tries < 1000; tries++) {
+		sys->sleep(sys, 10 * FAKE_MS);
+		error = vfb_space_destroy(space);
+	}
+	must("vfb_space_destroy", error);
+}
+
+void world_end(struct world *world)
+{
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
+		world_job_end(world, world_take(world, WORLD_JOB, i));
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
+		vfb_unsubscribe(world_take(world, WORLD_SUBSCRIPTION, i));
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
+		vfb_stats_destroy(world_take(world, WORLD_STATS, i));
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
+		if (world->slots[WORLD_SPACE][i].object)
+			MUST(vfb_space_unmap_all(world->slots[WORLD_SPACE][i].object));
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
+		MUST(vfb_device_close(world_take(world, WORLD_DEVICE, i)));
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
+		destroy_space(world, world_take(world, WORLD_SPACE, i));
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
+		MUST(vfb_memory_destroy(world_take(world, WORLD_MEMORY, i)));
+	MUST(vfb_ctx_destroy(world->ctx));
+}
