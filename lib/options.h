@@ -19,7 +19,14 @@ int vfb_struct_read(void *known, size_t bytes, const void *given);
 /* Copies as much of @known to the caller's struct as fits. */
 int vfb_struct_write(void *given, const void *known, size_t bytes);
 
-/* The settings of a batch; @opts may be NULL. */
-int vfb_batch_opts_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *opts);
+/*
+ * @count entries of an array of the caller's, named @what in the text: -EINVAL when it is NULL
+ * though there are some, or when there are more than a caller can have, as SIZE_MAX would be.
+ */
+int vfb_entries_check(const void *entries, size_t count, const char *what);
+
+/* The same of a batch, and its settings; @opts may be NULL. */
+int vfb_batch_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *opts,
+		   const void *entries, size_t count);
 
 #endif

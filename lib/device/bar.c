@@ -7,6 +7,7 @@
 
 #include "memory/memory.h"
 #include "observe/error.h"
+#include "options.h"
 
 int vfb_device_bars(struct vfb_device *device, struct vfb_bar *bars, size_t count)
 {
@@ -155,6 +156,8 @@ int vfb_bars_unmap(struct vfb_bar *bars, size_t count)
 {
 	int result = vfb_observe_check_wait();
 
+	if (!result)
+		result = vfb_entries_check(bars, count, "BARs");
 	if (result)
 		return result;
 	for (size_t i = 0; i < count; i++)

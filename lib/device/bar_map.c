@@ -327,7 +327,7 @@ int vfb_bars_map_start(struct vfb_space *space, struct vfb_bar *bars, size_t cou
 	int error;
 
 	*out = NULL;
-	error = vfb_batch_opts_read(&known, opts);
+	error = vfb_batch_read(&known, opts, bars, count);
 	if (!error && !count)
 		error = vfb_fail(-EINVAL, "no BARs were given to map");
 	if (!error)

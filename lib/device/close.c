@@ -206,9 +206,9 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 	int error;
 
 	*out = NULL;
-	error = check_devices(devices, count, &ctx);
+	error = vfb_batch_read(&known, opts, devices, count);
 	if (!error)
-		error = vfb_batch_opts_read(&known, opts);
+		error = check_devices(devices, count, &ctx);
 	if (!error)
 		error = claim_all(devices, count);
 	if (error)
@@ -249,6 +249,9 @@ int vfb_devices_close(struct vfb_device **devices, size_t count, const struct vf
 	struct vfb_job *job;
 	int error;
 
+	error = vfb_entries_check(devices, count, "devices");
+	if (error)
+		return error;
 	if (!count_devices(devices, count))
 		return 0;
 	error = vfb_observe_check_wait();

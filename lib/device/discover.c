@@ -183,7 +183,7 @@ static int list_devices(const struct vfb_sys *sys, const char *path, struct foun
 
 static int hand_out(struct found *found, char (*addresses)[VFB_PCI_ADDRESS_BYTES], size_t count)
 {
-	for (size_t i = 0; i < count && i < found->count; i++)
+	for (size_t i = 0; addresses && i < count && i < found->count; i++)
 		memcpy(addresses[i], found->addresses[i], sizeof(addresses[i]));
 	return found->count;
 }

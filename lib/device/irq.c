@@ -158,6 +158,9 @@ int vfb_irq_enable(struct vfb_device *device, enum vfb_irq irq, unsigned int fir
 
 	if (error)
 		return error;
+	if (!eventfds)
+		return vfb_fail(-EINVAL, "the eventfds of %u vectors of device %s are NULL", count,
+				device->pci.address);
 	error = check_enabled(device, irq, first + count, info.flags);
 	if (!error)
 		error = set_eventfds(device, irq, first, eventfds, count);

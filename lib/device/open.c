@@ -410,7 +410,7 @@ int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_request *r
 	int error;
 
 	*out = NULL;
-	error = vfb_batch_opts_read(&known, opts);
+	error = vfb_batch_read(&known, opts, requests, count);
 	if (error)
 		return error;
 	open = calloc(1, sizeof(*open));

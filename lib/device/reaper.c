@@ -39,7 +39,7 @@ struct start {
 
 static int check_devices(struct vfb_device *const *devices, size_t count)
 {
-	if (!count || count > VFB_REAPER_DEVICES)
+	if (!devices || !count || count > VFB_REAPER_DEVICES)
 		return vfb_fail(-EINVAL, "a reaper takes 1 to %d devices, not %zu",
 				VFB_REAPER_DEVICES, count);
 	for (size_t i = 0; i < count; i++) {

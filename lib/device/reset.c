@@ -373,7 +373,7 @@ int vfb_devices_reset_start(struct vfb_reset_request *resets, size_t count,
 	int error;
 
 	*out = NULL;
-	error = vfb_batch_opts_read(&known, opts);
+	error = vfb_batch_read(&known, opts, resets, count);
 	if (!error && !count)
 		error = vfb_fail(-EINVAL, "no devices were given to reset");
 	if (!error)

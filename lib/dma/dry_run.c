@@ -91,17 +91,18 @@ int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges, size_t
 		       const struct vfb_batch_opts *opts, struct vfb_map_plan *out)
 {
 	struct map_job map = {.space = space, .ranges = ranges, .job.entries = count};
-	bool *skip = calloc(count + 1, sizeof(*skip));
+	bool *skip;
 	struct vfb_batch_opts known;
 	struct vfb_memlock memlock;
 	struct vfb_map_plan result;
 	int error;
 
-	error = skip ? vfb_batch_opts_read(&known, opts) : vfb_fail_memory();
-	if (error) {
-		free(skip);
+	error = vfb_batch_read(&known, opts, ranges, count);
+	if (error)
 		return error;
-	}
+	skip = calloc(count + 1, sizeof(*skip));
+	if (!skip)
+		return vfb_fail_memory();
 	map.serial = !space->iommu->ops->parallel;
 	map.joined = known.flags & VFB_BATCH_COALESCE;
 	for (size_t i = 0; i < count; i++)

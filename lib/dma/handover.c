@@ -13,6 +13,7 @@
 #include "dma/range.h"
 #include "memory/memory.h"
 #include "observe/error.h"
+#include "options.h"
 
 /* Lists all extents, with the memory of this process. */
 static int list_extents_locked(struct vfb_space *space, struct vfb_calls *calls)
@@ -204,8 +205,10 @@ static int add_ranges_locked(struct vfb_space *space, const struct vfb_range *ra
 static int adopt_begin(struct vfb_space *space, const struct vfb_range *ranges, size_t count,
 		       struct vfb_calls *calls, bool *own)
 {
-	int error;
+	int error = vfb_entries_check(ranges, count, "ranges");
 
+	if (error)
+		return error;
 	pthread_mutex_lock(&space->lock);
 	*own = space->released;
 	error = check_idle_locked(space);

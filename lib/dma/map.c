@@ -167,13 +167,17 @@ static bool map_fits_here(struct vfb_space *space, const struct vfb_range *range
 	uint64_t bytes = 0;
 	bool fits;
 
-	if (count > VFB_HERE_RANGES)
+	if (!ranges || count > VFB_HERE_RANGES)
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		const struct vfb_range *range = &ranges[i];
 
 		bytes += range->bytes;
 		if (!range->memory || range->bytes > VFB_HERE_BYTES || bytes > VFB_HERE_BYTES)
+			return false;
+		/* Refused later, with a text. */
+		if (range->offset > range->memory->bytes ||
+		    range->bytes > range->memory->bytes - range->offset)
 			return false;
 		if (!vfb_memory_was_populated(range->memory, range->offset, range->bytes) &&
 		    vfb_memory_node(range->memory, range->offset, 0) != VFB_ANY_NODE)

@@ -342,7 +342,7 @@ static int start_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t
 	int error;
 
 	*out = NULL;
-	error = vfb_batch_opts_read(&known, opts);
+	error = vfb_batch_read(&known, opts, ranges, count);
 	if (error)
 		return error;
 	unmap = calloc(1, sizeof(*unmap));
@@ -375,7 +375,8 @@ int vfb_space_unmap_start(struct vfb_space *space, struct vfb_range *ranges, siz
 {
 	struct vfb_range none;
 
-	return start_unmap(space, ranges ? ranges : &none, count, opts, out);
+	/* NULL stands for all. */
+	return start_unmap(space, ranges || count ? ranges : &none, count, opts, out);
 }
 
 int vfb_space_unmap_all(struct vfb_space *space)
@@ -389,10 +390,11 @@ static bool unmap_fits_here(const struct vfb_range *ranges, size_t count)
 {
 	uint64_t bytes = 0;
 
+	if (!ranges || count > VFB_HERE_RANGES)
+		return false;
 	for (size_t i = 0; i < count; i++) {
 		bytes += ranges[i].bytes;
-		if (i == VFB_HERE_RANGES || ranges[i].bytes > VFB_HERE_BYTES ||
-		    bytes > VFB_HERE_BYTES)
+		if (ranges[i].bytes > VFB_HERE_BYTES || bytes > VFB_HERE_BYTES)
 			return false;
 	}
 	return count;

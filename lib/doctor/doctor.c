@@ -26,9 +26,8 @@ static int check_opts(const struct vfb_doctor_opts *opts)
 	if (opts->flags & ~VFB_DOCTOR_PROBE)
 		return vfb_fail(-EINVAL, "unknown flags 0x%x: this version knows 0x%x", opts->flags,
 				VFB_DOCTOR_PROBE);
-	if (opts->device_count && !opts->devices)
-		return vfb_fail(-EINVAL, "the addresses of %zu devices are NULL",
-				opts->device_count);
+	if (vfb_entries_check(opts->devices, opts->device_count, "devices"))
+		return -EINVAL;
 	if (opts->flags & VFB_DOCTOR_PROBE && !opts->device_count)
 		return vfb_fail(-EINVAL, "VFB_DOCTOR_PROBE needs a device to probe: there is none");
 	return 0;

@@ -85,6 +85,10 @@ static int check_policy(const struct vfb_memory_opts *opts)
 			opts->node_count ?
 				"nodes were given, but no NUMA policy that says how to use them" :
 				"the NUMA policy needs nodes, none was given");
+	/* More than the kernel has (MAX_NUMNODES). */
+	if (opts->node_count > 1024 || (opts->node_count && !opts->nodes))
+		return vfb_fail(-EINVAL, "%zu nodes were given at %p: pass 1024 at most",
+				opts->node_count, (const void *)opts->nodes);
 	if (opts->policy == VFB_NUMA_SPLIT)
 		return check_parts(opts);
 	if (opts->node_bytes)

@@ -4,6 +4,7 @@
 
 #include "container_of.h"
 #include "memory/memory.h"
+#include "options.h"
 
 struct populate_job;
 
@@ -92,17 +93,21 @@ static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
 int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 			      struct vfb_job **out)
 {
-	struct vfb_ctx *ctx = count ? memories[0]->ctx : NULL;
 	struct populate_job *populate;
+	struct vfb_ctx *ctx;
 	size_t pieces = 0;
 	int error;
 
 	*out = NULL;
-	if (!count)
+	error = vfb_entries_check(memories, count, "memories");
+	if (error)
+		return error;
+	if (!count || !memories[0])
 		return vfb_fail(-EINVAL, "no memory was given to populate");
+	ctx = memories[0]->ctx;
 	for (size_t i = 0; i < count; i++) {
-		if (memories[i]->ctx != ctx)
-			return vfb_fail(-EINVAL, "memory %zu is of another context", i);
+		if (!memories[i] || memories[i]->ctx != ctx)
+			return vfb_fail(-EINVAL, "memory %zu is NULL, or of another context", i);
 		pieces += count_pieces(memories[i]);
 	}
 	populate = calloc(1, sizeof(*populate));

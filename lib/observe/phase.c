@@ -51,6 +51,8 @@ int vfb_phases_parse(const char *text, uint64_t *phases)
 	uint64_t found = 0;
 
 	*phases = 0;
+	if (!text)
+		return vfb_fail(-EINVAL, "the names of the phases are NULL");
 	for (;;) {
 		size_t length = strcspn(text, ",");
 		uint64_t one = find_phase(text, length);
