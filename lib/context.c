@@ -10,6 +10,7 @@
 #include "engine/deadline.h"
 #include "engine/engine.h"
 #include "memory/pace.h"
+#include "memory/room.h"
 #include "observe/error.h"
 #include "options.h"
 
@@ -28,6 +29,8 @@ static int create_parts(struct vfb_ctx *ctx, unsigned int threads)
 	if (!error)
 		error = vfb_rates_create(&ctx->rates);
 	if (!error)
+		error = vfb_room_create(ctx->sys, &ctx->room);
+	if (!error)
 		error = vfb_turns_create(ctx->sys, &ctx->turns);
 	if (!error)
 		error = vfb_deadlines_create(ctx->sys, &ctx->deadlines);
@@ -44,6 +47,7 @@ static void destroy_parts(struct vfb_ctx *ctx)
 	if (ctx->deadlines)
 		vfb_deadlines_destroy(ctx->deadlines);
 	vfb_turns_destroy(ctx->turns);
+	vfb_room_destroy(ctx->room);
 	vfb_rates_destroy(ctx->rates);
 	vfb_pace_destroy(ctx->pace);
 	vfb_observer_destroy(&ctx->observer);

@@ -13,6 +13,7 @@ struct vfb_deadlines;
 struct vfb_engine;
 struct vfb_pace;
 struct vfb_rates;
+struct vfb_room;
 struct vfb_turns;
 
 /* Shared by all objects of a context. Each part is known only to its own layer. */
@@ -25,6 +26,7 @@ struct vfb_ctx {
 	struct vfb_deadlines *deadlines;
 	struct vfb_pace *pace;
 	struct vfb_rates *rates;
+	struct vfb_room *room;
 	struct vfb_turns *turns;
 	/* Number of objects. The context cannot be destroyed before them. */
 	atomic_uint objects;

@@ -210,6 +210,13 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  * MADV_REMOVE or a hole punched into the file are populated again. Release only pages that are not
  * mapped in a space: devices would keep using the old ones.
  *
+ * Where more base pages are used than a cgroup, a node or the host has, the kernel returns no
+ * error: it kills a process. So the pages that are missing are first compared with what every limit
+ * leaves (memory.max, hugetlb.*.max of the process's cgroup and those above it, versions 1 and 2;
+ * free memory of a node that the policy is strict about; MemAvailable), memory that the kernel can
+ * reclaim included, and again while they are populated, since others use memory too. Mapping does
+ * the same.
+ *
  * It uses madvise(2) with MADV_POPULATE_WRITE (Linux 5.14), which holds the kernel's mmap_lock for
  * reading. It therefore proceeds in steps of 2 MiB, or of one page of 1 GiB, so that other threads
  * of the process that map or unmap wait for one step at most. Older kernels get each page touched
@@ -219,7 +226,8 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  *
  * @param memory  the memory
  *
- * @return 0; -ENOMEM: the node, the pool or the cgroup has too few free pages; -EFAULT: the caller
+ * @return 0; -ENOMEM: the host, the node, the pool or the cgroup has too few free pages; the text
+ * says which, how much is left, and of what limit; -EFAULT: the caller
  * has unmapped some of it; -EHWPOISON: a page is damaged. After a failure, the pages that were
  * populated remain until the memory is destroyed.
  */

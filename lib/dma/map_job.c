@@ -320,6 +320,11 @@ static int prepare_map(struct map_job *map, unsigned int width)
 
 	if (!skip)
 		return vfb_fail_memory();
+	error = map->best_effort ? 0 : vfb_ranges_check_room(map->ranges, map->job.entries);
+	if (error) {
+		free(skip);
+		return error;
+	}
 	vfb_memlock_read(space, &memlock);
 	for (size_t i = 0; i < map->job.entries; i++)
 		map->ranges[i].status = -ECANCELED;

@@ -36,6 +36,12 @@ int vfb_plan_make_locked(struct vfb_plan *plan, const struct vfb_space *space,
 			 void (*failed)(void *arg, int error), void *arg);
 void vfb_plan_free(struct vfb_plan *plan);
 
+/*
+ * Refuses what there are no pages for, before anything is populated: the kernel would kill. Ranges
+ * that are wrong are left out. Reads files: call it without a lock.
+ */
+int vfb_ranges_check_room(const struct vfb_range *ranges, size_t count);
+
 /* What the process may pin, and has pinned. */
 struct vfb_memlock {
 	/* UINT64_MAX: no limit. */

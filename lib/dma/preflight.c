@@ -79,3 +79,24 @@ int vfb_plan_check_entries_locked(const struct vfb_plan *plan, const struct vfb_
 			"or raise dma_entry_limit of vfio_iommu_type1",
 			plan->count, plan->run_count, left);
 }
+
+int vfb_ranges_check_room(const struct vfb_range *ranges, size_t count)
+{
+	struct vfb_memory_part *parts = calloc(count, sizeof(*parts));
+	size_t used = 0;
+	int error;
+
+	if (!parts)
+		return count ? vfb_fail_memory() : 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct vfb_range *range = &ranges[i];
+
+		if (range->memory && range->offset <= range->memory->bytes &&
+		    range->bytes <= range->memory->bytes - range->offset)
+			parts[used++] = (struct vfb_memory_part){range->memory, range->offset,
+								 range->bytes};
+	}
+	error = used ? vfb_memory_check_room(parts[0].memory->ctx->sys, parts, used) : 0;
+	free(parts);
+	return error;
+}

@@ -106,6 +106,23 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 
 void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule);
 
+/* How much of that part is not there. */
+uint64_t vfb_memory_absent_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
+
+struct vfb_memory_part {
+	struct vfb_memory *memory;
+	uint64_t offset, bytes;
+};
+
+/*
+ * Whether cgroups, nodes and the host have the pages that are still missing: 0 or -ENOMEM,
+ * reported. The parts may overlap, and are put in another order.
+ */
+int vfb_memory_check_room(const struct vfb_sys *sys, struct vfb_memory_part *parts, size_t count);
+
+/* The only node that the page at @offset may be on; VFB_ROOM_ANYWHERE: there are others. */
+int vfb_memory_strict_node(const struct vfb_memory *memory, uint64_t offset);
+
 /* Whether all of that part is mapped in the process. */
 bool vfb_memory_is_mapped(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
 

@@ -5,6 +5,7 @@
 
 #include "memory/memory.h"
 #include "memory/pace.h"
+#include "memory/room.h"
 #include "round.h"
 #include "sys/uapi.h"
 
@@ -110,6 +111,16 @@ static int populate_step(struct vfb_memory *memory, uint64_t offset, uint64_t by
 	return error;
 }
 
+/* Base pages beyond what there is are no error of the kernel: it kills. */
+static int take_room(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	if (memory->page_bytes > 4 * KIB ||
+	    !vfb_room_take(memory->ctx->room, vfb_memory_strict_node(memory, offset), bytes))
+		return 0;
+	/* Populated by somebody else, it needs nothing. */
+	return vfb_memory_absent_bytes(memory, offset, bytes) ? -EDQUOT : 0;
+}
+
 /* The steps of vfb_memory_populate_range(). */
 static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t end,
 			  struct vfb_job *job)
@@ -130,7 +141,9 @@ static int populate_steps(struct vfb_memory *memory, uint64_t offset, uint64_t e
 			vfb_pace_wait(memory->ctx->pace, next - offset, job);
 			if (vfb_job_stopped(job))
 				return -ECANCELED;
-			error = populate_step(memory, offset, next - offset);
+			error = take_room(memory, offset, next - offset);
+			if (!error)
+				error = populate_step(memory, offset, next - offset);
 			if (error)
 				return error;
 			if (whole)
@@ -154,6 +167,9 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 	vfb_observe_end(&span, .operation = "MADV_POPULATE_WRITE", .result = error,
 			.address = (uintptr_t)memory->address + offset, .bytes = bytes,
 			.page_bytes = memory->page_bytes, .node = node);
+	/* Reported by vfb_room_take(). */
+	if (error == -EDQUOT)
+		return -ENOMEM;
 	return error && error != -ECANCELED ? explain(memory, error, node) : error;
 }
 

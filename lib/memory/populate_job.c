@@ -90,6 +90,20 @@ static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
 	populate->job.bytes += memory->bytes;
 }
 
+static int check_room(struct vfb_memory *const *memories, size_t count)
+{
+	struct vfb_memory_part *parts = calloc(count, sizeof(*parts));
+	int error;
+
+	if (!parts)
+		return vfb_fail_memory();
+	for (size_t i = 0; i < count; i++)
+		parts[i] = (struct vfb_memory_part){memories[i], 0, memories[i]->bytes};
+	error = vfb_memory_check_room(memories[0]->ctx->sys, parts, count);
+	free(parts);
+	return error;
+}
+
 int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 			      struct vfb_job **out)
 {
@@ -110,6 +124,9 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 			return vfb_fail(-EINVAL, "memory %zu is NULL, or of another context", i);
 		pieces += count_pieces(memories[i]);
 	}
+	error = check_room(memories, count);
+	if (error)
+		return error;
 	populate = calloc(1, sizeof(*populate));
 	if (!populate)
 		return vfb_fail_memory();

@@ -94,6 +94,24 @@ static enum presence look_at_part(const struct vfb_memory *memory, uint64_t offs
 	return presence;
 }
 
+uint64_t vfb_memory_absent_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	unsigned char present[LOOK_PAGES];
+	uint64_t absent = 0, end = offset + bytes, next;
+
+	for (; offset < end; offset = next) {
+		next = offset + LOOK_PAGES * 4 * KIB;
+		if (next > end)
+			next = end;
+		if (sys->mincore(sys, memory->address + offset, next - offset, present))
+			return absent + (end - offset);
+		for (size_t i = 0; i < (next - offset) / (4 * KIB); i++)
+			absent += present[i] & 1 ? 0 : 4 * KIB;
+	}
+	return absent;
+}
+
 bool vfb_memory_is_mapped(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	return look_at_part(memory, offset, bytes) != UNMAPPED;

@@ -74,6 +74,13 @@ int vfb_sys_read_fields(const struct vfb_sys *sys, const char *path, struct vfb_
 int vfb_sys_write_file(const struct vfb_sys *sys, const char *path, const char *text);
 
 /*
+ * Calls @each with the folder of the process's cgroup and of those above it, the nearest first:
+ * version 1 where @controller is mounted so, else version 2. -ENOENT and the like: no cgroups.
+ */
+int vfb_sys_each_cgroup(const struct vfb_sys *sys, const char *controller,
+			void (*each)(const char *folder, bool v1, void *arg), void *arg);
+
+/*
  * Calls @each with the limits in @file ("cpu.max") of the process's cgroup (version 2) and of those
  * above it, the nearest first, but for those that say "max". @period: the file's second number, 0
  * without one. Returns -ENOENT and the like where there are no cgroups.

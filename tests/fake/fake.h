@@ -62,6 +62,8 @@ struct fake_config {
 	bool no_noexec_seal;
 	/* cpu.max of the process's cgroup, "150000 100000" ("max 100000"). */
 	const char *cpu_max;
+	/* memory.max of it in bytes (0, none). The kernel kills what uses more: misuse. */
+	uint64_t memory_limit;
 	/* hugetlb.2MB.max of it in bytes (0, none). */
 	uint64_t hugetlb_limit_2m;
 	/* The kernel or CPU has no hugetlb pages of 2 MiB, of 1 GiB. */

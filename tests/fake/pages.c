@@ -281,6 +281,12 @@ static int fault(struct fake *fake, struct object *object, uint64_t offset, stru
 	if (object->pool == POOL_2M && fake->config.hugetlb_limit_2m &&
 	    fk_pool_used(fake, POOL_2M) + PAGE_2M > fake->config.hugetlb_limit_2m)
 		return -EFAULT;
+	/* mem_cgroup_oom() */
+	if (object->pool == POOL_BASE && fake->config.memory_limit &&
+	    fk_pool_used(fake, POOL_BASE) + bytes > fake->config.memory_limit) {
+		fk_misuse(fake, "killed: memory.max is reached");
+		return -ENOMEM;
+	}
 	if (by->thp && huge_block(object, at, by, &at)) {
 		bytes = PAGE_2M;
 		node = allocate(fake, object, at, bytes, by->cpu_node);
@@ -291,6 +297,8 @@ static int fault(struct fake *fake, struct object *object, uint64_t offset, stru
 	}
 	if (node < 0)
 		node = allocate(fake, object, at, bytes, by->cpu_node);
+	if (node < 0 && object->pool == POOL_BASE)
+		fk_misuse(fake, "killed: out of memory");
 	/* hugetlb_fault() gives SIGBUS, which is EFAULT here. */
 	if (node < 0)
 		return object->pool == POOL_BASE ? -ENOMEM : -EFAULT;

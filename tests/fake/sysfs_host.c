@@ -138,6 +138,16 @@ static int cgroup_path(struct fake *fake, const char *path, struct text *text)
 
 	if (!strcmp(path, "/vm.slice/cpu.max"))
 		fk_put(text, "%s\n", config->cpu_max ? config->cpu_max : "max 100000");
+	else if (!strcmp(path, "/vm.slice/memory.max") && config->memory_limit)
+		fk_put(text, "%" PRIu64 "\n", config->memory_limit);
+	else if (!strcmp(path, "/vm.slice/memory.max"))
+		fk_put(text, "max\n");
+	else if (!strcmp(path, "/vm.slice/memory.current"))
+		fk_put(text, "%" PRIu64 "\n", fk_pool_used(fake, POOL_BASE));
+	else if (!strcmp(path, "/vm.slice/memory.stat"))
+		fk_put(text, "anon 4096\nfile 0\ninactive_file 0\nactive_file 0\n");
+	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.current"))
+		fk_put(text, "%" PRIu64 "\n", fk_pool_used(fake, POOL_2M));
 	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.max") && config->hugetlb_limit_2m)
 		fk_put(text, "%" PRIu64 "\n", config->hugetlb_limit_2m);
 	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.max"))

@@ -130,7 +130,7 @@ static void test_out_of_memory(void **state)
 		}
 		assert_ok(vfb_memory_populate(ranges[0].memory));
 		assert_fails(vfb_space_map(host.space, ranges, 2, &best_effort), -ENOMEM,
-			     "free pages", "4 KiB", "200 MiB");
+			     "memory ran out", "the host has 300 MiB");
 		assert_int_equal(ranges[0].status, 0);
 		assert_int_equal(ranges[1].status, -ENOMEM);
 		assert_mapped(&host, &ranges[0]);

@@ -20,8 +20,8 @@ struct limits {
 	unsigned int entries;
 	/* RLIMIT_MEMLOCK in bytes, without CAP_IPC_LOCK. */
 	uint64_t memlock;
-	/* hugetlb.2MB.max in bytes, and cpu.max, of the cgroup that it runs in. */
-	uint64_t hugetlb_2m;
+	/* memory.max and hugetlb.2MB.max in bytes, and cpu.max, of the cgroup that it runs in. */
+	uint64_t memory_max, hugetlb_2m;
 	const char *cpu_max;
 	/* Devices have no nodes below /dev/vfio/devices, as on Linux 6.2 to 6.5. */
 	bool no_nodes;

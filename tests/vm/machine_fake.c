@@ -206,6 +206,7 @@ void machine_begin(const struct limits *limits)
 		.cap_ipc_lock = !limits->memlock && limits->user == USER_ROOT,
 		.dma_entry_limit = limits->entries,
 		.hugetlb_limit_2m = limits->hugetlb_2m,
+		.memory_limit = limits->memory_max,
 		.thp = limits->no_thp ? FAKE_THP_NEVER : FAKE_THP_MADVISE,
 		.cpu_max = limits->cpu_max,
 		.no_sys_admin = limits->user != USER_ROOT,

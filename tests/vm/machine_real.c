@@ -200,7 +200,7 @@ static void write_file(const char *path, const char *text)
 
 static bool has_cgroup(const struct limits *limits)
 {
-	return limits->hugetlb_2m || limits->cpu_max;
+	return limits->memory_max || limits->hugetlb_2m || limits->cpu_max;
 }
 
 static void make_cgroup(const struct limits *limits)
@@ -208,9 +208,17 @@ static void make_cgroup(const struct limits *limits)
 	char bytes[32];
 
 	write_file(CGROUPS "/cgroup.subtree_control", "+cpu +hugetlb");
+	if (limits->memory_max)
+		write_file(CGROUPS "/cgroup.subtree_control", "+memory");
 	if (mkdir(CGROUP, 0755))
 		die(CGROUP);
 	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)limits->hugetlb_2m);
+	if (limits->memory_max) {
+		char max[32];
+
+		snprintf(max, sizeof(max), "%llu", (unsigned long long)limits->memory_max);
+		write_file(CGROUP "/memory.max", max);
+	}
 	if (limits->hugetlb_2m)
 		write_file(CGROUP "/hugetlb.2MB.max", bytes);
 	if (limits->cpu_max)

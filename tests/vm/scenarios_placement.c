@@ -160,6 +160,54 @@ static void cgroup_of_hugepages(struct fixture *f)
 	assert_ok(vfb_memory_destroy(memory));
 }
 
+/* Base pages beyond the cgroup's limit: the kernel would kill the process. */
+static void cgroup_of_memory(struct fixture *f)
+{
+	static const enum vfb_memory_kind kinds[] = {VFB_MEMORY_ANONYMOUS, VFB_MEMORY_MEMFD};
+	static const enum vfb_page_size sizes[] = {VFB_PAGE_4K, VFB_PAGE_THP};
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+
+	for (size_t i = 0; i < 4; i++) {
+		struct vfb_memory *memory;
+
+		opts.bytes = 96 * MIB;
+		opts.kind = kinds[i % 2];
+		opts.page_size = sizes[i / 2];
+		if (opts.page_size == VFB_PAGE_THP && opts.kind == VFB_MEMORY_MEMFD)
+			continue;
+		memory = create(f, &opts);
+		assert_error(vfb_memory_populate(memory), -ENOMEM);
+		assert_says("memory.max allows 64 MiB");
+		assert_error(map_one(space, memory, 96 * MIB, GIB), -ENOMEM);
+		assert_says("memory.max allows 64 MiB");
+		/* Half of it fits, twice does not need more. */
+		assert_ok(map_one(space, memory, 32 * MIB, GIB));
+		assert_ok(map_one(space, memory, 32 * MIB, 2 * GIB));
+		assert_ok(vfb_space_unmap_all(space));
+		assert_ok(vfb_memory_destroy(memory));
+	}
+	end_space(space, device);
+}
+
+/* Several memories, each of which fits, but not all of them. */
+static void cgroup_used_up(struct fixture *f)
+{
+	struct vfb_memory *memory[4];
+	int error = 0;
+
+	for (size_t i = 0; i < COUNT(memory); i++) {
+		memory[i] = make_memory(f, BYTES, VFB_PAGE_4K);
+		error = vfb_memory_populate(memory[i]);
+		assert_true(!error || (error == -ENOMEM && i));
+	}
+	assert_int_equal(error, -ENOMEM);
+	assert_says("memory.max");
+	for (size_t i = 0; i < COUNT(memory); i++)
+		assert_ok(vfb_memory_destroy(memory[i]));
+}
+
 static void cgroup_of_cpus(struct fixture *f)
 {
 	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_4K);
@@ -237,6 +285,10 @@ const struct scenario placement_scenarios[] = {
 	{.name = "a cgroup's limit on hugepages",
 	 .run = cgroup_of_hugepages,
 	 .limits.hugetlb_2m = 8 * MIB},
+	{.name = "a cgroup's limit on memory",
+	 .run = cgroup_of_memory,
+	 .limits.memory_max = 64 * MIB},
+	{.name = "a cgroup's memory used up", .run = cgroup_used_up, .limits.memory_max = 56 * MIB},
 	{.name = "a cgroup's quota of CPU time",
 	 .run = cgroup_of_cpus,
 	 .limits.cpu_max = "50000 100000"},

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* How many pages a part of memory still needs, and whether there are so many. */
+#include <stdlib.h>
+
+#include "memory/memory.h"
+#include "memory/room.h"
+
+#define MAX_NODES 64
+
+/* In bytes; base pages also by the node that they have to be on. */
+struct need {
+	uint64_t base, huge_2m, huge_1g;
+	uint64_t nodes[MAX_NODES];
+};
+
+int vfb_memory_strict_node(const struct vfb_memory *memory, uint64_t offset)
+{
+	if (memory->policy == VFB_NUMA_SPLIT ||
+	    (memory->policy == VFB_NUMA_BIND && memory->node_count == 1))
+		return vfb_memory_node(memory, offset, 0);
+	return VFB_ROOM_ANYWHERE;
+}
+
+static void need_add(struct need *need, const struct vfb_memory *memory, uint64_t offset,
+		     uint64_t bytes)
+{
+	int node = vfb_memory_strict_node(memory, offset);
+
+	if (memory->page_bytes == GIB || offset < memory->bulk_bytes)
+		need->huge_1g += bytes;
+	else if (memory->page_bytes > 4 * KIB)
+		need->huge_2m += bytes;
+	else
+		need->base += bytes;
+	if (memory->page_bytes == 4 * KIB && node >= 0 && node < MAX_NODES)
+		need->nodes[node] += bytes;
+}
+
+/* @exact: others may have populated it, too, which the kernel is asked for. */
+static void need_add_part(struct need *need, const struct vfb_memory_part *part, bool exact)
+{
+	const struct vfb_memory *memory = part->memory;
+	uint64_t size = vfb_memory_granule(memory), end = part->offset + part->bytes, next;
+
+	if (memory->region || memory->trusted)
+		return;
+	for (uint64_t offset = part->offset; offset < end; offset = next) {
+		next = (offset / size + 1) * size;
+		if (next > end)
+			next = end;
+		if (vfb_memory_was_populated(memory, offset, next - offset))
+			continue;
+		need_add(need, memory, offset,
+			 exact ? vfb_memory_absent_bytes(memory, offset, next - offset) :
+				 next - offset);
+	}
+}
+
+static int need_check(const struct vfb_sys *sys, const struct need *need)
+{
+	int error = 0;
+
+	if (need->base)
+		error = vfb_room_check(sys, 4 * KIB, VFB_ROOM_ANYWHERE, need->base);
+	if (!error && need->huge_2m)
+		error = vfb_room_check(sys, 2 * MIB, VFB_ROOM_ANYWHERE, need->huge_2m);
+	if (!error && need->huge_1g)
+		error = vfb_room_check(sys, GIB, VFB_ROOM_ANYWHERE, need->huge_1g);
+	for (int node = 0; node < MAX_NODES && !error; node++)
+		if (need->nodes[node])
+			error = vfb_room_check(sys, 4 * KIB, node, need->nodes[node]);
+	return error;
+}
+
+static int compare_parts(const void *a, const void *b)
+{
+	const struct vfb_memory_part *one = a, *other = b;
+
+	if (one->memory != other->memory)
+		return one->memory < other->memory ? -1 : 1;
+	if (one->offset != other->offset)
+		return one->offset < other->offset ? -1 : 1;
+	return 0;
+}
+
+/* What is in several parts is needed once. */
+static size_t merge_parts(struct vfb_memory_part *parts, size_t count)
+{
+	size_t merged = 0;
+
+	qsort(parts, count, sizeof(*parts), compare_parts);
+	for (size_t i = 1; i < count; i++) {
+		struct vfb_memory_part *last = &parts[merged];
+		uint64_t end = parts[i].offset + parts[i].bytes;
+
+		if (parts[i].memory != last->memory || parts[i].offset > last->offset + last->bytes)
+			parts[++merged] = parts[i];
+		else if (end > last->offset + last->bytes)
+			last->bytes = end - last->offset;
+	}
+	return count ? merged + 1 : 0;
+}
+
+int vfb_memory_check_room(const struct vfb_sys *sys, struct vfb_memory_part *parts, size_t count)
+{
+	struct need need = {0}, exact = {0};
+
+	for (size_t i = 0; i < count; i++)
+		need_add_part(&need, &parts[i], false);
+	if (!need_check(sys, &need))
+		return 0;
+	count = merge_parts(parts, count);
+	for (size_t i = 0; i < count; i++)
+		need_add_part(&exact, &parts[i], true);
+	return need_check(sys, &exact);
+}

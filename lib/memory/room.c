@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/room.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "observe/error.h"
+
+#define KIB	  UINT64_C(1024)
+#define MIB	  (KIB << 10)
+#define BASE_PAGE (4 * KIB)
+
+/* Page tables, and what the kernel charges ahead (MEMCG_CHARGE_BATCH). */
+#define SPARE	  (512 * KIB)
+#define MAX_NODES 64
+/* The most that is used before the limits are read again, and how long it is believed. */
+#define MOST_BYTES  (1024 * MIB)
+#define BELIEVED_NS UINT64_C(100000000)
+
+/* ---- Files of numbers ---- */
+
+/* A line of memory.stat that begins with @key: the number behind it is added to @sum. */
+struct stat_field {
+	const char *key;
+	uint64_t *sum;
+};
+
+static bool add_stat(const char *line, void *arg)
+{
+	for (const struct stat_field *field = arg; field->key; field++) {
+		size_t length = strlen(field->key);
+
+		if (!strncmp(line, field->key, length) && line[length] == ' ')
+			*field->sum += strtoull(line + length, NULL, 10);
+	}
+	return true;
+}
+
+/* UINT64_MAX: it says "max", or there is no such file. */
+static uint64_t read_number(const struct vfb_sys *sys, const char *folder, const char *file)
+{
+	char path[4352], text[32];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, file);
+	if (vfb_sys_read_file(sys, path, text, sizeof(text)) <= 0 || !strncmp(text, "max", 3))
+		return UINT64_MAX;
+	return strtoull(text, NULL, 10);
+}
+
+/* ---- Limits ---- */
+
+struct search {
+	const struct vfb_sys *sys;
+	uint64_t wanted;
+	uint64_t swap_free;
+	/* Of hugetlbfs: "hugetlb.2MB"; "" for base pages. */
+	char hugetlb[16];
+	struct vfb_room_limit *limit;
+};
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Of what a cgroup uses, that which the kernel frees instead of killing. */
+static uint64_t reclaimable(const struct search *search, const char *folder, bool v1)
+{
+	uint64_t files = 0, swappable = 0, swap = search->swap_free;
+	struct stat_field v2_fields[] = {
+		{"inactive_file", &files}, {"active_file", &files}, {"slab_reclaimable", &files},
+		{"anon", &swappable},	   {"shmem", &swappable},   {NULL, NULL},
+	};
+	struct stat_field v1_fields[] = {
+		{"total_inactive_file", &files},
+		{"total_active_file", &files},
+		{"total_rss", &swappable},
+		{"total_shmem", &swappable},
+		{NULL, NULL},
+	};
+	char path[4352];
+
+	snprintf(path, sizeof(path), "%s/memory.stat", folder);
+	vfb_sys_each_line(search->sys, path, add_stat, v1 ? v1_fields : v2_fields);
+	if (!v1 && swap) {
+		uint64_t max = read_number(search->sys, folder, "memory.swap.max");
+		uint64_t used = read_number(search->sys, folder, "memory.swap.current");
+
+		if (max != UINT64_MAX && used != UINT64_MAX)
+			swap = smaller(swap, max > used ? max - used : 0);
+	}
+	return files + smaller(swappable, swap);
+}
+
+static void lower(struct search *search, uint64_t left, const char *folder, const char *file,
+		  uint64_t max)
+{
+	if (left >= search->limit->bytes)
+		return;
+	search->limit->bytes = left;
+	snprintf(search->limit->text, sizeof(search->limit->text), "%.160s/%s allows %s", folder,
+		 file, vfb_size_text(max).text);
+}
+
+static void look_at_cgroup(const char *folder, bool v1, void *arg)
+{
+	struct search *search = arg;
+	const char *prefix = *search->hugetlb ? search->hugetlb : "memory";
+	char max_file[48], used_file[48];
+	uint64_t max, used, left;
+
+	snprintf(max_file, sizeof(max_file), "%s.%s", prefix, v1 ? "limit_in_bytes" : "max");
+	snprintf(used_file, sizeof(used_file), "%s.%s", prefix, v1 ? "usage_in_bytes" : "current");
+	max = read_number(search->sys, folder, max_file);
+	used = read_number(search->sys, folder, used_file);
+	/* PAGE_COUNTER_MAX of version 1 is no limit either. */
+	if (max >= UINT64_MAX / 4 || used == UINT64_MAX)
+		return;
+	left = max > used ? max - used : 0;
+	if (left < search->wanted && !*search->hugetlb)
+		left += smaller(reclaimable(search, folder, v1), used);
+	lower(search, left, folder, max_file, max);
+}
+
+static void look_at_host(struct search *search)
+{
+	struct vfb_field fields[] = {{.name = "MemAvailable"},
+				     {.name = "MemTotal"},
+				     {.name = "AnonPages"},
+				     {.name = "Shmem"},
+				     {.name = "SwapFree"}};
+
+	if (vfb_sys_read_fields(search->sys, "/proc/meminfo", fields, 5))
+		return;
+	search->swap_free = fields[4].value * KIB;
+	search->limit->bytes = fields[0].value * KIB +
+			       smaller((fields[2].value + fields[3].value) * KIB,
+				       search->swap_free);
+	snprintf(search->limit->text, sizeof(search->limit->text), "the host has %s",
+		 vfb_size_text(fields[1].value * KIB).text);
+}
+
+static void look_at_node(struct search *search, int node)
+{
+	struct vfb_field fields[] = {{.name = "MemTotal"},     {.name = "MemFree"},
+				     {.name = "Active(file)"}, {.name = "Inactive(file)"},
+				     {.name = "SReclaimable"}, {.name = "AnonPages"}};
+	uint64_t left, reserve;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", node);
+	if (vfb_sys_read_fields(search->sys, path, fields, 6))
+		return;
+	left = (fields[1].value + fields[2].value + fields[3].value + fields[4].value) * KIB;
+	/* The kernel keeps so much free, of all nodes together. */
+	reserve = read_number(search->sys, "/proc/sys/vm", "min_free_kbytes");
+	reserve = reserve == UINT64_MAX ? 0 : reserve * KIB;
+	left = left > reserve ? left - reserve : 0;
+	search->limit->bytes = left + smaller(fields[5].value * KIB, search->swap_free);
+	snprintf(search->limit->text, sizeof(search->limit->text), "node %d has %s", node,
+		 vfb_size_text(fields[0].value * KIB).text);
+}
+
+void vfb_room_read(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t wanted,
+		   struct vfb_room_limit *limit)
+{
+	struct search search = {.sys = sys, .wanted = wanted, .limit = limit};
+
+	*limit = (struct vfb_room_limit){.bytes = UINT64_MAX};
+	if (page_bytes > BASE_PAGE) {
+		snprintf(search.hugetlb, sizeof(search.hugetlb), "hugetlb.%s",
+			 page_bytes > 2 * MIB ? "1GB" : "2MB");
+		vfb_sys_each_cgroup(sys, "hugetlb", look_at_cgroup, &search);
+		return;
+	}
+	look_at_host(&search);
+	if (node == VFB_ROOM_ANYWHERE) {
+		vfb_sys_each_cgroup(sys, "memory", look_at_cgroup, &search);
+	} else {
+		limit->bytes = UINT64_MAX;
+		look_at_node(&search, node);
+	}
+}
+
+int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t bytes)
+{
+	/* Page tables of the process are charged, too. */
+	uint64_t needed = page_bytes == BASE_PAGE ? bytes + bytes / 512 : bytes;
+	struct vfb_room_limit limit;
+
+	vfb_room_read(sys, page_bytes, node, needed, &limit);
+	if (needed <= limit.bytes)
+		return 0;
+	return vfb_fail(-ENOMEM,
+			"populating %s more is not possible: %s, of which %s are left; raise the "
+			"limit, free memory, or use less",
+			vfb_size_text(bytes).text, limit.text, vfb_size_text(limit.bytes).text);
+}
+
+/* ---- While it is used ---- */
+
+struct vfb_room {
+	const struct vfb_sys *sys;
+	pthread_mutex_t lock;
+	/* What may be used before the limits are read again: those of the host and the cgroups, and
+	 * of each node. */
+	uint64_t anywhere, nodes[MAX_NODES];
+};
+
+int vfb_room_create(const struct vfb_sys *sys, struct vfb_room **out)
+{
+	struct vfb_room *room = calloc(1, sizeof(*room));
+
+	*out = room;
+	if (!room)
+		return vfb_fail_memory();
+	room->sys = sys;
+	pthread_mutex_init(&room->lock, NULL);
+	return 0;
+}
+
+void vfb_room_destroy(struct vfb_room *room)
+{
+	if (!room)
+		return;
+	pthread_mutex_destroy(&room->lock);
+	free(room);
+}
+
+static bool grant_take(struct vfb_room *room, uint64_t *grant, uint64_t bytes)
+{
+	bool taken;
+
+	pthread_mutex_lock(&room->lock);
+	taken = *grant >= bytes;
+	if (taken)
+		*grant -= bytes;
+	pthread_mutex_unlock(&room->lock);
+	return taken;
+}
+
+/* A quarter of what is left, since others use it too; @bytes of that are taken. */
+static void grant_renew(struct vfb_room *room, uint64_t *grant, uint64_t left, uint64_t bytes)
+{
+	uint64_t quarter = smaller(left / 4, MOST_BYTES);
+
+	pthread_mutex_lock(&room->lock);
+	*grant = quarter > bytes ? quarter - bytes : 0;
+	pthread_mutex_unlock(&room->lock);
+}
+
+static int room_take(struct vfb_room *room, uint64_t *grant, int node, uint64_t bytes)
+{
+	struct vfb_room_limit limit;
+
+	if (grant_take(room, grant, bytes))
+		return 0;
+	vfb_room_read(room->sys, BASE_PAGE, node, 4 * MOST_BYTES, &limit);
+	if (limit.bytes < bytes + SPARE)
+		return vfb_fail(-ENOMEM,
+				"memory ran out while populating: %s, of which %s are left; raise "
+				"the limit, free memory, or use less",
+				limit.text, vfb_size_text(limit.bytes).text);
+	grant_renew(room, grant, limit.bytes, bytes);
+	return 0;
+}
+
+int vfb_room_take(struct vfb_room *room, int node, uint64_t bytes)
+{
+	int error = room_take(room, &room->anywhere, VFB_ROOM_ANYWHERE, bytes);
+
+	if (!error && node >= 0 && node < MAX_NODES)
+		error = room_take(room, &room->nodes[node], node, bytes);
+	return error;
+}
