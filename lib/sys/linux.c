@@ -244,6 +244,11 @@ static void linux_sleep(UNUSED const struct vfb_sys *sys, uint64_t ns)
 		;
 }
 
+/* Under mlockall(MCL_FUTURE) all of a stack is locked memory. Callbacks of the user run here, too.
+ */
+#define STACK_BYTES	  (256 << 10)
+#define LARGE_STACK_BYTES (8 << 20)
+
 static int linux_thread_create(UNUSED const struct vfb_sys *sys, const char *name,
 			       const cpu_set_t *cpus, void *(*run)(void *arg), void *arg,
 			       pthread_t *out)
@@ -257,10 +262,15 @@ static int linux_thread_create(UNUSED const struct vfb_sys *sys, const char *nam
 		return -error;
 	if (cpus)
 		error = pthread_attr_setaffinity_np(&attr, sizeof(*cpus), cpus);
+	if (!error)
+		error = pthread_attr_setstacksize(&attr, STACK_BYTES);
 	if (!error) {
 		sigfillset(&all);
 		pthread_sigmask(SIG_SETMASK, &all, &before);
 		error = pthread_create(out, &attr, run, arg);
+		/* Too small for the thread-local variables of the program. */
+		if (error == EINVAL && !pthread_attr_setstacksize(&attr, LARGE_STACK_BYTES))
+			error = pthread_create(out, &attr, run, arg);
 		pthread_sigmask(SIG_SETMASK, &before, NULL);
 	}
 	if (!error)
