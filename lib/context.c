@@ -95,8 +95,13 @@ int vfb_ctx_destroy(struct vfb_ctx *ctx)
 {
 	unsigned int objects;
 
+	int error;
+
 	if (!ctx)
 		return 0;
+	error = vfb_observer_check_process(&ctx->observer);
+	if (error)
+		return error;
 	objects = atomic_load(&ctx->objects);
 	if (objects)
 		return vfb_fail(-EBUSY,

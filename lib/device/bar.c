@@ -164,6 +164,10 @@ int vfb_bars_unmap(struct vfb_bar *bars, size_t count)
 		if (!bars[i].device || bars[i].index >= VFB_BARS)
 			return vfb_fail(-EINVAL,
 					"entry %zu has no device, or no BAR: they are 0 to 5", i);
+	if (count)
+		result = vfb_observer_check_process(&bars[0].device->ctx->observer);
+	if (result)
+		return result;
 	for (size_t i = 0; i < count; i++) {
 		wait_for_jobs(bars[i].device, false);
 		bars[i].status = vfb_bar_unmap(bars[i].device, bars[i].index);

@@ -131,6 +131,10 @@ static bool claim(struct vfb_device *device)
 static int claim_all(struct vfb_device *const *devices, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
+		int error = devices[i] ? vfb_observer_check_process(&devices[i]->ctx->observer) : 0;
+
+		if (error)
+			return error;
 		if (!devices[i] || claim(devices[i]))
 			continue;
 		for (size_t other = 0; other < i; other++)

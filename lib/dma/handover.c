@@ -130,8 +130,10 @@ static int check_files_locked(const struct vfb_space *space)
 
 static int release_begin(struct vfb_space *space, struct vfb_calls *calls)
 {
-	int error;
+	int error = vfb_observer_check_process(&space->ctx->observer);
 
+	if (error)
+		return error;
 	pthread_mutex_lock(&space->lock);
 	error = check_idle_locked(space);
 	if (!error && space->released)
@@ -205,8 +207,10 @@ static int add_ranges_locked(struct vfb_space *space, const struct vfb_range *ra
 static int adopt_begin(struct vfb_space *space, const struct vfb_range *ranges, size_t count,
 		       struct vfb_calls *calls, bool *own)
 {
-	int error = vfb_entries_check(ranges, count, "ranges");
+	int error = vfb_observer_check_process(&space->ctx->observer);
 
+	if (!error)
+		error = vfb_entries_check(ranges, count, "ranges");
 	if (error)
 		return error;
 	pthread_mutex_lock(&space->lock);

@@ -193,8 +193,11 @@ static bool map_fits_here(struct vfb_space *space, const struct vfb_range *range
 int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 		  const struct vfb_batch_opts *opts)
 {
+	int error = vfb_observer_check_process(&space->ctx->observer);
 	struct vfb_job *job;
 
+	if (error)
+		return error;
 	if (!opts && map_fits_here(space, ranges, count))
 		return vfb_observe_check_wait() ?: vfb_map_here(space, ranges, count);
 	return vfb_job_sync(job, vfb_space_map_start(space, ranges, count, opts, &job));

@@ -353,7 +353,9 @@ int vfb_space_map_start(struct vfb_space *space, struct vfb_range *ranges, size_
 	int error;
 
 	*out = NULL;
-	error = vfb_batch_read(&known, opts, ranges, count);
+	error = vfb_observer_check_process(&space->ctx->observer);
+	if (!error)
+		error = vfb_batch_read(&known, opts, ranges, count);
 	if (!error)
 		error = vfb_space_look_for_domain(space);
 	if (!error)

@@ -156,7 +156,10 @@ void vfb_space_unref(struct vfb_space *space)
 static int begin_destroy(struct vfb_space *space)
 {
 	unsigned int devices, jobs;
+	int error = vfb_observer_check_process(&space->ctx->observer);
 
+	if (error)
+		return error;
 	pthread_mutex_lock(&space->lock);
 	devices = space->devices + space->open_jobs;
 	jobs = space->jobs;

@@ -431,8 +431,11 @@ static int unmap_here(struct vfb_space *space, struct vfb_range *ranges, size_t 
 int vfb_space_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t count,
 		    const struct vfb_batch_opts *opts)
 {
+	int error = vfb_observer_check_process(&space->ctx->observer);
 	struct vfb_job *job;
 
+	if (error)
+		return error;
 	if (!opts && unmap_fits_here(ranges, count))
 		return vfb_observe_check_wait() ?: unmap_here(space, ranges, count);
 	return vfb_job_sync(job, vfb_space_unmap_start(space, ranges, count, opts, &job));

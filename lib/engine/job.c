@@ -12,6 +12,10 @@
 int vfb_job_init(struct vfb_job *job, const struct vfb_job_ops *ops, struct vfb_ctx *ctx,
 		 size_t entries)
 {
+	int error = vfb_observer_check_process(&ctx->observer);
+
+	if (error)
+		return error;
 	job->event_fd = ctx->sys->eventfd(ctx->sys);
 	if (job->event_fd < 0)
 		return vfb_fail_errno(job->event_fd, "cannot make an eventfd");
@@ -288,8 +292,10 @@ static bool job_sleep(struct vfb_job *job, is_done_fn is_done, size_t entry, uin
 static int job_wait_until(struct vfb_job *job, is_done_fn is_done, size_t entry,
 			  uint64_t timeout_ns)
 {
-	int error;
+	int error = vfb_observer_check_process(&job->ctx->observer);
 
+	if (error)
+		return error;
 	if (job_look(job, is_done, entry))
 		return 0;
 	error = timeout_ns ? vfb_observe_check_wait() : -ETIMEDOUT;
@@ -471,8 +477,9 @@ void vfb_job_destroy(struct vfb_job *job)
 {
 	if (!job)
 		return;
-	vfb_job_wait(job, UINT64_MAX);
-	job_dispose(job);
+	/* In a child the job never ends. */
+	if (vfb_job_wait(job, UINT64_MAX) != -ECHILD)
+		job_dispose(job);
 }
 
 int vfb_job_complete(struct vfb_job *job)

@@ -170,6 +170,9 @@ int vfb_memory_destroy(struct vfb_memory *memory)
 
 	if (!memory)
 		return 0;
+	error = vfb_observer_check_process(&memory->ctx->observer);
+	if (error)
+		return error;
 	users = atomic_load(&memory->users);
 	if (users)
 		return vfb_fail(

@@ -51,9 +51,22 @@ int vfb_observe_check_wait(void)
 				  "for its own thread: start a job and wait for it elsewhere");
 }
 
+int vfb_observer_check_process(const struct vfb_observer *observer)
+{
+	int process = observer->sys->process_id(observer->sys);
+
+	if (process == observer->process)
+		return 0;
+	return vfb_fail(-ECHILD,
+			"process %d is a child of %d, which created the context: create one here, "
+			"or leave it to the parent",
+			process, observer->process);
+}
+
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys)
 {
 	observer->sys = sys;
+	observer->process = sys->process_id(sys);
 	atomic_init(&observer->wanted, 0);
 	atomic_init(&observer->last_id, 0);
 	atomic_init(&observer->list, NULL);
@@ -228,6 +241,9 @@ struct vfb_observer *vfb_observer_unsubscribe(struct vfb_subscription *subscript
 {
 	struct vfb_observer *observer = subscription->observer;
 
+	/* A thread of the parent may hold the lock, or run the callback for ever. */
+	if (observer->process != observer->sys->process_id(observer->sys))
+		return observer;
 	pthread_mutex_lock(&observer->lock);
 	atomic_store(&subscription->ended, true);
 	remove_ended_locked(observer);

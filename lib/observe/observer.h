@@ -14,6 +14,8 @@ struct subscriber_list;
 /* The subscribers of one context. */
 struct vfb_observer {
 	const struct vfb_sys *sys;
+	/* The process that made it. */
+	int process;
 	/* The phases that any subscriber wants. Others are not measured. */
 	atomic_uint_fast64_t wanted;
 	atomic_uint_fast64_t last_id;
@@ -37,6 +39,11 @@ void vfb_observer_report(struct vfb_observer *observer, const struct vfb_event *
 
 /* Fails with -EDEADLK in a callback, which must not wait. */
 int vfb_observe_check_wait(void);
+/*
+ * Fails with -ECHILD in a child of the process that made the observer: the threads are the
+ * parent's, and so is what its file descriptors stand for.
+ */
+int vfb_observer_check_process(const struct vfb_observer *observer);
 bool vfb_observe_in_callback(void);
 
 #endif

@@ -98,6 +98,7 @@ struct fake *fake_create(const struct fake_config *config)
 	if (config)
 		fake->config = *config;
 	set_defaults(&fake->config);
+	fake->process = 77;
 	fake->file_lock.name = "a file that is locked";
 	build_nodes(fake);
 	fake->now = fake->config.start_ns;

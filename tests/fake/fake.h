@@ -191,6 +191,9 @@ void fake_add_file(struct fake *fake, const char *path, const char *text);
 /* The command line of the helper process that runs, without its first word; NULL: none does. */
 const char *fake_helper(struct fake *fake);
 
+/* The number of the process from now on (77): what the child of a fork is. */
+void fake_set_process(struct fake *fake, int process);
+
 /* From now on opening @path gives -@error; 0 allows it again. */
 void fake_deny(struct fake *fake, const char *path, int error);
 /* As fake_deny(), of opening it to write. */

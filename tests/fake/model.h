@@ -161,6 +161,7 @@ struct fake {
 	struct file **files;
 	size_t file_room;
 	struct helper helper;
+	int process;
 	/* Of whatever file; those that are locked all stand for one thing. */
 	struct vlock file_lock;
 	struct extra extras[16];

@@ -80,8 +80,12 @@ static void op_wait_process(const struct vfb_sys *sys, int process)
 
 static int op_process_id(const struct vfb_sys *sys)
 {
-	(void)sys;
-	return 77;
+	return fake_of(sys)->process;
+}
+
+void fake_set_process(struct fake *fake, int process)
+{
+	fake->process = process;
 }
 
 const char *fake_helper(struct fake *fake)

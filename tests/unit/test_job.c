@@ -53,6 +53,7 @@ static int setup(void **state)
 	(void)state;
 	fake = fake_create(NULL);
 	ctx.sys = fake_sys(fake);
+	assert_int_equal(vfb_observer_init(&ctx.observer, ctx.sys), 0);
 	return 0;
 }
 
@@ -60,6 +61,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	assert_int_equal(atomic_load(&ctx.objects), 0);
+	vfb_observer_destroy(&ctx.observer);
 	assert_no_leaks(fake);
 	fake_destroy(fake);
 	return 0;

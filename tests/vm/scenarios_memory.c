@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "scenario.h"
@@ -176,6 +177,49 @@ static void use_flags(struct fixture *f)
 		}
 		assert_ok(vfb_memory_destroy(memory));
 	}
+}
+
+static void use_in_child(struct fixture *f, struct vfb_space *space, struct vfb_memory *memory)
+{
+	struct vfb_memory *own;
+
+	alarm(60);
+	assert_error(vfb_memory_populate(memory), -ECHILD);
+	assert_error(unmap_one(space, IOVA, BYTES), -ECHILD);
+	assert_error(vfb_space_destroy(space), -ECHILD);
+	assert_error(vfb_memory_destroy(memory), -ECHILD);
+	assert_error(vfb_ctx_destroy(f->ctx), -ECHILD);
+	/* One of its own works. */
+	assert_ok(machine_ctx_create(NULL, &f->ctx));
+	own = make_memory(f, BYTES, VFB_PAGE_4K);
+	assert_ok(vfb_memory_populate(own));
+	assert_ok(vfb_memory_destroy(own));
+	assert_ok(vfb_ctx_destroy(f->ctx));
+}
+
+/* A child that cleans up what it has inherited neither hangs nor takes anything from the parent. */
+static void forked(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_4K);
+	struct vfb_device *device;
+	struct vfb_space *space = make_space_with_device(f, &device);
+	int status = 1;
+	pid_t child;
+
+	assert_ok(map_one(space, memory, BYTES, IOVA));
+	child = f->machine->has_processes ? fork() : 1;
+	if (!child) {
+		use_in_child(f, space, memory);
+		_exit(0);
+	}
+	if (f->machine->has_processes) {
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(machine_pinned(), BYTES);
+	assert_ok(unmap_one(space, IOVA, BYTES));
+	assert_ok(vfb_memory_destroy(memory));
+	end_space(space, device);
 }
 
 /* Part of it is given back behind the back of the library. */
@@ -498,6 +542,7 @@ const struct scenario memory_scenarios[] = {
 	{.name = "populating several memories", .run = populate},
 	{.name = "memfds that nobody can resize", .run = sealed},
 	{.name = "memory, fork() and core dumps", .run = use_flags},
+	{.name = "a child with what it has inherited", .run = forked},
 	{.name = "memory of which pages are given back", .run = given_back},
 	{.name = "memory of which a part is unmapped", .run = unmapped},
 	{.name = "memory that a job works on", .run = busy},
