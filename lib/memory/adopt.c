@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory of the caller's. */
+/* Memory of the caller. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -21,13 +21,13 @@ static int adopt_check_opts(const struct vfb_memory_adopt_opts *opts)
 		return vfb_fail(-EINVAL, "flags 0x%x are unknown to adopted memory: 0x%x are known",
 				opts->flags, KNOWN_FLAGS);
 	if (opts->page_size > VFB_PAGE_1G)
-		return vfb_fail(-EINVAL, "page size %d is none that adopted memory can have",
+		return vfb_fail(-EINVAL, "adopted memory cannot have page size %d",
 				(int)opts->page_size);
 	if (!opts->address && !(opts->flags & VFB_MEMORY_ADOPT_HAS_FD))
-		return vfb_fail(-EINVAL, "memory to be adopted needs an address, or a file "
+		return vfb_fail(-EINVAL, "adopted memory needs an address, or a file "
 					 "descriptor with VFB_MEMORY_ADOPT_HAS_FD");
 	if (opts->flags & VFB_MEMORY_ADOPT_HAS_FD && opts->fd < 0)
-		return vfb_fail(-EINVAL, "%d is no file descriptor", opts->fd);
+		return vfb_fail(-EINVAL, "%d is not a file descriptor", opts->fd);
 	if (!opts->bytes || opts->bytes > SSIZE_MAX || address + opts->bytes < address)
 		return vfb_fail(-EINVAL, "memory of %s at 0x%" PRIxPTR " cannot be adopted",
 				vfb_size_text(opts->bytes).text, address);
@@ -40,7 +40,7 @@ static int adopt_check_opts(const struct vfb_memory_adopt_opts *opts)
 	return 0;
 }
 
-/* The page size of the file, where the caller does not know it and the size admits it. */
+/* The page size of the file, if the caller does not give one and the size is a multiple. */
 static void adopt_page_size(struct vfb_memory *memory, enum vfb_page_size page_size,
 			    uint64_t file_page_bytes)
 {
@@ -51,7 +51,7 @@ static void adopt_page_size(struct vfb_memory *memory, enum vfb_page_size page_s
 	memory->page_bytes = vfb_page_bytes(memory->page_size);
 }
 
-/* What is beyond the end of a file raises SIGBUS, or makes a file of hugetlbfs longer. */
+/* Access beyond the end of a file raises SIGBUS; mmap() beyond it grows a hugetlbfs file. */
 static int adopt_file(struct vfb_memory *memory, struct vfb_sys_file *file)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
@@ -64,7 +64,7 @@ static int adopt_file(struct vfb_memory *memory, struct vfb_sys_file *file)
 	    (memory->fd_offset > file->bytes || memory->bytes > file->bytes - memory->fd_offset))
 		return vfb_fail(-EINVAL,
 				"%s at offset 0x%" PRIx64 " of file descriptor %d end beyond the "
-				"file, which has %s: make it larger first (ftruncate)",
+				"file, which has %s: extend it first (ftruncate)",
 				vfb_size_text(memory->bytes).text, memory->fd_offset, memory->fd,
 				vfb_size_text(file->bytes).text);
 	return 0;
@@ -85,7 +85,7 @@ static int adopt_map_file(struct vfb_memory *memory, const struct vfb_sys_file *
 				      memory->fd_offset);
 	memory->address = address;
 	memory->reservation = address;
-	/* mmap() maps whole pages of hugetlbfs, munmap() unmaps nothing else. */
+	/* mmap() rounds up to whole hugetlbfs pages, munmap() does not. */
 	memory->reservation_bytes = round_up(memory->bytes, file->page_bytes);
 	return 0;
 }

@@ -16,14 +16,15 @@
 #define MAP_HUGE_SHIFT 26
 #endif
 
-/* log2 of the page size where mmap() and memfd_create() want it, 0 for base pages. */
+/* log2 of the page size, in the position for mmap() and memfd_create(); 0 for base pages. */
 static unsigned int hugetlb_bits(uint64_t page_bytes)
 {
 	return page_bytes > 4 * KIB ? (unsigned int)__builtin_ctzll(page_bytes) << MAP_HUGE_SHIFT :
 				      0;
 }
 
-/* Whoever gets it can then neither make it shorter, which would raise SIGBUS here, nor run it. */
+/* A process that receives the memfd must not be able to shrink it, which would raise SIGBUS here.
+ */
 static int seal_memfd(const struct vfb_sys *sys, int fd)
 {
 	int error = sys->add_seals(sys, fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
@@ -49,7 +50,7 @@ static int make_memfd(struct vfb_memory *memory)
 		return vfb_fail_errno(fd, "cannot create a memfd of pages of %s",
 				      vfb_size_text(memory->page_bytes).text);
 	error = sys->ftruncate(sys, fd, memory->bytes);
-	error = error ? vfb_fail_errno(error, "cannot make a memfd %s large",
+	error = error ? vfb_fail_errno(error, "cannot set the size of a memfd to %s",
 				       vfb_size_text(memory->bytes).text) :
 			seal_memfd(sys, fd);
 	if (error) {
@@ -60,9 +61,9 @@ static int make_memfd(struct vfb_memory *memory)
 }
 
 /*
- * The kernel aligns hugetlb mappings; others are laid into a reservation large enough to align
- * them, so that they can have transparent huge pages, and large IOMMU pages, from end to end, or
- * pages of two sizes one after the other.
+ * The kernel aligns hugetlb mappings. Other mappings are placed in a reservation that is large
+ * enough to align them, so that transparent huge pages and large IOMMU pages cover them completely,
+ * and so that pages of two sizes can follow each other.
  */
 static int reserve_addresses(struct vfb_memory *memory)
 {
@@ -95,7 +96,7 @@ static int map_pages(struct vfb_memory *memory, void *address, uint64_t bytes, u
 
 	if (address)
 		flags |= MAP_FIXED;
-	/* Only what the pool promises is sure to be there. */
+	/* Only hugetlb pages are reserved; for base pages it would be a promise without pages. */
 	if (!huge)
 		flags |= MAP_NORESERVE;
 	if (huge && memory->fd < 0)
@@ -141,7 +142,7 @@ static int advise_use(struct vfb_memory *memory)
 		       0;
 }
 
-/* Huge pages or none must be known before the first page is populated. */
+/* The kernel has to know about huge pages before the first page is populated. */
 static int advise_pages(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
@@ -150,10 +151,10 @@ static int advise_pages(struct vfb_memory *memory)
 	if (memory->page_size == VFB_PAGE_THP) {
 		error = sys->madvise(sys, memory->address, memory->bytes, MADV_HUGEPAGE);
 		if (error)
-			return vfb_fail_errno(error, "cannot ask for transparent huge pages");
+			return vfb_fail_errno(error, "cannot request transparent huge pages");
 	}
 	if (memory->page_size == VFB_PAGE_4K)
-		/* Refused by kernels without huge pages, where there is nothing to refuse. */
+		/* Kernels without transparent huge pages return an error, which does not matter. */
 		sys->madvise(sys, memory->address, memory->bytes, MADV_NOHUGEPAGE);
 	return 0;
 }

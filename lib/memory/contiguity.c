@@ -12,7 +12,7 @@
 
 struct walk {
 	struct vfb_contiguity *found;
-	/* The run that goes on: its length in base pages, and the frame that would continue it. */
+	/* The current run: its length in base pages, and the frame that would continue it. */
 	uint64_t run, next;
 };
 
@@ -34,7 +34,7 @@ static void end_run(struct walk *walk)
 	walk->run = 0;
 }
 
-/* -EPERM when the kernel hides where the page is. */
+/* -EPERM if the kernel hides the frame number. */
 static int add_page(struct walk *walk, uint64_t entry)
 {
 	uint64_t frame = entry & PFN_MASK;
@@ -86,10 +86,10 @@ int vfb_memory_contiguity(const struct vfb_memory *memory, uint64_t offset, uint
 
 	if (offset % (4 * KIB) || bytes % (4 * KIB) || offset > memory->bytes ||
 	    bytes > memory->bytes - offset)
-		return vfb_fail(-EINVAL, "%s at %s is not a part, in whole pages, of memory of %s",
+		return vfb_fail(-EINVAL, "%s at %s is not a page-aligned part of memory of %s",
 				vfb_size_text(bytes).text, vfb_size_text(offset).text,
 				vfb_size_text(memory->bytes).text);
-	/* Whoever has changed its user id may not even open its own (proc(5)). */
+	/* A process that has changed its user id may not even open its own (proc(5)). */
 	fd = sys->open(sys, "/proc/self/pagemap", O_RDONLY);
 	error = fd == -EACCES ? -EPERM : fd;
 	if (fd >= 0) {
@@ -98,7 +98,7 @@ int vfb_memory_contiguity(const struct vfb_memory *memory, uint64_t offset, uint
 		sys->close(sys, fd);
 	}
 	if (error == -EPERM)
-		return vfb_fail(error, "the kernel shows where pages are to CAP_SYS_ADMIN only: "
+		return vfb_fail(error, "the kernel shows frame numbers to CAP_SYS_ADMIN only: "
 				       "run as root");
 	if (error < 0)
 		return vfb_fail_errno(error, "cannot read /proc/self/pagemap");

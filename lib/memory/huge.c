@@ -5,10 +5,10 @@
 
 #include "memory/memory.h"
 
-/* What was read of smaps so far. */
+/* State of reading smaps. */
 struct smaps {
 	uint64_t first, end;
-	/* The lines are of a mapping that overlaps [first, end). */
+	/* The current mapping overlaps [first, end). */
 	bool inside;
 	uint64_t huge_bytes;
 };

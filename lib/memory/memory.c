@@ -10,7 +10,7 @@
 
 #define KNOWN_FLAGS (VFB_MEMORY_GROW_POOL | VFB_MEMORY_NO_DUMP | VFB_MEMORY_KEEP_ON_FORK)
 
-/* Called with the pool's lock held when it was made larger. After an error nothing has changed. */
+/* Wants the pool lock if the pool was grown. After an error nothing has changed. */
 static int release_pages_locked(struct vfb_memory *memory)
 {
 	int error = vfb_backing_release(memory);
@@ -20,7 +20,7 @@ static int release_pages_locked(struct vfb_memory *memory)
 	return error;
 }
 
-/* Others would take what is free between the two steps, and their pages be the ones to go. */
+/* The lock keeps other processes from taking the freed pages before the pool shrinks. */
 static int release_pages(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
@@ -31,7 +31,7 @@ static int release_pages(struct vfb_memory *memory)
 	return error;
 }
 
-/* Nothing is left of it after a failure. */
+/* After a failure everything is released. */
 static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
 		      enum vfb_page_size page_size)
 {
@@ -41,7 +41,7 @@ static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
 	memory->page_size = page_size;
 	memory->page_bytes = vfb_page_bytes(page_size);
 	memory->bulk_bytes = page_size == VFB_PAGE_MIXED ? memory->bytes / GIB * GIB : 0;
-	/* Until the pages are reserved, or others take what was added. */
+	/* Held until the pages are reserved; others would take what was added. */
 	if (memory->flags & VFB_MEMORY_GROW_POOL && memory->page_bytes > 4 * KIB)
 		lock = vfb_pool_lock(sys);
 	error = vfb_page_size_prepare(memory, kind, page_size);
@@ -55,7 +55,7 @@ static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
 	return error;
 }
 
-/* The largest pages that the size and the host allow. */
+/* Tries the page sizes from the largest to the smallest. */
 static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 {
 	static const enum vfb_page_size sizes[] = {VFB_PAGE_1G, VFB_PAGE_MIXED, VFB_PAGE_2M,
@@ -63,7 +63,7 @@ static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 	int error;
 
 	for (size_t i = 0;; i++) {
-		/* Mixed would be the same as 1g, or is no size of a memfd. */
+		/* Mixed equals 1g here, or is not possible for a memfd. */
 		if (sizes[i] == VFB_PAGE_MIXED &&
 		    (kind == VFB_MEMORY_MEMFD || memory->bytes % GIB == 0))
 			continue;
@@ -73,7 +73,7 @@ static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 	}
 }
 
-static int check_opts(const struct vfb_memory_opts *opts)
+static int memory_check_opts(const struct vfb_memory_opts *opts)
 {
 	if (opts->page_size > VFB_PAGE_MIXED)
 		return vfb_fail(-EINVAL, "page size %d is unknown", (int)opts->page_size);
@@ -114,7 +114,7 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = check_opts(&known);
+		error = memory_check_opts(&known);
 	if (error)
 		return error;
 	memory = calloc(1, sizeof(*memory));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How many pages a part of memory still needs, and whether there are so many. */
+/* How much memory is still needed to populate parts, compared with what is available. */
 #include <stdlib.h>
 
 #include "memory/memory.h"
@@ -7,7 +7,7 @@
 
 #define MAX_NODES 64
 
-/* In bytes; base pages also by the node that they have to be on. */
+/* In bytes. Base pages that a policy restricts to one node are counted for that node, too. */
 struct need {
 	uint64_t base, huge_2m, huge_1g;
 	uint64_t nodes[MAX_NODES];
@@ -36,7 +36,7 @@ static void need_add(struct need *need, const struct vfb_memory *memory, uint64_
 		need->nodes[node] += bytes;
 }
 
-/* @exact: others may have populated it, too, which the kernel is asked for. */
+/* @exact: ask the kernel which pages others have populated. */
 static void need_add_part(struct need *need, const struct vfb_memory_part *part, bool exact)
 {
 	const struct vfb_memory *memory = part->memory;
@@ -83,7 +83,7 @@ static int compare_parts(const void *a, const void *b)
 	return 0;
 }
 
-/* What is in several parts is needed once. */
+/* Overlapping parts need their pages once. */
 static size_t merge_parts(struct vfb_memory_part *parts, size_t count)
 {
 	size_t merged = 0;

@@ -6,9 +6,9 @@
 #include "engine/job.h"
 #include "observe/error.h"
 
-/* A job that is cancelled, and a limit that is changed, are noticed so often. */
+/* How often a cancelled job or a changed rate is noticed. */
 #define LOOK_NS UINT64_C(20000000)
-/* How far behind its pace it may catch up: sleeping always takes a little longer. */
+/* How much delay may be caught up, since sleeping always takes a little longer. */
 #define BURST_NS UINT64_C(20000000)
 
 int vfb_pace_create(const struct vfb_sys *sys, struct vfb_pace **out)
@@ -36,12 +36,12 @@ void vfb_pace_set(struct vfb_pace *pace, uint64_t bytes_per_s)
 {
 	pthread_mutex_lock(&pace->lock);
 	pace->bytes_per_s = bytes_per_s;
-	/* What was promised at the old pace holds nobody up. */
+	/* The old rate delays nobody any more. */
 	pace->next_ns = 0;
 	pthread_mutex_unlock(&pace->lock);
 }
 
-/* Takes a turn of @bytes: 0, or how long to wait before asking again. */
+/* Reserves a step of @bytes. Returns 0, or how long to wait before trying again. */
 static uint64_t take_turn(struct vfb_pace *pace, uint64_t bytes)
 {
 	uint64_t now, wait = 0;

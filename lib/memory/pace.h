@@ -8,11 +8,11 @@
 
 struct vfb_job;
 
-/* How fast all workers of a context together may populate. */
+/* The rate at which all workers of a context together may populate. */
 struct vfb_pace {
 	const struct vfb_sys *sys;
 	pthread_mutex_t lock;
-	/* UINT64_MAX: as fast as they can, and no clock is read. */
+	/* UINT64_MAX: no limit, and the clock is not read. */
 	uint64_t bytes_per_s;
 	/* When the next step may begin. */
 	uint64_t next_ns;
@@ -22,7 +22,7 @@ int vfb_pace_create(const struct vfb_sys *sys, struct vfb_pace **out);
 void vfb_pace_destroy(struct vfb_pace *pace);
 void vfb_pace_set(struct vfb_pace *pace, uint64_t bytes_per_s);
 
-/* Waits until @bytes more may be populated, or the job is stopped. */
+/* Waits until @bytes more may be populated or the job is stopped. */
 void vfb_pace_wait(struct vfb_pace *pace, uint64_t bytes, struct vfb_job *job);
 
 #endif

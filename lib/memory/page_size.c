@@ -42,8 +42,8 @@ static int check_thp(const struct vfb_sys *sys, enum vfb_memory_kind kind)
 	return 0;
 }
 
-/* A page lies on one node: where one part ends a page must end. */
-static int check_parts(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t end)
+/* A page lies on one node, so each part must end at a page boundary. */
+static int page_size_check_parts(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t end)
 {
 	uint64_t offset = 0;
 
@@ -61,15 +61,16 @@ static int check_parts(const struct vfb_memory *memory, uint64_t page_bytes, uin
 static int check_mixed(const struct vfb_memory *memory, enum vfb_memory_kind kind)
 {
 	if (kind == VFB_MEMORY_MEMFD)
-		return vfb_fail(-ENOTSUP, "a memfd has pages of one size: make two memories of 1g "
-					  "and of 2m pages");
+		return vfb_fail(-ENOTSUP,
+				"a memfd has pages of one size: create two memories, of 1g "
+				"and of 2m pages");
 	if (memory->bytes < GIB)
-		return vfb_fail(-EINVAL, "a size of %s is too small to be mixed: take 2m pages",
+		return vfb_fail(-EINVAL, "a size of %s is too small to be mixed: use 2m pages",
 				vfb_size_text(memory->bytes).text);
-	return check_parts(memory, GIB, memory->bytes / GIB * GIB);
+	return page_size_check_parts(memory, GIB, memory->bytes / GIB * GIB);
 }
 
-/* hugetlb pages of one size, which the pool may have to grow for. */
+/* Checks the pool of one page size, and grows it if necessary. */
 static int find_pages(struct vfb_memory *memory, uint64_t page_bytes, uint64_t bytes)
 {
 	int error = vfb_pool_check(memory, page_bytes, bytes / page_bytes);
@@ -103,7 +104,7 @@ int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 	if (page_size == VFB_PAGE_MIXED)
 		error = check_mixed(memory, kind);
 	if (!error)
-		error = check_parts(memory, page_bytes, memory->bytes);
+		error = page_size_check_parts(memory, page_bytes, memory->bytes);
 	if (error)
 		return error;
 	return page_size == VFB_PAGE_MIXED ? find_mixed(memory) :

@@ -65,7 +65,8 @@ int vfb_memory_nodes(const struct vfb_memory *memory, uint64_t *bytes, size_t co
 	return max_node + 1;
 }
 
-static void judge(const struct vfb_memory *memory, uint64_t offset, unsigned int node, void *arg)
+static void count_misplaced(const struct vfb_memory *memory, uint64_t offset, unsigned int node,
+			    void *arg)
 {
 	struct vfb_placement *placement = arg;
 
@@ -80,7 +81,7 @@ static void judge(const struct vfb_memory *memory, uint64_t offset, unsigned int
 int vfb_memory_placement(const struct vfb_memory *memory, struct vfb_placement *placement)
 {
 	struct vfb_placement known = {.bytes = 0};
-	int error = each_page(memory, judge, &known);
+	int error = each_page(memory, count_misplaced, &known);
 
 	return error ? error : vfb_struct_write(placement, &known, sizeof(known));
 }

@@ -12,10 +12,10 @@
 #endif
 
 #define NODES "/sys/devices/system/node"
-/* Those of a policy above so many get no workers: more than machines have. */
+/* Further nodes of a policy get no workers; no machine has so many. */
 #define MAX_NODES 64
 
-/* Whether a list such as "0-3,7" has a number in it. */
+/* Whether a list such as "0-3,7" contains a number. */
 static bool list_has(const char *list, unsigned int number)
 {
 	char *end;
@@ -53,8 +53,8 @@ static int check_node(const struct vfb_sys *sys, unsigned int node)
 	return 0;
 }
 
-/* The sizes of VFB_NUMA_SPLIT. */
-static int check_parts(const struct vfb_memory_opts *opts)
+/* Checks the sizes for VFB_NUMA_SPLIT. */
+static int policy_check_parts(const struct vfb_memory_opts *opts)
 {
 	uint64_t sum = 0;
 
@@ -64,8 +64,8 @@ static int check_parts(const struct vfb_memory_opts *opts)
 	for (size_t i = 0; i < opts->node_count; i++) {
 		if (!opts->node_bytes[i] || opts->node_bytes[i] % (4 * KIB))
 			return vfb_fail(-EINVAL,
-					"the part of %s on node %u is not a multiple of the page "
-					"size, or empty",
+					"the part of %s on node %u is empty, or not a multiple of "
+					"the page size",
 					vfb_size_text(opts->node_bytes[i]).text, opts->nodes[i]);
 		sum += opts->node_bytes[i] > opts->bytes ? opts->bytes + 1 : opts->node_bytes[i];
 	}
@@ -84,13 +84,13 @@ static int check_policy(const struct vfb_memory_opts *opts)
 			-EINVAL,
 			opts->node_count ?
 				"nodes were given, but no NUMA policy that says how to use them" :
-				"the NUMA policy needs nodes, none was given");
+				"the NUMA policy needs nodes, but none was given");
 	/* More than the kernel has (MAX_NUMNODES). */
 	if (opts->node_count > 1024 || (opts->node_count && !opts->nodes))
 		return vfb_fail(-EINVAL, "%zu nodes were given at %p: pass 1024 at most",
 				opts->node_count, (const void *)opts->nodes);
 	if (opts->policy == VFB_NUMA_SPLIT)
-		return check_parts(opts);
+		return policy_check_parts(opts);
 	if (opts->node_bytes)
 		return vfb_fail(-EINVAL, "node_bytes is for VFB_NUMA_SPLIT only");
 	return 0;
@@ -125,8 +125,8 @@ int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opt
 	return memory->node_bytes ? 0 : vfb_fail_memory();
 }
 
-static int bind(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int mode,
-		const unsigned int *nodes, size_t count)
+static int policy_bind_part(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int mode,
+			    const unsigned int *nodes, size_t count)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	int error = sys->mbind(sys, memory->address + offset, bytes, mode, nodes, count);
@@ -157,21 +157,22 @@ int vfb_memory_apply_policy(struct vfb_memory *memory)
 		return 0;
 	case VFB_NUMA_SPLIT:
 		for (size_t i = 0; i < memory->node_count && !error; i++) {
-			error = bind(memory, offset, memory->node_bytes[i], MPOL_BIND,
-				     &memory->nodes[i], 1);
+			error = policy_bind_part(memory, offset, memory->node_bytes[i], MPOL_BIND,
+						 &memory->nodes[i], 1);
 			offset += memory->node_bytes[i];
 		}
 		return error;
 	default:
-		return bind(memory, 0, memory->bytes,
-			    memory->policy == VFB_NUMA_PREFERRED && memory->node_count > 1 ?
-				    MPOL_PREFERRED_MANY :
-				    modes[memory->policy],
-			    memory->nodes, memory->node_count);
+		return policy_bind_part(memory, 0, memory->bytes,
+					memory->policy == VFB_NUMA_PREFERRED &&
+							memory->node_count > 1 ?
+						MPOL_PREFERRED_MANY :
+						modes[memory->policy],
+					memory->nodes, memory->node_count);
 	}
 }
 
-/* Where VFB_NUMA_SPLIT wants what is at @offset. */
+/* The node of VFB_NUMA_SPLIT for the page at @offset. */
 static unsigned int part_node(const struct vfb_memory *memory, uint64_t offset)
 {
 	size_t i = 0;
@@ -182,8 +183,8 @@ static unsigned int part_node(const struct vfb_memory *memory, uint64_t offset)
 }
 
 /*
- * The policy of adopted memory is the caller's, who may change it at any time: the kernel is
- * asked. Not for what is there already, since it does not matter for that.
+ * The caller may change the policy of adopted memory at any time, so ask the kernel. For pages that
+ * are populated the node does not matter.
  */
 static int adopted_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece)
 {

@@ -16,7 +16,7 @@ struct path {
 	char text[128];
 };
 
-/* A file of a pool: of one node's, or of that of the whole machine. */
+/* The path of a file of a pool, of one node or of the whole machine. */
 static struct path pool_path(int node, uint64_t page_bytes, const char *file)
 {
 	struct path path;
@@ -43,7 +43,7 @@ static int read_count(const struct vfb_sys *sys, int node, uint64_t page_bytes, 
 	return length < 0 ? length : 0;
 }
 
-/* Pages that are free; on the whole machine those that are promised to somebody are not. */
+/* Free pages; reserved pages are known, and subtracted, for the whole machine only. */
 static uint64_t count_free(const struct vfb_sys *sys, int node, uint64_t page_bytes)
 {
 	uint64_t pages, reserved = 0;
@@ -54,21 +54,21 @@ static uint64_t count_free(const struct vfb_sys *sys, int node, uint64_t page_by
 	return pages > reserved ? pages - reserved : 0;
 }
 
-static int too_few(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t needed,
-		   uint64_t available, int node)
+static int report_too_few(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t needed,
+			  uint64_t available, int node)
 {
 	bool bound = node != ANYWHERE;
 
 	return vfb_fail(-ENOMEM,
 			"%s need %" PRIu64 " hugepages of %s, %" PRIu64 " are free%s: raise %s or "
-			"take smaller pages",
+			"use smaller pages",
 			vfb_size_text(memory->bytes).text, needed, vfb_size_text(page_bytes).text,
 			available, bound ? " on its nodes" : "",
 			pool_path(node, page_bytes, "nr_hugepages").text);
 }
 
-/* mmap() looks at the sum of all nodes; memory bound to several takes pages of any of them. */
-static int check_bound(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+/* mmap() checks the sum over all nodes. Memory bound to several nodes uses pages of any of them. */
+static int pool_check_bound(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	uint64_t available = 0;
@@ -77,27 +77,29 @@ static int check_bound(const struct vfb_memory *memory, uint64_t page_bytes, uin
 		available += count_free(sys, memory->nodes[i], page_bytes);
 	if (available >= pages)
 		return 0;
-	return too_few(memory, page_bytes, pages, available, memory->nodes[memory->node_count - 1]);
+	return report_too_few(memory, page_bytes, pages, available,
+			      memory->nodes[memory->node_count - 1]);
 }
 
-static int check_split(const struct vfb_memory *memory, uint64_t page_bytes)
+static int pool_check_split(const struct vfb_memory *memory, uint64_t page_bytes)
 {
 	for (size_t i = 0; i < memory->node_count; i++) {
 		uint64_t needed = memory->node_bytes[i] / page_bytes;
 		uint64_t available = count_free(memory->ctx->sys, memory->nodes[i], page_bytes);
 
 		if (available < needed)
-			return too_few(memory, page_bytes, needed, available, memory->nodes[i]);
+			return report_too_few(memory, page_bytes, needed, available,
+					      memory->nodes[i]);
 	}
 	return 0;
 }
 
-static int check_nodes(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+static int pool_check_nodes(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
 {
 	if (memory->policy == VFB_NUMA_BIND)
-		return check_bound(memory, page_bytes, pages);
+		return pool_check_bound(memory, page_bytes, pages);
 	if (memory->policy == VFB_NUMA_SPLIT)
-		return check_split(memory, page_bytes);
+		return pool_check_split(memory, page_bytes);
 	return 0;
 }
 
@@ -114,16 +116,17 @@ int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_
 				pool_path(ANYWHERE, page_bytes, "nr_hugepages").text);
 	available = count_free(sys, ANYWHERE, page_bytes);
 	if (available < pages)
-		return too_few(memory, page_bytes, pages, available, ANYWHERE);
-	return check_nodes(memory, page_bytes, pages);
+		return report_too_few(memory, page_bytes, pages, available, ANYWHERE);
+	return pool_check_nodes(memory, page_bytes, pages);
 }
 
 /* ---- Growing ---- */
 
 /*
- * A pool's size is read, changed and written. The lock is on a file that only root can open, so
- * that nobody else can hold it; which the kernel has with CONFIG_COMPACTION. Whoever has another
- * mount of sysfs, in a container with a network of its own, is not kept out.
+ * The size of a pool is read, changed and written back: that needs a lock between processes. It is
+ * taken on a file that only root can open, so that nobody else can hold it; the file exists with
+ * CONFIG_COMPACTION. Processes with another mount of sysfs, in a container with its own network,
+ * are not excluded.
  */
 int vfb_pool_lock(const struct vfb_sys *sys)
 {
@@ -153,8 +156,8 @@ static int write_count(const struct vfb_sys *sys, int node, uint64_t page_bytes,
 	return vfb_sys_write_file(sys, pool_path(node, page_bytes, "nr_hugepages").text, text);
 }
 
-/* Free memory into few large pieces; kernels without CONFIG_COMPACTION cannot. */
-static void compact(const struct vfb_sys *sys, int node)
+/* Needs CONFIG_COMPACTION; without it the pool may grow less. */
+static void pool_compact(const struct vfb_sys *sys, int node)
 {
 	char path[64] = "/proc/sys/vm/compact_memory";
 
@@ -176,15 +179,16 @@ static int add_loan(struct vfb_memory *memory, int node, uint64_t page_bytes, ui
 }
 
 /*
- * All pages of a pool, and those that go when they are free: nr_hugepages shows both, and is
- * written without the latter (nr_hugepages_show_common(), set_max_huge_pages()).
+ * nr_hugepages shows all pages of a pool, surplus pages included, which the kernel frees as soon as
+ * they are unused. A write to it sets the number without surplus pages (nr_hugepages_show_common(),
+ * set_max_huge_pages()).
  */
 struct pool_size {
 	uint64_t pages, surplus;
 };
 
-static int read_size(const struct vfb_sys *sys, int node, uint64_t page_bytes,
-		     struct pool_size *size)
+static int pool_read_size(const struct vfb_sys *sys, int node, uint64_t page_bytes,
+			  struct pool_size *size)
 {
 	uint64_t again;
 	int error;
@@ -207,8 +211,8 @@ static uint64_t lasting_pages(const struct pool_size *size)
 	return size->pages > size->surplus ? size->pages - size->surplus : 0;
 }
 
-/* Adds up to @pages, as many as the kernel finds room for. */
-static int borrow(struct vfb_memory *memory, int node, uint64_t page_bytes, uint64_t pages)
+/* Adds up to @pages, as many as the kernel can provide. */
+static int pool_borrow(struct vfb_memory *memory, int node, uint64_t page_bytes, uint64_t pages)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	struct pool_size before, after;
@@ -216,22 +220,21 @@ static int borrow(struct vfb_memory *memory, int node, uint64_t page_bytes, uint
 
 	if (!pages)
 		return 0;
-	error = read_size(sys, node, page_bytes, &before);
-	/* First, since the loan must be known before there is something to return. */
+	error = pool_read_size(sys, node, page_bytes, &before);
+	/* Allocated first, so that an added page is never lost. */
 	if (!error)
 		error = add_loan(memory, node, page_bytes, 0);
 	if (error)
 		return error;
-	compact(sys, node);
+	pool_compact(sys, node);
 	error = write_count(sys, node, page_bytes, before.pages + pages);
 	if (error)
 		return vfb_fail_errno(
-			error,
-			"cannot make the pool of hugepages of %s larger (%s), which is for root",
+			error, "cannot grow the pool of hugepages of %s: only root can write %s",
 			vfb_size_text(page_bytes).text,
 			pool_path(node, page_bytes, "nr_hugepages").text);
-	error = read_size(sys, node, page_bytes, &after);
-	/* What was added is not known: nothing shall be. */
+	error = pool_read_size(sys, node, page_bytes, &after);
+	/* It is not known what was added: restore the former size. */
 	if (error)
 		write_count(sys, node, page_bytes, lasting_pages(&before));
 	else if (lasting_pages(&after) > lasting_pages(&before))
@@ -240,44 +243,45 @@ static int borrow(struct vfb_memory *memory, int node, uint64_t page_bytes, uint
 	return error;
 }
 
-/* How many pages the memory should find on its @i-th node. */
-static uint64_t share_of(const struct vfb_memory *memory, size_t i, uint64_t page_bytes,
-			 uint64_t pages)
+/* The number of pages that the memory needs on its @i-th node. */
+static uint64_t node_share(const struct vfb_memory *memory, size_t i, uint64_t page_bytes,
+			   uint64_t pages)
 {
 	if (memory->policy == VFB_NUMA_SPLIT)
 		return memory->node_bytes[i] / page_bytes;
 	return pages * (i + 1) / memory->node_count - pages * i / memory->node_count;
 }
 
-static int borrow_on_nodes(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+static int pool_borrow_on_nodes(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	int error = 0;
 
 	for (size_t i = 0; i < memory->node_count && !error; i++) {
-		uint64_t needed = share_of(memory, i, page_bytes, pages);
+		uint64_t needed = node_share(memory, i, page_bytes, pages);
 		uint64_t available = count_free(sys, memory->nodes[i], page_bytes);
 
 		if (available < needed)
-			error = borrow(memory, memory->nodes[i], page_bytes, needed - available);
+			error = pool_borrow(memory, memory->nodes[i], page_bytes,
+					    needed - available);
 	}
 	return error;
 }
 
-/* What the whole machine still lacks, since others have pages of the nodes promised to them. */
-static int borrow_anywhere(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
+/* The rest that is missing, since some free pages of the nodes are reserved for others. */
+static int pool_borrow_anywhere(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
 {
 	uint64_t available = count_free(memory->ctx->sys, ANYWHERE, page_bytes);
 
-	return available < pages ? borrow(memory, ANYWHERE, page_bytes, pages - available) : 0;
+	return available < pages ? pool_borrow(memory, ANYWHERE, page_bytes, pages - available) : 0;
 }
 
-static int too_little(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t added)
+static int report_too_little(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t added)
 {
 	return vfb_fail(-ENOMEM,
-			"the pool of hugepages of %s could be made larger by %" PRIu64
-			" only, which is too little for %s: memory is used or fragmented "
-			"(/proc/buddyinfo), take smaller pages",
+			"the pool of hugepages of %s could only grow by %" PRIu64
+			" pages, too few for %s: memory is in use or fragmented "
+			"(/proc/buddyinfo), use smaller pages",
 			vfb_size_text(page_bytes).text, added, vfb_size_text(memory->bytes).text);
 }
 
@@ -288,15 +292,15 @@ int vfb_pool_grow(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages
 	bool enough = true;
 	int error;
 
-	error = borrow_on_nodes(memory, page_bytes, pages);
+	error = pool_borrow_on_nodes(memory, page_bytes, pages);
 	if (!error)
-		enough = !check_nodes(memory, page_bytes, pages);
+		enough = !pool_check_nodes(memory, page_bytes, pages);
 	if (!error && enough)
-		error = borrow_anywhere(memory, page_bytes, pages);
+		error = pool_borrow_anywhere(memory, page_bytes, pages);
 	for (size_t i = loans; i < memory->loan_count; i++)
 		added += memory->loans[i].pages;
 	if (!error && (!enough || vfb_pool_check(memory, page_bytes, pages)))
-		error = too_little(memory, page_bytes, added);
+		error = report_too_little(memory, page_bytes, added);
 	return error;
 }
 
@@ -308,7 +312,7 @@ void vfb_pool_shrink(struct vfb_memory *memory)
 	for (size_t i = 0; i < memory->loan_count; i++) {
 		const struct vfb_pool_loan *loan = &memory->loans[i];
 
-		if (!loan->pages || read_size(sys, loan->node, loan->page_bytes, &size))
+		if (!loan->pages || pool_read_size(sys, loan->node, loan->page_bytes, &size))
 			continue;
 		write_count(sys, loan->node, loan->page_bytes,
 			    lasting_pages(&size) > loan->pages ?

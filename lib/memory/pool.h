@@ -8,7 +8,7 @@
 
 struct vfb_memory;
 
-/* Pages that were added to a pool, and are to be given back. */
+/* Pages that were added to a pool and have to be returned. */
 struct vfb_pool_loan {
 	/* -1: wherever the kernel put them. */
 	int node;
@@ -16,25 +16,26 @@ struct vfb_pool_loan {
 };
 
 /*
- * 0 when the pools have @pages free pages for the memory where it must have them; -ENOTSUP: the
- * kernel has no such pages; -ENOMEM: too few.
+ * Checks that the pools have @pages free pages on the nodes that the policy requires. Reports
+ * -ENOTSUP if the kernel has no such pages, -ENOMEM if there are too few.
  */
 int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 
 /*
- * Keeps the library in other processes from changing pools until vfb_pool_unlock(); -1 when there
- * is nothing to lock, or no permission, with which changing the pool fails too.
+ * Excludes other processes that use this library from changing pools until vfb_pool_unlock().
+ * Returns -1 if there is no file to lock, or no permission; changing a pool then fails, too.
  */
 int vfb_pool_lock(const struct vfb_sys *sys);
 void vfb_pool_unlock(const struct vfb_sys *sys, int lock);
 
 /*
- * Adds to the pools what vfb_pool_check() misses, and notes it in the memory's loans, which hold
- * what was added after a failure, too: vfb_pool_shrink() returns it. With the lock held.
+ * Adds the pages that vfb_pool_check() found missing, and records them in the loans of the memory,
+ * also if it fails: call vfb_pool_shrink() then. Wants the lock held.
  */
 int vfb_pool_grow(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 
-/* Returns what was added, once the memory has no pages any more. With the lock held. */
+/* Returns the added pages to the system, after the memory has released its pages. Wants the lock
+ * held. */
 void vfb_pool_shrink(struct vfb_memory *memory);
 
 #endif

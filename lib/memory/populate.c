@@ -15,7 +15,7 @@ struct tightest {
 	uint64_t bytes;
 };
 
-static void take_tighter(const char *path, uint64_t bytes, uint64_t period, void *arg)
+static void note_tightest(const char *path, uint64_t bytes, uint64_t period, void *arg)
 {
 	struct tightest *tightest = arg;
 
@@ -26,13 +26,13 @@ static void take_tighter(const char *path, uint64_t bytes, uint64_t period, void
 	snprintf(tightest->path, sizeof(tightest->path), "%s", path);
 }
 
-/* hugetlb pages that were promised can still be missing: on the node, or for the cgroup. */
+/* Reserved hugetlb pages may be missing on the node, or exceed the limit of the cgroup. */
 static int explain_hugetlb(const struct vfb_memory *memory, const char *where)
 {
 	const char *file = memory->page_bytes == GIB ? "hugetlb.1GB.max" : "hugetlb.2MB.max";
 	struct tightest limit = {.path = ""};
 
-	vfb_sys_cgroup(memory->ctx->sys, file, take_tighter, &limit);
+	vfb_sys_cgroup(memory->ctx->sys, file, note_tightest, &limit);
 	if (limit.path[0])
 		return vfb_fail(-ENOMEM,
 				"out of free pages of %s%s while populating %s: %s allows %s "
@@ -40,14 +40,14 @@ static int explain_hugetlb(const struct vfb_memory *memory, const char *where)
 				vfb_size_text(memory->page_bytes).text, where,
 				vfb_size_text(memory->bytes).text, limit.path,
 				vfb_size_text(limit.bytes).text);
-	return vfb_fail(
-		-ENOMEM,
-		"out of free pages of %s%s while populating %s: raise nr_hugepages, or take "
-		"smaller pages",
-		vfb_size_text(memory->page_bytes).text, where, vfb_size_text(memory->bytes).text);
+	return vfb_fail(-ENOMEM,
+			"out of free pages of %s%s while populating %s: raise nr_hugepages, or use "
+			"smaller pages",
+			vfb_size_text(memory->page_bytes).text, where,
+			vfb_size_text(memory->bytes).text);
 }
 
-static int explain(const struct vfb_memory *memory, int error, int node)
+static int explain_failure(const struct vfb_memory *memory, int error, int node)
 {
 	struct vfb_size_text pages = vfb_size_text(memory->page_bytes);
 	char where[32] = "";
@@ -55,7 +55,7 @@ static int explain(const struct vfb_memory *memory, int error, int node)
 	if (memory->policy == VFB_NUMA_BIND || memory->policy == VFB_NUMA_SPLIT)
 		snprintf(where, sizeof(where), " on node %d", node);
 	switch (error) {
-	case -EFAULT: /* where a write would have raised SIGBUS: madvise(2) */
+	case -EFAULT: /* a write would have raised SIGBUS: madvise(2) */
 	case -ENOMEM:
 		if (memory->page_bytes > 4 * KIB)
 			return explain_hugetlb(memory, where);
@@ -63,10 +63,10 @@ static int explain(const struct vfb_memory *memory, int error, int node)
 				"out of free pages of %s%s while populating %s: see /proc/meminfo, "
 				"and the limits of the cgroup",
 				pages.text, where, vfb_size_text(memory->bytes).text);
-	case -EADDRNOTAVAIL: /* of populate_step() */
+	case -EADDRNOTAVAIL: /* set by populate_step() */
 		return vfb_fail(-EFAULT,
-				"some of the memory of %s at %p is not mapped any more: its owner "
-				"may unmap it only once it is not used here",
+				"part of the memory of %s at %p is not mapped any more: the caller "
+				"must not unmap it before it is destroyed here",
 				vfb_size_text(memory->bytes).text, (void *)memory->address);
 	case -EHWPOISON:
 		return vfb_fail(error, "a page of %s%s has a memory error: see the kernel log",
@@ -76,7 +76,7 @@ static int explain(const struct vfb_memory *memory, int error, int node)
 	}
 }
 
-/* Linux before 5.14 refuses the advice whatever the range is, even an empty one. */
+/* Linux before 5.14 refuses the advice for every range, even an empty one. */
 static bool kernel_can_populate(const struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
@@ -84,7 +84,7 @@ static bool kernel_can_populate(const struct vfb_memory *memory)
 	return sys->madvise(sys, memory->address, 0, MADV_POPULATE_WRITE) != -EINVAL;
 }
 
-/* Page by page, for kernels that cannot populate. */
+/* Page by page, for kernels without MADV_POPULATE_WRITE. */
 static int touch_pages(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
@@ -111,13 +111,13 @@ static int populate_step(struct vfb_memory *memory, uint64_t offset, uint64_t by
 	return error;
 }
 
-/* Base pages beyond what there is are no error of the kernel: it kills. */
+/* If base pages run out, the kernel kills a process instead of returning an error. */
 static int take_room(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	if (memory->page_bytes > 4 * KIB ||
 	    !vfb_room_take(memory->ctx->room, vfb_memory_strict_node(memory, offset), bytes))
 		return 0;
-	/* Populated by somebody else, it needs nothing. */
+	/* If the caller has populated the part, nothing more is needed. */
 	return vfb_memory_absent_bytes(memory, offset, bytes) ? -EDQUOT : 0;
 }
 
@@ -167,10 +167,10 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 	vfb_observe_end(&span, .operation = "MADV_POPULATE_WRITE", .result = error,
 			.address = (uintptr_t)memory->address + offset, .bytes = bytes,
 			.page_bytes = memory->page_bytes, .node = node);
-	/* Reported by vfb_room_take(). */
+	/* vfb_room_take() has reported it. */
 	if (error == -EDQUOT)
 		return -ENOMEM;
-	return error && error != -ECANCELED ? explain(memory, error, node) : error;
+	return error && error != -ECANCELED ? explain_failure(memory, error, node) : error;
 }
 
 uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes,

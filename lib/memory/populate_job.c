@@ -64,14 +64,14 @@ static const struct vfb_job_ops populate_ops = {
 	.free = free_populate,
 };
 
-static size_t count_pieces(const struct vfb_memory *memory)
+static size_t populate_count_pieces(const struct vfb_memory *memory)
 {
 	uint64_t piece = vfb_memory_piece_bytes(memory, 0, memory->bytes, 0);
 
 	return (memory->bytes + piece - 1) / piece;
 }
 
-static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
+static void populate_add_pieces(struct populate_job *populate, struct vfb_memory *memory)
 {
 	uint64_t piece = vfb_memory_piece_bytes(memory, 0, memory->bytes, 0);
 
@@ -90,7 +90,7 @@ static void add_pieces(struct populate_job *populate, struct vfb_memory *memory)
 	populate->job.bytes += memory->bytes;
 }
 
-static int check_room(struct vfb_memory *const *memories, size_t count)
+static int populate_check_room(struct vfb_memory *const *memories, size_t count)
 {
 	struct vfb_memory_part *parts = calloc(count, sizeof(*parts));
 	int error;
@@ -122,9 +122,9 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 	for (size_t i = 0; i < count; i++) {
 		if (!memories[i] || memories[i]->ctx != ctx)
 			return vfb_fail(-EINVAL, "memory %zu is NULL, or of another context", i);
-		pieces += count_pieces(memories[i]);
+		pieces += populate_count_pieces(memories[i]);
 	}
-	error = check_room(memories, count);
+	error = populate_check_room(memories, count);
 	if (error)
 		return error;
 	populate = calloc(1, sizeof(*populate));
@@ -143,7 +143,7 @@ int vfb_memory_populate_start(struct vfb_memory *const *memories, size_t count,
 	for (size_t i = 0; i < count; i++) {
 		populate->memories[i] = memories[i];
 		atomic_fetch_add(&memories[i]->users, 1);
-		add_pieces(populate, memories[i]);
+		populate_add_pieces(populate, memories[i]);
 	}
 	/* Fewer than were counted when another job has populated it meanwhile. */
 	for (size_t i = 0; i < populate->task_count; i++)

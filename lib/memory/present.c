@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which pages are there: a bit for each granule that was populated as a whole, and the kernel's
- * answer, since others give pages back (a balloon, virtio-mem, MADV_DONTNEED, a hole punched).
+ * Which pages are present: one bit per granule that the library has populated, and the answer of
+ * the kernel, since others release pages (balloon, virtio-mem, MADV_DONTNEED, a punched hole).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 #define BITS (8 * sizeof(long))
 
-/* Base pages of one mincore(2). */
+/* Base pages per call of mincore(2). */
 #define LOOK_PAGES UINT64_C(4096)
 
 enum presence {
@@ -42,7 +42,7 @@ static bool granule_is_marked(const struct vfb_memory *memory, uint64_t granule)
 	return atomic_load(&memory->populated[granule / BITS]) >> (granule % BITS) & 1;
 }
 
-/* The last one may be smaller. */
+/* The last granule may be smaller. */
 static uint64_t granule_bytes(const struct vfb_memory *memory, uint64_t granule)
 {
 	uint64_t size = vfb_memory_granule(memory), left = memory->bytes - granule * size;
@@ -66,7 +66,7 @@ static void mark_absent(struct vfb_memory *memory, uint64_t granule)
 		atomic_fetch_sub(&memory->populated_bytes, granule_bytes(memory, granule));
 }
 
-/* Up to LOOK_PAGES. */
+/* At most LOOK_PAGES. */
 static enum presence look_at_pages(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
@@ -78,13 +78,13 @@ static enum presence look_at_pages(const struct vfb_memory *memory, uint64_t off
 		all &= present[i];
 	if (error == -ENOMEM)
 		return UNMAPPED;
-	/* Without an answer (EAGAIN) the bits are believed. */
+	/* Without an answer (EAGAIN), rely on the bits. */
 	return all & 1 || error ? PRESENT : ABSENT;
 }
 
 static enum presence look_at_part(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
-	/* A page of 1 GiB is there as a whole or not at all. */
+	/* A page of 1 GiB is present as a whole or not at all. */
 	uint64_t step = memory->page_bytes == GIB ? GIB : LOOK_PAGES * 4 * KIB;
 	uint64_t look = memory->page_bytes == GIB ? 4 * KIB : step, end = offset + bytes;
 	enum presence presence = PRESENT;
@@ -129,7 +129,7 @@ bool vfb_memory_was_populated(const struct vfb_memory *memory, uint64_t offset, 
 	return true;
 }
 
-/* Clears the bits of those granules of a part of which pages are missing. */
+/* Clears the bits of the granules in which pages are missing. */
 static void find_absent(struct vfb_memory *memory, uint64_t offset, uint64_t end)
 {
 	uint64_t size = vfb_memory_granule(memory), next;

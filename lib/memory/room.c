@@ -13,7 +13,7 @@
 #define MIB	  (KIB << 10)
 #define BASE_PAGE (4 * KIB)
 
-/* Page tables, and what the kernel charges ahead (MEMCG_CHARGE_BATCH). */
+/* For page tables, and for what the kernel charges in advance (MEMCG_CHARGE_BATCH). */
 #define SPARE	  (512 * KIB)
 #define MAX_NODES 64
 /* The most that is used before the limits are read again, and how long it is believed. */
@@ -22,7 +22,7 @@
 
 /* ---- Files of numbers ---- */
 
-/* A line of memory.stat that begins with @key: the number behind it is added to @sum. */
+/* The number behind @key in memory.stat is added to @sum. */
 struct stat_field {
 	const char *key;
 	uint64_t *sum;
@@ -39,7 +39,7 @@ static bool add_stat(const char *line, void *arg)
 	return true;
 }
 
-/* UINT64_MAX: it says "max", or there is no such file. */
+/* UINT64_MAX: the file contains "max", or does not exist. */
 static uint64_t read_number(const struct vfb_sys *sys, const char *folder, const char *file)
 {
 	char path[4352], text[32];
@@ -56,18 +56,18 @@ struct search {
 	const struct vfb_sys *sys;
 	uint64_t wanted;
 	uint64_t swap_free;
-	/* Of hugetlbfs: "hugetlb.2MB"; "" for base pages. */
+	/* "hugetlb.2MB"; "" for base pages. */
 	char hugetlb[16];
 	struct vfb_room_limit *limit;
 };
 
-static uint64_t smaller(uint64_t a, uint64_t b)
+static uint64_t min_bytes(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
 
-/* Of what a cgroup uses, that which the kernel frees instead of killing. */
-static uint64_t reclaimable(const struct search *search, const char *folder, bool v1)
+/* The part of its usage that the kernel can reclaim before it kills. */
+static uint64_t cgroup_reclaimable(const struct search *search, const char *folder, bool v1)
 {
 	uint64_t files = 0, swappable = 0, swap = search->swap_free;
 	struct stat_field v2_fields[] = {
@@ -90,13 +90,13 @@ static uint64_t reclaimable(const struct search *search, const char *folder, boo
 		uint64_t used = read_number(search->sys, folder, "memory.swap.current");
 
 		if (max != UINT64_MAX && used != UINT64_MAX)
-			swap = smaller(swap, max > used ? max - used : 0);
+			swap = min_bytes(swap, max > used ? max - used : 0);
 	}
-	return files + smaller(swappable, swap);
+	return files + min_bytes(swappable, swap);
 }
 
-static void lower(struct search *search, uint64_t left, const char *folder, const char *file,
-		  uint64_t max)
+static void note_limit(struct search *search, uint64_t left, const char *folder, const char *file,
+		       uint64_t max)
 {
 	if (left >= search->limit->bytes)
 		return;
@@ -116,13 +116,13 @@ static void look_at_cgroup(const char *folder, bool v1, void *arg)
 	snprintf(used_file, sizeof(used_file), "%s.%s", prefix, v1 ? "usage_in_bytes" : "current");
 	max = read_number(search->sys, folder, max_file);
 	used = read_number(search->sys, folder, used_file);
-	/* PAGE_COUNTER_MAX of version 1 is no limit either. */
+	/* PAGE_COUNTER_MAX of version 1 means no limit, too. */
 	if (max >= UINT64_MAX / 4 || used == UINT64_MAX)
 		return;
 	left = max > used ? max - used : 0;
 	if (left < search->wanted && !*search->hugetlb)
-		left += smaller(reclaimable(search, folder, v1), used);
-	lower(search, left, folder, max_file, max);
+		left += min_bytes(cgroup_reclaimable(search, folder, v1), used);
+	note_limit(search, left, folder, max_file, max);
 }
 
 static void look_at_host(struct search *search)
@@ -137,8 +137,8 @@ static void look_at_host(struct search *search)
 		return;
 	search->swap_free = fields[4].value * KIB;
 	search->limit->bytes = fields[0].value * KIB +
-			       smaller((fields[2].value + fields[3].value) * KIB,
-				       search->swap_free);
+			       min_bytes((fields[2].value + fields[3].value) * KIB,
+					 search->swap_free);
 	snprintf(search->limit->text, sizeof(search->limit->text), "the host has %s",
 		 vfb_size_text(fields[1].value * KIB).text);
 }
@@ -155,11 +155,11 @@ static void look_at_node(struct search *search, int node)
 	if (vfb_sys_read_fields(search->sys, path, fields, 6))
 		return;
 	left = (fields[1].value + fields[2].value + fields[3].value + fields[4].value) * KIB;
-	/* The kernel keeps so much free, of all nodes together. */
+	/* The kernel keeps this much free on all nodes together. */
 	reserve = read_number(search->sys, "/proc/sys/vm", "min_free_kbytes");
 	reserve = reserve == UINT64_MAX ? 0 : reserve * KIB;
 	left = left > reserve ? left - reserve : 0;
-	search->limit->bytes = left + smaller(fields[5].value * KIB, search->swap_free);
+	search->limit->bytes = left + min_bytes(fields[5].value * KIB, search->swap_free);
 	snprintf(search->limit->text, sizeof(search->limit->text), "node %d has %s", node,
 		 vfb_size_text(fields[0].value * KIB).text);
 }
@@ -187,7 +187,7 @@ void vfb_room_read(const struct vfb_sys *sys, uint64_t page_bytes, int node, uin
 
 int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t bytes)
 {
-	/* Page tables of the process are charged, too. */
+	/* The page tables are charged, too. */
 	uint64_t needed = page_bytes == BASE_PAGE ? bytes + bytes / 512 : bytes;
 	struct vfb_room_limit limit;
 
@@ -205,8 +205,8 @@ int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uin
 struct vfb_room {
 	const struct vfb_sys *sys;
 	pthread_mutex_t lock;
-	/* What may be used before the limits are read again: those of the host and the cgroups, and
-	 * of each node. */
+	/* Bytes that may be used before the limits are read again: on the host and in the cgroups,
+	 * and on each node. */
 	uint64_t anywhere, nodes[MAX_NODES];
 };
 
@@ -242,10 +242,10 @@ static bool grant_take(struct vfb_room *room, uint64_t *grant, uint64_t bytes)
 	return taken;
 }
 
-/* A quarter of what is left, since others use it too; @bytes of that are taken. */
+/* Allows a quarter of what is available, since others use memory, too, and takes @bytes of it. */
 static void grant_renew(struct vfb_room *room, uint64_t *grant, uint64_t left, uint64_t bytes)
 {
-	uint64_t quarter = smaller(left / 4, MOST_BYTES);
+	uint64_t quarter = min_bytes(left / 4, MOST_BYTES);
 
 	pthread_mutex_lock(&room->lock);
 	*grant = quarter > bytes ? quarter - bytes : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How much memory may still be used. Where more is used than the cgroup, a node or the host has,
- * the kernel returns no error: it kills a process. So what is going to be used is compared with
- * what is left, before and while it is used.
+ * How much memory is available. If more is used than the cgroup, a node or the host has, the kernel
+ * does not return an error but kills a process. Therefore the memory that is going to be used is
+ * compared with what is available, beforehand and in the course of populating.
  */
 #ifndef VFB_ROOM_H
 #define VFB_ROOM_H
@@ -11,7 +11,7 @@
 
 #include "sys/sys.h"
 
-/* The tightest limit that was found. */
+/* The tightest limit. */
 struct vfb_room_limit {
 	/* UINT64_MAX: none. */
 	uint64_t bytes;
@@ -22,25 +22,25 @@ struct vfb_room_limit {
 #define VFB_ROOM_ANYWHERE (-1)
 
 /*
- * What is left, memory that the kernel can free by itself included: for base pages on @node, or by
- * the cgroups and the host with VFB_ROOM_ANYWHERE; or for pages of hugetlbfs of @page_bytes, by the
- * cgroups. Once @wanted bytes are found it may look no further.
+ * Reads what is available, including memory that the kernel can reclaim: base pages on @node, or in
+ * the cgroups and on the host with VFB_ROOM_ANYWHERE; for hugetlb pages of @page_bytes what the
+ * cgroups allow. Reclaimable memory is only counted if less than @wanted bytes are unused.
  */
 void vfb_room_read(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t wanted,
 		   struct vfb_room_limit *limit);
 
-/* 0, or -ENOMEM, reported, when @bytes more are not left. */
+/* Reports -ENOMEM if fewer than @bytes are available. */
 int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t bytes);
 
-/* What workers may use before they look again. */
+/* What the workers may use before the limits are read again. */
 struct vfb_room;
 
 int vfb_room_create(const struct vfb_sys *sys, struct vfb_room **out);
 void vfb_room_destroy(struct vfb_room *room);
 
 /*
- * Called for each step of populating base pages, which have to be on @node if that is not
- * VFB_ROOM_ANYWHERE: 0, or -ENOMEM, reported.
+ * To be called for each step of populating base pages, which must be on @node unless that is
+ * VFB_ROOM_ANYWHERE. Reports -ENOMEM.
  */
 int vfb_room_take(struct vfb_room *room, int node, uint64_t bytes);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether adopted memory may be mapped by its file. That is so only where a store to the address
- * reaches the file's page: the whole range is a shared mapping of that file at that offset. Of a
- * private mapping, or of another file, a device would write to pages that the process never sees.
+ * Whether adopted memory may be mapped by its file: only if the whole range is a shared mapping of
+ * that file at that offset. With a private mapping or another file, a device would write to pages
+ * that the process never sees.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,13 +12,13 @@
 
 struct proof {
 	const struct vfb_sys_file *file;
-	/* What is left to be covered by mappings, and where in the file it has to begin. */
+	/* The range that is not checked yet, and its offset in the file. */
 	uint64_t at, end, file_offset;
 	/* Why the pages are not the same. */
 	char reason[192];
 };
 
-/* Returns false when nothing more has to be read. */
+/* Returns false if no further line has to be read. */
 static bool proof_add_mapping(const char *line, void *arg)
 {
 	unsigned long start, end, offset, inode;

@@ -77,7 +77,7 @@ int fk_object_set_policy(struct object *object, uint64_t first, uint64_t end, in
 const struct policy *fk_object_policy(const struct object *object, uint64_t offset);
 /*
  * Populates [first, end) but no more than *@budget bytes of pages (what is there counts too),
- * from which it takes what it did. -ENOMEM, -EFAULT. *@zeroed grows.
+ * which it subtracts. -ENOMEM, -EFAULT. The zeroed bytes are added to *@zeroed.
  */
 int fk_object_populate(struct fake *fake, struct object *object, uint64_t first, uint64_t end,
 		       bool thp, uint64_t thp_first, uint64_t thp_end, uint64_t *budget,
@@ -117,7 +117,7 @@ struct vma *fk_vma_find(struct fake *fake, uint64_t address);
 void fk_vma_insert(struct mm *mm, const struct vma *vma);
 /* Makes @address a border between VMAs; -EINVAL within a huge page of hugetlb. */
 int fk_vma_split(struct fake *fake, uint64_t address);
-/* Takes a range out of the list; may block when a device goes with it. */
+/* Removes a range from the list; may block when it releases a device. */
 int fk_memory_unmap(struct fake *fake, uint64_t start, uint64_t end);
 /* MADV_POPULATE_WRITE; may block. */
 int fk_memory_populate(struct fake *fake, uint64_t start, uint64_t end);

@@ -53,9 +53,9 @@ static int pool_of_flags(const struct fake *fake, int flags)
 	return -EINVAL;
 }
 
-/* The object behind a new mapping; a reference goes with it. */
-static int backing(struct fake *fake, struct file *file, int flags, uint64_t bytes, uint64_t offset,
-		   struct object **out)
+/* The object behind a new mapping, with a reference for it. */
+static int find_backing(struct fake *fake, struct file *file, int flags, uint64_t bytes,
+			uint64_t offset, struct object **out)
 {
 	int pool;
 
@@ -82,7 +82,7 @@ static int map_memory(struct fake *fake, struct file *file, void *addr, uint64_t
 		      int flags, off_t offset, void **out)
 {
 	struct vma vma = {.prot = prot, .shared = flags & MAP_SHARED};
-	int error = backing(fake, file, flags, bytes, offset, &vma.object);
+	int error = find_backing(fake, file, flags, bytes, offset, &vma.object);
 	struct object *object = vma.object;
 
 	if (error)
@@ -182,7 +182,7 @@ static int op_mmap(const struct vfb_sys *sys, void *addr, size_t bytes, int prot
 
 	if (!error)
 		error = do_mmap(fake, addr, bytes, prot, flags, fd, offset, out);
-	/* As far as possible: mm_populate() reports no error. */
+	/* mm_populate() does not report errors. */
 	if (!error && (flags & MAP_POPULATE))
 		fk_memory_populate(fake, (uintptr_t)*out, (uintptr_t)*out + bytes);
 	kernel_leave(fake);

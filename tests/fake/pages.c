@@ -178,8 +178,8 @@ static int nth_node(uint32_t nodes, uint64_t n)
 	return __builtin_ctz(nodes);
 }
 
-/* Takes @count pages from one node: of @preferred, then of the lowest of @allowed. */
-static int take(struct fake *fake, int pool, uint64_t count, int preferred, uint32_t allowed)
+/* Allocates @count pages on one node: @preferred, else the lowest of @allowed that has room. */
+static int take_pages(struct fake *fake, int pool, uint64_t count, int preferred, uint32_t allowed)
 {
 	for (int i = -1; i < FAKE_NODES; i++) {
 		int n = i < 0 ? preferred : i;
@@ -193,8 +193,8 @@ static int take(struct fake *fake, int pool, uint64_t count, int preferred, uint
 }
 
 /* As policy_nodemask() and the zonelists of the page allocator: only bind is strict. */
-static int allocate(struct fake *fake, const struct object *object, uint64_t offset, uint64_t bytes,
-		    int local)
+static int allocate_pages(struct fake *fake, const struct object *object, uint64_t offset,
+			  uint64_t bytes, int local)
 {
 	const struct policy *policy = fk_object_policy(object, offset);
 	uint64_t count = bytes / object->page_bytes;
@@ -203,18 +203,18 @@ static int allocate(struct fake *fake, const struct object *object, uint64_t off
 
 	switch (policy ? policy->mode : MPOL_DEFAULT) {
 	case MPOL_BIND:
-		return take(fake, object->pool, count, local, policy->nodes);
+		return take_pages(fake, object->pool, count, local, policy->nodes);
 	case MPOL_INTERLEAVE:
 		node = nth_node(policy->nodes, (object->origin + offset) / bytes);
-		return take(fake, object->pool, count, node, any);
+		return take_pages(fake, object->pool, count, node, any);
 	case MPOL_PREFERRED:
-		return take(fake, object->pool, count,
-			    policy->nodes ? __builtin_ctz(policy->nodes) : local, any);
+		return take_pages(fake, object->pool, count,
+				  policy->nodes ? __builtin_ctz(policy->nodes) : local, any);
 	case 5 /* MPOL_PREFERRED_MANY */:
-		node = take(fake, object->pool, count, local, policy->nodes);
-		return node >= 0 ? node : take(fake, object->pool, count, local, any);
+		node = take_pages(fake, object->pool, count, local, policy->nodes);
+		return node >= 0 ? node : take_pages(fake, object->pool, count, local, any);
 	default:
-		return take(fake, object->pool, count, local, any);
+		return take_pages(fake, object->pool, count, local, any);
 	}
 }
 
@@ -267,7 +267,7 @@ static bool huge_block(const struct object *object, uint64_t offset, const struc
 	return true;
 }
 
-static int fault(struct fake *fake, struct object *object, uint64_t offset, struct faulter *by)
+static int fault_page(struct fake *fake, struct object *object, uint64_t offset, struct faulter *by)
 {
 	uint64_t bytes = object->page_bytes;
 	uint64_t at = offset / bytes * bytes;
@@ -289,17 +289,17 @@ static int fault(struct fake *fake, struct object *object, uint64_t offset, stru
 	}
 	if (by->thp && huge_block(object, at, by, &at)) {
 		bytes = PAGE_2M;
-		node = allocate(fake, object, at, bytes, by->cpu_node);
+		node = allocate_pages(fake, object, at, bytes, by->cpu_node);
 		if (node < 0) {
 			bytes = object->page_bytes;
 			at = offset / bytes * bytes;
 		}
 	}
 	if (node < 0)
-		node = allocate(fake, object, at, bytes, by->cpu_node);
+		node = allocate_pages(fake, object, at, bytes, by->cpu_node);
 	if (node < 0 && object->pool == POOL_BASE)
 		fk_misuse(fake, "killed: out of memory");
-	/* hugetlb_fault() gives SIGBUS, which is EFAULT here. */
+	/* hugetlb_fault() raises SIGBUS, which is EFAULT here. */
 	if (node < 0)
 		return object->pool == POOL_BASE ? -ENOMEM : -EFAULT;
 	if (reserved)
@@ -332,7 +332,7 @@ static int populate_pages(struct fake *fake, struct object *object, uint64_t fir
 		if (object->pages[page] & PAGE_POISONED)
 			return -EHWPOISON;
 		if (!(object->pages[page] & PAGE_NODE)) {
-			error = fault(fake, object, offset, by);
+			error = fault_page(fake, object, offset, by);
 			if (error)
 				return error;
 		}

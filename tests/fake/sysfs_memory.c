@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What proc reports about memory, page by page; and pools of hugepages that grow and shrink. */
+/* Files of /proc about memory, and pools of hugepages that grow and shrink. */
 #include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
@@ -41,7 +41,7 @@ static void put_mapping(struct text *text, const struct vma *vma)
 			       "");
 }
 
-static int maps(struct fake *fake, struct text *text)
+static int put_maps(struct fake *fake, struct text *text)
 {
 	for (size_t i = 0; i < fake->mm.count; i++)
 		put_mapping(text, &fake->mm.vmas[i]);
@@ -55,7 +55,7 @@ static const char *const smaps_names[] = {
 	"Anonymous",	  "KSM",	  "LazyFree",
 };
 
-static int smaps(struct fake *fake, struct text *text)
+static int put_smaps(struct fake *fake, struct text *text)
 {
 	for (size_t i = 0; i < fake->mm.count; i++) {
 		const struct vma *vma = &fake->mm.vmas[i];
@@ -100,17 +100,17 @@ ssize_t fk_pagemap_read(struct fake *fake, uint64_t *entries, size_t bytes, off_
 
 /* ---- Pools ---- */
 
-static uint64_t room(const struct node *node, int pool)
+static uint64_t room_to_grow(const struct node *node, int pool)
 {
 	uint64_t pages = node->free[POOL_BASE] / (pool == POOL_2M ? 512 : 512 * 512);
 
 	return min_u64(pages, node->blocks[pool]);
 }
 
-/* Takes a page of base memory for the pool, or gives one back. False: there is none. */
-static bool grow(struct node *node, int pool)
+/* Turns base memory into a page of the pool. False: there is not enough. */
+static bool add_page(struct node *node, int pool)
 {
-	if (!room(node, pool))
+	if (!room_to_grow(node, pool))
 		return false;
 	node->free[POOL_BASE] -= pool == POOL_2M ? 512 : 512 * 512;
 	node->blocks[pool]--;
@@ -150,11 +150,11 @@ static bool make_surplus(struct node *node, int pool)
 static bool change_pool(struct fake *fake, struct node *node, int pool, bool more, bool hard)
 {
 	if (more)
-		return hard ? grow(node, pool) : keep_surplus(node, pool);
+		return hard ? add_page(node, pool) : keep_surplus(node, pool);
 	return hard ? make_surplus(node, pool) : fk_pool_shrink(fake, node, pool);
 }
 
-/* set_max_huge_pages(): as far as it goes, node after node in turn. */
+/* set_max_huge_pages(): as far as possible, the nodes in turn. */
 static void set_pool(struct fake *fake, int node, int pool, uint64_t wanted)
 {
 	bool hard = false, changed;
@@ -224,11 +224,11 @@ ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, si
 	return bytes;
 }
 
-static int buddyinfo(struct fake *fake, struct text *text)
+static int put_buddyinfo(struct fake *fake, struct text *text)
 {
 	for (int n = 0; n < FAKE_NODES; n++) {
 		const struct node *node = &fake->nodes[n];
-		uint64_t blocks = room(node, POOL_2M);
+		uint64_t blocks = room_to_grow(node, POOL_2M);
 
 		if (!node->exists)
 			continue;
@@ -249,11 +249,11 @@ static int buddyinfo(struct fake *fake, struct text *text)
 int fk_sysfs_memory(struct fake *fake, const char *path, struct text *text)
 {
 	if (!strcmp(path, "/proc/self/maps"))
-		return maps(fake, text);
+		return put_maps(fake, text);
 	if (!strcmp(path, "/proc/self/smaps"))
-		return smaps(fake, text);
+		return put_smaps(fake, text);
 	if (!strcmp(path, "/proc/buddyinfo"))
-		return buddyinfo(fake, text);
+		return put_buddyinfo(fake, text);
 	if (is_compact(path))
 		return SYSFS_TEXT;
 	return SYSFS_NONE;

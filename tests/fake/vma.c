@@ -64,7 +64,8 @@ int fk_vma_split(struct fake *fake, uint64_t address)
 	return 0;
 }
 
-/* Takes out what is mapped in a range that does not split; may block when a device goes. */
+/* Removes the mappings in a range that begins and ends at their borders; may block when it releases
+ * a device. */
 static void vma_remove_range(struct fake *fake, uint64_t start, uint64_t end)
 {
 	struct mm *mm = &fake->mm;
@@ -88,7 +89,7 @@ static void vma_remove_range(struct fake *fake, uint64_t start, uint64_t end)
 	}
 }
 
-/* A BAR stays where it is, whoever has it mapped. */
+/* BARs do not count: they stay where they are. */
 static bool is_reached(struct fake *fake, uint64_t start, uint64_t end)
 {
 	const struct mm *mm = &fake->mm;

@@ -223,9 +223,9 @@ static void test_fallback(void **state)
 	assert_string_equal(
 		fallback_of(memory),
 		"1g: 2 GiB need 2 hugepages of 1 GiB, 0 are free: raise /sys/kernel/mm/hugepages/"
-		"hugepages-1048576kB/nr_hugepages or take smaller pages\n"
+		"hugepages-1048576kB/nr_hugepages or use smaller pages\n"
 		"2m: 2 GiB need 1024 hugepages of 2 MiB, 9 are free: raise /sys/kernel/mm/"
-		"hugepages/hugepages-2048kB/nr_hugepages or take smaller pages\n"
+		"hugepages/hugepages-2048kB/nr_hugepages or use smaller pages\n"
 		"thp: transparent huge pages are switched off: write madvise to /sys/kernel/mm/"
 		"transparent_hugepage/enabled");
 	assert_ok(vfb_memory_destroy(memory));
@@ -291,7 +291,7 @@ static void test_contiguity(void **state)
 	assert_int_equal(contiguity_of(memory, 4 * MIB, 40 * KIB).runs_by_log10[1], 1);
 	assert_int_equal(contiguity_of(memory, MIB, 0).runs, 0);
 	assert_fails(vfb_memory_contiguity(memory, 1, 4 * KIB, &contiguity), -EINVAL,
-		     "whole pages");
+		     "page-aligned part");
 	assert_fails(vfb_memory_contiguity(memory, MIB, 64 * MIB, &contiguity), -EINVAL, "64 MiB");
 	assert_fails(vfb_memory_contiguity(memory, 65 * MIB, 0, &contiguity), -EINVAL, "65 MiB");
 	fake_fail_call(host.fake, "open:/proc/self/pagemap", 1, EACCES);

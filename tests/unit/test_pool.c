@@ -115,8 +115,8 @@ static void test_page_sizes(void **state)
 	assert_ok(vfb_memory_create(host.ctx, &opts, &memory));
 	assert_ok(vfb_memory_info(memory, &info));
 	assert_int_equal(info.page_size, VFB_PAGE_2M);
-	assert_non_null(strstr(info.fallback, "1g: the pool of hugepages of 1 GiB could be made "
-					      "larger by 1 only"));
+	assert_non_null(strstr(info.fallback, "1g: the pool of hugepages of 1 GiB could only "
+					      "grow by 1 pages"));
 	assert_int_equal(fake_free_1g(host.fake, 0), 0);
 	assert_ok(vfb_memory_destroy(memory));
 	assert_int_equal(pool_of(&host, "/sys/kernel/mm"), 2);
@@ -133,7 +133,7 @@ static void test_no_room(void **state)
 	host_open(&host,
 		  &(struct fake_config){.nodes = 2, .pages_2m = {4, 2}, .blocks_2m = {100, 3}});
 	bind_to(&opts, VFB_NUMA_BIND, &both[1], 1);
-	assert_fails(vfb_memory_create(host.ctx, &opts, &memory), -ENOMEM, "larger by 3 only",
+	assert_fails(vfb_memory_create(host.ctx, &opts, &memory), -ENOMEM, "grow by 3 pages",
 		     "32 MiB", "buddyinfo");
 	assert_null(memory);
 	assert_pools(&host, 4, 2);

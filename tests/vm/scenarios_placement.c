@@ -94,7 +94,7 @@ static void grow(struct fixture *f)
 	/* More than there is memory: nothing of it stays. */
 	opts.bytes = UINT64_C(1) << 40;
 	assert_error(vfb_memory_create(f->ctx, &opts, &memory), -ENOMEM);
-	assert_says("could be made larger by");
+	assert_says("could only grow by");
 	assert_int_equal(machine_pool_2m(0), pool[0]);
 	assert_int_equal(machine_pool_2m(1), pool[1]);
 }
