@@ -260,6 +260,33 @@ static void give_up_meanwhile(void)
 	say("capset that failed", failures);
 }
 
+/* One number, which means something else to a container, a misc device, than to a device. */
+static void reuse_descriptor(void)
+{
+	static const char *const misc[] = {"/dev/fuse", "/dev/net/tun", "/dev/kvm", "/dev/hpet"};
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC), other = -1;
+	FILE *stream;
+
+	for (size_t i = 0; i < sizeof(misc) / sizeof(misc[0]) && other < 0; i++)
+		other = open(misc[i], O_RDWR | O_CLOEXEC);
+	if (other < 0)
+		return;
+	ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, NULL);
+	syscall(SYS_close, fd);
+	fcntl(other, F_DUPFD, fd);
+	ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, NULL);
+	dup2(file, fd);
+	ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, NULL);
+	stream = fdopen(fd, "r+");
+	fclose(stream);
+	fcntl(other, F_DUPFD, fd);
+	ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, NULL);
+	close_range(fd, fd, 0);
+	fcntl(file, F_DUPFD, fd);
+	ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, NULL);
+	close(fd);
+}
+
 /* As VMMs do it that preallocate the guest's memory. */
 static void populate_first(void)
 {
@@ -330,6 +357,7 @@ int main(int argc, char **argv)
 		{"much", map_much},
 		{"prealloc", populate_first},
 		{"restored", map_copy},
+		{"reuse", reuse_descriptor},
 		{"rights-meanwhile", give_up_meanwhile},
 		{"ask", ask},
 	};

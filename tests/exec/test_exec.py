@@ -257,6 +257,14 @@ class Corners(Directory):
         """A page in the page cache is not one in the private mapping of the file."""
         self.assertTrue(self.calls(self.same("restored"), "populate (vfioboost)"))
 
+    def test_reuse(self):
+        """What a file descriptor is of is never stale, however it was closed."""
+        calls = sorted(self.same("reuse")["calls"], key=lambda call: call["start_ns"])
+        device, container = "VFIO_DEVICE_FEATURE", "VFIO_IOMMU_DIRTY_PAGES"
+        if calls:
+            self.assertEqual([call["call"] for call in calls],
+                             [device, container, device, container, device])
+
     def test_ask(self):
         """A question that is answered "no" is no error."""
         answer = self.same("ask")

@@ -123,6 +123,8 @@ void argument_read(const void *argument, struct record *record, struct boost *bo
 {
 	union argument copy;
 
+	/* No feature, until it is known. */
+	record->feature = UINT16_MAX;
 	if (!argument_copy(&copy, argument, argument_size(record)))
 		return;
 	switch (record->request) {

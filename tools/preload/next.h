@@ -11,6 +11,9 @@
 struct next {
 	int (*ioctl)(int fd, unsigned long request, ...);
 	int (*close)(int fd);
+	int (*close_range)(unsigned int first, unsigned int last, int flags);
+	int (*dup2)(int fd, int other);
+	int (*dup3)(int fd, int other, int flags);
 	int (*unshare)(int flags);
 	int (*setns)(int fd, int type);
 	int (*capset)(void *header, const void *data);

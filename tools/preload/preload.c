@@ -5,6 +5,7 @@
  * sees is what the kernel returns.
  */
 #include <errno.h>
+#include <linux/close_range.h>
 #include <linux/kvm.h>
 #include <linux/vfio.h>
 #include <stdarg.h>
@@ -208,6 +209,44 @@ EXPORT int close(int fd)
 	preload_check_process();
 	return devices_has(fd) && getpid() == preload_process ? preload_close_device(fd) :
 								NEXT(close)(fd);
+}
+
+/* Other ways to close a file descriptor; a child of vfork(2) closes its own. */
+static void preload_forget_range(unsigned int first, unsigned int last)
+{
+	if (!preload_records || preload_inside)
+		return;
+	preload_check_process();
+	for (unsigned int fd = first; fd < DEVICES_MAX && fd <= last; fd++)
+		if (devices_has(fd) && getpid() == preload_process)
+			devices_remove(fd);
+}
+
+EXPORT int close_range(unsigned int first, unsigned int last, int flags)
+{
+	int result = NEXT(close_range)(first, last, flags);
+
+	if (!result && !(flags & CLOSE_RANGE_CLOEXEC))
+		preload_forget_range(first, last);
+	return result;
+}
+
+EXPORT int dup2(int fd, int other)
+{
+	int result = NEXT(dup2)(fd, other);
+
+	if (result >= 0 && fd != other)
+		preload_forget_range(other, other);
+	return result;
+}
+
+EXPORT int dup3(int fd, int other, int flags)
+{
+	int result = NEXT(dup3)(fd, other, flags);
+
+	if (result >= 0)
+		preload_forget_range(other, other);
+	return result;
 }
 
 /* What ends a process without the destructors. */

@@ -14,7 +14,7 @@
 #include "preload.h"
 
 /* As many devices are released at a time. */
-#define SLEEPERS 16
+#define THREADS_SLEEPERS 16
 
 #define THREADS_END_NS UINT64_C(1000000000)
 
@@ -73,7 +73,7 @@ static void *threads_create(void *unused)
 	opts.threads = preload_settings.threads;
 	if (vfb_ctx_create(&opts, &context)) {
 		preload_remark(vfb_last_error());
-	} else if (vfb_engine_reserve_sleepers(context->engine, SLEEPERS)) {
+	} else if (vfb_engine_reserve_sleepers(context->engine, THREADS_SLEEPERS)) {
 		preload_remark(vfb_last_error());
 		vfb_ctx_destroy(context);
 		context = NULL;
@@ -163,7 +163,7 @@ void preload_end_threads(void)
 		pthread_cond_wait(&threads_idle, &preload_lock);
 	if (context) {
 		left = preload_has_filter() ? 0 : threads_in_process() - threads_count;
-		vfb_engine_release_sleepers(context->engine, SLEEPERS);
+		vfb_engine_release_sleepers(context->engine, THREADS_SLEEPERS);
 		vfb_ctx_destroy(context);
 		threads_wait_for_end(left);
 	}

@@ -13,14 +13,14 @@
 
 #include "sys/uapi.h"
 
-#define STEP  (UINT64_C(2) << 20)
-#define STACK (64 << 10)
+#define TOUCH_STEP  (UINT64_C(2) << 20)
+#define TOUCH_STACK (64 << 10)
 
 /* A child that shares the memory of its parent, a thread that waits for its end. */
 struct toucher {
 	struct touching *touching;
 	pid_t parent;
-	_Alignas(16) char stack[STACK];
+	_Alignas(16) char stack[TOUCH_STACK];
 };
 
 static bool touch_is_faster(void)
@@ -96,7 +96,7 @@ static int touch_run_child(void *arg)
 	sigaction(SIGSEGV, &action, NULL);
 	sigprocmask(SIG_UNBLOCK, &faults, NULL);
 	while (!atomic_load(touching->stop) && (left = atomic_load(&touching->left))) {
-		uint64_t bytes = left % STEP ? left % STEP : STEP;
+		uint64_t bytes = left % TOUCH_STEP ? left % TOUCH_STEP : TOUCH_STEP;
 
 		if (atomic_compare_exchange_strong(&touching->left, &left, left - bytes))
 			touch_step(touching, touching->address + left - bytes, bytes);
@@ -110,7 +110,7 @@ void touch_steps(struct touching *touching)
 	pid_t child;
 
 	/* No signal reports its end, and wait(2) of the command does not see it. */
-	child = clone(touch_run_child, toucher.stack + STACK,
+	child = clone(touch_run_child, toucher.stack + TOUCH_STACK,
 		      CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_FS, &toucher);
 	if (child > 0)
 		waitpid(child, NULL, __WCLONE);

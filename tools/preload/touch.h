@@ -22,9 +22,9 @@ struct touching {
 	uint64_t bytes;
 	/* Pages that are present are left alone. */
 	struct look look;
-	/* To be set when the rest is not wanted any more. */
+	/* Set by the caller when the rest is not needed any more. */
 	atomic_bool *stop;
-	/* How much is left for others to begin, from the beginning on; how much was touched. */
+	/* How many bytes from the beginning nobody has begun yet; how many were touched. */
 	atomic_uint_fast64_t left, touched;
 };
 
@@ -35,9 +35,9 @@ struct touching {
 bool touch_is_allowed(char *address, uint64_t bytes);
 
 /*
- * Touches steps until none is left, or it is to stop. What would raise a signal is left out, with
- * all that this thread has not touched by then. @touching: address, bytes, stop are set and left
- * is bytes. Several threads may do it at once.
+ * Touches steps until none is left or @touching->stop is set. A page that raises a signal ends it
+ * early. The caller sets address, bytes, look and stop, and left to bytes. Several threads may call
+ * it at once.
  */
 void touch_steps(struct touching *touching);
 
