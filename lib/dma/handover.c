@@ -180,7 +180,7 @@ static int add_range_locked(struct vfb_space *space, const struct vfb_range *ran
 		return vfb_fail(-EEXIST, "%s overlaps another one",
 				vfb_range_name(range, entry).text);
 	}
-	mapping->state = VFB_MAPPING_DONE;
+	vfb_index_set_state(&space->index, mapping, VFB_MAPPING_DONE, false);
 	*extent = (struct vfb_interval){.iova = range->iova, .bytes = range->bytes};
 	vfb_index_add_extent(&space->index, extent);
 	atomic_fetch_add(&range->memory->users, 1);

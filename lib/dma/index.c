@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "container_of.h"
+#include "memory/memory.h"
 
 uint64_t vfb_interval_last(const struct vfb_interval *interval)
 {
@@ -43,6 +44,13 @@ static void summarize(struct vfb_interval *interval)
 	}
 }
 
+/* Before it is added. */
+static void prepare_interval(struct vfb_interval *interval)
+{
+	RB_LEFT(interval, link) = RB_RIGHT(interval, link) = NULL;
+	summarize(interval);
+}
+
 void vfb_interval_augment(struct vfb_interval *interval)
 {
 	for (; interval; interval = RB_PARENT(interval, link))
@@ -78,8 +86,7 @@ struct vfb_interval *vfb_interval_add(struct vfb_intervals *intervals, struct vf
 
 	if (after && after->iova <= vfb_interval_last(added))
 		return after;
-	RB_LEFT(added, link) = RB_RIGHT(added, link) = NULL;
-	summarize(added);
+	prepare_interval(added);
 	vfb_intervals_RB_INSERT(intervals, added);
 	return NULL;
 }
@@ -88,6 +95,19 @@ void vfb_interval_remove(struct vfb_intervals *intervals, struct vfb_interval *i
 {
 	vfb_intervals_RB_REMOVE(intervals, interval);
 }
+
+/* By address, then by IOVA. */
+static int compare_addresses(const struct vfb_interval *a, const struct vfb_interval *b)
+{
+	int order = compare_intervals(a, b);
+
+	return order ? order :
+		       compare_intervals(&container_of(a, const struct vfb_mapping, address)->at,
+					 &container_of(b, const struct vfb_mapping, address)->at);
+}
+
+RB_PROTOTYPE(vfb_addresses, vfb_interval, link, compare_addresses)
+RB_GENERATE(vfb_addresses, vfb_interval, link, compare_addresses)
 
 static struct vfb_mapping *mapping_of(struct vfb_interval *interval)
 {
@@ -98,9 +118,12 @@ void vfb_index_free(struct vfb_index *index)
 {
 	struct vfb_mapping *mapping;
 
+	/* The changes will not be read. */
+	index->all_changed = true;
 	while ((mapping = vfb_index_at(index, 0)))
 		vfb_index_remove(index, mapping);
 	vfb_index_remove_extents(index, 0, UINT64_MAX);
+	free(index->changes);
 	*index = (struct vfb_index){0};
 }
 
@@ -132,8 +155,74 @@ struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *m
 	return NULL;
 }
 
+/* A list of more changes than there are mappings would gain nothing. */
+static void note_change(struct vfb_index *index, const struct vfb_mapping *mapping)
+{
+	size_t count = index->change_count;
+
+	if (index->all_changed)
+		return;
+	if (count >= 64 && count > index->count) {
+		index->all_changed = true;
+		return;
+	}
+	if (!(count & (count - 1))) {
+		size_t room = count ? 2 * count : 1;
+		void *larger = realloc(index->changes, room * sizeof(*index->changes));
+
+		index->all_changed = !larger;
+		if (!larger)
+			return;
+		index->changes = larger;
+	}
+	index->changes[index->change_count++] =
+		(struct vfb_change){mapping->at.iova, mapping->address.iova, mapping->at.bytes};
+}
+
+void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
+			 enum vfb_mapping_state state, bool visible)
+{
+	bool was_visible = vfb_mapping_is_visible(mapping);
+
+	mapping->state = state;
+	mapping->visible = visible;
+	if (vfb_mapping_is_visible(mapping) == was_visible)
+		return;
+	if (was_visible) {
+		vfb_addresses_RB_REMOVE(&index->addresses, &mapping->address);
+	} else {
+		mapping->address.iova = (uintptr_t)mapping->memory->address + mapping->offset;
+		mapping->address.bytes = mapping->at.bytes;
+		prepare_interval(&mapping->address);
+		vfb_addresses_RB_INSERT(&index->addresses, &mapping->address);
+	}
+	note_change(index, mapping);
+}
+
+/* No deeper than the tree. */
+static void visit_below(const struct vfb_interval *interval, uint64_t first, uint64_t last,
+			void (*visit)(void *arg, const struct vfb_mapping *mapping), void *arg)
+{
+	while (interval && interval->highest >= first) {
+		visit_below(RB_LEFT(interval, link), first, last, visit, arg);
+		if (interval->iova > last)
+			return;
+		if (vfb_interval_last(interval) >= first)
+			visit(arg, container_of(interval, const struct vfb_mapping, address));
+		interval = RB_RIGHT(interval, link);
+	}
+}
+
+void vfb_index_visit_addresses(const struct vfb_index *index, uint64_t first, uint64_t last,
+			       void (*visit)(void *arg, const struct vfb_mapping *mapping),
+			       void *arg)
+{
+	visit_below(RB_ROOT(&index->addresses), first, last, visit, arg);
+}
+
 void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping)
 {
+	vfb_index_set_state(index, mapping, VFB_MAPPING_ENDING, false);
 	vfb_interval_remove(&index->mappings, &mapping->at);
 	index->count--;
 	index->bytes -= mapping->at.bytes;

@@ -18,6 +18,9 @@ struct vfb_interval {
 
 void vfb_interval_augment(struct vfb_interval *interval);
 
+/* Ordered by the address of the memory; these may overlap. */
+RB_HEAD(vfb_addresses, vfb_interval);
+
 /* Ordered by IOVA; zero-initialized it is empty. Whoever adds an interval owns its memory. */
 RB_HEAD(vfb_intervals, vfb_interval);
 
@@ -42,6 +45,8 @@ enum vfb_mapping_state {
 /* A range as the caller requested it. */
 struct vfb_mapping {
 	struct vfb_interval at;
+	/* While it can be translated: its iova is the address. */
+	struct vfb_interval address;
 	struct vfb_memory *memory;
 	uint64_t offset;
 	uint32_t flags;
@@ -50,6 +55,11 @@ struct vfb_mapping {
 	bool visible;
 	/* Identifies the job or thread that maps or unmaps it; NULL when it is done. */
 	const void *owner;
+};
+
+/* A mapping that can be translated since a change, or no longer. */
+struct vfb_change {
+	uint64_t iova, address, bytes;
 };
 
 /*
@@ -63,6 +73,12 @@ struct vfb_index {
 	/* Number of the mappings, and their bytes. */
 	size_t count;
 	uint64_t bytes;
+	/* The mappings that can be translated. */
+	struct vfb_addresses addresses;
+	/* Changes that the translator has not published; or too many to list. */
+	struct vfb_change *changes;
+	size_t change_count;
+	bool all_changed;
 };
 
 /* Frees everything in the index. */
@@ -79,6 +95,21 @@ struct vfb_mapping *vfb_index_find(const struct vfb_index *index, uint64_t iova)
 struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *mapping);
 /* Removes and frees it. */
 void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping);
+
+/* Sets both, and keeps @addresses and @changes up to date. */
+void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
+			 enum vfb_mapping_state state, bool visible);
+
+static inline bool vfb_mapping_is_visible(const struct vfb_mapping *mapping)
+{
+	return mapping->state == VFB_MAPPING_DONE || mapping->visible;
+}
+
+/* Calls @visit for each mapping that can be translated and whose memory overlaps an area, ordered
+ * by address. */
+void vfb_index_visit_addresses(const struct vfb_index *index, uint64_t first, uint64_t last,
+			       void (*visit)(void *arg, const struct vfb_mapping *mapping),
+			       void *arg);
 
 /* Number of extents that overlap an area. */
 size_t vfb_index_count_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes);

@@ -98,7 +98,7 @@ static void settle_ranges(struct here *here, bool keep)
 			here->ranges[i].status = 0;
 		if (keep ||
 		    vfb_index_count_extents(&space->index, mapping->at.iova, mapping->at.bytes))
-			mapping->state = VFB_MAPPING_DONE;
+			vfb_index_set_state(&space->index, mapping, VFB_MAPPING_DONE, false);
 		else
 			vfb_space_remove_mapping_locked(space, mapping);
 	}

@@ -10,10 +10,9 @@
 #include "observe/error.h"
 #include "options.h"
 
-static void mapping_done_locked(struct vfb_mapping *mapping)
+static void mapping_done_locked(struct map_job *map, struct vfb_mapping *mapping)
 {
-	mapping->state = VFB_MAPPING_DONE;
-	mapping->visible = false;
+	vfb_index_set_state(&map->space->index, mapping, VFB_MAPPING_DONE, false);
 	mapping->owner = NULL;
 }
 
@@ -23,7 +22,7 @@ static void keep_entry_locked(struct map_job *map, struct map_entry *entry)
 	entry->range->status = 0;
 	vfb_pipeline_set_status(map, entry, 0);
 	if (map->gate == GATE_OPEN)
-		mapping_done_locked(entry->mapping);
+		mapping_done_locked(map, entry->mapping);
 }
 
 /* Drops an entry. If the kernel did not unmap it, its IOVAs remain reserved. */
@@ -34,7 +33,7 @@ static void drop_entry_locked(struct map_job *map, struct map_entry *entry, bool
 	entry->range->status = entry->error ? entry->error : -ECANCELED;
 	vfb_pipeline_set_status(map, entry, entry->range->status);
 	if (stuck) {
-		mapping_done_locked(entry->mapping);
+		mapping_done_locked(map, entry->mapping);
 		return;
 	}
 	if (entry->placed)
@@ -93,7 +92,7 @@ static void hide_entries(struct map_job *map)
 		struct vfb_mapping *mapping = map->entries[i].mapping;
 
 		hidden = hidden || mapping->visible;
-		mapping->visible = false;
+		vfb_index_set_state(&map->space->index, mapping, mapping->state, false);
 		/* Nor may it become visible from now on. */
 		mapping->owner = NULL;
 	}
@@ -134,7 +133,7 @@ static void keep_for_device_locked(struct map_job *map, size_t end_run)
 
 	for (size_t i = first_undecided(map); i < end; i++)
 		if (!map->entries[i].error && map->entries[i].placed)
-			mapping_done_locked(map->entries[i].mapping);
+			mapping_done_locked(map, map->entries[i].mapping);
 }
 
 /*
@@ -215,7 +214,7 @@ static void map_show_entry(struct vfb_job *job, size_t number)
 	mapping = vfb_index_find(&space->index, map->ranges[number].iova);
 	shown = mapping && mapping->owner == job;
 	if (shown)
-		mapping->visible = true;
+		vfb_index_set_state(&space->index, mapping, mapping->state, true);
 	pthread_mutex_unlock(&space->lock);
 	if (shown)
 		vfb_translator_publish_nofail(space);

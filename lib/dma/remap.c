@@ -36,7 +36,7 @@ void vfb_space_unmap_region(struct vfb_space *space, const struct vfb_memory *re
 	vfb_space_job_begin(space);
 	pthread_mutex_lock(&space->lock);
 	while ((mapping = wait_for_next_locked(space, region, 0))) {
-		mapping->state = VFB_MAPPING_ENDING;
+		vfb_index_set_state(&space->index, mapping, VFB_MAPPING_ENDING, false);
 		pthread_mutex_unlock(&space->lock);
 		/* Translation must not find it from now on. */
 		vfb_translator_publish_nofail(space);
@@ -73,14 +73,12 @@ int vfb_space_remap_region(struct vfb_space *space, const struct vfb_memory *reg
 		int error;
 
 		/* Translation finds it meanwhile. */
-		mapping->state = VFB_MAPPING_BEGUN;
-		mapping->visible = true;
+		vfb_index_set_state(&space->index, mapping, VFB_MAPPING_BEGUN, true);
 		pthread_mutex_unlock(&space->lock);
 		error = lost ? 0 : map_again(space, mapping);
 		pthread_mutex_lock(&space->lock);
 		iova = mapping->at.iova + mapping->at.bytes;
-		mapping->state = VFB_MAPPING_DONE;
-		mapping->visible = false;
+		vfb_index_set_state(&space->index, mapping, VFB_MAPPING_DONE, false);
 		if (error) {
 			drop_mapping_locked(space, mapping);
 			result = result ? result : error;

@@ -54,8 +54,7 @@ static int take_lost(struct restore *restore)
 	for (; mapping; mapping = vfb_index_next(mapping)) {
 		if (!is_lost(&space->index, mapping))
 			continue;
-		mapping->state = VFB_MAPPING_BEGUN;
-		mapping->visible = true;
+		vfb_index_set_state(&space->index, mapping, VFB_MAPPING_BEGUN, true);
 		restore->mappings[restore->count++] = mapping;
 	}
 	pthread_mutex_unlock(&space->lock);
@@ -66,10 +65,9 @@ static int take_lost(struct restore *restore)
 static void put_lost(struct restore *restore)
 {
 	pthread_mutex_lock(&restore->space->lock);
-	for (size_t i = 0; i < restore->count; i++) {
-		restore->mappings[i]->state = VFB_MAPPING_DONE;
-		restore->mappings[i]->visible = false;
-	}
+	for (size_t i = 0; i < restore->count; i++)
+		vfb_index_set_state(&restore->space->index, restore->mappings[i], VFB_MAPPING_DONE,
+				    false);
 	pthread_mutex_unlock(&restore->space->lock);
 }
 

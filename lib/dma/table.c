@@ -2,52 +2,45 @@
 #include "dma/table.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Fill of new blocks, which leaves room for a few segments before a block must be split. */
-#define FILL 48
-
-static bool is_same(const struct vfb_block *block, const struct vfb_link *links, size_t count)
-{
-	if (block->count != count)
-		return false;
-	for (size_t i = 0; i < count; i++) {
-		const struct vfb_segment *segment = &block->segments[i];
-
-		if (block->begins[i] != links[i].begin ||
-		    segment->bytes != links[i].segment.bytes ||
-		    segment->to != links[i].segment.to || segment->flags != links[i].segment.flags)
-			return false;
-	}
-	return true;
-}
+#define FILL 72
 
 static struct vfb_table *allocate(size_t blocks)
 {
 	struct vfb_table *table = malloc(sizeof(*table) +
-					 (blocks + 1) * (sizeof(uint64_t) + sizeof(void *)));
+					 blocks * (sizeof(uint64_t) + sizeof(void *)));
 
 	if (!table)
 		return NULL;
 	table->count = 0;
 	table->begins = (uint64_t *)(table + 1);
-	table->blocks = (struct vfb_block **)(table->begins + blocks + 1);
+	table->blocks = (struct vfb_block **)(table->begins + blocks);
 	return table;
 }
 
-static void append(struct vfb_table *table, struct vfb_block *block)
+static void append_blocks(struct vfb_table *table, struct vfb_block *const *blocks,
+			  const uint64_t *begins, size_t count)
 {
-	uint64_t *begins = (uint64_t *)(table + 1);
+	uint64_t *all = (uint64_t *)(table + 1);
 
-	begins[table->count] = block->begins[0];
-	table->blocks[table->count++] = block;
+	memcpy(&all[table->count], begins, count * sizeof(*begins));
+	memcpy(&table->blocks[table->count], blocks, count * sizeof(struct vfb_block *));
+	table->count += count;
+}
+
+static size_t count_blocks(size_t links)
+{
+	return links <= VFB_BLOCK_SEGMENTS ? links > 0 : (links + FILL - 1) / FILL;
 }
 
 /* Distributes segments evenly over as many blocks as needed. */
 static bool append_links(struct vfb_table *table, const struct vfb_link *links, size_t count)
 {
-	size_t blocks = count <= VFB_BLOCK_SEGMENTS ? 1 : (count + FILL - 1) / FILL;
+	size_t blocks = count_blocks(count);
 
-	for (size_t i = 0; i < blocks && count; i++) {
+	for (size_t i = 0; i < blocks; i++) {
 		size_t first = i * count / blocks, end = (i + 1) * count / blocks;
 		struct vfb_block *block = malloc(sizeof(*block));
 
@@ -58,75 +51,114 @@ static bool append_links(struct vfb_table *table, const struct vfb_link *links, 
 			block->begins[n - first] = links[n].begin;
 			block->segments[n - first] = links[n].segment;
 		}
-		append(table, block);
+		append_blocks(table, &block, block->begins, 1);
 	}
 	return true;
 }
 
-/* Number of links that begin before the next block. */
-static size_t count_before(const struct vfb_link *links, size_t count, const struct vfb_table *old,
-			   size_t block)
+/* The blocks that an area overlaps or touches: segments may join across its ends. Sparse blocks are
+ * merged with those that follow. */
+static struct vfb_patch patch_of(const struct vfb_table *table, const struct vfb_area *area)
 {
-	size_t before = 0;
+	struct vfb_patch patch = {
+		.first = vfb_table_search(table->begins, table->count,
+					  area->begin - (area->begin > 0)),
+		.end = 1 + vfb_table_search(table->begins, table->count,
+					    area->last + (area->last < UINT64_MAX)),
+	};
+	size_t segments = 0;
 
-	if (block + 1 == old->count)
-		return count;
-	while (before < count && links[before].begin < old->begins[block + 1])
-		before++;
-	return before;
+	for (size_t i = patch.first; i < patch.end || (i < table->count && segments < FILL / 2);
+	     i++) {
+		segments += table->blocks[i]->count;
+		if (i >= patch.end)
+			patch.end = i + 1;
+	}
+	return patch;
 }
 
-struct vfb_table *vfb_table_create(const struct vfb_link *links, size_t count,
-				   const struct vfb_table *old)
+size_t vfb_table_cut(const struct vfb_table *table, const struct vfb_area *areas, size_t count,
+		     struct vfb_patch *patches)
 {
-	struct vfb_table *table;
-	size_t blocks;
+	size_t made = 0;
 
-	/* If there are many sparse blocks, all blocks are rebuilt. */
-	if (old && old->count > 2 + 4 * (count / FILL))
-		old = NULL;
-	blocks = old ? old->count : 0;
-	table = allocate(2 * (blocks + 1) + 2 * (count / FILL));
+	for (size_t i = 0; i < count && table; i++) {
+		struct vfb_patch patch = patch_of(table, &areas[i]);
+
+		if (!made || patch.first >= patches[made - 1].end)
+			patches[made++] = patch;
+		else if (patch.end > patches[made - 1].end)
+			patches[made - 1].end = patch.end;
+	}
 	if (!table)
-		return NULL;
-	for (size_t i = 0; i < blocks; i++) {
-		size_t next = count_before(links, count, old, i);
-		bool done = true;
+		patches[made++] = (struct vfb_patch){0};
+	for (size_t i = 0; i < made; i++) {
+		struct vfb_patch *patch = &patches[i];
 
-		if (is_same(old->blocks[i], links, next))
-			append(table, old->blocks[i]);
-		else
-			done = append_links(table, links, next);
-		if (!done) {
-			vfb_table_free(table, old);
-			return NULL;
-		}
-		links += next;
-		count -= next;
+		patch->area.begin = patch->first ? table->begins[patch->first] : 0;
+		patch->area.last = table && patch->end < table->count ?
+					   table->begins[patch->end] - 1 :
+					   UINT64_MAX;
 	}
-	if (!append_links(table, links, count)) {
-		vfb_table_free(table, old);
+	return made;
+}
+
+static void free_blocks(struct vfb_table *table, size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++)
+		free(table->blocks[i]);
+}
+
+void vfb_table_free_unused(struct vfb_table *table, const struct vfb_patch *patches, size_t count)
+{
+	size_t at = 0, old = 0;
+
+	for (size_t i = 0; i < count && at < table->count; i++) {
+		size_t end = at + (patches[i].first - old) + count_blocks(patches[i].link_count);
+
+		at += patches[i].first - old;
+		old = patches[i].end;
+		free_blocks(table, at, end < table->count ? end : table->count);
+		at = end;
+	}
+	free(table);
+}
+
+struct vfb_table *vfb_table_create(const struct vfb_table *old, const struct vfb_patch *patches,
+				   size_t count, const struct vfb_link *links)
+{
+	size_t blocks = old ? old->count : 0, at = 0;
+	struct vfb_table *table;
+
+	for (size_t i = 0; i < count; i++)
+		blocks += count_blocks(patches[i].link_count) - (patches[i].end - patches[i].first);
+	table = allocate(blocks);
+	for (size_t i = 0; table && i < count; i++) {
+		const struct vfb_patch *patch = &patches[i];
+
+		if (old)
+			append_blocks(table, old->blocks + at, old->begins + at, patch->first - at);
+		at = patch->end;
+		if (append_links(table, links + patch->first_link, patch->link_count))
+			continue;
+		vfb_table_free_unused(table, patches, count);
 		return NULL;
 	}
+	if (table && old)
+		append_blocks(table, old->blocks + at, old->begins + at, old->count - at);
 	return table;
 }
 
-void vfb_table_free(struct vfb_table *table, const struct vfb_table *kept)
+void vfb_table_free_replaced(struct vfb_table *old, const struct vfb_patch *patches, size_t count)
 {
-	size_t other = 0;
+	for (size_t i = 0; i < count; i++)
+		free_blocks(old, patches[i].first, patches[i].end);
+	free(old);
+}
 
-	if (!table)
-		return;
-	/* Shared blocks are in the same order in both tables. */
-	for (size_t i = 0; i < table->count; i++) {
-		size_t found = other;
-
-		while (kept && found < kept->count && kept->blocks[found] != table->blocks[i])
-			found++;
-		if (kept && found < kept->count)
-			other = found + 1;
-		else
-			free(table->blocks[i]);
-	}
+void vfb_table_free(struct vfb_table *table)
+{
+	if (table)
+		free_blocks(table, 0, table->count);
 	free(table);
 }

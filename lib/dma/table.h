@@ -26,7 +26,7 @@ struct vfb_link {
 	struct vfb_segment segment;
 };
 
-#define VFB_BLOCK_SEGMENTS 64
+#define VFB_BLOCK_SEGMENTS 96
 
 /* Where segments begin, in order, apart from the rest: a search touches few cache lines. */
 struct vfb_block {
@@ -42,16 +42,39 @@ struct vfb_table {
 	struct vfb_block **blocks;
 };
 
-/*
- * Creates a table of segments, which are sorted and do not overlap. @old: the table that it will
- * replace, or NULL. Returns NULL if memory is exhausted.
- */
-struct vfb_table *vfb_table_create(const struct vfb_link *links, size_t count,
-				   const struct vfb_table *old);
+/* Addresses from the first to the last. */
+struct vfb_area {
+	uint64_t begin, last;
+};
 
-/* Frees a table, except for blocks shared with @kept, its predecessor or successor; NULL: all of
- * it. */
-void vfb_table_free(struct vfb_table *table, const struct vfb_table *kept);
+/* Blocks of a table to be rebuilt, from @first up to @end, and the area that they cover. */
+struct vfb_patch {
+	size_t first, end;
+	struct vfb_area area;
+	/* The segments in the area, sorted and without overlaps. */
+	size_t first_link, link_count;
+};
+
+/*
+ * Finds the patches for areas that have changed, which are sorted. @table: the table that will be
+ * replaced, or NULL. Returns the number of patches, at most @count (1 for NULL); the caller sets
+ * their links.
+ */
+size_t vfb_table_cut(const struct vfb_table *table, const struct vfb_area *areas, size_t count,
+		     struct vfb_patch *patches);
+
+/* Creates a table from @old, which may be NULL, and patches. Returns NULL if memory is exhausted.
+ */
+struct vfb_table *vfb_table_create(const struct vfb_table *old, const struct vfb_patch *patches,
+				   size_t count, const struct vfb_link *links);
+
+/* Frees a table, except for blocks shared with the one created from it with these patches. */
+void vfb_table_free_replaced(struct vfb_table *old, const struct vfb_patch *patches, size_t count);
+
+/* Frees a table that will not be used, except for blocks shared with the one that it was created
+ * from. */
+void vfb_table_free_unused(struct vfb_table *table, const struct vfb_patch *patches, size_t count);
+void vfb_table_free(struct vfb_table *table);
 
 /*
  * The index of the last of @begins that is <= @address, 0 if there is none. The direction of each

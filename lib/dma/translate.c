@@ -29,14 +29,12 @@ struct vfb_translation_table {
 	struct vfb_table *by_iova, *by_address;
 };
 
-/* @kept: a table that shares blocks, or NULL. */
-static void free_table(struct vfb_translation_table *table,
-		       const struct vfb_translation_table *kept)
+static void free_table(struct vfb_translation_table *table)
 {
 	if (!table)
 		return;
-	vfb_table_free(table->by_iova, kept ? kept->by_iova : NULL);
-	vfb_table_free(table->by_address, kept ? kept->by_address : NULL);
+	vfb_table_free(table->by_iova);
+	vfb_table_free(table->by_address);
 	free(table);
 }
 
@@ -44,14 +42,12 @@ void vfb_translator_init(struct vfb_translator *translator)
 {
 	atomic_init(&translator->table, NULL);
 	pthread_mutex_init(&translator->lock, NULL);
-	translator->links = NULL;
-	translator->room = 0;
+	translator->is_stale = false;
 }
 
 void vfb_translator_destroy(struct vfb_translator *translator)
 {
-	free_table(atomic_load(&translator->table), NULL);
-	free(translator->links);
+	free_table(atomic_load(&translator->table));
 	pthread_mutex_destroy(&translator->lock);
 }
 
@@ -62,7 +58,7 @@ void vfb_translator_destroy(struct vfb_translator *translator)
  */
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
-#define TELL_TSAN(what, translator) __tsan_##what((void *)(uintptr_t) & (translator)->links)
+#define TELL_TSAN(what, translator) __tsan_##what((void *)(uintptr_t) & (translator)->is_stale)
 #else
 #define TELL_TSAN(what, translator) (void)(translator)
 #endif
@@ -128,11 +124,6 @@ static inline int look_up(const struct vfb_table *table, uint64_t from, uint64_t
 	}
 }
 
-static bool is_visible(const struct vfb_mapping *mapping)
-{
-	return mapping->state == VFB_MAPPING_DONE || mapping->visible;
-}
-
 static struct vfb_segment segment_of(const struct vfb_mapping *mapping)
 {
 	uint32_t flags = mapping->flags & (VFB_RANGE_READ | VFB_RANGE_WRITE);
@@ -154,7 +145,7 @@ static bool find_in_index(const struct vfb_index *index, uint64_t from, bool fro
 		struct vfb_segment segment = segment_of(mapping);
 		uint64_t offset = from - (from_iova ? mapping->at.iova : segment.to);
 
-		if (!is_visible(mapping) || offset >= segment.bytes)
+		if (!vfb_mapping_is_visible(mapping) || offset >= segment.bytes)
 			continue;
 		part->address = (void *)(uintptr_t)(segment.to + offset);
 		part->iova = mapping->at.iova + offset;
@@ -238,169 +229,233 @@ int vfb_space_translate_address(const struct vfb_space *space, const void *addre
 
 /* ---- Publishing ---- */
 
-/* The sorted segments of a table. */
-struct links {
-	struct vfb_link *all;
-	size_t count;
+/* The update of a table. */
+struct update {
+	bool from_iova;
+	const struct vfb_table *old;
+	struct vfb_patch *patches;
+	size_t patch_count;
+	/* Of all patches. */
+	struct vfb_link *links;
+	size_t link_count;
+	/* The rest of the area of the current patch; none if @done. */
+	struct vfb_area left;
+	size_t first_link;
+	bool done, failed;
 };
 
-static void add(struct links *links, uint64_t begin, const struct vfb_segment *segment)
+static void free_update(struct update *update)
 {
-	struct vfb_link *last = links->all + links->count - 1;
+	free(update->patches);
+	free(update->links);
+}
+
+static void add_link(struct update *update, uint64_t begin, const struct vfb_segment *segment)
+{
+	size_t count = update->link_count;
+	struct vfb_link *last = count > update->first_link ? &update->links[count - 1] : NULL;
+	void *larger;
 
 	/* Neighbours are found as one. */
-	if (links->count && last->segment.flags == segment->flags &&
+	if (last && last->segment.flags == segment->flags &&
 	    last->begin + last->segment.bytes == begin &&
 	    last->segment.to + last->segment.bytes == segment->to) {
 		last->segment.bytes += segment->bytes;
 		return;
 	}
-	links->all[links->count++] = (struct vfb_link){begin, *segment};
+	if (!(count & (count - 1))) {
+		larger = realloc(update->links, (count ? 2 * count : 1) * sizeof(*last));
+		update->failed |= !larger;
+		if (!larger)
+			return;
+		update->links = larger;
+	}
+	update->links[update->link_count++] = (struct vfb_link){begin, *segment};
+}
+
+/* Memory that is mapped several times is translated to the first IOVA. */
+static void collect_mapping(void *arg, const struct vfb_mapping *mapping)
+{
+	struct update *update = arg;
+	struct vfb_segment segment = segment_of(mapping);
+	uint64_t begin = mapping->at.iova, last;
+
+	if (!update->from_iova) {
+		begin = segment.to;
+		segment.to = mapping->at.iova;
+	}
+	last = begin + (segment.bytes - 1);
+	if (update->done || last < update->left.begin || !vfb_mapping_is_visible(mapping))
+		return;
+	if (begin < update->left.begin) {
+		segment.to += update->left.begin - begin;
+		begin = update->left.begin;
+	}
+	if (last > update->left.last)
+		last = update->left.last;
+	update->done = last == UINT64_MAX;
+	update->left.begin = last + 1;
+	segment.bytes = last - begin + 1;
+	add_link(update, begin, &segment);
+}
+
+static void collect_patch_locked(const struct vfb_index *index, struct update *update,
+				 struct vfb_patch *patch)
+{
+	struct vfb_mapping *mapping;
+
+	update->left = patch->area;
+	update->done = false;
+	update->first_link = patch->first_link = update->link_count;
+	if (!update->from_iova) {
+		vfb_index_visit_addresses(index, patch->area.begin, patch->area.last,
+					  collect_mapping, update);
+	} else {
+		mapping = vfb_index_at(index, patch->area.begin);
+		for (; mapping && mapping->at.iova <= patch->area.last;
+		     mapping = vfb_index_next(mapping))
+			collect_mapping(update, mapping);
+	}
+	patch->link_count = update->link_count - patch->first_link;
 }
 
 static int by_begin(const void *a, const void *b)
 {
-	const struct vfb_link *left = a, *right = b;
-	int order = (left->begin > right->begin) - (left->begin < right->begin);
+	const struct vfb_area *left = a, *right = b;
 
-	return order ? order :
-		       (left->segment.to > right->segment.to) -
-			       (left->segment.to < right->segment.to);
+	return (left->begin > right->begin) - (left->begin < right->begin);
 }
 
-/* Inverts a map from IOVAs to addresses. */
-static void turn(struct links *links)
+/* Finds the patches for what has changed. @all: everything. */
+static bool cut_update_locked(const struct vfb_index *index, struct update *update, bool all)
 {
-	uint64_t end = 0;
-	size_t count = links->count;
+	size_t count = all ? 1 : index->change_count;
+	struct vfb_area *areas = calloc(count + 1, sizeof(*areas));
 
-	for (size_t i = 0; i < count; i++) {
-		uint64_t iova = links->all[i].begin;
-
-		links->all[i].begin = links->all[i].segment.to;
-		links->all[i].segment.to = iova;
+	update->patches = calloc(count + 1, sizeof(*update->patches));
+	if (!areas || !update->patches) {
+		free(areas);
+		return false;
 	}
-	qsort(links->all, count, sizeof(*links->all), by_begin);
-	/* Memory that is mapped several times is translated to the first IOVA. */
-	links->count = 0;
-	for (size_t i = 0; i < count; i++) {
-		struct vfb_link link = links->all[i];
-		uint64_t link_end = link.begin + link.segment.bytes;
+	areas[0].last = UINT64_MAX;
+	for (size_t i = 0; i < count && !all; i++) {
+		const struct vfb_change *change = &index->changes[i];
 
-		if (link_end <= end)
-			continue;
-		if (link.begin < end) {
-			link.segment.bytes = link_end - end;
-			link.segment.to += end - link.begin;
-			link.begin = end;
-		}
-		add(links, link.begin, &link.segment);
-		end = link_end;
+		areas[i].begin = update->from_iova ? change->iova : change->address;
+		areas[i].last = areas[i].begin + (change->bytes - 1);
 	}
+	qsort(areas, count, sizeof(*areas), by_begin);
+	update->patch_count = vfb_table_cut(update->old, areas, count, update->patches);
+	free(areas);
+	return true;
 }
 
-/* The current mappings, by IOVA. */
-static void collect(const struct vfb_index *index, struct links *links)
+/* Reads the changes of the index since the last publication. */
+static bool read_changes(struct vfb_space *space, struct update updates[2])
 {
-	struct vfb_mapping *mapping = vfb_index_at(index, 0);
-
-	for (; mapping; mapping = vfb_index_next(mapping)) {
-		struct vfb_segment segment = segment_of(mapping);
-
-		if (is_visible(mapping))
-			add(links, mapping->at.iova, &segment);
-	}
-}
-
-/* Copies the index to the translator's links. The translator's lock is held. */
-static bool read_index(struct vfb_space *space, struct links *links)
-{
-	struct vfb_translator *translator = &space->translator;
-	bool enough;
+	struct vfb_index *index = &space->index;
+	bool all, done = true;
 
 	pthread_mutex_lock(&space->lock);
-	if (space->index.count > translator->room) {
-		size_t room = 2 * space->index.count;
-		struct vfb_link *larger = realloc(translator->links, room * sizeof(*larger));
+	all = index->all_changed || space->translator.is_stale;
+	for (size_t i = 0; i < 2; i++) {
+		struct update *update = &updates[i];
 
-		if (larger) {
-			translator->links = larger;
-			translator->room = room;
-		}
+		done = done && cut_update_locked(index, update, all);
+		for (size_t n = 0; n < update->patch_count && done; n++)
+			collect_patch_locked(index, update, &update->patches[n]);
+		done = done && !update->failed;
 	}
-	links->all = translator->links;
-	links->count = 0;
-	enough = space->index.count <= translator->room;
-	if (enough)
-		collect(&space->index, links);
+	index->change_count = 0;
+	index->all_changed = false;
 	pthread_mutex_unlock(&space->lock);
-	return enough;
+	return done;
 }
 
-static struct vfb_translation_table *build(struct links *links,
-					   const struct vfb_translation_table *old)
+/* Frees the replaced table, except for shared blocks. */
+static void free_replaced(struct vfb_translation_table *old, const struct update updates[2])
+{
+	vfb_table_free_replaced(old->by_iova, updates[0].patches, updates[0].patch_count);
+	vfb_table_free_replaced(old->by_address, updates[1].patches, updates[1].patch_count);
+	free(old);
+}
+
+/* Returns NULL if memory is exhausted. */
+static struct vfb_translation_table *build(const struct update updates[2])
 {
 	struct vfb_translation_table *table = calloc(1, sizeof(*table));
 
 	if (!table)
 		return NULL;
-	table->by_iova = vfb_table_create(links->all, links->count, old ? old->by_iova : NULL);
-	turn(links);
-	table->by_address = vfb_table_create(links->all, links->count,
-					     old ? old->by_address : NULL);
+	table->by_iova = vfb_table_create(updates[0].old, updates[0].patches,
+					  updates[0].patch_count, updates[0].links);
+	table->by_address = vfb_table_create(updates[1].old, updates[1].patches,
+					     updates[1].patch_count, updates[1].links);
 	if (table->by_iova && table->by_address)
 		return table;
-	free_table(table, old);
+	if (table->by_iova)
+		vfb_table_free_unused(table->by_iova, updates[0].patches, updates[0].patch_count);
+	if (table->by_address)
+		vfb_table_free_unused(table->by_address, updates[1].patches,
+				      updates[1].patch_count);
+	free(table);
 	return NULL;
-}
-
-static void set_table(struct vfb_translator *translator, struct vfb_translation_table *table)
-{
-	struct vfb_translation_table *old = atomic_load(&translator->table);
-
-	atomic_store_explicit(&translator->table, table, memory_order_release);
-	if (!old)
-		return;
-	wait_for_readers(translator);
-	free_table(old, table);
 }
 
 /*
  * The lock is held until the old table is freed, since the next table shares blocks with this one
- * only.
+ * only. An empty table is NULL.
  */
-static int replace(struct vfb_translator *translator, struct links *links)
+static void replace(struct vfb_translator *translator, struct vfb_translation_table *table,
+		    const struct update updates[2])
 {
-	struct vfb_translation_table *old = atomic_load(&translator->table), *table = NULL;
+	struct vfb_translation_table *old = atomic_load(&translator->table), *empty = NULL;
 
-	if (links->count) {
-		table = build(links, old);
-		if (!table)
-			return -ENOMEM;
+	if (!table->by_iova->count) {
+		empty = table;
+		table = NULL;
 	}
-	set_table(translator, table);
-	return 0;
+	atomic_store_explicit(&translator->table, table, memory_order_release);
+	free_table(empty);
+	if (!old)
+		return;
+	wait_for_readers(translator);
+	free_replaced(old, updates);
 }
 
 int vfb_translator_publish(struct vfb_space *space)
 {
 	struct vfb_translator *translator = &space->translator;
-	struct links links;
-	int error;
+	struct update updates[2] = {{.from_iova = true}, {.from_iova = false}};
+	struct vfb_translation_table *old, *table = NULL;
 
 	pthread_mutex_lock(&translator->lock);
-	error = read_index(space, &links) ? replace(translator, &links) : -ENOMEM;
+	old = atomic_load(&translator->table);
+	if (old) {
+		updates[0].old = old->by_iova;
+		updates[1].old = old->by_address;
+	}
+	if (read_changes(space, updates))
+		table = build(updates);
+	if (table)
+		replace(translator, table, updates);
+	translator->is_stale = !table;
+	free_update(&updates[0]);
+	free_update(&updates[1]);
 	pthread_mutex_unlock(&translator->lock);
-	return error ? vfb_fail_memory() : 0;
+	return table ? 0 : vfb_fail_memory();
 }
 
 void vfb_translator_publish_nofail(struct vfb_space *space)
 {
 	struct vfb_translator *translator = &space->translator;
+	struct vfb_translation_table *old;
 
 	if (!vfb_translator_publish(space))
 		return;
 	pthread_mutex_lock(&translator->lock);
-	set_table(translator, NULL);
+	old = atomic_exchange(&translator->table, NULL);
+	wait_for_readers(translator);
+	free_table(old);
 	pthread_mutex_unlock(&translator->lock);
 }

@@ -4,20 +4,19 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <vfioboost/translate.h>
 
 struct vfb_translation_table;
-struct vfb_link;
-struct vfb_mapping;
 
-/* The tables of readers, replaced as a whole whenever mappings change (RCU). */
+/* The tables of readers, replaced whenever mappings change (RCU). */
 struct vfb_translator {
 	/* NULL: nothing is mapped, or there was no memory. */
 	struct vfb_translation_table *_Atomic table;
-	/* Serializes replacing, and guards the buffers for it. */
+	/* Serializes replacing. */
 	pthread_mutex_t lock;
-	struct vfb_link *links;
-	size_t room;
+	/* Changes could not be published: the next publication rebuilds everything. */
+	bool is_stale;
 };
 
 void vfb_translator_init(struct vfb_translator *translator);

@@ -47,7 +47,7 @@ static int fail_busy(size_t entry, uint64_t iova)
 
 static void claim_mapping(struct unmap *unmap, struct vfb_mapping *mapping)
 {
-	mapping->state = VFB_MAPPING_ENDING;
+	vfb_index_set_state(&unmap->space->index, mapping, VFB_MAPPING_ENDING, false);
 	mapping->owner = unmap;
 	unmap->bytes += mapping->at.bytes;
 }
@@ -201,7 +201,7 @@ static void unclaim_area_locked(struct unmap *unmap, uint64_t iova, uint64_t las
 	while ((mapping = next_mapping(&unmap->space->index, mapping, iova, last)))
 		if (mapping->owner == unmap) {
 			mapping->owner = NULL;
-			mapping->state = VFB_MAPPING_DONE;
+			vfb_index_set_state(&unmap->space->index, mapping, VFB_MAPPING_DONE, false);
 		}
 }
 
@@ -247,11 +247,12 @@ static bool settle_area_locked(struct unmap *unmap, uint64_t iova, uint64_t last
 		if (mapping->owner != unmap)
 			continue;
 		mapping->owner = NULL;
-		mapping->state = VFB_MAPPING_DONE;
-		if (vfb_index_count_extents(index, mapping->at.iova, mapping->at.bytes))
-			left = true;
-		else
+		if (!vfb_index_count_extents(index, mapping->at.iova, mapping->at.bytes)) {
 			vfb_space_remove_mapping_locked(unmap->space, mapping);
+			continue;
+		}
+		vfb_index_set_state(index, mapping, VFB_MAPPING_DONE, false);
+		left = true;
 	}
 	return left;
 }

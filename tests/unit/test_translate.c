@@ -314,6 +314,94 @@ static void test_readers(void **state)
 	host_end(&guest.host, NULL, guest.memory);
 }
 
+#define PAGES	  3000
+#define MEMORY	  1024
+#define RUN_PAGES 8
+
+/* Which page of the memory is mapped at each page, and how long the range is that begins there. */
+struct model {
+	int page[PAGES + RUN_PAGES + 1], length[PAGES];
+};
+
+static void change_model(struct guest *guest, struct model *model)
+{
+	int at = random() % PAGES, length = 1 + random() % RUN_PAGES;
+	int page = random() % (MEMORY - RUN_PAGES);
+
+	if (model->length[at]) {
+		unmap(guest, at * 0x1000ull, model->length[at] * 0x1000ull);
+		for (int i = at; i < at + model->length[at]; i++)
+			model->page[i] = -1;
+		model->length[at] = 0;
+		return;
+	}
+	for (int i = at; i < at + length; i++)
+		if (i >= PAGES || model->page[i] >= 0)
+			return;
+	/* Often next to its neighbour in both. */
+	if (at && model->page[at - 1] >= 0 && model->page[at - 1] + length < MEMORY && random() % 2)
+		page = model->page[at - 1] + 1;
+	map(guest, page * 0x1000ull, length * 0x1000ull, at * 0x1000ull, 0);
+	model->length[at] = length;
+	for (int i = 0; i < length; i++)
+		model->page[at + i] = page + i;
+}
+
+/* Two pages that are mapped are one piece where they are next to each other in memory. */
+static void assert_pages(struct guest *guest, const struct model *model, int at)
+{
+	int page = model->page[at], next = model->page[at + 1];
+	struct vfb_translation pieces[2];
+	int count = vfb_space_translate(guest->host.space, at * 0x1000ull, 0x2000, pieces, 2);
+
+	assert_int_equal(count, page < 0 || next < 0 ? -ENOENT : next == page + 1 ? 1 : 2);
+	if (count > 0)
+		assert_ptr_equal(pieces[0].address, guest->base + page * 0x1000);
+	if (count == 2)
+		assert_ptr_equal(pieces[1].address, guest->base + next * 0x1000);
+}
+
+static void assert_address(struct guest *guest, const struct model *model, int page)
+{
+	struct vfb_translation piece;
+	bool mapped = false;
+
+	for (int i = 0; i < PAGES; i++)
+		mapped = mapped || model->page[i] == page;
+	assert_int_equal(vfb_space_translate_address(guest->host.space, guest->base + page * 0x1000,
+						     0x1000, &piece, 1),
+			 mapped ? 1 : -ENOENT);
+	if (mapped)
+		assert_int_equal(model->page[piece.iova / 0x1000], page);
+}
+
+/* Many ranges come and go, and share memory: what is beside a change stays right. */
+static void test_random(void **state)
+{
+	static struct model model;
+	struct guest guest;
+
+	(void)state;
+	start(&guest, VFB_BACKEND_NONE);
+	memset(model.page, 0xff, sizeof(model.page));
+	srandom(1);
+	for (int step = 0; step < 20000; step++) {
+		int at = random() % PAGES;
+
+		change_model(&guest, &model);
+		assert_pages(&guest, &model, at);
+		if (step % 16 == 0)
+			assert_address(&guest, &model, random() % MEMORY);
+	}
+	for (int at = 0; at < PAGES; at++)
+		assert_pages(&guest, &model, at);
+	for (int page = 0; page < MEMORY; page++)
+		assert_address(&guest, &model, page);
+	assert_ok(vfb_space_unmap_all(guest.host.space));
+	assert_not_found(&guest, 0, PAGES * 0x1000ull);
+	host_end(&guest.host, NULL, guest.memory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +409,7 @@ int main(void)
 		cmocka_unit_test(test_aliases), cmocka_unit_test(test_without_domain),
 		cmocka_unit_test(test_early),	cmocka_unit_test(test_unmap_fails),
 		cmocka_unit_test(test_none),	cmocka_unit_test(test_readers),
+		cmocka_unit_test(test_random),
 	};
 
 	return cmocka_run_group_tests_name("translate", tests, NULL, NULL);
