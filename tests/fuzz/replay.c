@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A fuzz target without libFuzzer: runs it once with each file of the folders that are named. */
+/*
+ * A fuzz target without libFuzzer: runs it once with each file of the folders that are named, and
+ * for -t SECONDS with random inputs, of which -s SEED is the first one's. libFuzzer's counters are
+ * data races to ThreadSanitizer.
+ */
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "input.h"
 
@@ -47,11 +53,39 @@ static int replay_folder(const char *path)
 	return failed;
 }
 
+static void run_random(unsigned int seed, unsigned int seconds)
+{
+	time_t end = time(NULL) + seconds;
+	unsigned int runs = 0;
+
+	for (; time(NULL) < end; runs++) {
+		uint8_t data[2048];
+		size_t bytes;
+
+		srandom(seed + runs);
+		bytes = random() % sizeof(data);
+		for (size_t i = 0; i < bytes; i++)
+			data[i] = random() >> 8;
+		LLVMFuzzerTestOneInput(data, bytes);
+	}
+	printf("Done %u runs, from seed %u on\n", runs, seed);
+}
+
 int main(int argc, char **argv)
 {
-	int failed = 0;
+	unsigned int seed = 1, seconds = 0;
+	int failed = 0, option;
 
-	for (int i = 1; i < argc; i++)
+	while ((option = getopt(argc, argv, "s:t:")) != -1) {
+		if (option == 's')
+			seed = strtoul(optarg, NULL, 0);
+		else if (option == 't')
+			seconds = strtoul(optarg, NULL, 0);
+		else
+			return 2;
+	}
+	for (int i = optind; i < argc; i++)
 		failed |= replay_folder(argv[i]);
+	run_random(seed, seconds);
 	return failed;
 }
