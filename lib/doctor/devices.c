@@ -30,9 +30,9 @@ double vfb_reset_seconds(const struct vfb_pci_info *pci)
 	return 0;
 }
 
-static int add(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci,
-	       enum vfb_severity severity, const char *subject, double seconds, const char *text,
-	       const char *remedy)
+static int devices_add_finding(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci,
+			       enum vfb_severity severity, const char *subject, double seconds,
+			       const char *text, const char *remedy)
 {
 	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
 						    .severity = severity,
@@ -50,7 +50,7 @@ static bool is_vfio(const struct vfb_pci_info *pci)
 	return strstr(pci->driver, "vfio");
 }
 
-static int check_driver(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
+static int devices_check_driver(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
 {
 	char text[VFB_FINDING_BYTES], remedy[VFB_FINDING_BYTES], unbind[160], node[48] = "";
 
@@ -59,7 +59,7 @@ static int check_driver(struct vfb_diagnosis *diagnosis, const struct vfb_pci_in
 	if (is_vfio(pci)) {
 		snprintf(text, sizeof(text), "bound to %s, in IOMMU group %d%s", pci->driver,
 			 pci->group, node);
-		return add(diagnosis, pci, VFB_FINDING_GOOD, "device", 0, text, "");
+		return devices_add_finding(diagnosis, pci, VFB_FINDING_GOOD, "device", 0, text, "");
 	}
 	if (pci->driver[0])
 		snprintf(text, sizeof(text), "bound to %s, not to vfio-pci%s", pci->driver, node);
@@ -71,7 +71,7 @@ static int check_driver(struct vfb_diagnosis *diagnosis, const struct vfb_pci_in
 		 "echo vfio-pci > /sys/bus/pci/devices/%s/driver_override; %secho %s > "
 		 "/sys/bus/pci/drivers_probe",
 		 pci->address, pci->driver[0] ? unbind : "", pci->address);
-	return add(diagnosis, pci, VFB_FINDING_FAILS, "device", 0, text, remedy);
+	return devices_add_finding(diagnosis, pci, VFB_FINDING_FAILS, "device", 0, text, remedy);
 }
 
 struct members {
@@ -98,10 +98,11 @@ static int check_member(const char *name, void *arg)
 		other.address, members->pci->group, other.driver);
 	snprintf(remedy, sizeof(remedy), "echo %s > /sys/bus/pci/drivers/%s/unbind", other.address,
 		 other.driver);
-	return add(members->diagnosis, members->pci, VFB_FINDING_FAILS, "device", 0, text, remedy);
+	return devices_add_finding(members->diagnosis, members->pci, VFB_FINDING_FAILS, "device", 0,
+				   text, remedy);
 }
 
-static int check_group(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
+static int devices_check_group(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
 {
 	const struct vfb_sys *sys = diagnosis->ctx->sys;
 	struct members members = {diagnosis, pci};
@@ -109,10 +110,11 @@ static int check_group(struct vfb_diagnosis *diagnosis, const struct vfb_pci_inf
 	int error;
 
 	if (pci->group < 0)
-		return add(diagnosis, pci, VFB_FINDING_FAILS, "device", 0,
-			   "it has no IOMMU group: no IOMMU is enabled for it",
-			   "enable VT-d or AMD-Vi in the firmware, and on Intel boot with "
-			   "intel_iommu=on");
+		return devices_add_finding(
+			diagnosis, pci, VFB_FINDING_FAILS, "device", 0,
+			"it has no IOMMU group: no IOMMU is enabled for it",
+			"enable VT-d or AMD-Vi in the firmware, and on Intel boot with "
+			"intel_iommu=on");
 	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices", pci->group);
 	error = sys->list(sys, path, check_member, &members);
 	return error == -ENOMEM ? error : 0;
@@ -124,7 +126,7 @@ static int check_reset(struct vfb_diagnosis *diagnosis, const struct vfb_pci_inf
 	char text[VFB_FINDING_BYTES];
 
 	if (!pci->reset_methods[0])
-		return add(
+		return devices_add_finding(
 			diagnosis, pci, VFB_FINDING_SLOW, "reset", 0,
 			"the kernel has no method to reset it: the next guest finds the state that "
 			"the previous one left in it",
@@ -132,7 +134,7 @@ static int check_reset(struct vfb_diagnosis *diagnosis, const struct vfb_pci_inf
 	snprintf(text, sizeof(text),
 		 "reset by %s: opening it and closing it take about %.2f s each",
 		 pci->reset_methods, seconds);
-	return add(diagnosis, pci, VFB_FINDING_GOOD, "reset", seconds, text, "");
+	return devices_add_finding(diagnosis, pci, VFB_FINDING_GOOD, "reset", seconds, text, "");
 }
 
 static int identify_device(const struct vfb_diagnosis *diagnosis, size_t index, struct vfb_pci *pci)
@@ -171,8 +173,8 @@ static int check_sharing(struct vfb_diagnosis *diagnosis, size_t index,
 		text, sizeof(text),
 		"it shares its reset with %u of the devices before it: they are opened and closed one after another",
 		sharing);
-	return add(diagnosis, pci, VFB_FINDING_SLOW, "reset", seconds, text,
-		   "place the devices below different bridges");
+	return devices_add_finding(diagnosis, pci, VFB_FINDING_SLOW, "reset", seconds, text,
+				   "place the devices below different bridges");
 }
 
 static int check_device(struct vfb_diagnosis *diagnosis, size_t index)
@@ -181,19 +183,19 @@ static int check_device(struct vfb_diagnosis *diagnosis, size_t index)
 	int error = vfb_pci_info(diagnosis->ctx, diagnosis->guest->devices[index], &pci);
 
 	if (!error)
-		error = check_driver(diagnosis, &pci);
+		error = devices_check_driver(diagnosis, &pci);
 	if (!error)
-		error = check_group(diagnosis, &pci);
+		error = devices_check_group(diagnosis, &pci);
 	if (!error)
 		error = check_reset(diagnosis, &pci);
 	return error ? error : check_sharing(diagnosis, index, &pci);
 }
 
 /* Without a guest: every device that is bound to a VFIO driver. */
-static int check_bound(struct vfb_diagnosis *diagnosis)
+static int devices_check_bound(struct vfb_diagnosis *diagnosis)
 {
 	char(*addresses)[VFB_PCI_ADDRESS_BYTES];
-	int error = 0, count = vfb_pci_list(diagnosis->ctx, NULL, 0);
+	int error = 0, found, count = vfb_pci_list(diagnosis->ctx, NULL, 0);
 
 	/* No PCI, or sysfs cannot be read. */
 	if (count <= 0)
@@ -201,15 +203,18 @@ static int check_bound(struct vfb_diagnosis *diagnosis)
 	addresses = calloc(count, sizeof(*addresses));
 	if (!addresses)
 		return vfb_fail_memory();
-	count = vfb_pci_list(diagnosis->ctx, addresses, count);
+	/* There may be more by now, or fewer. */
+	found = vfb_pci_list(diagnosis->ctx, addresses, count);
+	if (found < count)
+		count = found;
 	for (int i = 0; i < count && !error; i++) {
 		struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
 
 		if (vfb_pci_info(diagnosis->ctx, addresses[i], &pci) || !is_vfio(&pci))
 			continue;
-		error = check_driver(diagnosis, &pci);
+		error = devices_check_driver(diagnosis, &pci);
 		if (!error)
-			error = check_group(diagnosis, &pci);
+			error = devices_check_group(diagnosis, &pci);
 		if (!error)
 			error = check_reset(diagnosis, &pci);
 	}
@@ -222,7 +227,7 @@ int vfb_check_devices(struct vfb_diagnosis *diagnosis)
 	int error = 0;
 
 	if (!diagnosis->guest->device_count)
-		return check_bound(diagnosis);
+		return devices_check_bound(diagnosis);
 	for (size_t i = 0; i < diagnosis->guest->device_count && !error; i++)
 		error = check_device(diagnosis, i);
 	return error;

@@ -21,7 +21,7 @@ bool vfb_doctor_exists(const struct vfb_diagnosis *diagnosis, const char *path)
 	return !diagnosis->ctx->sys->realpath(diagnosis->ctx->sys, path, real, sizeof(real));
 }
 
-static int check_opts(const struct vfb_doctor_opts *opts)
+static int doctor_check_opts(const struct vfb_doctor_opts *opts)
 {
 	if (opts->flags & ~VFB_DOCTOR_PROBE)
 		return vfb_fail(-EINVAL, "unknown flags 0x%x: this version knows 0x%x", opts->flags,
@@ -56,7 +56,7 @@ int vfb_doctor_run(struct vfb_ctx *ctx, const struct vfb_doctor_opts *opts,
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = check_opts(&known);
+		error = doctor_check_opts(&known);
 	if (error)
 		return error;
 	diagnosis = calloc(1, sizeof(*diagnosis));

@@ -10,8 +10,8 @@
 #include "doctor/probe.h"
 #include "memory/memory.h"
 
-static int add(struct vfb_diagnosis *diagnosis, enum vfb_severity severity, const char *text,
-	       const char *remedy)
+static int guest_add_finding(struct vfb_diagnosis *diagnosis, enum vfb_severity severity,
+			     const char *text, const char *remedy)
 {
 	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
 						    .severity = severity,
@@ -28,7 +28,7 @@ static int add_failure(struct vfb_diagnosis *diagnosis)
 	char text[VFB_ERROR_BYTES];
 
 	vfb_error_save(text);
-	return add(diagnosis, VFB_FINDING_FAILS, text, "");
+	return guest_add_finding(diagnosis, VFB_FINDING_FAILS, text, "");
 }
 
 /* Why the memory does not have larger pages. */
@@ -40,8 +40,9 @@ static int add_fallback(struct vfb_diagnosis *diagnosis, const struct vfb_memory
 
 	while (!error && (line = strsep(&rest, "\n")))
 		if (*line)
-			error = add(diagnosis, slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD, line,
-				    "");
+			error = guest_add_finding(diagnosis,
+						  slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD, line,
+						  "");
 	free(copy);
 	return error;
 }
@@ -84,7 +85,8 @@ static int check_free(struct vfb_diagnosis *diagnosis, bool *fits)
 	*fits = false;
 	snprintf(text, sizeof(text), "the guest needs %s, but only %" PRIu64 " MiB are available",
 		 vfb_size_text(diagnosis->guest->bytes).text, available / MIB);
-	return add(diagnosis, VFB_FINDING_FAILS, text, "free memory, or make the guest smaller");
+	return guest_add_finding(diagnosis, VFB_FINDING_FAILS, text,
+				 "free memory, or make the guest smaller");
 }
 
 struct limited {
@@ -93,7 +95,7 @@ struct limited {
 	char text[VFB_FINDING_BYTES];
 };
 
-static void compare(const char *path, uint64_t limit, uint64_t period, void *arg)
+static void guest_compare_limit(const char *path, uint64_t limit, uint64_t period, void *arg)
 {
 	struct limited *limited = arg;
 
@@ -114,11 +116,12 @@ static int check_cgroup(struct vfb_diagnosis *diagnosis, enum vfb_page_size page
 	};
 	struct limited limited = {.bytes = diagnosis->guest->bytes};
 
-	vfb_sys_cgroup(diagnosis->ctx->sys, files[page_size], compare, &limited);
+	vfb_sys_cgroup(diagnosis->ctx->sys, files[page_size], guest_compare_limit, &limited);
 	if (!limited.exceeded)
 		return 0;
 	*fits = false;
-	return add(diagnosis, VFB_FINDING_FAILS, limited.text, "raise the limit of the cgroup");
+	return guest_add_finding(diagnosis, VFB_FINDING_FAILS, limited.text,
+				 "raise the limit of the cgroup");
 }
 
 /* Samples are large enough for several pieces per worker, but no larger than the guest. */
@@ -159,8 +162,9 @@ static int take_sample(struct vfb_diagnosis *diagnosis, struct vfb_samples *samp
 	return error;
 }
 
-static struct vfb_estimated_time overlap(struct vfb_estimated_time a, struct vfb_estimated_time b,
-					 struct vfb_estimated_time then)
+static struct vfb_estimated_time guest_overlap_times(struct vfb_estimated_time a,
+						     struct vfb_estimated_time b,
+						     struct vfb_estimated_time then)
 {
 	return (struct vfb_estimated_time){
 		.seconds = (a.seconds > b.seconds ? a.seconds : b.seconds) + then.seconds,
@@ -236,7 +240,7 @@ static int estimate_with(struct vfb_diagnosis *diagnosis, struct vfb_samples *sa
 		error = estimate_devices(diagnosis);
 	if (!error && diagnosis->guest->flags & VFB_DOCTOR_PROBE)
 		error = vfb_probe(diagnosis, samples);
-	estimate->start = overlap(estimate->populate, estimate->open, estimate->map);
+	estimate->start = guest_overlap_times(estimate->populate, estimate->open, estimate->map);
 	diagnosis->has_estimate = !error;
 	return error;
 }

@@ -10,8 +10,8 @@
 #define CAP_IPC_LOCK 14
 #define ENTRY_LIMIT  "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
 
-static int add(struct vfb_diagnosis *diagnosis, enum vfb_severity severity, const char *subject,
-	       const char *text, const char *remedy)
+static int iommu_add_finding(struct vfb_diagnosis *diagnosis, enum vfb_severity severity,
+			     const char *subject, const char *text, const char *remedy)
 {
 	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
 						    .severity = severity,
@@ -37,21 +37,22 @@ int vfb_check_memlock(struct vfb_diagnosis *diagnosis)
 	char text[VFB_FINDING_BYTES], remedy[96];
 
 	if (has_ipc_lock(diagnosis))
-		return add(diagnosis, VFB_FINDING_GOOD, "memlock",
-			   "CAP_IPC_LOCK: no limit on pinned memory", "");
+		return iommu_add_finding(diagnosis, VFB_FINDING_GOOD, "memlock",
+					 "CAP_IPC_LOCK: no limit on pinned memory", "");
 	if (sys->memlock_limit(sys, &limit))
 		return 0;
 	if (limit == UINT64_MAX)
-		return add(diagnosis, VFB_FINDING_GOOD, "memlock",
-			   "RLIMIT_MEMLOCK is unlimited: no limit on pinned memory", "");
+		return iommu_add_finding(diagnosis, VFB_FINDING_GOOD, "memlock",
+					 "RLIMIT_MEMLOCK is unlimited: no limit on pinned memory",
+					 "");
 	snprintf(text, sizeof(text), "RLIMIT_MEMLOCK allows %s to be pinned for devices%s%s",
 		 vfb_size_text(limit).text, bytes ? ", the guest has " : "",
 		 bytes ? vfb_size_text(bytes).text : "");
 	if (limit > bytes)
-		return add(diagnosis, VFB_FINDING_GOOD, "memlock", text, "");
+		return iommu_add_finding(diagnosis, VFB_FINDING_GOOD, "memlock", text, "");
 	snprintf(remedy, sizeof(remedy), "ulimit -l %" PRIu64 ", or grant CAP_IPC_LOCK",
 		 bytes / 1024 + 65536);
-	return add(diagnosis, VFB_FINDING_FAILS, "memlock", text, remedy);
+	return iommu_add_finding(diagnosis, VFB_FINDING_FAILS, "memlock", text, remedy);
 }
 
 static int count_one(const char *name, void *arg)
@@ -70,18 +71,19 @@ static unsigned int count_names(const struct vfb_diagnosis *diagnosis, const cha
 	return names;
 }
 
-static int check_groups(struct vfb_diagnosis *diagnosis)
+static int iommu_check_groups(struct vfb_diagnosis *diagnosis)
 {
 	unsigned int groups = count_names(diagnosis, "/sys/kernel/iommu_groups");
 	char text[VFB_FINDING_BYTES];
 
 	if (!groups)
-		return add(diagnosis, VFB_FINDING_FAILS, "iommu",
-			   "no IOMMU is enabled: no device can be passed through to a guest",
-			   "enable VT-d or AMD-Vi in the firmware, and on Intel boot with "
-			   "intel_iommu=on");
+		return iommu_add_finding(
+			diagnosis, VFB_FINDING_FAILS, "iommu",
+			"no IOMMU is enabled: no device can be passed through to a guest",
+			"enable VT-d or AMD-Vi in the firmware, and on Intel boot with "
+			"intel_iommu=on");
 	snprintf(text, sizeof(text), "an IOMMU is enabled, with %u groups of devices", groups);
-	return add(diagnosis, VFB_FINDING_GOOD, "iommu", text, "");
+	return iommu_add_finding(diagnosis, VFB_FINDING_GOOD, "iommu", text, "");
 }
 
 static int check_type1(struct vfb_diagnosis *diagnosis)
@@ -89,37 +91,38 @@ static int check_type1(struct vfb_diagnosis *diagnosis)
 	char text[VFB_FINDING_BYTES], limit[32];
 
 	if (!vfb_doctor_exists(diagnosis, "/dev/vfio/vfio"))
-		return add(diagnosis, VFB_FINDING_SLOW, "vfio",
-			   "there is no /dev/vfio/vfio: type1 is not available",
-			   "modprobe vfio-pci vfio_iommu_type1");
+		return iommu_add_finding(diagnosis, VFB_FINDING_SLOW, "vfio",
+					 "there is no /dev/vfio/vfio: type1 is not available",
+					 "modprobe vfio-pci vfio_iommu_type1");
 	vfb_doctor_read(diagnosis, ENTRY_LIMIT, limit, sizeof(limit));
 	snprintf(text, sizeof(text), "type1 is available, with up to %s mappings (dma_entry_limit)",
 		 limit[0] ? limit : "65535");
-	return add(diagnosis, VFB_FINDING_GOOD, "vfio", text, "");
+	return iommu_add_finding(diagnosis, VFB_FINDING_GOOD, "vfio", text, "");
 }
 
 static int check_iommufd(struct vfb_diagnosis *diagnosis)
 {
 	if (!vfb_doctor_exists(diagnosis, "/dev/iommu"))
-		return add(diagnosis, VFB_FINDING_SLOW, "vfio",
-			   "there is no /dev/iommu: type1 serializes the maps of a guest",
-			   "modprobe iommufd, or run Linux 6.2 or later with CONFIG_IOMMUFD");
+		return iommu_add_finding(
+			diagnosis, VFB_FINDING_SLOW, "vfio",
+			"there is no /dev/iommu: type1 serializes the maps of a guest",
+			"modprobe iommufd, or run Linux 6.2 or later with CONFIG_IOMMUFD");
 	/* Created when the first device is bound. */
 	if (!count_names(diagnosis, "/dev/vfio/devices"))
-		return add(
+		return iommu_add_finding(
 			diagnosis, VFB_FINDING_GOOD, "vfio",
 			"iommufd is available, maps run in parallel; /dev/vfio/devices is empty, "
 			"so devices are opened through their groups, and a domain cannot outlive "
 			"its devices",
 			"if that matters, bind a device to vfio-pci, or run Linux 6.6 or later "
 			"with CONFIG_VFIO_DEVICE_CDEV");
-	return add(diagnosis, VFB_FINDING_GOOD, "vfio",
-		   "iommufd is available, maps run in parallel", "");
+	return iommu_add_finding(diagnosis, VFB_FINDING_GOOD, "vfio",
+				 "iommufd is available, maps run in parallel", "");
 }
 
 int vfb_check_iommu(struct vfb_diagnosis *diagnosis)
 {
-	int error = check_groups(diagnosis);
+	int error = iommu_check_groups(diagnosis);
 
 	if (!error)
 		error = check_type1(diagnosis);
@@ -127,8 +130,8 @@ int vfb_check_iommu(struct vfb_diagnosis *diagnosis)
 		return error;
 	if (!vfb_doctor_exists(diagnosis, "/dev/vfio/vfio") &&
 	    !vfb_doctor_exists(diagnosis, "/dev/iommu"))
-		return add(diagnosis, VFB_FINDING_FAILS, "vfio",
-			   "neither type1 nor iommufd is available",
-			   "modprobe vfio-pci vfio_iommu_type1");
+		return iommu_add_finding(diagnosis, VFB_FINDING_FAILS, "vfio",
+					 "neither type1 nor iommufd is available",
+					 "modprobe vfio-pci vfio_iommu_type1");
 	return check_iommufd(diagnosis);
 }

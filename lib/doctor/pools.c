@@ -50,8 +50,8 @@ static struct blocks read_blocks(const struct vfb_diagnosis *diagnosis, unsigned
 	return blocks;
 }
 
-static uint64_t count(const struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t page_bytes,
-		      const char *name)
+static uint64_t pools_read_count(const struct vfb_diagnosis *diagnosis, unsigned int node,
+				 uint64_t page_bytes, const char *name)
 {
 	char path[128], text[32];
 
@@ -65,8 +65,8 @@ static uint64_t count(const struct vfb_diagnosis *diagnosis, unsigned int node, 
 static int add_pool(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t page_bytes,
 		    uint64_t blocks)
 {
-	uint64_t all = count(diagnosis, node, page_bytes, "nr_hugepages");
-	uint64_t free = count(diagnosis, node, page_bytes, "free_hugepages");
+	uint64_t all = pools_read_count(diagnosis, node, page_bytes, "nr_hugepages");
+	uint64_t free = pools_read_count(diagnosis, node, page_bytes, "free_hugepages");
 	char text[VFB_FINDING_BYTES], remedy[VFB_FINDING_BYTES];
 
 	snprintf(text, sizeof(text),

@@ -6,7 +6,7 @@
 #include <vfioboost/device.h>
 #include <vfioboost/space.h>
 
-static double now(const struct vfb_diagnosis *diagnosis)
+static double probe_seconds(const struct vfb_diagnosis *diagnosis)
 {
 	return 1e-9 * diagnosis->ctx->sys->now(diagnosis->ctx->sys);
 }
@@ -39,7 +39,7 @@ static int map_samples(struct vfb_diagnosis *diagnosis, const struct vfb_samples
 
 	while (mapped < samples->count && !error) {
 		struct vfb_range *range = &ranges[mapped];
-		double begin = now(diagnosis);
+		double begin = probe_seconds(diagnosis);
 
 		*range = (struct vfb_range){
 			.memory = samples->memory[mapped],
@@ -47,7 +47,7 @@ static int map_samples(struct vfb_diagnosis *diagnosis, const struct vfb_samples
 			.flags = VFB_RANGE_ANY_IOVA,
 		};
 		error = vfb_space_map(space, range, 1, NULL);
-		seconds[mapped] = now(diagnosis) - begin;
+		seconds[mapped] = probe_seconds(diagnosis) - begin;
 		mapped += !error;
 	}
 	if (!error)
@@ -58,7 +58,7 @@ static int map_samples(struct vfb_diagnosis *diagnosis, const struct vfb_samples
 }
 
 /* A single measurement. */
-static struct vfb_estimated_time measured(double seconds)
+static struct vfb_estimated_time probe_exact_time(double seconds)
 {
 	return (struct vfb_estimated_time){seconds, seconds, seconds};
 }
@@ -68,26 +68,26 @@ static int open_and_map(struct vfb_diagnosis *diagnosis, const struct vfb_sample
 			struct vfb_device **devices)
 {
 	size_t count = diagnosis->guest->device_count;
-	double begin = now(diagnosis);
+	double begin = probe_seconds(diagnosis);
 	int error = vfb_devices_open(space, requests, count, NULL);
 
 	if (error)
 		return error;
-	diagnosis->estimate.open = measured(now(diagnosis) - begin);
+	diagnosis->estimate.open = probe_exact_time(probe_seconds(diagnosis) - begin);
 	for (size_t i = 0; i < count; i++)
 		devices[i] = requests[i].device;
 	error = map_samples(diagnosis, samples, space);
-	begin = now(diagnosis);
+	begin = probe_seconds(diagnosis);
 	if (!error)
 		error = vfb_devices_close(devices, count, NULL);
 	else
 		vfb_devices_close(devices, count, NULL);
-	diagnosis->estimate.close = measured(now(diagnosis) - begin);
+	diagnosis->estimate.close = probe_exact_time(probe_seconds(diagnosis) - begin);
 	return error;
 }
 
-static int run(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples,
-	       struct vfb_device_request *requests, struct vfb_device **devices)
+static int probe_run(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples,
+		     struct vfb_device_request *requests, struct vfb_device **devices)
 {
 	struct vfb_space *space;
 	char text[VFB_ERROR_BYTES] = "";
@@ -117,7 +117,7 @@ int vfb_probe(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples
 
 	for (size_t i = 0; requests && i < count; i++)
 		requests[i].address = diagnosis->guest->devices[i];
-	error = requests && devices ? run(diagnosis, samples, requests, devices) :
+	error = requests && devices ? probe_run(diagnosis, samples, requests, devices) :
 				      vfb_fail_memory();
 	free(requests);
 	free(devices);

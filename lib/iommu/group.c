@@ -26,7 +26,7 @@ void vfb_groups_destroy(struct vfb_groups *groups)
 	pthread_mutex_destroy(&groups->lock);
 }
 
-static struct vfb_group *find(struct vfb_groups *groups, int number)
+static struct vfb_group *groups_find(struct vfb_groups *groups, int number)
 {
 	struct vfb_group *group;
 
@@ -40,7 +40,7 @@ static struct vfb_group *find(struct vfb_groups *groups, int number)
 
 int vfb_groups_fd(struct vfb_groups *groups, int number)
 {
-	const struct vfb_group *group = find(groups, number);
+	const struct vfb_group *group = groups_find(groups, number);
 
 	return group ? group->fd : -1;
 }
@@ -71,7 +71,7 @@ int vfb_groups_hold(struct vfb_groups *groups, struct vfb_iommu *iommu,
 		    int (*attach)(struct vfb_iommu *iommu, int fd,
 				  const struct vfb_iommu_device *device))
 {
-	struct vfb_group *group = find(groups, device->group);
+	struct vfb_group *group = groups_find(groups, device->group);
 	int error;
 
 	if (group) {
@@ -98,7 +98,7 @@ int vfb_groups_hold(struct vfb_groups *groups, struct vfb_iommu *iommu,
 
 void vfb_groups_release(struct vfb_groups *groups, const struct vfb_sys *sys, int number)
 {
-	struct vfb_group *group = find(groups, number), **link;
+	struct vfb_group *group = groups_find(groups, number), **link;
 
 	if (--group->devices)
 		return;

@@ -216,7 +216,7 @@ static int map_address(struct iommufd *iommufd, struct vfb_iommu_map *map)
 }
 
 /* By address it would be EFAULT. The mapping keeps the dma-buf, so its file can be closed. */
-static int map_region(struct iommufd *iommufd, struct vfb_iommu_map *map)
+static int iommufd_map_region(struct iommufd *iommufd, struct vfb_iommu_map *map)
 {
 	const struct vfb_sys *sys = iommufd->iommu.sys;
 	int error;
@@ -253,7 +253,7 @@ static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 	int error = -ENOTTY;
 
 	if (map->region)
-		return map_region(iommufd, map);
+		return iommufd_map_region(iommufd, map);
 	if (by_file && iommu->maps_files) {
 		error = map_file(iommufd, map);
 		/* The kernel turned out to lack IOMMU_IOAS_MAP_FILE. */

@@ -29,7 +29,8 @@ static int try_node(const struct vfb_sys *sys, const struct vfb_iommu_device *de
 	return 0;
 }
 
-static int attach_group(struct vfb_iommu *iommu, int fd, const struct vfb_iommu_device *device)
+static int iommufd_attach_group(struct vfb_iommu *iommu, int fd,
+				const struct vfb_iommu_device *device)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 	int error;
@@ -63,7 +64,7 @@ static int attach_by_group(struct iommufd *iommufd, const struct vfb_iommu_devic
 				no_node == -EACCES ? "there is no permission to open" :
 						     "there is no",
 				device->node, device->address);
-	error = vfb_groups_hold(&iommufd->groups, &iommufd->iommu, device, attach_group);
+	error = vfb_groups_hold(&iommufd->groups, &iommufd->iommu, device, iommufd_attach_group);
 	if (error == -EACCES && no_node == -EACCES)
 		return vfb_fail(error,
 				"no permission to open /dev/vfio/devices/%s or /dev/vfio/%d: run "
@@ -145,7 +146,7 @@ static int attach_ioas(struct iommufd *iommufd, int fd, uint32_t device_id,
 }
 
 /* iommufd_device_bind() */
-static int refused(const struct vfb_iommu_device *device)
+static int bind_refused(const struct vfb_iommu_device *device)
 {
 	return vfb_fail(
 		-EPERM,
@@ -183,7 +184,7 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 				 device->address, path);
 		break;
 	case -EPERM:
-		refused(device);
+		bind_refused(device);
 		break;
 	default:
 		vfb_iommu_open_failed(error, device, "VFIO_DEVICE_BIND_IOMMUFD");
@@ -201,7 +202,7 @@ static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_io
 	int fd = sys->ioctl(sys, group, VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
 
 	if (fd == -EPERM)
-		return refused(device);
+		return bind_refused(device);
 	if (fd == -EADDRINUSE)
 		return vfb_group_reserves_iovas(device);
 	if (fd < 0)

@@ -102,7 +102,8 @@ static void type1_destroy(struct vfb_iommu *iommu)
 }
 
 /* Attaches an open group, and creates the domain if it is the first. */
-static int attach_group(struct vfb_iommu *iommu, int fd, const struct vfb_iommu_device *device)
+static int type1_attach_group(struct vfb_iommu *iommu, int fd,
+			      const struct vfb_iommu_device *device)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
 	bool has_iommu = type1->groups.first || iommu->has_domain;
@@ -138,7 +139,7 @@ static int type1_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
 
-	return vfb_groups_hold(&type1->groups, iommu, device, attach_group);
+	return vfb_groups_hold(&type1->groups, iommu, device, type1_attach_group);
 }
 
 static void type1_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)

@@ -93,7 +93,7 @@ static void drop_list(struct subscriber_list *list)
 	free(list);
 }
 
-static bool wants(const struct vfb_filter *filter, const struct vfb_event *event)
+static bool filter_wants(const struct vfb_filter *filter, const struct vfb_event *event)
 {
 	return filter->phases & VFB_PHASE_BIT(event->phase) &&
 	       event->duration_ns >= filter->min_duration_ns && event->bytes >= filter->min_bytes;
@@ -120,7 +120,7 @@ void vfb_observer_report(struct vfb_observer *observer, const struct vfb_event *
 		return;
 	callbacks++;
 	for (size_t i = 0; i < list->count; i++)
-		if (wants(&list->subscriptions[i]->filter, event))
+		if (filter_wants(&list->subscriptions[i]->filter, event))
 			call_subscriber(list->subscriptions[i], event);
 	callbacks--;
 	drop_list(list);

@@ -54,7 +54,7 @@ void vfb_span_start(struct vfb_span *span, struct vfb_observer *observer, enum v
 }
 
 /* Spans of a caller may end out of order. */
-static void leave(const struct vfb_span *span)
+static void span_leave(const struct vfb_span *span)
 {
 	for (struct vfb_span **link = &thread.innermost; *link; link = &(*link)->outer) {
 		if (*link != span)
@@ -82,7 +82,7 @@ void vfb_span_report(struct vfb_span *span, struct vfb_event event)
 	event.cpu = sys->current_cpu(sys);
 	event.thread = sys->current_thread(sys);
 	if (span->nested)
-		leave(span);
+		span_leave(span);
 	VFB_PROBE_END(&event);
 	vfb_observer_report(observer, &event);
 	if (span->outer)

@@ -21,8 +21,8 @@ static int decade_of(uint64_t bytes)
 	return decade;
 }
 
-static int compare(const struct series *series, enum vfb_phase phase, const char *operation,
-		   int decade)
+static int series_compare(const struct series *series, enum vfb_phase phase, const char *operation,
+			  int decade)
 {
 	int order;
 
@@ -50,11 +50,11 @@ static struct series *find_series(struct vfb_stats *stats, enum vfb_phase phase,
 {
 	struct series **link = &stats->series, *series;
 
-	if (stats->recent && !compare(stats->recent, phase, operation, decade))
+	if (stats->recent && !series_compare(stats->recent, phase, operation, decade))
 		return stats->recent;
-	while (*link && compare(*link, phase, operation, decade) < 0)
+	while (*link && series_compare(*link, phase, operation, decade) < 0)
 		link = &(*link)->next;
-	if (!*link || compare(*link, phase, operation, decade)) {
+	if (!*link || series_compare(*link, phase, operation, decade)) {
 		series = make_series(phase, operation, decade);
 		if (!series)
 			return NULL;
@@ -65,7 +65,7 @@ static struct series *find_series(struct vfb_stats *stats, enum vfb_phase phase,
 	return *link;
 }
 
-static void count(const struct vfb_event *event, void *data)
+static void stats_count_event(const struct vfb_event *event, void *data)
 {
 	struct vfb_stats *stats = data;
 	struct series *series;
@@ -91,7 +91,7 @@ int vfb_stats_create(struct vfb_ctx *ctx, const struct vfb_filter *filter, struc
 	if (!stats)
 		return vfb_fail_memory();
 	pthread_mutex_init(&stats->lock, NULL);
-	error = vfb_subscribe(ctx, filter, count, stats, &stats->subscription);
+	error = vfb_subscribe(ctx, filter, stats_count_event, stats, &stats->subscription);
 	if (error) {
 		vfb_stats_destroy(stats);
 		return error;

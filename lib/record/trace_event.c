@@ -30,7 +30,7 @@ static void name_track(struct trace_source *source, enum group group, int track,
 }
 
 /* Appends an element to an array; a failure ends the trace. */
-static void *grow(struct trace_source *source, void *array, size_t count, size_t bytes)
+static void *trace_grow_array(struct trace_source *source, void *array, size_t count, size_t bytes)
 {
 	void *larger = realloc(array, (count + 1) * bytes);
 
@@ -58,7 +58,7 @@ static void know_thread(struct trace_source *source, int thread)
 	for (size_t i = 0; i < source->thread_count; i++)
 		if (source->threads[i] == thread)
 			return;
-	threads = grow(source, source->threads, source->thread_count, sizeof(*threads));
+	threads = trace_grow_array(source, source->threads, source->thread_count, sizeof(*threads));
 	if (!threads)
 		return;
 	threads[source->thread_count++] = thread;
@@ -75,7 +75,7 @@ static int device_track(struct trace_source *source, const char *device)
 	for (i = 0; i < source->device_count; i++)
 		if (!strcmp(source->devices[i], device))
 			return i;
-	devices = grow(source, source->devices, source->device_count, sizeof(*devices));
+	devices = trace_grow_array(source, source->devices, source->device_count, sizeof(*devices));
 	if (!devices)
 		return 0;
 	source->devices = devices;
@@ -147,8 +147,8 @@ static void write_async(struct trace_source *source, const struct vfb_event *eve
 			     args, label, event->id, source->pid, event->thread, US_OF(end));
 }
 
-static void write_span(struct trace_source *source, const struct vfb_event *event, enum group group,
-		       int track, const char *label, const char *args)
+static void trace_write_span(struct trace_source *source, const struct vfb_event *event,
+			     enum group group, int track, const char *label, const char *args)
 {
 	/* Viewers expect children to lie within their parent, so its duration includes callbacks.
 	 */
@@ -212,11 +212,11 @@ void vfb_trace_event(const struct vfb_event *event, void *data)
 	if (event->phase == VFB_PHASE_JOB) {
 		write_async(source, event, label, args);
 	} else if (event->device) {
-		write_span(source, event, DEVICES, device_track(source, event->device), label,
-			   args);
+		trace_write_span(source, event, DEVICES, device_track(source, event->device), label,
+				 args);
 	} else {
 		know_thread(source, event->thread);
-		write_span(source, event, THREADS, event->thread, label, args);
+		trace_write_span(source, event, THREADS, event->thread, label, args);
 	}
 	count_bytes(source, event);
 	pthread_mutex_unlock(&source->trace->lock);

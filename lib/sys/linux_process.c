@@ -75,8 +75,8 @@ static int add_actions(posix_spawn_file_actions_t *actions, int output, const in
 }
 
 /* @copies lie beyond all descriptors that the program is to have, so none is overwritten. */
-static int start(const char *program, char *const *argv, int output, const int *copies,
-		 size_t count, pid_t *pid)
+static int process_start(const char *program, char *const *argv, int output, const int *copies,
+			 size_t count, pid_t *pid)
 {
 	static char *const no_environment[] = {NULL};
 	posix_spawn_file_actions_t actions;
@@ -116,7 +116,7 @@ static int duplicate_and_start(const char *program, char *const *argv, int outpu
 			copied++;
 	}
 	if (!error)
-		error = start(program, argv, output, copies, count, pid);
+		error = process_start(program, argv, output, copies, count, pid);
 	while (copied)
 		close(copies[--copied]);
 	free(copies);
