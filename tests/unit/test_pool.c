@@ -256,6 +256,7 @@ static void test_at_once(void **state)
 		assert_int_equal(growers[i].failed, 0);
 		assert_ok(vfb_ctx_destroy(growers[i].ctx));
 	}
+	assert_int_equal(stats_of(&host).unlocked_pool_changes, 0);
 	assert_pools(&host, 4, 2);
 	host_close(&host);
 }
