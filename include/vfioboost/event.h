@@ -100,7 +100,7 @@ struct vfb_event {
 /**
  * Callback for an event. It runs in the thread in which the step happened, and may run in several
  * threads at the same time. It delays the work by the time it takes, but that time counts for no
- * step.
+ * step. The threads of the library have stacks of 256 KiB.
  *
  * A callback may call the library, except for functions that wait: those return -EDEADLK, since
  * they might wait for the very thread that runs the callback. It may start jobs, but not destroy a

@@ -8,6 +8,11 @@
  * arrays that are passed to a _start() function must stay valid until the job has ended, unless
  * the function says otherwise; until then their output fields (status and others) belong to the
  * library.
+ *
+ * The threads do not exist in the child of fork(2), and the file descriptors of the context stand
+ * for what the parent uses. There, functions that would wait for a thread, or act on a space, a
+ * device, memory or a job of the parent, return -ECHILD at once. A child that needs the library
+ * creates its own context.
  */
 #ifndef VFIOBOOST_JOB_H
 #define VFIOBOOST_JOB_H
