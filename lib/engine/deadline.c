@@ -8,9 +8,10 @@
 
 struct vfb_deadlines {
 	const struct vfb_sys *sys;
-	/* Held during a call, so that vfb_deadline_forget() waits for the call. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
+	/* What is being called, without the lock: it may set deadlines and call subscribers. */
+	const struct vfb_deadline *expiring;
 	/* Not sorted: there are few. */
 	struct vfb_deadline *first;
 	bool started, stopping;
@@ -76,7 +77,12 @@ static void *run(void *arg)
 		next = find_next(deadlines);
 		if (next && sys->now(sys) >= next->at_ns) {
 			remove_deadline(deadlines, next);
+			deadlines->expiring = next;
+			pthread_mutex_unlock(&deadlines->lock);
 			next->expire(next);
+			pthread_mutex_lock(&deadlines->lock);
+			deadlines->expiring = NULL;
+			sys->cond_broadcast(sys, &deadlines->changed);
 			continue;
 		}
 		sys->cond_wait(sys, &deadlines->changed, &deadlines->lock,
@@ -121,6 +127,10 @@ void vfb_deadline_forget(struct vfb_deadline *deadline)
 		return;
 	pthread_mutex_lock(&deadlines->lock);
 	remove_deadline(deadlines, deadline);
+	/* The thread that makes the call may forget the deadline within it. */
+	while (deadlines->expiring == deadline && !pthread_equal(deadlines->thread, pthread_self()))
+		deadlines->sys->cond_wait(deadlines->sys, &deadlines->changed, &deadlines->lock,
+					  UINT64_MAX);
 	pthread_mutex_unlock(&deadlines->lock);
 	deadline->set = NULL;
 }

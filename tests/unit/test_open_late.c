@@ -216,11 +216,68 @@ static void test_appearing(void **state)
 	}
 }
 
+/* Ends when a map job ends: starts another one with a deadline, as a VMM may from a callback. */
+struct follower {
+	struct guest *guest;
+	struct vfb_range range;
+	struct vfb_job *job;
+};
+
+static void follow(const struct vfb_event *event, void *data)
+{
+	struct follower *follower = data;
+	struct guest *guest = follower->guest;
+
+	if (strcmp(event->operation, "map") || follower->job)
+		return;
+	assert_ok(vfb_space_map_start(guest->host.space, &follower->range, 1, &guest->opts,
+				      &follower->job));
+}
+
+/* The deadline ends the wait for a domain, and with it a map job, whose event calls the library. */
+static void test_callback(void **state)
+{
+	struct vfb_filter filter = VFB_FILTER_INIT;
+	struct vfb_range range = {.bytes = 2 * MIB, .iova = GIB};
+	struct vfb_subscription *subscription;
+	struct follower follower = {0};
+	struct vfb_job *opening, *mapping;
+	struct guest guest;
+
+	(void)state;
+	begin(&guest, VFB_BACKEND_IOMMUFD, 0);
+	range.memory = make_memory(&guest.host, 4 * MIB, VFB_PAGE_4K);
+	follower.guest = &guest;
+	follower.range = range;
+	follower.range.offset = 2 * MIB;
+	follower.range.iova = 2 * GIB;
+	filter.phases = VFB_PHASE_BIT(VFB_PHASE_JOB);
+	assert_ok(vfb_subscribe(guest.host.ctx, &filter, follow, &follower, &subscription));
+	assert_ok(vfb_devices_open_start(guest.host.space, &guest.requests[COUNT - 1], 1,
+					 &guest.opts, &opening));
+	assert_ok(vfb_space_map_start(guest.host.space, &range, 1, NULL, &mapping));
+	assert_ok(vfb_job_wait(mapping, UINT64_MAX));
+	assert_int_equal(vfb_job_wait(opening, UINT64_MAX), -ETIMEDOUT);
+	assert_in_range(passed(&guest), LIMIT_NS, LIMIT_NS + 100 * MS);
+	vfb_job_destroy(mapping);
+	vfb_job_destroy(opening);
+	assert_non_null(follower.job);
+	assert_ok(vfb_job_wait(follower.job, UINT64_MAX));
+	vfb_job_destroy(follower.job);
+	vfb_unsubscribe(subscription);
+	assert_ok(vfb_space_unmap_all(guest.host.space));
+	assert_ok(vfb_memory_destroy(range.memory));
+	end(&guest, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_best_effort), cmocka_unit_test(test_all_or_nothing),
-		cmocka_unit_test(test_undoing),	    cmocka_unit_test(test_job),
+		cmocka_unit_test(test_callback),
+		cmocka_unit_test(test_best_effort),
+		cmocka_unit_test(test_all_or_nothing),
+		cmocka_unit_test(test_undoing),
+		cmocka_unit_test(test_job),
 		cmocka_unit_test(test_appearing),
 	};
 
