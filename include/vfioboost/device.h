@@ -64,8 +64,8 @@ struct vfb_device_info {
  * in the background as soon as it is open; until then vfb_space_destroy() returns -EBUSY. With
  * VFB_BATCH_BEST_EFFORT the devices that were opened in time are kept.
  *
- * A device that was bound or plugged in just now is waited for: up to 1 s until its node is there,
- * up to 5 s while the kernel has it locked.
+ * A device that was just bound or plugged in is waited for: up to 1 s until its node exists, and up
+ * to 5 s while the kernel has it locked.
  *
  * It uses /dev/vfio/devices/vfioN, VFIO_DEVICE_BIND_IOMMUFD and VFIO_DEVICE_ATTACH_IOMMUFD_PT
  * (Linux 6.6), or /dev/vfio/N, VFIO_GROUP_SET_CONTAINER and VFIO_GROUP_GET_DEVICE_FD.
