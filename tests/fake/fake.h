@@ -242,6 +242,9 @@ const char *fake_failed(struct fake *fake);
 /* How many failable calls were made since fake_create(). */
 unsigned int fake_calls(struct fake *fake);
 
+/* Mutexes that this thread holds: in a subscriber's callback there must be none. */
+unsigned int fake_locks_held(void);
+
 /* ---- Time and threads ---- */
 
 uint64_t fake_now(struct fake *fake);

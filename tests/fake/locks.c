@@ -36,6 +36,11 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
 	return __real_pthread_mutex_unlock(mutex);
 }
 
+unsigned int fake_locks_held(void)
+{
+	return held;
+}
+
 void fk_locks_check(struct fake *fake, const char *call, unsigned int allowed)
 {
 	/* One is the fake's. */

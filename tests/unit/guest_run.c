@@ -64,6 +64,7 @@ static void count_event(const struct vfb_event *event, void *data)
 {
 	struct guest *guest = data;
 
+	assert_int_equal(fake_locks_held(), 0);
 	atomic_fetch_add(&guest->events, 1);
 	if (event->result)
 		atomic_fetch_add(&guest->failed_events, 1);

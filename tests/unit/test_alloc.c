@@ -57,6 +57,7 @@ static void test_best_effort(void **state)
 
 static void count_event(const struct vfb_event *event, void *data)
 {
+	assert_int_equal(fake_locks_held(), 0);
 	(void)event;
 	++*(unsigned int *)data;
 }

@@ -570,6 +570,7 @@ static void note(const struct vfb_event *event, void *data)
 {
 	struct seen *seen = data;
 
+	assert_int_equal(fake_locks_held(), 0);
 	seen->steps += event->phase == VFB_PHASE_BAR;
 	seen->maps += event->phase == VFB_PHASE_MAP;
 	seen->last = event->result;

@@ -14,6 +14,7 @@ static atomic_uint closed;
 
 static void count_closed(const struct vfb_event *event, void *data)
 {
+	assert_int_equal(fake_locks_held(), 0);
 	(void)event;
 	(void)data;
 	closed++;

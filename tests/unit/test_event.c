@@ -31,6 +31,7 @@ static void note(const struct vfb_event *event, void *data)
 {
 	struct log *log = data;
 
+	assert_int_equal(fake_locks_held(), 0);
 	pthread_mutex_lock(&log->lock);
 	if (log->count < MAX && event->phase < PHASES) {
 		log->events[log->count] = *event;

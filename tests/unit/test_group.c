@@ -10,6 +10,7 @@ static const char *opened_by[2];
 
 static void note_open(const struct vfb_event *event, void *data)
 {
+	assert_int_equal(fake_locks_held(), 0);
 	(void)data;
 	if (event->phase == VFB_PHASE_OPEN)
 		opened_by[!strcmp(event->device, addresses[1])] = event->operation;

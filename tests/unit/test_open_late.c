@@ -228,6 +228,7 @@ static void follow(const struct vfb_event *event, void *data)
 	struct follower *follower = data;
 	struct guest *guest = follower->guest;
 
+	assert_int_equal(fake_locks_held(), 0);
 	if (strcmp(event->operation, "map") || follower->job)
 		return;
 	assert_ok(vfb_space_map_start(guest->host.space, &follower->range, 1, &guest->opts,

@@ -20,6 +20,7 @@ static void note(const struct vfb_event *event, void *data)
 {
 	struct log *log = data;
 
+	assert_int_equal(fake_locks_held(), 0);
 	if (log->count < MAX)
 		log->events[log->count++] = *event;
 }
