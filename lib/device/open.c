@@ -234,14 +234,17 @@ static size_t expire_locked(struct open_job *open)
 static void expire_open(struct vfb_job *job)
 {
 	struct open_job *open = container_of(job, struct open_job, batch.job);
-	bool by_group = open->space->iommu->ops->attach_makes_domain, is_opening, is_deciding;
+	bool by_group = false, is_opening, is_deciding;
 
 	pthread_mutex_lock(&open->lock);
 	is_opening = open->stage < DECIDING;
 	is_deciding = open->stage == DECIDING;
 	open->is_overdue = true;
-	if (is_opening)
+	/* Later, the job may be done with the space, which may be gone. */
+	if (is_opening) {
+		by_group = open->space->iommu->ops->attach_makes_domain;
 		open->is_late_pending = expire_locked(open) && !by_group;
+	}
 	if (open->is_late_pending)
 		vfb_job_hold(job);
 	pthread_mutex_unlock(&open->lock);
