@@ -13,7 +13,7 @@
 #include "options.h"
 #include "sys/uapi.h"
 
-/* The address of what a device node's file descriptor is of; false where it is none. */
+/* The address of the device whose node @fd has open; false if it is not a device node. */
 static bool find_address(const struct vfb_sys *sys, int fd, char *address)
 {
 	char path[64], file[PATH_MAX], link[PATH_MAX], target[PATH_MAX];
@@ -65,7 +65,7 @@ static int fail_wrong_kind(const struct vfb_sys *sys, int fd, int error)
 			fd);
 }
 
-static int check_file(const struct vfb_sys *sys, int fd)
+static int adopt_check_file(const struct vfb_sys *sys, int fd)
 {
 	struct vfio_device_info info = {.argsz = sizeof(info)};
 	int error = sys->ioctl(sys, fd, VFIO_DEVICE_GET_INFO, &info);
@@ -79,7 +79,7 @@ static int check_file(const struct vfb_sys *sys, int fd)
 }
 
 /* The full address: from the file descriptor if possible, else the one that the caller states. */
-static int identify(const struct vfb_sys *sys, int fd, const char *given, struct vfb_pci *pci)
+static int adopt_identify(const struct vfb_sys *sys, int fd, const char *given, struct vfb_pci *pci)
 {
 	char address[VFB_PCI_ADDRESS_BYTES], found[VFB_PCI_ADDRESS_BYTES];
 	bool is_found = find_address(sys, fd, found);
@@ -99,7 +99,7 @@ static int identify(const struct vfb_sys *sys, int fd, const char *given, struct
 	return vfb_pci_identify(sys, address, pci);
 }
 
-static int check_opts(const struct vfb_ctx *ctx, const struct vfb_device_adopt_opts *opts)
+static int adopt_check_opts(const struct vfb_ctx *ctx, const struct vfb_device_adopt_opts *opts)
 {
 	if (opts->flags & ~VFB_DEVICE_ADOPT_HAS_GROUP_FD)
 		return vfb_fail(-EINVAL, "flags 0x%x to adopt a device are unknown: 0x%x is",
@@ -110,8 +110,8 @@ static int check_opts(const struct vfb_ctx *ctx, const struct vfb_device_adopt_o
 }
 
 /* A device that nobody else knows yet. */
-static int make(struct vfb_ctx *ctx, int fd, const struct vfb_pci *pci,
-		const struct vfb_device_adopt_opts *opts, struct vfb_device **out)
+static int adopt_make_device(struct vfb_ctx *ctx, int fd, const struct vfb_pci *pci,
+			     const struct vfb_device_adopt_opts *opts, struct vfb_device **out)
 {
 	struct vfb_device *device = vfb_device_new(ctx, opts->space, pci);
 	int error;
@@ -141,13 +141,13 @@ int vfb_device_adopt(struct vfb_ctx *ctx, int fd, const struct vfb_device_adopt_
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = check_opts(ctx, &known);
+		error = adopt_check_opts(ctx, &known);
 	if (!error)
-		error = check_file(ctx->sys, fd);
+		error = adopt_check_file(ctx->sys, fd);
 	if (!error)
-		error = identify(ctx->sys, fd, known.address, &pci);
+		error = adopt_identify(ctx->sys, fd, known.address, &pci);
 	if (!error)
-		error = make(ctx, fd, &pci, &known, &device);
+		error = adopt_make_device(ctx, fd, &pci, &known, &device);
 	if (error)
 		return error;
 	if (known.space)

@@ -146,8 +146,8 @@ static int map_anywhere(struct bar_job *job, struct vfb_bar *bar, struct vfb_mem
 	return error;
 }
 
-static int map_areas(struct bar_job *job, struct vfb_bar *bar, struct vfb_memory *memory,
-		     const struct vfb_areas *areas)
+static int bar_map_areas(struct bar_job *job, struct vfb_bar *bar, struct vfb_memory *memory,
+			 const struct vfb_areas *areas)
 {
 	struct vfb_range *ranges = calloc(areas->count + 1, sizeof(*ranges));
 	int error;
@@ -172,7 +172,7 @@ static int map_bar(struct bar_job *job, struct vfb_bar *bar, struct progress *pr
 	if (!error)
 		error = take_bar(job, bar, progress, &memory, &areas);
 	if (!error) {
-		error = map_areas(job, bar, memory, areas);
+		error = bar_map_areas(job, bar, memory, areas);
 		/* Each mapping of it is a user now. */
 		atomic_fetch_sub(&memory->users, 1);
 	}

@@ -13,7 +13,7 @@
 #define DRIVERS "/sys/bus/pci/drivers"
 
 /* @driver: NULL for whichever matches. */
-static int override(const struct vfb_sys *sys, const char *address, const char *driver)
+static int write_override(const struct vfb_sys *sys, const char *address, const char *driver)
 {
 	char path[PATH_MAX];
 	int error;
@@ -27,7 +27,7 @@ static int override(const struct vfb_sys *sys, const char *address, const char *
 	return 0;
 }
 
-static int unbind(const struct vfb_sys *sys, const char *address, const char *driver)
+static int unbind_driver(const struct vfb_sys *sys, const char *address, const char *driver)
 {
 	char path[PATH_MAX];
 	int error;
@@ -39,7 +39,7 @@ static int unbind(const struct vfb_sys *sys, const char *address, const char *dr
 	return 0;
 }
 
-static int bind(const struct vfb_sys *sys, const char *address, const char *driver)
+static int bind_driver(const struct vfb_sys *sys, const char *address, const char *driver)
 {
 	char path[PATH_MAX];
 	int error;
@@ -58,7 +58,7 @@ static int ignore_name(const char *name, void *arg)
 	return 0;
 }
 
-static int check_driver(const struct vfb_sys *sys, const char *driver)
+static int check_driver_name(const struct vfb_sys *sys, const char *driver)
 {
 	char path[PATH_MAX];
 
@@ -78,33 +78,33 @@ static void put_back(const struct vfb_sys *sys, const struct vfb_pci *pci)
 	char text[VFB_ERROR_BYTES];
 
 	vfb_error_save(text);
-	override(sys, pci->address, pci->driver[0] ? pci->driver : NULL);
+	write_override(sys, pci->address, pci->driver[0] ? pci->driver : NULL);
 	if (pci->driver[0])
-		bind(sys, pci->address, pci->driver);
-	override(sys, pci->address, NULL);
+		bind_driver(sys, pci->address, pci->driver);
+	write_override(sys, pci->address, NULL);
 	vfb_error_restore(text);
 }
 
 /* Gives up the claim of its disks, which keeps their names from being used again. */
-static int move(const struct vfb_sys *sys, const struct vfb_pci *pci, const char *driver,
-		struct vfb_disk_claim *claim)
+static int move_to_driver(const struct vfb_sys *sys, const struct vfb_pci *pci, const char *driver,
+			  struct vfb_disk_claim *claim)
 {
-	int error = override(sys, pci->address, driver);
+	int error = write_override(sys, pci->address, driver);
 
 	if (!error && pci->driver[0]) {
-		error = unbind(sys, pci->address, pci->driver);
+		error = unbind_driver(sys, pci->address, pci->driver);
 		if (error)
-			override(sys, pci->address, NULL);
+			write_override(sys, pci->address, NULL);
 	}
 	vfb_disk_claim_release(sys, claim);
 	if (error || !driver)
 		return error;
-	error = bind(sys, pci->address, driver);
+	error = bind_driver(sys, pci->address, driver);
 	if (error)
 		put_back(sys, pci);
 	/* What is meant to be VFIO's stays so when the device is found anew. */
 	else if (!strstr(driver, "vfio"))
-		override(sys, pci->address, NULL);
+		write_override(sys, pci->address, NULL);
 	return error;
 }
 
@@ -120,12 +120,12 @@ int vfb_pci_bind(struct vfb_ctx *ctx, const char *address, const char *driver, u
 				VFB_PCI_BIND_FORCE);
 	error = vfb_pci_parse(address, full);
 	if (!error && driver)
-		error = check_driver(ctx->sys, driver);
+		error = check_driver_name(ctx->sys, driver);
 	if (!error)
 		error = vfb_pci_identify(ctx->sys, full, &pci);
 	if (error || !strcmp(pci.driver, driver ? driver : ""))
 		return error;
 	if (!(flags & VFB_PCI_BIND_FORCE))
 		error = vfb_device_claim_unused(ctx->sys, &pci, &claim);
-	return error ? error : move(ctx->sys, &pci, driver, &claim);
+	return error ? error : move_to_driver(ctx->sys, &pci, driver, &claim);
 }

@@ -51,7 +51,7 @@ static void expire_close(struct vfb_job *job)
 }
 
 /* What has been closed leaves its space; its group, unless that is the caller's. */
-static void detach(struct vfb_ctx *ctx, const struct vfb_device_item *item)
+static void close_detach(struct vfb_ctx *ctx, const struct vfb_device_item *item)
 {
 	struct vfb_iommu_device identity = vfb_device_identity(&item->pci);
 
@@ -69,7 +69,7 @@ static bool finish_close(struct vfb_job *job)
 	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
 
 	for (size_t i = 0; i < batch->count; i++)
-		detach(batch->ctx, &batch->items[i]);
+		close_detach(batch->ctx, &batch->items[i]);
 	vfb_device_batch_release(batch);
 	vfb_job_settle(job);
 	return true;
@@ -101,7 +101,8 @@ static size_t count_devices(struct vfb_device *const *devices, size_t count)
 }
 
 /* Checks that they have one context, which is returned, and that none occurs twice. */
-static int check_devices(struct vfb_device *const *devices, size_t count, struct vfb_ctx **ctx)
+static int close_check_devices(struct vfb_device *const *devices, size_t count,
+			       struct vfb_ctx **ctx)
 {
 	*ctx = NULL;
 	for (size_t i = 0; i < count; i++) {
@@ -122,7 +123,7 @@ static int check_devices(struct vfb_device *const *devices, size_t count, struct
 }
 
 /* Whether the device was not being closed yet. */
-static bool claim(struct vfb_device *device)
+static bool close_claim(struct vfb_device *device)
 {
 	return !atomic_exchange(&device->closing, true);
 }
@@ -135,7 +136,7 @@ static int claim_all(struct vfb_device *const *devices, size_t count)
 
 		if (error)
 			return error;
-		if (!devices[i] || claim(devices[i]))
+		if (!devices[i] || close_claim(devices[i]))
 			continue;
 		for (size_t other = 0; other < i; other++)
 			if (devices[other])
@@ -164,7 +165,8 @@ static struct vfb_device_item item_of(struct vfb_device *device)
 	};
 }
 
-static void fill_in(struct vfb_device_batch *batch, struct vfb_device *const *devices, size_t count)
+static void close_fill_batch(struct vfb_device_batch *batch, struct vfb_device *const *devices,
+			     size_t count)
 {
 	struct vfb_device_item *item = batch->items;
 
@@ -174,8 +176,8 @@ static void fill_in(struct vfb_device_batch *batch, struct vfb_device *const *de
 	vfb_device_batch_chain(batch, vfb_reset_is_shared);
 }
 
-static int create(struct vfb_ctx *ctx, struct vfb_device *const *devices, size_t count,
-		  const struct vfb_batch_opts *opts, struct vfb_device_batch **out)
+static int close_create_batch(struct vfb_ctx *ctx, struct vfb_device *const *devices, size_t count,
+			      const struct vfb_batch_opts *opts, struct vfb_device_batch **out)
 {
 	struct vfb_device_batch *batch = calloc(1, sizeof(*batch));
 	int error;
@@ -188,7 +190,7 @@ static int create(struct vfb_ctx *ctx, struct vfb_device *const *devices, size_t
 		free(batch);
 		return error;
 	}
-	fill_in(batch, devices, count);
+	close_fill_batch(batch, devices, count);
 	error = vfb_job_set_timeout(&batch->job, opts->timeout_ns);
 	if (!error)
 		error = vfb_device_batch_reserve(batch);
@@ -212,12 +214,12 @@ int vfb_devices_close_start(struct vfb_device **devices, size_t count,
 	*out = NULL;
 	error = vfb_batch_read(&known, opts, devices, count);
 	if (!error)
-		error = check_devices(devices, count, &ctx);
+		error = close_check_devices(devices, count, &ctx);
 	if (!error)
 		error = claim_all(devices, count);
 	if (error)
 		return error;
-	error = create(ctx, devices, count, &known, &batch);
+	error = close_create_batch(ctx, devices, count, &known, &batch);
 	if (error) {
 		unclaim_all(devices, count);
 		return error;
@@ -244,7 +246,7 @@ int vfb_device_close(struct vfb_device *device)
 	ctx = device->ctx;
 	item = item_of(device);
 	vfb_device_close_one(device);
-	detach(ctx, &item);
+	close_detach(ctx, &item);
 	return 0;
 }
 

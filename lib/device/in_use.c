@@ -53,7 +53,8 @@ static bool in_use_belongs(const struct search *search, const char *path)
 	       !strncmp(real, search->folder, strlen(search->folder));
 }
 
-static int visit(struct search *search, const char *path, int (*each)(const char *name, void *arg))
+static int search_directory(struct search *search, const char *path,
+			    int (*each)(const char *name, void *arg))
 {
 	int result = search->sys->list(search->sys, path, each, search);
 
@@ -256,7 +257,7 @@ static int check_interfaces(struct search *search)
 	snprintf(path, sizeof(path), "%snet", search->folder);
 	error = check_net_directory(search, path);
 	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s", search->pci->address);
-	return error ? error : visit(search, path, visit_child);
+	return error ? error : search_directory(search, path, visit_child);
 }
 
 /* ---- Others ---- */
@@ -277,7 +278,7 @@ static int check_virtual_functions(const struct vfb_sys *sys, const struct vfb_p
 }
 
 /* A group that is open, and devices that are open by their nodes, keep others from opening it. */
-static int check_group(const struct vfb_sys *sys, const struct vfb_pci *pci)
+static int check_group_unused(const struct vfb_sys *sys, const struct vfb_pci *pci)
 {
 	char path[64];
 	int fd;
@@ -316,19 +317,19 @@ int vfb_device_claim_unused(const struct vfb_sys *sys, const struct vfb_pci *pci
 	if (error)
 		return vfb_fail_errno(error, "cannot look up PCI device %s", pci->address);
 	strcat(search.folder, "/");
-	error = check_group(sys, pci);
+	error = check_group_unused(sys, pci);
 	if (!error)
 		error = check_virtual_functions(sys, pci);
 	if (!error)
-		error = visit(&search, NET, visit_interface);
+		error = search_directory(&search, NET, visit_interface);
 	if (!error)
 		error = check_interfaces(&search);
 	/* First all of them, to name the part that is in use; then whole disks. */
 	if (!error)
-		error = visit(&search, BLOCK, visit_disk);
+		error = search_directory(&search, BLOCK, visit_disk);
 	search.claim = claim;
 	if (!error)
-		error = visit(&search, BLOCK, visit_disk);
+		error = search_directory(&search, BLOCK, visit_disk);
 	if (error)
 		vfb_disk_claim_release(sys, claim);
 	return error;

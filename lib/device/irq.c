@@ -190,7 +190,7 @@ static bool is_enabled(struct vfb_device *device, enum vfb_irq irq)
 	return enabled;
 }
 
-static int disable(struct vfb_device *device, enum vfb_irq irq)
+static int irq_disable(struct vfb_device *device, enum vfb_irq irq)
 {
 	int error;
 
@@ -209,18 +209,18 @@ int vfb_irq_disable(struct vfb_device *device, enum vfb_irq irq)
 	struct vfio_irq_info info;
 	int error = read_irq(device, irq, &info);
 
-	return error ? error : disable(device, irq);
+	return error ? error : irq_disable(device, irq);
 }
 
 void vfb_irq_disable_all(struct vfb_device *device)
 {
 	/* What fails here is disabled when the device is closed. */
 	for (enum vfb_irq irq = 0; irq < VFB_IRQ_COUNT; irq++)
-		disable(device, irq);
+		irq_disable(device, irq);
 }
 
-static int act(struct vfb_device *device, enum vfb_irq irq, unsigned int first, unsigned int count,
-	       uint32_t action, const char *verb)
+static int irq_set_action(struct vfb_device *device, enum vfb_irq irq, unsigned int first,
+			  unsigned int count, uint32_t action, const char *verb)
 {
 	struct vfio_irq_info info;
 	int error = check_vectors(device, irq, first, count, &info);
@@ -242,17 +242,17 @@ static int act(struct vfb_device *device, enum vfb_irq irq, unsigned int first, 
 int vfb_irq_mask(struct vfb_device *device, enum vfb_irq irq, unsigned int first,
 		 unsigned int count)
 {
-	return act(device, irq, first, count, VFIO_IRQ_SET_ACTION_MASK, "mask");
+	return irq_set_action(device, irq, first, count, VFIO_IRQ_SET_ACTION_MASK, "mask");
 }
 
 int vfb_irq_unmask(struct vfb_device *device, enum vfb_irq irq, unsigned int first,
 		   unsigned int count)
 {
-	return act(device, irq, first, count, VFIO_IRQ_SET_ACTION_UNMASK, "unmask");
+	return irq_set_action(device, irq, first, count, VFIO_IRQ_SET_ACTION_UNMASK, "unmask");
 }
 
 int vfb_irq_trigger(struct vfb_device *device, enum vfb_irq irq, unsigned int first,
 		    unsigned int count)
 {
-	return act(device, irq, first, count, VFIO_IRQ_SET_ACTION_TRIGGER, "trigger");
+	return irq_set_action(device, irq, first, count, VFIO_IRQ_SET_ACTION_TRIGGER, "trigger");
 }

@@ -24,8 +24,8 @@ static int map_timed(struct vfb_space *space, struct vfb_memory *memory, uint64_
 }
 
 /* The first time warms up. */
-static int measure(struct vfb_ctx *ctx, enum vfb_backend backend, const char *address,
-		   struct vfb_memory *memory, uint64_t *ns)
+static int measure_backend(struct vfb_ctx *ctx, enum vfb_backend backend, const char *address,
+			   struct vfb_memory *memory, uint64_t *ns)
 {
 	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
 	struct vfb_space *space;
@@ -54,7 +54,7 @@ static int measure_each(struct vfb_ctx *ctx, const char *address, struct vfb_mem
 	for (int backend = VFB_BACKEND_TYPE1; backend <= VFB_BACKEND_IOMMUFD; backend++) {
 		uint64_t ns = 0;
 
-		error = measure(ctx, backend, address, memory, &ns);
+		error = measure_backend(ctx, backend, address, memory, &ns);
 		if (error && error != -ENOTSUP && error != -EACCES)
 			return error;
 		any = any || !error;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Opening devices. What is quick is done in turn: looking them up, attaching their groups. What
- * resets them is done chain beside chain. The space hears as early as possible that it has its
+ * resets them is done chain beside chain. The space learns as early as possible that it has its
  * domain: after the groups are attached where that makes it, else after the devices are open.
  */
 #include <errno.h>
@@ -380,7 +380,8 @@ static int parse_requests(struct open_job *open, size_t *culprit)
 	return 0;
 }
 
-static int prepare(struct open_job *open, size_t count, const struct vfb_batch_opts *opts)
+static int open_prepare_batch(struct open_job *open, size_t count,
+			      const struct vfb_batch_opts *opts)
 {
 	size_t culprit;
 	int error;
@@ -425,7 +426,7 @@ int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_request *r
 	open->prepare.run = run_prepare;
 	open->late.run = run_late;
 	pthread_mutex_init(&open->lock, NULL);
-	error = prepare(open, count, &known);
+	error = open_prepare_batch(open, count, &known);
 	if (error) {
 		free_open(&open->batch.job);
 		return error;

@@ -11,7 +11,7 @@
 #include "observe/error.h"
 
 /* @text is made up as @pattern: x stands for a hexadecimal digit, o for an octal one. */
-static bool matches(const char *text, const char *pattern)
+static bool pci_text_matches(const char *text, const char *pattern)
 {
 	for (; *pattern; text++, pattern++)
 		if (*pattern == 'x' ? !isxdigit((unsigned char)*text) :
@@ -23,10 +23,11 @@ static bool matches(const char *text, const char *pattern)
 
 int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS_BYTES])
 {
-	bool is_full = text && (matches(text, "xxxx:xx:xx.o") || matches(text, "xxxxx:xx:xx.o") ||
-				matches(text, "xxxxxx:xx:xx.o"));
+	bool is_full = text && (pci_text_matches(text, "xxxx:xx:xx.o") ||
+				pci_text_matches(text, "xxxxx:xx:xx.o") ||
+				pci_text_matches(text, "xxxxxx:xx:xx.o"));
 
-	if (!is_full && !(text && matches(text, "xx:xx.o")))
+	if (!is_full && !(text && pci_text_matches(text, "xx:xx.o")))
 		return vfb_fail(-EINVAL,
 				"\"%.64s\" is not a PCI address: one looks like "
 				"0000:01:00.0 or 01:00.0",
@@ -90,7 +91,7 @@ static int find_group(const struct vfb_sys *sys, struct vfb_pci *pci)
 	return 0;
 }
 
-static int find_parent(const struct vfb_sys *sys, struct vfb_pci *pci)
+static int pci_find_parent(const struct vfb_sys *sys, struct vfb_pci *pci)
 {
 	int error = vfb_pci_read_link(sys, pci->address, "physfn", pci->parent,
 				      sizeof(pci->parent));
@@ -142,7 +143,7 @@ int vfb_pci_identify(const struct vfb_sys *sys, const char *address, struct vfb_
 	if (!error)
 		error = find_group(sys, out);
 	if (!error)
-		error = find_parent(sys, out);
+		error = pci_find_parent(sys, out);
 	if (!error)
 		error = find_driver(sys, out);
 	if (!error)

@@ -37,7 +37,7 @@ struct start {
 	char *argv[VFB_REAPER_DEVICES + 4];
 };
 
-static int check_devices(struct vfb_device *const *devices, size_t count)
+static int reaper_check_devices(struct vfb_device *const *devices, size_t count)
 {
 	if (!devices || !count || count > VFB_REAPER_DEVICES)
 		return vfb_fail(-EINVAL, "a reaper takes 1 to %d devices, not %zu",
@@ -56,8 +56,8 @@ static const struct vfb_pci *reaped_pci_at(const void *devices, size_t i)
 	return ((const struct vfb_reaped *)devices)[i].pci;
 }
 
-static void fill_in(struct start *start, const struct vfb_reaped *devices, size_t count,
-		    const struct vfb_reaper_opts *opts, int pipe, int process)
+static void reaper_fill_start(struct start *start, const struct vfb_reaped *devices, size_t count,
+			      const struct vfb_reaper_opts *opts, int pipe, int process)
 {
 	static char name[] = "vfioboost-reaper", report[] = "report", silent[] = "silent";
 	bool reports = opts->flags & VFB_REAPER_HAS_REPORT_FD;
@@ -91,7 +91,7 @@ int vfb_reaper_spawn(const struct vfb_sys *sys, const struct vfb_reaped *devices
 		free(start);
 		return vfb_fail_errno(error, "cannot make a pipe");
 	}
-	fill_in(start, devices, count, opts, ends[0], sys->process_id(sys));
+	reaper_fill_start(start, devices, count, opts, ends[0], sys->process_id(sys));
 	error = sys->spawn(sys, program, start->argv, start->fds, 2 + count, process);
 	free(start);
 	sys->close(sys, ends[0]);
@@ -121,7 +121,7 @@ int vfb_reaper_start(struct vfb_device *const *devices, size_t count,
 		error = vfb_fail(-EINVAL, "unknown flags 0x%x of a reaper: this version knows 0x%x",
 				 known.flags, KNOWN_FLAGS);
 	if (!error)
-		error = check_devices(devices, count);
+		error = reaper_check_devices(devices, count);
 	if (error)
 		return error;
 	reaper = calloc(1, sizeof(*reaper));

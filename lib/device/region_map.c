@@ -19,7 +19,7 @@
 #define KNOWN_FLAGS (VFB_REGION_MAP_WITHOUT_MSIX | VFB_REGION_MAP_MEASURE)
 
 /* Addresses for the region, congruent to it for the largest pages that it can have. */
-static int reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
+static int region_reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
 {
 	uint64_t unit = bytes >= GIB ? GIB : bytes >= 2 * MIB ? 2 * MIB : 4 * KIB;
 	uint64_t skip, all;
@@ -57,8 +57,8 @@ static void give_back(const struct vfb_sys *sys, const struct vfb_region_mapping
 		sys->munmap(sys, mapping->address, mapping->bytes);
 }
 
-static int map_areas(const struct vfb_device *device, const struct vfio_region_info *info,
-		     const struct vfb_areas *areas, char *begin)
+static int region_map_areas(const struct vfb_device *device, const struct vfio_region_info *info,
+			    const struct vfb_areas *areas, char *begin)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
 	int prot = (info->flags & VFIO_REGION_INFO_FLAG_READ ? PROT_READ : 0) |
@@ -77,7 +77,7 @@ static int map_areas(const struct vfb_device *device, const struct vfio_region_i
 }
 
 /* Reading the byte makes the kernel map its page. */
-static bool faults(const struct vfb_sys *sys, const volatile char *byte)
+static bool reading_faults(const struct vfb_sys *sys, const volatile char *byte)
 {
 	uint64_t before = sys->minor_faults(sys);
 
@@ -94,33 +94,35 @@ static bool can_measure(const struct vfb_device *device, const struct vfio_regio
 }
 
 /* The size of the pages of an area that nobody has touched yet. */
-static uint64_t measure(const struct vfb_sys *sys, const struct vfb_area *area, const char *begin)
+static uint64_t region_measure_pages(const struct vfb_sys *sys, const struct vfb_area *area,
+				     const char *begin)
 {
 	uint64_t huge = round_up(area->first, GIB), large = round_up(area->first, 2 * MIB);
 	uint64_t at = huge + GIB <= area->end	   ? huge :
 		      large + 2 * MIB <= area->end ? large :
 						     area->first;
 
-	faults(sys, begin + at);
-	if (at + 2 * MIB > area->end || faults(sys, begin + at + 4 * KIB))
+	reading_faults(sys, begin + at);
+	if (at + 2 * MIB > area->end || reading_faults(sys, begin + at + 4 * KIB))
 		return 4 * KIB;
-	if (at + GIB > area->end || faults(sys, begin + at + 2 * MIB))
+	if (at + GIB > area->end || reading_faults(sys, begin + at + 2 * MIB))
 		return 2 * MIB;
 	return GIB;
 }
 
 /* Maps what is planned at addresses that @mapping gets. */
-static int map_region(const struct vfb_device *device, unsigned int index,
-		      const struct vfio_region_info *info, struct vfb_region_mapping *mapping)
+static int region_map_planned(const struct vfb_device *device, unsigned int index,
+			      const struct vfio_region_info *info,
+			      struct vfb_region_mapping *mapping)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
 	int error = 0;
 
 	mapping->bytes = info->size;
 	if (!mapping->placed)
-		error = reserve(sys, info->size, &mapping->address);
+		error = region_reserve(sys, info->size, &mapping->address);
 	if (!error) {
-		error = map_areas(device, info, &mapping->areas, mapping->address);
+		error = region_map_areas(device, info, &mapping->areas, mapping->address);
 		if (error)
 			give_back(sys, mapping);
 	}
@@ -131,7 +133,7 @@ static int map_region(const struct vfb_device *device, unsigned int index,
 }
 
 /* The region is this thread's to map. */
-static int claim(struct vfb_device *device, unsigned int index)
+static int region_claim(struct vfb_device *device, unsigned int index)
 {
 	struct vfb_region_mapping *mapping = &device->mappings[index];
 	bool taken;
@@ -147,15 +149,15 @@ static int claim(struct vfb_device *device, unsigned int index)
 }
 
 /* No system call is made with the lock held, since its event would be reported under it. */
-static void publish(struct vfb_device *device, unsigned int index,
-		    const struct vfb_region_mapping *mapping)
+static void region_publish(struct vfb_device *device, unsigned int index,
+			   const struct vfb_region_mapping *mapping)
 {
 	pthread_mutex_lock(&device->lock);
 	device->mappings[index] = *mapping;
 	pthread_mutex_unlock(&device->lock);
 }
 
-static int check_opts(const struct vfb_region_map_opts *opts)
+static int region_check_opts(const struct vfb_region_map_opts *opts)
 {
 	if (opts->flags & ~KNOWN_FLAGS)
 		return vfb_fail(-EINVAL, "flags 0x%x to map a region are unknown: 0x%x are",
@@ -169,8 +171,8 @@ static int check_opts(const struct vfb_region_map_opts *opts)
 }
 
 /* What of the region is to be mapped. */
-static int plan(const struct vfb_device *device, unsigned int index, uint32_t flags,
-		struct vfio_region_info **info, struct vfb_areas *areas)
+static int region_plan(const struct vfb_device *device, unsigned int index, uint32_t flags,
+		       struct vfio_region_info **info, struct vfb_areas *areas)
 {
 	int error = vfb_region_read_info(device, index, info);
 
@@ -194,33 +196,35 @@ int vfb_region_map(struct vfb_device *device, unsigned int index,
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = check_opts(&known);
+		error = region_check_opts(&known);
 	mapping.address = known.address;
 	mapping.placed = known.address;
 	if (!error)
-		error = plan(device, index, known.flags, &info, &mapping.areas);
+		error = region_plan(device, index, known.flags, &info, &mapping.areas);
 	if (!error)
-		error = claim(device, index);
+		error = region_claim(device, index);
 	if (error) {
 		free(mapping.areas.areas);
 		free(info);
 		return error;
 	}
-	error = map_region(device, index, info, &mapping);
+	error = region_map_planned(device, index, info, &mapping);
 	if (error) {
 		free(mapping.areas.areas);
 		mapping = (struct vfb_region_mapping){0};
 	} else if (known.flags & VFB_REGION_MAP_MEASURE && can_measure(device, info, &mapping)) {
-		mapping.page_bytes = measure(sys, &mapping.areas.areas[0], mapping.address);
+		mapping.page_bytes = region_measure_pages(sys, &mapping.areas.areas[0],
+							  mapping.address);
 	}
-	publish(device, index, &mapping);
+	region_publish(device, index, &mapping);
 	*out = mapping.address;
 	free(info);
 	return error;
 }
 
 /* Takes a mapping out of the device. */
-static int take(struct vfb_device *device, unsigned int index, struct vfb_region_mapping *mapping)
+static int region_take(struct vfb_device *device, unsigned int index,
+		       struct vfb_region_mapping *mapping)
 {
 	int error = 0;
 
@@ -240,10 +244,10 @@ static int take(struct vfb_device *device, unsigned int index, struct vfb_region
 }
 
 /* -ENOENT, -EBUSY: without a text. */
-static int unmap(struct vfb_device *device, unsigned int index)
+static int region_unmap_one(struct vfb_device *device, unsigned int index)
 {
 	struct vfb_region_mapping mapping;
-	int error = take(device, index, &mapping);
+	int error = region_take(device, index, &mapping);
 
 	if (error)
 		return error;
@@ -255,7 +259,7 @@ static int unmap(struct vfb_device *device, unsigned int index)
 
 int vfb_region_unmap(struct vfb_device *device, unsigned int index)
 {
-	int error = unmap(device, index);
+	int error = region_unmap_one(device, index);
 
 	if (error == -EBUSY)
 		return vfb_fail(error,
@@ -271,5 +275,5 @@ int vfb_region_unmap(struct vfb_device *device, unsigned int index)
 void vfb_region_unmap_all(struct vfb_device *device)
 {
 	for (unsigned int i = 0; device->mappings && i < device->regions; i++)
-		unmap(device, i);
+		region_unmap_one(device, i);
 }

@@ -87,8 +87,8 @@ static int group_fd(const struct vfb_device *device)
 }
 
 /* Those that were opened by their groups need them; of what was adopted they are not known. */
-static int check_groups(const struct vfio_pci_hot_reset_info *info,
-			const struct vfb_device_item *chain)
+static int reset_check_groups(const struct vfio_pci_hot_reset_info *info,
+			      const struct vfb_device_item *chain)
 {
 	if (info->flags & VFB_VFIO_PCI_HOT_RESET_FLAG_DEV_ID)
 		return 0;
@@ -179,7 +179,7 @@ static int try_bus(struct reset_job *job, struct vfb_device_item *first, bool mu
 	if (!error)
 		error = check_affected(info, first);
 	if (!error)
-		error = check_groups(info, first);
+		error = reset_check_groups(info, first);
 	if (!error)
 		error = must || info->count > 1 ? reset_bus(job, first, info->count) : -ENOTSUP;
 	free(info);
@@ -192,8 +192,8 @@ static bool must_be_bus(const struct vfb_device_item *item)
 	       (item->method == VFB_RESET_AUTO && !item->device->resets);
 }
 
-static void report(struct reset_job *job, struct vfb_device_item *item,
-		   enum vfb_reset_method method, int error)
+static void reset_report(struct reset_job *job, struct vfb_device_item *item,
+			 enum vfb_reset_method method, int error)
 {
 	struct vfb_reset_request *reset = &job->resets[item - job->batch.items];
 
@@ -216,7 +216,7 @@ static void reset_chain(struct reset_job *job, struct vfb_device_item *first)
 	error = must || first->next_in_chain ? try_bus(job, first, must) : -ENOTSUP;
 	for (struct vfb_device_item *item = first; item; item = item->next_in_chain)
 		if (!error || must_be_bus(item))
-			report(job, item, VFB_RESET_BUS, error);
+			reset_report(job, item, VFB_RESET_BUS, error);
 		else
 			item->method = VFB_RESET_FUNCTION;
 }
@@ -231,7 +231,7 @@ static void reset_alone(struct reset_job *job, struct vfb_device_item *item)
 		item->method = VFB_RESET_BUS;
 		reset_chain(job, item);
 	} else {
-		report(job, item, VFB_RESET_FUNCTION, error);
+		reset_report(job, item, VFB_RESET_FUNCTION, error);
 	}
 }
 
@@ -346,7 +346,7 @@ static int fill_batch(struct vfb_device_batch *batch, struct vfb_reset_request *
 	return 0;
 }
 
-static int prepare(struct reset_job *job, size_t count, unsigned int width)
+static int reset_prepare_batch(struct reset_job *job, size_t count, unsigned int width)
 {
 	struct vfb_device_batch *batch = &job->batch;
 	int error;
@@ -384,7 +384,7 @@ int vfb_devices_reset_start(struct vfb_reset_request *resets, size_t count,
 	if (!job)
 		return vfb_fail_memory();
 	job->resets = resets;
-	error = prepare(job, count, known.width);
+	error = reset_prepare_batch(job, count, known.width);
 	if (error) {
 		free_reset(&job->batch.job);
 		return error;

@@ -42,7 +42,7 @@ static size_t count;
 static bool reporting;
 static double begin;
 
-static double now(void)
+static double seconds_now(void)
 {
 	struct timespec time;
 
@@ -51,10 +51,10 @@ static double now(void)
 }
 
 /* Each line with one call, so that those of several threads don't mix. */
-static void report(const char *what, const char *address)
+static void report_line(const char *what, const char *address)
 {
 	if (reporting)
-		dprintf(REPORT, "%s%s %.3f s\n", what, address, now() - begin);
+		dprintf(REPORT, "%s%s %.3f s\n", what, address, seconds_now() - begin);
 }
 
 static void *close_set(void *arg)
@@ -65,7 +65,7 @@ static void *close_set(void *arg)
 		if (devices[i].set != first->set)
 			continue;
 		close(devices[i].fd);
-		report("released ", devices[i].address);
+		report_line("released ", devices[i].address);
 	}
 	return NULL;
 }
@@ -185,8 +185,8 @@ int main(int argc, char **argv)
 	drop_what_is_not_needed();
 	if (!wait_for_end(process))
 		return 0;
-	begin = now();
+	begin = seconds_now();
 	close_all(threads);
-	report("done", "");
+	report_line("done", "");
 	return 0;
 }

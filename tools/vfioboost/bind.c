@@ -64,7 +64,7 @@ static const struct argp_option argp_options[] = {
 	{0},
 };
 
-static error_t parse_option(int key, char *arg, struct argp_state *state)
+static error_t bind_parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
 
@@ -154,8 +154,8 @@ static int choose_driver(const struct options *options, struct moved *moved)
 }
 
 /* Before it moves, its driver is recorded: where that cannot be, nothing could undo the move. */
-static int move(struct vfb_ctx *ctx, const struct options *options, const char *address,
-		struct moved *moved)
+static int move_device(struct vfb_ctx *ctx, const struct options *options, const char *address,
+		       struct moved *moved)
 {
 	bool is_new = false;
 	char path[128];
@@ -228,7 +228,7 @@ static struct json_object *json_blockers(const struct moved *moved)
 	return blockers;
 }
 
-static bool print(const struct options *options, const struct moved *moved, size_t count)
+static bool print_moved(const struct options *options, const struct moved *moved, size_t count)
 {
 	struct json_object *object, *devices;
 
@@ -256,7 +256,7 @@ static bool print(const struct options *options, const struct moved *moved, size
 	return output_json(object);
 }
 
-static int run(const struct options *options)
+static int bind_all(const struct options *options)
 {
 	struct vfb_ctx_opts opts = {.size = sizeof(opts), .threads = 1};
 	static struct moved moved[MAX_DEVICES];
@@ -268,14 +268,14 @@ static int run(const struct options *options)
 	if (error)
 		return EXIT_FAILED;
 	while (count < options->device_count && !error) {
-		error = move(ctx, options, options->devices[count], &moved[count]);
+		error = move_device(ctx, options, options->devices[count], &moved[count]);
 		count += !error;
 	}
 	find_blockers(ctx, moved, count);
 	for (size_t i = 0; i < count; i++)
 		print_blockers(&moved[i]);
 	vfb_ctx_destroy(ctx);
-	if (!print(options, moved, count)) {
+	if (!print_moved(options, moved, count)) {
 		perror("vfioboost: cannot write the results");
 		return EXIT_FAILED;
 	}
@@ -284,24 +284,28 @@ static int run(const struct options *options)
 
 int command_bind(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, "BDF...", bind_doc,
-					 NULL,	       NULL,	     NULL};
+	static const struct argp argp = {argp_options, bind_parse_option,
+					 "BDF...",     bind_doc,
+					 NULL,	       NULL,
+					 NULL};
 	static char name[] = "vfioboost bind";
 	struct options options = {0};
 
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	return run(&options);
+	return bind_all(&options);
 }
 
 int command_unbind(int argc, char **argv)
 {
-	static const struct argp argp = {argp_options, parse_option, "BDF...", unbind_doc,
-					 NULL,	       NULL,	     NULL};
+	static const struct argp argp = {argp_options, bind_parse_option,
+					 "BDF...",     unbind_doc,
+					 NULL,	       NULL,
+					 NULL};
 	static char name[] = "vfioboost unbind";
 	struct options options = {.unbind = true};
 
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	return run(&options);
+	return bind_all(&options);
 }

@@ -191,7 +191,8 @@ static void wait_for_reaper(int report)
  * Seconds from the beginning of the release until the process is gone, with its devices; and
  * until the reaper has ended, if there is one.
  */
-static int measure(const struct options *options, enum mode mode, double *seconds, double *released)
+static int measure_release(const struct options *options, enum mode mode, double *seconds,
+			   double *released)
 {
 	int times[2], status = 0;
 	double begin = 0;
@@ -232,7 +233,8 @@ static void print_one(struct json_object *object, const char *name, double secon
 	json_object_object_add(object, key, json_object_new_double(seconds));
 }
 
-static bool print(const struct options *options, double (*times)[MAX_REPEAT], double *released)
+static bool print_release(const struct options *options, double (*times)[MAX_REPEAT],
+			  double *released)
 {
 	struct json_object *object = NULL;
 
@@ -266,11 +268,11 @@ int command_release(int argc, char **argv)
 			options.modes.all[options.modes.count++] = mode;
 	for (unsigned int run = 0; run < options.repeat; run++)
 		for (size_t i = 0; i < options.modes.count; i++)
-			if (measure(&options, options.modes.all[i], &times[i][run],
-				    &released[i][run]))
+			if (measure_release(&options, options.modes.all[i], &times[i][run],
+					    &released[i][run]))
 				return EXIT_FAILED;
 	for (size_t i = 0; i < options.modes.count; i++)
 		if (options.modes.all[i] == MODE_REAPER)
 			by_reaper = released[i];
-	return output_status(print(&options, times, by_reaper));
+	return output_status(print_release(&options, times, by_reaper));
 }
