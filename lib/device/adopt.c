@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Devices that somebody else has opened. What a file descriptor is says the kernel, and where it
- * does not, the name behind it in /proc: only a device node's leads to an address.
+ * Devices that were opened outside the library. VFIO_DEVICE_GET_INFO tells whether a file
+ * descriptor is a device; its address follows from the name in /proc/self/fd, if that is a device
+ * node.
  */
 #include <errno.h>
 #include <limits.h>

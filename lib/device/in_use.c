@@ -27,13 +27,12 @@ struct search {
 	struct vfb_disk_claim *claim;
 };
 
-/* A name in a directory, and whether there is one. */
+/* The first name in a directory that begins with @prefix. */
 struct entry {
 	const char *prefix;
 	char name[NAME_MAX + 1];
 };
 
-/* The entry whose name has the prefix. */
 static int in_use_note_entry(const char *name, void *arg)
 {
 	struct entry *entry = arg;
