@@ -6,7 +6,8 @@
  * For code that reads what a guest or driver has passed to a device: rings, descriptors, buffers.
  * Any number of threads can translate while others map and unmap. Lookups never wait, allocate
  * memory or make a system call: the index is replaced, not modified (RCU). Threads need not
- * register: the first lookup of a thread does that, and is the only one that takes a lock.
+ * register: the first lookup of a thread does that and takes a lock. The first lookup in a space
+ * builds its index: maps and unmaps of a space in which nobody translates do not pay for one.
  */
 #ifndef VFIOBOOST_TRANSLATE_H
 #define VFIOBOOST_TRANSLATE_H

@@ -160,8 +160,6 @@ static void note_change(struct vfb_index *index, const struct vfb_mapping *mappi
 {
 	size_t count = index->change_count;
 
-	if (index->all_changed)
-		return;
 	if (count >= 64 && count > index->count) {
 		index->all_changed = true;
 		return;
@@ -196,7 +194,8 @@ void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
 		prepare_interval(&mapping->address);
 		vfb_addresses_RB_INSERT(&index->addresses, &mapping->address);
 	}
-	note_change(index, mapping);
+	if (!index->all_changed)
+		note_change(index, mapping);
 }
 
 /* No deeper than the tree. */

@@ -51,6 +51,8 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	pthread_mutex_init(&space->lock, NULL);
 	pthread_cond_init(&space->changed, NULL);
 	vfb_translator_init(&space->translator);
+	/* Until something is translated, changes need not be listed. */
+	space->index.all_changed = true;
 	space->entries_left = UINT64_MAX;
 	atomic_fetch_add(&ctx->objects, 1);
 	if (space->iommu->has_domain) {

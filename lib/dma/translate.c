@@ -156,15 +156,26 @@ static bool find_in_index(const struct vfb_index *index, uint64_t from, bool fro
 	return false;
 }
 
-/* As look_up(), without a table: when there was no memory for one. */
-static int look_up_in_index(const struct vfb_space *space, uint64_t from, uint64_t bytes,
-			    bool from_iova, struct vfb_translation *pieces, size_t count)
+/*
+ * As look_up(), without a table: the first time, which makes one for those that follow, and when
+ * there was no memory for one.
+ *
+ * Whoever changes the index looks at is_used after its lock, whoever sets it reads the index, with
+ * its lock, after that: one of the two publishes the change.
+ */
+__attribute__((cold, noinline)) static int look_up_in_index(const struct vfb_space *const_space,
+							    uint64_t from, uint64_t bytes,
+							    bool from_iova,
+							    struct vfb_translation *pieces,
+							    size_t count)
 {
-	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&space->lock;
+	struct vfb_space *space = (struct vfb_space *)(uintptr_t)const_space;
 	struct vfb_translation part = {0}, last = {0};
 	int found = 0;
 
-	pthread_mutex_lock(lock);
+	if (!atomic_exchange(&space->translator.is_used, true))
+		vfb_translator_publish_nofail(space);
+	pthread_mutex_lock(&space->lock);
 	while (bytes && find_in_index(&space->index, from, from_iova, &part)) {
 		if (part.bytes > bytes)
 			part.bytes = bytes;
@@ -181,7 +192,7 @@ static int look_up_in_index(const struct vfb_space *space, uint64_t from, uint64
 		if ((size_t)found <= count)
 			pieces[found - 1] = last;
 	}
-	pthread_mutex_unlock(lock);
+	pthread_mutex_unlock(&space->lock);
 	return bytes ? 0 : found;
 }
 
@@ -429,6 +440,8 @@ int vfb_translator_publish(struct vfb_space *space)
 	struct update updates[2] = {{.from_iova = true}, {.from_iova = false}};
 	struct vfb_translation_table *old, *table = NULL;
 
+	if (!atomic_load(&translator->is_used))
+		return 0;
 	pthread_mutex_lock(&translator->lock);
 	old = atomic_load(&translator->table);
 	if (old) {
@@ -451,7 +464,7 @@ void vfb_translator_publish_nofail(struct vfb_space *space)
 	struct vfb_translator *translator = &space->translator;
 	struct vfb_translation_table *old;
 
-	if (!vfb_translator_publish(space))
+	if (!atomic_load(&translator->is_used) || !vfb_translator_publish(space))
 		return;
 	pthread_mutex_lock(&translator->lock);
 	old = atomic_exchange(&translator->table, NULL);

@@ -17,6 +17,8 @@ struct vfb_translator {
 	pthread_mutex_t lock;
 	/* Changes could not be published: the next publication rebuilds everything. */
 	bool is_stale;
+	/* Something has been translated: until then nothing is published. */
+	atomic_bool is_used;
 };
 
 void vfb_translator_init(struct vfb_translator *translator);
@@ -24,9 +26,9 @@ void vfb_translator_init(struct vfb_translator *translator);
 void vfb_translator_destroy(struct vfb_translator *translator);
 
 /*
- * Publishes the space's index: mappings that are done, and those that are visible before their job
- * has decided. When it returns, no reader finds an older state. Fails with -ENOMEM, and then
- * changes nothing. Called without the space's lock.
+ * Publishes the space's index, once anybody translates: mappings that are done, and those that are
+ * visible before their job has decided. When it returns, no reader finds an older state. Fails with
+ * -ENOMEM, and then changes nothing. Called without the space's lock.
  */
 int vfb_translator_publish(struct vfb_space *space);
 
