@@ -148,9 +148,9 @@ struct vfb_batch_opts {
 	uint32_t flags;
 	/**
 	 * Time limit of the batch in nanoseconds; 0: none. When it expires, the job is cancelled
-	 * (see vfb_job_cancel()) and ends with -ETIMEDOUT. Closing cannot be cancelled: the job
-	 * ends at the limit, while the remaining devices continue to close in the background.
-	 * Unmapping and resetting ignore the limit.
+	 * (see vfb_job_cancel()) and ends with -ETIMEDOUT. Opening and closing a device cannot be
+	 * interrupted: their jobs end at the limit, while devices that are being opened or closed
+	 * then are closed in the background. Unmapping and resetting ignore the limit.
 	 */
 	uint64_t timeout_ns;
 };
