@@ -191,15 +191,13 @@ static void end_late(struct open_job *open)
 	vfb_job_end_late(&open->batch.job);
 }
 
-/*
- * Devices are kept, which brings the space its domain if it had none: what waits for that is
- * mapped, which may sleep.
- */
+/* What the deadline leaves to be done. The job holds the space, and is not decided before. */
 static void run_late(struct vfb_task *task)
 {
 	struct open_job *open = container_of(task, struct open_job, late);
 
-	end_opening(open);
+	if (!open->space->iommu->ops->attach_makes_domain)
+		end_opening(open);
 	end_late(open);
 	pthread_mutex_lock(&open->lock);
 	open->is_late_pending = false;
@@ -234,32 +232,33 @@ static size_t expire_locked(struct open_job *open)
 static void expire_open(struct vfb_job *job)
 {
 	struct open_job *open = container_of(job, struct open_job, batch.job);
-	bool by_group = false, is_opening, is_deciding;
+	bool is_opening, is_deciding;
+	size_t kept = 0;
 
 	pthread_mutex_lock(&open->lock);
 	is_opening = open->stage < DECIDING;
 	is_deciding = open->stage == DECIDING;
 	open->is_overdue = true;
-	/* Later, the job may be done with the space, which may be gone. */
 	if (is_opening) {
-		by_group = open->space->iommu->ops->attach_makes_domain;
-		open->is_late_pending = expire_locked(open) && !by_group;
-	}
-	if (open->is_late_pending)
+		kept = expire_locked(open);
+		open->is_late_pending = true;
 		vfb_job_hold(job);
+	}
 	pthread_mutex_unlock(&open->lock);
 	/* It is decided at once, and then looks at is_overdue. */
 	if (is_deciding)
 		return;
-	if (is_opening)
-		vfb_job_fail(job, -ETIMEDOUT, true);
-	if (open->is_late_pending) {
-		vfb_engine_submit_sleeping(job->ctx->engine, &open->late);
+	/* The job may be done with the space, which may be gone. */
+	if (!is_opening) {
+		end_late(open);
 		return;
 	}
-	if (is_opening && !by_group)
-		end_opening(open);
-	end_late(open);
+	vfb_job_fail(job, -ETIMEDOUT, true);
+	/* Devices that are kept may bring a domain: mapping what waits for that may sleep. */
+	if (kept)
+		vfb_engine_submit_sleeping(job->ctx->engine, &open->late);
+	else
+		vfb_engine_submit(job->ctx->engine, &open->late, VFB_ANY_NODE);
 }
 
 /* All are open, or will not be. False: run_late() comes first, and calls for this again. */
