@@ -139,7 +139,9 @@ struct vfb_table *vfb_table_create(const struct vfb_table *old, const struct vfb
 		if (old)
 			append_blocks(table, old->blocks + at, old->begins + at, patch->first - at);
 		at = patch->end;
-		if (append_links(table, links + patch->first_link, patch->link_count))
+		/* There may be no links at all, and no array of them. */
+		if (!patch->link_count ||
+		    append_links(table, links + patch->first_link, patch->link_count))
 			continue;
 		vfb_table_free_unused(table, patches, count);
 		return NULL;
