@@ -76,6 +76,7 @@ static void cut_run(struct map_job *map, const struct vfb_plan_run *run, unsigne
 		*piece = (struct map_piece){
 			.task.run = vfb_pipeline_run_piece,
 			.owner = map,
+			.run = run,
 			.memory = range->memory,
 			.offset = range->offset + begin,
 			.bytes = bytes,

@@ -76,21 +76,10 @@ static void map_call(struct map_job *map, const struct vfb_plan_run *run, struct
 		fail_entries(map, call->first_entry, call->entry_count, call->error);
 }
 
-static const struct vfb_plan_run *run_of(const struct map_job *map, const struct map_piece *piece)
-{
-	const struct vfb_plan_run *run = map->plan.runs;
-
-	while (piece - map->pieces >= (ptrdiff_t)(run->first_piece + run->piece_count))
-		run++;
-	return run;
-}
-
 static void map_piece(struct map_job *map, const struct map_piece *piece)
 {
-	const struct vfb_plan_run *run = map->joined ? run_of(map, piece) : NULL;
-
 	for (size_t i = 0; i < piece->call_count; i++)
-		map_call(map, run, &map->calls.calls[piece->first_call + i]);
+		map_call(map, piece->run, &map->calls.calls[piece->first_call + i]);
 }
 
 /* Whether the piece can be mapped now. If not, opening the gate maps it. */
