@@ -32,6 +32,16 @@ void host_ready(struct host *host, const struct fake_config *config, enum vfb_ba
 	host_space(host, backend);
 }
 
+void host_ready_slow(struct host *host, enum vfb_backend backend, size_t count)
+{
+	host_ready(host, NULL, backend, count - 1);
+	fake_add_device(host->fake, &(struct fake_device){.address = addresses[count - 1],
+							  .group = count,
+							  .bridge = "0000:00:1f.0",
+							  .driver = "vfio-pci",
+							  .reset_ns = SLOW_NS});
+}
+
 void host_start(struct host *host, const struct fake_config *config, enum vfb_backend backend,
 		size_t count, struct vfb_device **devices)
 {

@@ -39,6 +39,12 @@ void host_ready(struct host *host, const struct fake_config *config, enum vfb_ba
 /* The same, with those devices opened. */
 void host_start(struct host *host, const struct fake_config *config, enum vfb_backend backend,
 		size_t count, struct vfb_device **devices);
+/*
+ * The same as host_ready(), but the last device takes SLOW_NS to open, and as long to close: it
+ * hangs, for a batch with a time limit.
+ */
+#define SLOW_NS (10000 * MS)
+void host_ready_slow(struct host *host, enum vfb_backend backend, size_t count);
 /* Destroys what those have made; everything must have been given back. */
 void host_close(struct host *host);
 

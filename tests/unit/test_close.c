@@ -5,8 +5,6 @@
 #include "host.h"
 
 #define COUNT 3
-/* The last one takes ten seconds. */
-#define SLOW_NS (10000 * MS)
 
 static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
 
@@ -31,19 +29,10 @@ static void begin(struct guest *guest, enum vfb_backend backend)
 	struct vfb_filter filter = VFB_FILTER_INIT;
 
 	closed = 0;
-	host_open(&guest->host, NULL);
-	add_devices(guest->host.fake, COUNT - 1);
-	fake_add_device(guest->host.fake, &(struct fake_device){
-						  .address = addresses[COUNT - 1],
-						  .group = COUNT,
-						  .bridge = "0000:00:03.0",
-						  .driver = "vfio-pci",
-						  .reset_ns = SLOW_NS,
-					  });
+	host_ready_slow(&guest->host, backend, COUNT);
 	filter.phases = VFB_PHASE_BIT(VFB_PHASE_CLOSE);
 	assert_ok(
 		vfb_subscribe(guest->host.ctx, &filter, count_closed, NULL, &guest->subscription));
-	host_space(&guest->host, backend);
 	open_devices(&guest->host, COUNT, guest->devices);
 }
 

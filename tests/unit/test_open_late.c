@@ -2,9 +2,7 @@
 /* Opening devices one of which takes longer than it may: nobody waits for that one. */
 #include "host.h"
 
-#define COUNT 3
-/* The last one takes ten seconds to open, and as long to close. */
-#define SLOW_NS	 (10000 * MS)
+#define COUNT	 3
 #define LIMIT_NS (1000 * MS)
 
 static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
@@ -21,16 +19,7 @@ static void begin(struct guest *guest, enum vfb_backend backend, uint32_t flags)
 	*guest = (struct guest){
 		.opts = {.size = sizeof(guest->opts), .timeout_ns = LIMIT_NS, .flags = flags},
 	};
-	host_open(&guest->host, NULL);
-	add_devices(guest->host.fake, COUNT - 1);
-	fake_add_device(guest->host.fake, &(struct fake_device){
-						  .address = addresses[COUNT - 1],
-						  .group = COUNT,
-						  .bridge = "0000:00:03.0",
-						  .driver = "vfio-pci",
-						  .reset_ns = SLOW_NS,
-					  });
-	host_space(&guest->host, backend);
+	host_ready_slow(&guest->host, backend, COUNT);
 	for (size_t i = 0; i < COUNT; i++)
 		guest->requests[i].address = addresses[i];
 	guest->begin = fake_now(guest->host.fake);
