@@ -21,8 +21,11 @@
 #define RECORDS_SUMS 256
 #define RECORDS_MODE 0600
 
-/* The size never changes, so that no access raises SIGBUS. F_SEAL_FUTURE_WRITE cannot be set: each
- * process of the command maps the file when it starts. */
+/*
+ * The size never changes, so that no access raises SIGBUS. F_SEAL_FUTURE_WRITE cannot be set: each
+ * program that the command executes maps the file for writing when it starts, which the seal would
+ * refuse with EPERM (seal_check_write()); a mapping does not outlive execve().
+ */
 #define RECORDS_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 enum record_kind {
