@@ -205,17 +205,16 @@ static void run_late(struct vfb_task *task)
 	vfb_job_release(&open->batch.job);
 }
 
-/* Returns how many are kept: with best effort, those that are open. */
-static size_t expire_locked(struct open_job *open)
+/* With best effort, those that are open are kept. */
+static void expire_locked(struct open_job *open)
 {
-	size_t kept = 0, unfinished = 0, first = 0;
+	size_t unfinished = 0, first = 0;
 
 	open->has_expired = true;
 	for (size_t i = open->batch.count; i-- > 0;) {
 		struct vfb_device_item *item = &open->batch.items[i];
 
 		item->kept = item->device && open->best_effort;
-		kept += item->kept;
 		if (item->device || item->error)
 			continue;
 		unfinished++;
@@ -226,21 +225,19 @@ static size_t expire_locked(struct open_job *open)
 		"%zu of %zu devices are not open yet, %s is the first of them: each is closed when "
 		"it is; to wait for them, increase timeout_ns",
 		unfinished, open->batch.count, open->requests[first].address);
-	return kept;
 }
 
 static void expire_open(struct vfb_job *job)
 {
 	struct open_job *open = container_of(job, struct open_job, batch.job);
 	bool is_opening, is_deciding;
-	size_t kept = 0;
 
 	pthread_mutex_lock(&open->lock);
 	is_opening = open->stage < DECIDING;
 	is_deciding = open->stage == DECIDING;
 	open->is_overdue = true;
 	if (is_opening) {
-		kept = expire_locked(open);
+		expire_locked(open);
 		open->is_late_pending = true;
 		vfb_job_hold(job);
 	}
@@ -255,10 +252,7 @@ static void expire_open(struct vfb_job *job)
 	}
 	vfb_job_fail(job, -ETIMEDOUT, true);
 	/* Devices that are kept may bring a domain: mapping what waits for that may sleep. */
-	if (kept)
-		vfb_engine_submit_sleeping(job->ctx->engine, &open->late);
-	else
-		vfb_engine_submit(job->ctx->engine, &open->late, VFB_ANY_NODE);
+	vfb_engine_submit_late(job->ctx->engine, &open->late);
 }
 
 /* All are open, or will not be. False: run_late() comes first, and calls for this again. */
@@ -396,7 +390,9 @@ static int open_prepare_batch(struct open_job *open, size_t count,
 	error = parse_requests(open, &culprit);
 	if (error)
 		open->requests[culprit].status = error;
-	else
+	else if (opts->timeout_ns)
+		error = vfb_engine_reserve_late(open->space->ctx->engine);
+	if (!error)
 		error = vfb_job_set_timeout(&open->batch.job, opts->timeout_ns);
 	if (!error)
 		error = vfb_device_batch_reserve(&open->batch);

@@ -24,6 +24,8 @@ struct pool {
 	cpu_set_t cpus;
 	unsigned int cpu_count;
 	unsigned int threads;
+	/* Its threads also take tasks of the queue for any worker. */
+	bool takes_any;
 };
 
 struct thread {
@@ -41,6 +43,9 @@ struct vfb_engine {
 	struct pool sleepers;
 	struct thread sleeper_threads[MAX_SLEEPERS];
 	unsigned int reserved_sleepers;
+	/* One thread, for what follows a time limit: all sleepers may be waiting for devices. */
+	struct pool late;
+	struct thread late_thread;
 	struct thread *workers;
 	unsigned int worker_count;
 	unsigned int node_count;
@@ -91,7 +96,7 @@ static struct vfb_task *wait_for_task(struct vfb_engine *engine, struct pool *po
 	pthread_mutex_lock(&engine->lock);
 	for (;;) {
 		task = queue_take(&pool->queue);
-		if (!task && pool != &engine->sleepers)
+		if (!task && pool->takes_any)
 			task = queue_take(&engine->any);
 		if (task || engine->stopping)
 			break;
@@ -222,8 +227,11 @@ int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vf
 	pthread_mutex_init(&engine->lock, NULL);
 	queue_init(&engine->any);
 	pool_init(&engine->sleepers);
-	for (unsigned int node = 0; node < node_count; node++)
+	pool_init(&engine->late);
+	for (unsigned int node = 0; node < node_count; node++) {
 		pool_init(&engine->nodes[node]);
+		engine->nodes[node].takes_any = true;
+	}
 
 	error = find_cpus(engine);
 	if (!error)
@@ -247,15 +255,19 @@ void vfb_engine_destroy(struct vfb_engine *engine)
 	pthread_mutex_lock(&engine->lock);
 	engine->stopping = true;
 	engine->sys->cond_broadcast(engine->sys, &engine->sleepers.filled);
+	engine->sys->cond_broadcast(engine->sys, &engine->late.filled);
 	wake_workers(engine);
 	pthread_mutex_unlock(&engine->lock);
 	for (unsigned int i = 0; i < engine->worker_count; i++)
 		engine->sys->thread_join(engine->sys, engine->workers[i].id);
 	for (unsigned int i = 0; i < engine->sleepers.threads; i++)
 		engine->sys->thread_join(engine->sys, engine->sleeper_threads[i].id);
+	if (engine->late.threads)
+		engine->sys->thread_join(engine->sys, engine->late_thread.id);
 	for (unsigned int node = 0; node < engine->node_count; node++)
 		pthread_cond_destroy(&engine->nodes[node].filled);
 	pthread_cond_destroy(&engine->sleepers.filled);
+	pthread_cond_destroy(&engine->late.filled);
 	pthread_mutex_destroy(&engine->lock);
 	free(engine->workers);
 	free(engine);
@@ -319,5 +331,27 @@ void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *task
 	while (runs--)
 		engine->sys->cond_signal(engine->sys, &engine->sleepers.filled);
 	queue_append(&engine->sleepers.queue, task);
+	pthread_mutex_unlock(&engine->lock);
+}
+
+int vfb_engine_reserve_late(struct vfb_engine *engine)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&engine->lock);
+	if (!engine->late.threads)
+		error = start_thread(engine, &engine->late_thread, &engine->late, "vfb-late");
+	pthread_mutex_unlock(&engine->lock);
+	if (error)
+		return vfb_fail_errno(error, "cannot start a thread for a batch's timeout: raise "
+					     "RLIMIT_NPROC or pids.max of the cgroup");
+	return 0;
+}
+
+void vfb_engine_submit_late(struct vfb_engine *engine, struct vfb_task *task)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->sys->cond_signal(engine->sys, &engine->late.filled);
+	queue_append(&engine->late.queue, task);
 	pthread_mutex_unlock(&engine->lock);
 }

@@ -51,4 +51,11 @@ void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count);
 /* Queues a task for the sleepers. */
 void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *task);
 
+/*
+ * Makes sure that there is a thread for what follows a time limit, apart from workers and sleepers,
+ * any number of which may hang in the kernel by then; and queues a task for it.
+ */
+int vfb_engine_reserve_late(struct vfb_engine *engine);
+void vfb_engine_submit_late(struct vfb_engine *engine, struct vfb_task *task);
+
 #endif

@@ -83,6 +83,24 @@ static void test_best_effort(void **state)
 	}
 }
 
+/* The deadline holds even if every thread that waits for devices hangs: here the only one. */
+static void test_every_sleeper_hangs(void **state)
+{
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct guest guest;
+
+		begin(&guest, backends[b], VFB_BATCH_BEST_EFFORT);
+		guest.opts.width = 1;
+		assert_fails(vfb_devices_open(guest.host.space, guest.requests, COUNT, &guest.opts),
+			     -ETIMEDOUT, "1 of 3", addresses[COUNT - 1]);
+		assert_in_range(passed(&guest), LIMIT_NS, LIMIT_NS + 100 * MS);
+		assert_non_null(guest.requests[0].device);
+		assert_int_equal(info_of(guest.host.space).devices, COUNT - b);
+		end(&guest, COUNT - 1);
+	}
+}
+
 /* All or nothing: the caller gets none, at the deadline. */
 static void test_all_or_nothing(void **state)
 {
@@ -265,6 +283,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_callback),
 		cmocka_unit_test(test_best_effort),
+		cmocka_unit_test(test_every_sleeper_hangs),
 		cmocka_unit_test(test_all_or_nothing),
 		cmocka_unit_test(test_undoing),
 		cmocka_unit_test(test_job),
