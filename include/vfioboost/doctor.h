@@ -26,7 +26,7 @@ enum vfb_severity {
 	VFB_FINDING_GOOD,
 	/** It costs time. */
 	VFB_FINDING_SLOW,
-	/** No guest can start, or not the one in question. */
+	/** No guest can start, or not the one in question, or none with the device concerned. */
 	VFB_FINDING_FAILS,
 };
 
@@ -47,6 +47,9 @@ struct vfb_finding {
 	int node;
 	/** Seconds that it adds to a start; 0: not known. */
 	double seconds;
+	/** Identifies the kind of finding to programs, and never changes; vfioboost-doctor(1) lists
+	 *  them. */
+	const char *id;
 };
 
 #define VFB_FINDING_INIT VFB_SIZED(struct vfb_finding)
@@ -127,6 +130,19 @@ VFB_API size_t vfb_diagnosis_count(const struct vfb_diagnosis *diagnosis);
  */
 VFB_API int vfb_diagnosis_finding(const struct vfb_diagnosis *diagnosis, size_t index,
 				  struct vfb_finding *finding);
+
+/**
+ * Whether the guest in question can start. Without devices in question: whether any guest can, with
+ * at least one of the devices that are bound to VFIO drivers, if there are any.
+ *
+ * @param diagnosis  the results
+ * @param reason     is filled in with the first finding that prevents it; NULL: not needed
+ *
+ * @return 1: nothing was found that prevents it; 0: something was; -EINVAL, -E2BIG: @p reason
+ * cannot be filled in.
+ */
+VFB_API int vfb_diagnosis_can_start(const struct vfb_diagnosis *diagnosis,
+				    struct vfb_finding *reason);
 
 /**
  * Reports how long the start of the guest will take.

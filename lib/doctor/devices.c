@@ -31,18 +31,18 @@ double vfb_reset_seconds(const struct vfb_pci_info *pci)
 }
 
 static int devices_add_finding(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci,
-			       enum vfb_severity severity, const char *subject, double seconds,
+			       enum vfb_found found, enum vfb_severity severity, double seconds,
 			       const char *text, const char *remedy)
 {
-	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
-						    .severity = severity,
-						    .subject = subject,
-						    .text = text,
-						    .remedy = remedy,
-						    .device = pci->address,
-						    .node = pci->node,
-						    .seconds = seconds,
-					    });
+	return vfb_diagnosis_add(diagnosis, found,
+				 (struct vfb_finding){
+					 .severity = severity,
+					 .text = text,
+					 .remedy = remedy,
+					 .device = pci->address,
+					 .node = pci->node,
+					 .seconds = seconds,
+				 });
 }
 
 static bool is_vfio(const struct vfb_pci_info *pci)
@@ -59,7 +59,8 @@ static int devices_check_driver(struct vfb_diagnosis *diagnosis, const struct vf
 	if (is_vfio(pci)) {
 		snprintf(text, sizeof(text), "bound to %s, in IOMMU group %d%s", pci->driver,
 			 pci->group, node);
-		return devices_add_finding(diagnosis, pci, VFB_FINDING_GOOD, "device", 0, text, "");
+		return devices_add_finding(diagnosis, pci, VFB_FOUND_DEVICE_BOUND, VFB_FINDING_GOOD,
+					   0, text, "");
 	}
 	if (pci->driver[0])
 		snprintf(text, sizeof(text), "bound to %s, not to vfio-pci%s", pci->driver, node);
@@ -71,7 +72,8 @@ static int devices_check_driver(struct vfb_diagnosis *diagnosis, const struct vf
 		 "echo vfio-pci > /sys/bus/pci/devices/%s/driver_override; %secho %s > "
 		 "/sys/bus/pci/drivers_probe",
 		 pci->address, pci->driver[0] ? unbind : "", pci->address);
-	return devices_add_finding(diagnosis, pci, VFB_FINDING_FAILS, "device", 0, text, remedy);
+	return devices_add_finding(diagnosis, pci, VFB_FOUND_DEVICE_NOT_BOUND, VFB_FINDING_FAILS, 0,
+				   text, remedy);
 }
 
 struct members {
@@ -98,8 +100,8 @@ static int check_member(const char *name, void *arg)
 		other.address, members->pci->group, other.driver);
 	snprintf(remedy, sizeof(remedy), "echo %s > /sys/bus/pci/drivers/%s/unbind", other.address,
 		 other.driver);
-	return devices_add_finding(members->diagnosis, members->pci, VFB_FINDING_FAILS, "device", 0,
-				   text, remedy);
+	return devices_add_finding(members->diagnosis, members->pci, VFB_FOUND_DEVICE_GROUP_SHARED,
+				   VFB_FINDING_FAILS, 0, text, remedy);
 }
 
 static int devices_check_group(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
@@ -111,7 +113,7 @@ static int devices_check_group(struct vfb_diagnosis *diagnosis, const struct vfb
 
 	if (pci->group < 0)
 		return devices_add_finding(
-			diagnosis, pci, VFB_FINDING_FAILS, "device", 0,
+			diagnosis, pci, VFB_FOUND_DEVICE_NO_GROUP, VFB_FINDING_FAILS, 0,
 			"it has no IOMMU group: no IOMMU is enabled for it",
 			"enable VT-d or AMD-Vi in the firmware, and on Intel boot with "
 			"intel_iommu=on");
@@ -127,14 +129,15 @@ static int check_reset(struct vfb_diagnosis *diagnosis, const struct vfb_pci_inf
 
 	if (!pci->reset_methods[0])
 		return devices_add_finding(
-			diagnosis, pci, VFB_FINDING_SLOW, "reset", 0,
+			diagnosis, pci, VFB_FOUND_RESET_NONE, VFB_FINDING_SLOW, 0,
 			"the kernel has no method to reset it: the next guest finds the state that "
 			"the previous one left in it",
 			"");
 	snprintf(text, sizeof(text),
 		 "reset by %s: opening it and closing it take about %.2f s each",
 		 pci->reset_methods, seconds);
-	return devices_add_finding(diagnosis, pci, VFB_FINDING_GOOD, "reset", seconds, text, "");
+	return devices_add_finding(diagnosis, pci, VFB_FOUND_RESET, VFB_FINDING_GOOD, seconds, text,
+				   "");
 }
 
 static int identify_device(const struct vfb_diagnosis *diagnosis, size_t index, struct vfb_pci *pci)
@@ -173,21 +176,31 @@ static int check_sharing(struct vfb_diagnosis *diagnosis, size_t index,
 		text, sizeof(text),
 		"it shares its reset with %u of the devices before it: they are opened and closed one after another",
 		sharing);
-	return devices_add_finding(diagnosis, pci, VFB_FINDING_SLOW, "reset", seconds, text,
-				   "place the devices below different bridges");
+	return devices_add_finding(diagnosis, pci, VFB_FOUND_RESET_SHARED, VFB_FINDING_SLOW,
+				   seconds, text, "place the devices below different bridges");
 }
 
-static int check_device(struct vfb_diagnosis *diagnosis, size_t index)
+static int check_device(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci)
+{
+	size_t fails = diagnosis->fails;
+	int error = devices_check_driver(diagnosis, pci);
+
+	if (!error)
+		error = devices_check_group(diagnosis, pci);
+	if (!error)
+		error = check_reset(diagnosis, pci);
+	if (diagnosis->fails == fails)
+		diagnosis->has_usable_device = true;
+	return error;
+}
+
+static int check_requested(struct vfb_diagnosis *diagnosis, size_t index)
 {
 	struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
 	int error = vfb_pci_info(diagnosis->ctx, diagnosis->guest->devices[index], &pci);
 
 	if (!error)
-		error = devices_check_driver(diagnosis, &pci);
-	if (!error)
-		error = devices_check_group(diagnosis, &pci);
-	if (!error)
-		error = check_reset(diagnosis, &pci);
+		error = check_device(diagnosis, &pci);
 	return error ? error : check_sharing(diagnosis, index, &pci);
 }
 
@@ -210,13 +223,8 @@ static int devices_check_bound(struct vfb_diagnosis *diagnosis)
 	for (int i = 0; i < count && !error; i++) {
 		struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
 
-		if (vfb_pci_info(diagnosis->ctx, addresses[i], &pci) || !is_vfio(&pci))
-			continue;
-		error = devices_check_driver(diagnosis, &pci);
-		if (!error)
-			error = devices_check_group(diagnosis, &pci);
-		if (!error)
-			error = check_reset(diagnosis, &pci);
+		if (!vfb_pci_info(diagnosis->ctx, addresses[i], &pci) && is_vfio(&pci))
+			error = check_device(diagnosis, &pci);
 	}
 	free(addresses);
 	return error;
@@ -229,7 +237,7 @@ int vfb_check_devices(struct vfb_diagnosis *diagnosis)
 	if (!diagnosis->guest->device_count)
 		return devices_check_bound(diagnosis);
 	for (size_t i = 0; i < diagnosis->guest->device_count && !error; i++)
-		error = check_device(diagnosis, i);
+		error = check_requested(diagnosis, i);
 	return error;
 }
 

@@ -65,6 +65,7 @@ int vfb_doctor_run(struct vfb_ctx *ctx, const struct vfb_doctor_opts *opts,
 	atomic_fetch_add(&ctx->objects, 1);
 	diagnosis->ctx = ctx;
 	diagnosis->guest = &known;
+	diagnosis->has_devices = known.device_count;
 	error = run_checks(diagnosis);
 	diagnosis->guest = NULL;
 	if (error) {

@@ -16,12 +16,31 @@ struct vfb_diagnosis {
 	const struct vfb_doctor_opts *guest;
 	struct vfb_finding *findings;
 	size_t count;
+	/* How many of them are VFB_FINDING_FAILS. */
+	size_t fails;
+	/* The caller requested devices; otherwise all that are bound are examined. */
+	bool has_devices;
+	/* A device without such a finding was examined. */
+	bool has_usable_device;
 	bool has_estimate;
 	struct vfb_estimate estimate;
 };
 
-/* Adds a finding. Its strings are copied; NULL means "". Returns 0 or -ENOMEM. */
-int vfb_diagnosis_add(struct vfb_diagnosis *diagnosis, struct vfb_finding finding);
+enum vfb_found {
+#define FINDING(name, subject, id) VFB_FOUND_##name,
+#include "doctor/findings.def"
+#undef FINDING
+};
+
+/*
+ * Adds a finding, whose subject and id are those of @found. Its strings are copied; NULL means "".
+ * Returns 0 or -ENOMEM.
+ */
+int vfb_diagnosis_add(struct vfb_diagnosis *diagnosis, enum vfb_found found,
+		      struct vfb_finding finding);
+/* One of the whole host. */
+int vfb_diagnosis_add_host(struct vfb_diagnosis *diagnosis, enum vfb_found found,
+			   enum vfb_severity severity, const char *text, const char *remedy);
 
 /* Reads a file; "" if that fails. */
 void vfb_doctor_read(const struct vfb_diagnosis *diagnosis, const char *path, char *text,

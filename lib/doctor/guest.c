@@ -10,25 +10,14 @@
 #include "doctor/probe.h"
 #include "memory/memory.h"
 
-static int guest_add_finding(struct vfb_diagnosis *diagnosis, enum vfb_severity severity,
-			     const char *text, const char *remedy)
-{
-	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
-						    .severity = severity,
-						    .subject = "memory",
-						    .text = text,
-						    .remedy = remedy,
-						    .node = -1,
-					    });
-}
-
 /* The last error as a finding. It contains the remedy. */
 static int add_failure(struct vfb_diagnosis *diagnosis)
 {
 	char text[VFB_ERROR_BYTES];
 
 	vfb_error_save(text);
-	return guest_add_finding(diagnosis, VFB_FINDING_FAILS, text, "");
+	return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_MEMORY_TOO_LITTLE, VFB_FINDING_FAILS,
+				      text, "");
 }
 
 /* Why the memory does not have larger pages. */
@@ -40,9 +29,9 @@ static int add_fallback(struct vfb_diagnosis *diagnosis, const struct vfb_memory
 
 	while (!error && (line = strsep(&rest, "\n")))
 		if (*line)
-			error = guest_add_finding(diagnosis,
-						  slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD, line,
-						  "");
+			error = vfb_diagnosis_add_host(diagnosis, VFB_FOUND_MEMORY_PAGE_SIZE,
+						       slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD,
+						       line, "");
 	free(copy);
 	return error;
 }
@@ -85,8 +74,8 @@ static int check_free(struct vfb_diagnosis *diagnosis, bool *fits)
 	*fits = false;
 	snprintf(text, sizeof(text), "the guest needs %s, but only %" PRIu64 " MiB are available",
 		 vfb_size_text(diagnosis->guest->bytes).text, available / MIB);
-	return guest_add_finding(diagnosis, VFB_FINDING_FAILS, text,
-				 "free memory, or make the guest smaller");
+	return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_MEMORY_TOO_LITTLE, VFB_FINDING_FAILS,
+				      text, "free memory, or make the guest smaller");
 }
 
 struct limited {
@@ -120,8 +109,8 @@ static int check_cgroup(struct vfb_diagnosis *diagnosis, enum vfb_page_size page
 	if (!limited.exceeded)
 		return 0;
 	*fits = false;
-	return guest_add_finding(diagnosis, VFB_FINDING_FAILS, limited.text,
-				 "raise the limit of the cgroup");
+	return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_MEMORY_TOO_LITTLE, VFB_FINDING_FAILS,
+				      limited.text, "raise the limit of the cgroup");
 }
 
 /* Samples are large enough for several pieces per worker, but no larger than the guest. */
@@ -208,16 +197,11 @@ static int check_contiguity(struct vfb_diagnosis *diagnosis, const struct vfb_sa
 		 bytes / runs / KIB,
 		 slow ? ", too small for large pages of the IOMMU: each piece is mapped by itself" :
 			"");
-	return vfb_diagnosis_add(
-		diagnosis, (struct vfb_finding){
-				   .severity = slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD,
-				   .subject = "contiguity",
-				   .text = text,
-				   .remedy = slow ? "use hugepages, or compact memory: echo 1 > "
-						    "/proc/sys/vm/compact_memory" :
-						    "",
-				   .node = -1,
-			   });
+	return vfb_diagnosis_add_host(
+		diagnosis, slow ? VFB_FOUND_CONTIGUITY_POOR : VFB_FOUND_CONTIGUITY,
+		slow ? VFB_FINDING_SLOW : VFB_FINDING_GOOD, text,
+		slow ? "use hugepages, or compact memory: echo 1 > /proc/sys/vm/compact_memory" :
+		       "");
 }
 
 static int estimate_with(struct vfb_diagnosis *diagnosis, struct vfb_samples *samples)

@@ -11,38 +11,47 @@ struct version {
 /* Improvements of later kernels, with the version that introduced them, and the stable version that
  * has them as well. */
 static const struct {
+	enum vfb_found found;
 	struct version since, stable;
 	const char *has, *lacks;
 } fixes[] = {
-	{{5, 12, 0},
+	{VFB_FOUND_KERNEL_TYPE1_BATCH,
+	 {5, 12, 0},
 	 {0},
 	 "pins 512 pages at a time for type1",
 	 "pins page by page for type1: mapping takes several times longer"},
-	{{5, 14, 0},
+	{VFB_FOUND_KERNEL_POPULATE_WRITE,
+	 {5, 14, 0},
 	 {0},
 	 "populates memory with MADV_POPULATE_WRITE",
 	 "has no MADV_POPULATE_WRITE: pages are touched one at a time"},
-	{{6, 2, 0},
+	{VFB_FOUND_KERNEL_IOMMUFD,
+	 {6, 2, 0},
 	 {0},
 	 "is recent enough for iommufd",
 	 "has no iommufd: the maps of a guest are serialized"},
-	{{6, 12, 0},
+	{VFB_FOUND_KERNEL_BAR_HUGE,
+	 {6, 12, 0},
 	 {0},
 	 "maps BARs with huge pages",
 	 "maps BARs page by page: about 1 s per 32 GiB of BAR"},
-	{{6, 13, 0},
+	{VFB_FOUND_KERNEL_MAP_FILE,
+	 {6, 13, 0},
 	 {0},
 	 "lets iommufd map memfds by folio (IOMMU_IOAS_MAP_FILE)",
 	 "has no IOMMU_IOAS_MAP_FILE: a memfd is pinned by address and cannot be handed over"},
-	{{6, 17, 0},
+	{VFB_FOUND_KERNEL_VF_RESET,
+	 {6, 17, 0},
 	 {6, 12, 43},
 	 "resets SR-IOV virtual functions in parallel",
 	 "resets the virtual functions of a device one after another, 0.1 s each"},
-	{{6, 18, 0},
+	{VFB_FOUND_KERNEL_TYPE1_CONTIGUOUS,
+	 {6, 18, 0},
 	 {0},
 	 "pins contiguous memory range by range for type1",
 	 "pins huge pages piece by piece for type1: mapping them takes about twice as long"},
-	{{6, 19, 0},
+	{VFB_FOUND_KERNEL_BAR_DMABUF,
+	 {6, 19, 0},
 	 {0},
 	 "lets iommufd map BARs (dma-buf)",
 	 "has no dma-buf for BARs: with iommufd, devices cannot access each other's BARs"},
@@ -84,14 +93,9 @@ int vfb_check_kernel(struct vfb_diagnosis *diagnosis)
 			 has ? fixes[i].has : fixes[i].lacks);
 		snprintf(remedy, sizeof(remedy), "run Linux %u.%u or later", fixes[i].since.major,
 			 fixes[i].since.minor);
-		error = vfb_diagnosis_add(diagnosis, (struct vfb_finding){
-							     .severity = has ? VFB_FINDING_GOOD :
-									       VFB_FINDING_SLOW,
-							     .subject = "kernel",
-							     .text = text,
-							     .remedy = has ? "" : remedy,
-							     .node = -1,
-						     });
+		error = vfb_diagnosis_add_host(diagnosis, fixes[i].found,
+					       has ? VFB_FINDING_GOOD : VFB_FINDING_SLOW, text,
+					       has ? "" : remedy);
 	}
 	return error;
 }
@@ -108,20 +112,13 @@ int vfb_check_cpus(struct vfb_diagnosis *diagnosis)
 		return 0;
 	cpus = CPU_COUNT(&affinity);
 	limited = quota < cpus;
-	if (limited)
-		snprintf(text, sizeof(text),
-			 "%u CPUs are usable, but the quota of the cgroup (cpu.max) allows only %u",
-			 cpus, quota);
-	else
-		snprintf(text, sizeof(text), "%u CPUs are usable", cpus);
-	return vfb_diagnosis_add(
-		diagnosis, (struct vfb_finding){
-				   .severity = limited ? VFB_FINDING_SLOW : VFB_FINDING_GOOD,
-				   .subject = "cpus",
-				   .text = text,
-				   .remedy = limited ? "raise cpu.max of the cgroup while guests "
-						       "start" :
-						       "",
-				   .node = -1,
-			   });
+	snprintf(text, sizeof(text), "%u CPUs are usable", cpus);
+	if (!limited)
+		return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_CPUS, VFB_FINDING_GOOD, text,
+					      "");
+	snprintf(text, sizeof(text),
+		 "%u CPUs are usable, but the quota of the cgroup (cpu.max) allows only %u", cpus,
+		 quota);
+	return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_CPUS_QUOTA, VFB_FINDING_SLOW, text,
+				      "raise cpu.max of the cgroup while guests start");
 }

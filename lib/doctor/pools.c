@@ -78,13 +78,13 @@ static int add_pool(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t
 		 "echo N > /sys/devices/system/node/node%u/hugepages/hugepages-%" PRIu64
 		 "kB/nr_hugepages",
 		 node, page_bytes / KIB);
-	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
-						    .severity = VFB_FINDING_GOOD,
-						    .subject = "hugepages",
-						    .text = text,
-						    .remedy = all ? "" : remedy,
-						    .node = node,
-					    });
+	return vfb_diagnosis_add(diagnosis, VFB_FOUND_HUGEPAGES_POOL,
+				 (struct vfb_finding){
+					 .severity = VFB_FINDING_GOOD,
+					 .text = text,
+					 .remedy = all ? "" : remedy,
+					 .node = node,
+				 });
 }
 
 static bool has_pool(const struct vfb_diagnosis *diagnosis, uint64_t page_bytes)
@@ -114,13 +114,13 @@ static int add_fragmentation(struct vfb_diagnosis *diagnosis, unsigned int node,
 		 "many times longer",
 		 node, free / MIB, blocks * 2);
 	snprintf(remedy, sizeof(remedy), "echo 1 > /sys/devices/system/node/node%u/compact", node);
-	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
-						    .severity = VFB_FINDING_SLOW,
-						    .subject = "fragmentation",
-						    .text = text,
-						    .remedy = remedy,
-						    .node = node,
-					    });
+	return vfb_diagnosis_add(diagnosis, VFB_FOUND_FRAGMENTATION,
+				 (struct vfb_finding){
+					 .severity = VFB_FINDING_SLOW,
+					 .text = text,
+					 .remedy = remedy,
+					 .node = node,
+				 });
 }
 
 int vfb_check_hugepages(struct vfb_diagnosis *diagnosis)
@@ -149,18 +149,6 @@ int vfb_check_hugepages(struct vfb_diagnosis *diagnosis)
 
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 
-static int add_thp(struct vfb_diagnosis *diagnosis, enum vfb_severity severity, const char *text,
-		   const char *remedy)
-{
-	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
-						    .severity = severity,
-						    .subject = "thp",
-						    .text = text,
-						    .remedy = remedy,
-						    .node = -1,
-					    });
-}
-
 int vfb_check_thp(struct vfb_diagnosis *diagnosis)
 {
 	char enabled[128], defrag[128];
@@ -169,26 +157,30 @@ int vfb_check_thp(struct vfb_diagnosis *diagnosis)
 	vfb_doctor_read(diagnosis, THP "enabled", enabled, sizeof(enabled));
 	vfb_doctor_read(diagnosis, THP "defrag", defrag, sizeof(defrag));
 	if (!enabled[0])
-		return add_thp(diagnosis, VFB_FINDING_SLOW,
-			       "the kernel has no transparent huge pages: memory outside of the "
-			       "hugetlb pools has base pages, which populate and map many times "
-			       "slower",
-			       "use hugetlb pages, or a kernel with CONFIG_TRANSPARENT_HUGEPAGE");
+		return vfb_diagnosis_add_host(
+			diagnosis, VFB_FOUND_THP_ABSENT, VFB_FINDING_SLOW,
+			"the kernel has no transparent huge pages: memory outside of the "
+			"hugetlb pools has base pages, which populate and map many times "
+			"slower",
+			"use hugetlb pages, or a kernel with CONFIG_TRANSPARENT_HUGEPAGE");
 	if (strstr(enabled, "[never]"))
-		return add_thp(diagnosis, VFB_FINDING_SLOW,
-			       "transparent huge pages are disabled: memory outside of the "
-			       "hugetlb pools has base pages, which populate and map many times "
-			       "slower",
-			       "echo madvise > " THP "enabled");
-	error = add_thp(diagnosis, VFB_FINDING_GOOD,
-			strstr(enabled, "[always]") ? "transparent huge pages are enabled" :
-						      "transparent huge pages are enabled for "
-						      "programs that request them (madvise)",
-			"");
+		return vfb_diagnosis_add_host(
+			diagnosis, VFB_FOUND_THP_DISABLED, VFB_FINDING_SLOW,
+			"transparent huge pages are disabled: memory outside of the "
+			"hugetlb pools has base pages, which populate and map many times "
+			"slower",
+			"echo madvise > " THP "enabled");
+	error = vfb_diagnosis_add_host(diagnosis, VFB_FOUND_THP, VFB_FINDING_GOOD,
+				       strstr(enabled, "[always]") ?
+					       "transparent huge pages are enabled" :
+					       "transparent huge pages are enabled for "
+					       "programs that request them (madvise)",
+				       "");
 	if (!error && (strstr(defrag, "[never]") || strstr(defrag, "[defer]")))
-		error = add_thp(diagnosis, VFB_FINDING_SLOW,
-				"memory is not compacted for transparent huge pages: when it is "
-				"fragmented, a guest gets base pages",
-				"echo madvise > " THP "defrag");
+		error = vfb_diagnosis_add_host(
+			diagnosis, VFB_FOUND_THP_NO_COMPACTION, VFB_FINDING_SLOW,
+			"memory is not compacted for transparent huge pages: when it is "
+			"fragmented, a guest gets base pages",
+			"echo madvise > " THP "defrag");
 	return error;
 }

@@ -100,12 +100,8 @@ static int probe_run(struct vfb_diagnosis *diagnosis, const struct vfb_samples *
 	vfb_space_destroy(space);
 	if (!error)
 		return 0;
-	return vfb_diagnosis_add(diagnosis, (struct vfb_finding){
-						    .severity = VFB_FINDING_FAILS,
-						    .subject = "device",
-						    .text = text,
-						    .node = -1,
-					    });
+	return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_DEVICE_PROBE_FAILED, VFB_FINDING_FAILS,
+				      text, "");
 }
 
 int vfb_probe(struct vfb_diagnosis *diagnosis, const struct vfb_samples *samples)

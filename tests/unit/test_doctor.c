@@ -254,6 +254,41 @@ static void test_devices(void **state)
 	host_close(&host);
 }
 
+/* One device that can be opened is enough, unless all of them are requested. */
+static void test_verdict(void **state)
+{
+	struct vfb_doctor_opts guest = {
+		.size = sizeof(guest),
+		.devices = addresses,
+		.device_count = 2,
+	};
+	struct vfb_finding reason = VFB_FINDING_INIT;
+	struct vfb_diagnosis *diagnosis;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	add_devices(host.fake, 1);
+	fake_add_device(host.fake, &(struct fake_device){.address = addresses[1],
+							 .no_group = true,
+							 .bridge = "0000:00:09.0",
+							 .driver = "vfio-pci"});
+	diagnosis = diagnose(&host, NULL);
+	assert_int_equal(count_of(diagnosis, VFB_FINDING_FAILS), 1);
+	assert_int_equal(vfb_diagnosis_can_start(diagnosis, &reason), 1);
+	vfb_diagnosis_destroy(diagnosis);
+	diagnosis = diagnose(&host, &guest);
+	assert_int_equal(vfb_diagnosis_can_start(diagnosis, NULL), 0);
+	assert_int_equal(vfb_diagnosis_can_start(diagnosis, &reason), 0);
+	assert_string_equal(reason.id, "device-no-group");
+	assert_string_equal(reason.subject, "device");
+	assert_string_equal(reason.device, addresses[1]);
+	assert_fails(vfb_diagnosis_can_start(diagnosis, &(struct vfb_finding){.size = 0}), -EINVAL,
+		     "size");
+	vfb_diagnosis_destroy(diagnosis);
+	host_close(&host);
+}
+
 static void test_no_iommu(void **state)
 {
 	struct vfb_diagnosis *diagnosis;
@@ -438,8 +473,9 @@ int main(void)
 		cmocka_unit_test(test_good),	 cmocka_unit_test(test_kernels),
 		cmocka_unit_test(test_memory),	 cmocka_unit_test(test_vfio),
 		cmocka_unit_test(test_devices),	 cmocka_unit_test(test_no_iommu),
-		cmocka_unit_test(test_estimate), cmocka_unit_test(test_fit),
-		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_verdict),	 cmocka_unit_test(test_estimate),
+		cmocka_unit_test(test_fit),	 cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_failures),
 	};
 
 	return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);

@@ -25,7 +25,10 @@ static const char doc[] =
 	"slowest part of the sample are the bounds. With --probe it opens the devices and maps the "
 	"sample for them, which resets them: they must not be in use.\n"
 	"\n" DOC_SIZES
-	"Exit status: 0, also if something is slow; 1 if the guest in question cannot start, or on "
+	"The last line is the verdict: \"this guest can start\", or \"this guest cannot start\" and "
+	"the reason; without --memory and --device it is about any guest on this host.\n"
+	"\n"
+	"Exit status: 0 if the guest can start, also if something is slow; 1 if it cannot, or on "
 	"failure; 2 on bad usage.";
 
 static const struct argument option_list[] = {
@@ -59,16 +62,34 @@ static const struct arguments arguments = {.command = "vfioboost doctor",
 					   .all = option_list,
 					   .check = check_options};
 
-/* The worst of the findings. */
-static enum vfb_severity verdict(const struct vfb_diagnosis *diagnosis)
+static const char *verdict_name(const struct vfb_diagnosis *diagnosis)
 {
 	struct vfb_finding finding = VFB_FINDING_INIT;
 	enum vfb_severity worst = VFB_FINDING_GOOD;
 
+	if (!vfb_diagnosis_can_start(diagnosis, NULL))
+		return severity_names[VFB_FINDING_FAILS];
 	for (size_t i = 0; i < vfb_diagnosis_count(diagnosis); i++)
-		if (!vfb_diagnosis_finding(diagnosis, i, &finding) && finding.severity > worst)
-			worst = finding.severity;
-	return worst;
+		if (!vfb_diagnosis_finding(diagnosis, i, &finding) &&
+		    finding.severity != VFB_FINDING_GOOD)
+			worst = VFB_FINDING_SLOW;
+	return severity_names[worst];
+}
+
+/* One line: "this guest cannot start: 0000:01:00.0: bound to nvme, not to vfio-pci". */
+static char *verdict_line(const struct options *options, const struct vfb_diagnosis *diagnosis)
+{
+	bool guest = options->guest.bytes || options->guest.device_count;
+	struct vfb_finding reason = VFB_FINDING_INIT;
+	char *line;
+
+	if (vfb_diagnosis_can_start(diagnosis, &reason))
+		return strdup(guest ? "this guest can start" : "this host can start a guest");
+	if (asprintf(&line, "%s: %s%s%s",
+		     guest ? "this guest cannot start" : "this host cannot start a guest",
+		     reason.device, *reason.device ? ": " : "", reason.text) < 0)
+		return NULL;
+	return line;
 }
 
 static void print_findings(const struct vfb_diagnosis *diagnosis, enum vfb_severity severity,
@@ -92,6 +113,14 @@ static void print_findings(const struct vfb_diagnosis *diagnosis, enum vfb_sever
 		printf("\n");
 }
 
+static void print_verdict(const struct options *options, const struct vfb_diagnosis *diagnosis)
+{
+	char *line = verdict_line(options, diagnosis);
+
+	printf("%s\n", line ? line : "out of memory");
+	free(line);
+}
+
 static void print_time(const char *label, struct vfb_estimated_time time)
 {
 	if (time.high > 0)
@@ -99,26 +128,33 @@ static void print_time(const char *label, struct vfb_estimated_time time)
 		       time.high);
 }
 
-static bool print_text(const struct options *options, const struct vfb_diagnosis *diagnosis)
+static void print_estimate(const struct options *options, const struct vfb_diagnosis *diagnosis)
 {
 	struct vfb_estimate estimate = VFB_ESTIMATE_INIT;
 
+	if (!options->guest.bytes || vfb_diagnosis_estimate(diagnosis, &estimate))
+		return;
+	printf("The guest's %.2f GiB would have %s pages. Estimated from %u samples with %.2f GiB "
+	       "in total:\n",
+	       options->guest.bytes / 1073741824.0, page_size_names[estimate.page_size],
+	       estimate.samples, estimate.sample_bytes / 1073741824.0);
+	print_time("populate", estimate.populate);
+	print_time("open devices", estimate.open);
+	print_time("map", estimate.map);
+	print_time("start", estimate.start);
+	print_time("close devices", estimate.close);
+	if (options->guest.device_count && !(options->guest.flags & VFB_DOCTOR_PROBE))
+		printf("  This does not include mapping, which --probe measures.\n");
+	printf("\n");
+}
+
+static bool print_text(const struct options *options, const struct vfb_diagnosis *diagnosis)
+{
 	print_findings(diagnosis, VFB_FINDING_GOOD, "As it should be, or for information:");
 	print_findings(diagnosis, VFB_FINDING_SLOW, "Slow:");
 	print_findings(diagnosis, VFB_FINDING_FAILS, "Cannot start:");
-	if (options->guest.bytes && !vfb_diagnosis_estimate(diagnosis, &estimate)) {
-		printf("The guest's %.2f GiB would have %s pages. Estimated from %u samples with "
-		       "%.2f GiB in total:\n",
-		       options->guest.bytes / 1073741824.0, page_size_names[estimate.page_size],
-		       estimate.samples, estimate.sample_bytes / 1073741824.0);
-		print_time("populate", estimate.populate);
-		print_time("open devices", estimate.open);
-		print_time("map", estimate.map);
-		print_time("start", estimate.start);
-		print_time("close devices", estimate.close);
-		if (options->guest.device_count && !(options->guest.flags & VFB_DOCTOR_PROBE))
-			printf("  This does not include mapping, which --probe measures.\n");
-	}
+	print_estimate(options, diagnosis);
+	print_verdict(options, diagnosis);
 	return output_flush();
 }
 
@@ -126,6 +162,7 @@ static struct json_object *finding_object(const struct vfb_finding *finding)
 {
 	struct json_object *object = json_object_new_object();
 
+	json_object_object_add(object, "id", json_object_new_string(finding->id));
 	json_object_object_add(object, "severity",
 			       json_object_new_string(severity_names[finding->severity]));
 	json_object_object_add(object, "subject", json_object_new_string(finding->subject));
@@ -171,11 +208,13 @@ static struct json_object *estimate_object(const struct vfb_estimate *estimate)
 static bool print_json(const struct options *options, const struct vfb_diagnosis *diagnosis)
 {
 	struct json_object *object = output_object(), *findings = json_object_new_array();
+	char *line = verdict_line(options, diagnosis);
 	struct vfb_estimate estimate = VFB_ESTIMATE_INIT;
 	struct vfb_finding finding = VFB_FINDING_INIT;
 
-	json_object_object_add(object, "verdict",
-			       json_object_new_string(severity_names[verdict(diagnosis)]));
+	json_object_object_add(object, "verdict", json_object_new_string(verdict_name(diagnosis)));
+	json_object_object_add(object, "summary", json_object_new_string(line ? line : ""));
+	free(line);
 	for (size_t i = 0; i < vfb_diagnosis_count(diagnosis); i++)
 		if (!vfb_diagnosis_finding(diagnosis, i, &finding))
 			json_object_array_add(findings, finding_object(&finding));
@@ -187,7 +226,6 @@ static bool print_json(const struct options *options, const struct vfb_diagnosis
 
 static int diagnose(const struct options *options)
 {
-	bool asked = options->guest.bytes || options->guest.device_count;
 	struct vfb_diagnosis *diagnosis;
 	struct vfb_ctx *ctx;
 	int status;
@@ -199,7 +237,7 @@ static int diagnose(const struct options *options)
 	}
 	status = output_status(options->json ? print_json(options, diagnosis) :
 					       print_text(options, diagnosis));
-	if (asked && verdict(diagnosis) == VFB_FINDING_FAILS)
+	if (!vfb_diagnosis_can_start(diagnosis, NULL))
 		status = EXIT_FAILED;
 	vfb_diagnosis_destroy(diagnosis);
 	vfb_ctx_destroy(ctx);
