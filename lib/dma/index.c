@@ -16,45 +16,52 @@ static int compare_intervals(const struct vfb_interval *a, const struct vfb_inte
 	return (a->iova > b->iova) - (a->iova < b->iova);
 }
 
-/* Computes the summary of one subtree from those of its children. */
-static void summarize(struct vfb_interval *interval)
+/* Computes the summary of one subtree from those of its children. Returns whether it has changed.
+ */
+static bool summarize(struct vfb_interval *interval)
 {
 	const struct vfb_interval *left = RB_LEFT(interval, link),
 				  *right = RB_RIGHT(interval, link);
 	uint64_t last = vfb_interval_last(interval);
+	uint64_t lowest = left ? left->lowest : interval->iova, highest = last, gap = 0;
+	bool changed;
 
-	interval->lowest = left ? left->lowest : interval->iova;
-	interval->highest = last;
-	interval->gap = 0;
 	if (left) {
 		if (left->highest > last)
-			interval->highest = left->highest;
+			highest = left->highest;
 		if (left->highest < interval->iova)
-			interval->gap = interval->iova - left->highest - 1;
-		if (left->gap > interval->gap)
-			interval->gap = left->gap;
+			gap = interval->iova - left->highest - 1;
+		if (left->gap > gap)
+			gap = left->gap;
 	}
 	if (right) {
-		if (right->highest > interval->highest)
-			interval->highest = right->highest;
-		if (right->lowest > last && right->lowest - last - 1 > interval->gap)
-			interval->gap = right->lowest - last - 1;
-		if (right->gap > interval->gap)
-			interval->gap = right->gap;
+		if (right->highest > highest)
+			highest = right->highest;
+		if (right->lowest > last && right->lowest - last - 1 > gap)
+			gap = right->lowest - last - 1;
+		if (right->gap > gap)
+			gap = right->gap;
 	}
+	changed = lowest != interval->lowest || highest != interval->highest ||
+		  gap != interval->gap;
+	interval->lowest = lowest;
+	interval->highest = highest;
+	interval->gap = gap;
+	return changed;
 }
 
 /* Before it is added. */
 static void prepare_interval(struct vfb_interval *interval)
 {
 	RB_LEFT(interval, link) = RB_RIGHT(interval, link) = NULL;
-	summarize(interval);
+	(void)summarize(interval);
 }
 
 void vfb_interval_augment(struct vfb_interval *interval)
 {
-	for (; interval; interval = RB_PARENT(interval, link))
-		summarize(interval);
+	/* The summaries above depend on this one only. */
+	while (interval && summarize(interval))
+		interval = RB_PARENT(interval, link);
 }
 
 RB_PROTOTYPE(vfb_intervals, vfb_interval, link, compare_intervals)

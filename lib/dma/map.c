@@ -11,6 +11,10 @@
 #include "memory/memory.h"
 #include "observe/error.h"
 
+/* The kernel populates so much within the map call sooner than one can ask it for what is absent.
+ */
+#define UNASKED_BYTES (64 * KIB)
+
 /* Ranges that are being mapped, and their mappings in the index, or NULL. */
 struct here {
 	struct vfb_space *space;
@@ -105,6 +109,13 @@ static void settle_ranges(struct here *here, bool keep)
 	pthread_mutex_unlock(&space->lock);
 }
 
+static bool range_is_populated(const struct vfb_range *range)
+{
+	if (range->bytes <= UNASKED_BYTES)
+		return vfb_memory_was_populated(range->memory, range->offset, range->bytes);
+	return vfb_memory_is_populated(range->memory, range->offset, range->bytes);
+}
+
 static int map_ranges(struct here *here)
 {
 	int error = 0;
@@ -113,7 +124,7 @@ static int map_ranges(struct here *here)
 		struct vfb_range *range = &here->ranges[i];
 		struct vfb_memory *memory = range->memory;
 
-		if (!vfb_memory_is_populated(memory, range->offset, range->bytes))
+		if (!range_is_populated(range))
 			error = vfb_memory_populate_range(memory, range->offset, range->bytes,
 							  VFB_ANY_NODE, NULL);
 		if (!error)

@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -180,7 +183,33 @@ void vfb_linux_wait_process(UNUSED const struct vfb_sys *sys, int process)
 	close(process);
 }
 
+/*
+ * A page that the kernel clears in the child of a fork, be it by fork(), _Fork() or clone(), and
+ * that holds the id of the process, which each small map asks for: without a system call.
+ */
+static union {
+	_Alignas(4096) char bytes[4096];
+	atomic_int process;
+} forgotten;
+
+static bool forgets;
+
+static void forget_on_fork(void)
+{
+	/* Fails before Linux 4.14, and where pages are larger. */
+	forgets = !madvise(&forgotten, sizeof(forgotten), MADV_WIPEONFORK);
+}
+
 int vfb_linux_process_id(UNUSED const struct vfb_sys *sys)
 {
-	return getpid();
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int process;
+
+	pthread_once(&once, forget_on_fork);
+	process = atomic_load_explicit(&forgotten.process, memory_order_relaxed);
+	if (process && forgets)
+		return process;
+	process = getpid();
+	atomic_store_explicit(&forgotten.process, process, memory_order_relaxed);
+	return process;
 }

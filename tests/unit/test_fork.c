@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What the child of a fork can do with the objects of its parent: nothing, and at once. */
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "host.h"
 
 #define BYTES (8 * MIB)
@@ -47,10 +53,58 @@ static void test_child(void **state)
 	host_end(&host, device, ranges[0].memory);
 }
 
+static pid_t clone_bare(void)
+{
+	return syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+/* For a child. Exits with 0 if the memory's context is refused in it, and in a child of its own. */
+static void check_in_child(pid_t (*make)(void), struct vfb_memory *memory)
+{
+	bool before = vfb_sys_linux.process_id(&vfb_sys_linux) == getpid();
+	pid_t child = make();
+	bool well = before && vfb_sys_linux.process_id(&vfb_sys_linux) == getpid() &&
+		    vfb_memory_populate(memory) == -ECHILD;
+	int status = 0;
+
+	if (child > 0)
+		waitpid(child, &status, 0);
+	_exit(well && child >= 0 && !status ? 0 : 1);
+}
+
+/* Of the kernel, whichever way the process is forked. */
+static void test_real_child(void **state)
+{
+	static pid_t (*const ways[])(void) = {fork, _Fork, clone_bare};
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_memory *memory;
+	struct vfb_ctx *ctx;
+	int status;
+
+	(void)state;
+	opts.bytes = MIB;
+	opts.page_size = VFB_PAGE_4K;
+	assert_ok(vfb_ctx_create(NULL, &ctx));
+	assert_ok(vfb_memory_create(ctx, &opts, &memory));
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		pid_t child = ways[i]();
+
+		assert_true(child >= 0);
+		if (!child)
+			check_in_child(ways[i], memory);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_destroy(memory));
+	assert_ok(vfb_ctx_destroy(ctx));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_child),
+		cmocka_unit_test(test_real_child),
 	};
 
 	return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
