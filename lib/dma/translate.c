@@ -24,9 +24,17 @@ extern __thread struct urcu_bp_reader *urcu_bp_reader __attribute__((tls_model("
 #include "memory/memory.h"
 #include "observe/error.h"
 
+/* Replaced tables that wait for one grace period, which interrupts every reader. */
+#define MAX_REPLACED 64
+
 /* Both directions. */
 struct vfb_translation_table {
 	struct vfb_table *by_iova, *by_address;
+	/* Of a table that was replaced: the patches of its successor, and the one replaced before.
+	 */
+	struct vfb_patch *iova_patches, *address_patches;
+	size_t iova_patch_count, address_patch_count;
+	struct vfb_translation_table *before;
 };
 
 static void free_table(struct vfb_translation_table *table)
@@ -38,15 +46,36 @@ static void free_table(struct vfb_translation_table *table)
 	free(table);
 }
 
+/* Frees the replaced tables, except for blocks shared with their successors. */
+static void free_replaced(struct vfb_translator *translator)
+{
+	struct vfb_translation_table *table;
+
+	while ((table = translator->replaced)) {
+		translator->replaced = table->before;
+		vfb_table_free_replaced(table->by_iova, table->iova_patches,
+					table->iova_patch_count);
+		vfb_table_free_replaced(table->by_address, table->address_patches,
+					table->address_patch_count);
+		free(table->iova_patches);
+		free(table->address_patches);
+		free(table);
+	}
+	translator->replaced_count = 0;
+}
+
 void vfb_translator_init(struct vfb_translator *translator)
 {
 	atomic_init(&translator->table, NULL);
+	translator->replaced = NULL;
+	translator->replaced_count = 0;
 	pthread_mutex_init(&translator->lock, NULL);
 	translator->is_stale = false;
 }
 
 void vfb_translator_destroy(struct vfb_translator *translator)
 {
+	free_replaced(translator);
 	free_table(atomic_load(&translator->table));
 	pthread_mutex_destroy(&translator->lock);
 }
@@ -383,14 +412,6 @@ static bool read_changes(struct vfb_space *space, struct update updates[2])
 	return done;
 }
 
-/* Frees the replaced table, except for shared blocks. */
-static void free_replaced(struct vfb_translation_table *old, const struct update updates[2])
-{
-	vfb_table_free_replaced(old->by_iova, updates[0].patches, updates[0].patch_count);
-	vfb_table_free_replaced(old->by_address, updates[1].patches, updates[1].patch_count);
-	free(old);
-}
-
 /* Returns NULL if memory is exhausted. */
 static struct vfb_translation_table *build(const struct update updates[2])
 {
@@ -413,12 +434,9 @@ static struct vfb_translation_table *build(const struct update updates[2])
 	return NULL;
 }
 
-/*
- * The lock is held until the old table is freed, since the next table shares blocks with this one
- * only. An empty table is NULL.
- */
+/* Takes the patches of the updates. An empty table is NULL. */
 static void replace(struct vfb_translator *translator, struct vfb_translation_table *table,
-		    const struct update updates[2])
+		    struct update updates[2])
 {
 	struct vfb_translation_table *old = atomic_load(&translator->table), *empty = NULL;
 
@@ -430,8 +448,17 @@ static void replace(struct vfb_translator *translator, struct vfb_translation_ta
 	free_table(empty);
 	if (!old)
 		return;
+	old->iova_patches = updates[0].patches;
+	old->iova_patch_count = updates[0].patch_count;
+	old->address_patches = updates[1].patches;
+	old->address_patch_count = updates[1].patch_count;
+	updates[0].patches = updates[1].patches = NULL;
+	old->before = translator->replaced;
+	translator->replaced = old;
+	if (++translator->replaced_count < MAX_REPLACED)
+		return;
 	wait_for_readers(translator);
-	free_replaced(old, updates);
+	free_replaced(translator);
 }
 
 int vfb_translator_publish(struct vfb_space *space)
@@ -469,6 +496,7 @@ void vfb_translator_publish_nofail(struct vfb_space *space)
 	pthread_mutex_lock(&translator->lock);
 	old = atomic_exchange(&translator->table, NULL);
 	wait_for_readers(translator);
+	free_replaced(translator);
 	free_table(old);
 	pthread_mutex_unlock(&translator->lock);
 }

@@ -15,6 +15,9 @@ struct vfb_translator {
 	struct vfb_translation_table *_Atomic table;
 	/* Serializes replacing. */
 	pthread_mutex_t lock;
+	/* Tables that a reader may still hold, the last one first. */
+	struct vfb_translation_table *replaced;
+	unsigned int replaced_count;
 	/* Changes could not be published: the next publication rebuilds everything. */
 	bool is_stale;
 	/* Something has been translated: until then nothing is published. */
@@ -27,8 +30,8 @@ void vfb_translator_destroy(struct vfb_translator *translator);
 
 /*
  * Publishes the space's index, once anybody translates: mappings that are done, and those that are
- * visible before their job has decided. When it returns, no reader finds an older state. Fails with
- * -ENOMEM, and then changes nothing. Called without the space's lock.
+ * visible before their job has decided. A lookup that begins afterwards finds no older state. Fails
+ * with -ENOMEM, and then changes nothing. Called without the space's lock.
  */
 int vfb_translator_publish(struct vfb_space *space);
 
