@@ -21,6 +21,9 @@ struct here {
 	struct vfb_range *ranges;
 	size_t count;
 	struct vfb_mapping **mappings;
+	/* A job may map them instead: without a domain, or when neighbours must be joined since the
+	 * kernel has too few mappings left. Set by place_ranges() when it has placed none. */
+	bool may_use_job, needs_job;
 };
 
 static int fail_overlap(const struct here *here, size_t entry, const struct vfb_mapping *other)
@@ -65,9 +68,16 @@ static int place_ranges(struct here *here, bool *domain)
 	size_t entry = 0;
 	int error = 0;
 
+	pthread_mutex_lock(&space->lock);
+	*domain = space->domain;
+	here->needs_job = here->may_use_job &&
+			  (!space->domain || space->entries_left < here->count);
+	if (here->needs_job) {
+		pthread_mutex_unlock(&space->lock);
+		return 0;
+	}
 	for (size_t i = 0; i < here->count; i++)
 		here->ranges[i].status = -ECANCELED;
-	pthread_mutex_lock(&space->lock);
 	if (space->released)
 		error = vfb_fail(-EBUSY, "the addresses of the space were released: another "
 					 "process owns its mappings");
@@ -80,7 +90,6 @@ static int place_ranges(struct here *here, bool *domain)
 	}
 	if (error && !space->released)
 		here->ranges[entry].status = error;
-	*domain = space->domain;
 	/* A job keeps the domain from being lost. */
 	space->jobs++;
 	pthread_mutex_unlock(&space->lock);
@@ -147,36 +156,45 @@ static void unmap_ranges(struct here *here)
 	vfb_error_restore(text);
 }
 
+/* @here: with an array for the mappings. */
+static int map_here(struct here *here)
+{
+	bool domain;
+	int error = place_ranges(here, &domain);
+
+	if (here->needs_job)
+		return 0;
+	if (!error && domain) {
+		error = map_ranges(here);
+		if (error)
+			unmap_ranges(here);
+	}
+	settle_ranges(here, !error);
+	vfb_translator_publish_nofail(here->space);
+	vfb_space_job_end(here->space);
+	return error;
+}
+
 int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count)
 {
 	struct here here = {.space = space, .ranges = ranges, .count = count};
-	bool domain;
 	int error;
 
 	here.mappings = calloc(count + 1, sizeof(*here.mappings));
 	if (!here.mappings)
 		return vfb_fail_memory();
-	error = place_ranges(&here, &domain);
-	if (!error && domain) {
-		error = map_ranges(&here);
-		if (error)
-			unmap_ranges(&here);
-	}
-	settle_ranges(&here, !error);
-	vfb_translator_publish_nofail(space);
-	vfb_space_job_end(space);
+	error = map_here(&here);
 	free(here.mappings);
 	return error;
 }
 
 /*
- * Whether one thread maps the ranges as fast as several would, and there is a domain. Memory that
- * workers of a node must populate is left to them.
+ * Whether one thread maps the ranges as fast as several would. Memory that workers of a node must
+ * populate is left to them.
  */
-static bool map_fits_here(struct vfb_space *space, const struct vfb_range *ranges, size_t count)
+static bool ranges_fit_here(const struct vfb_range *ranges, size_t count)
 {
 	uint64_t bytes = 0;
-	bool fits;
 
 	if (!ranges || count > VFB_HERE_RANGES)
 		return false;
@@ -194,11 +212,7 @@ static bool map_fits_here(struct vfb_space *space, const struct vfb_range *range
 		    vfb_memory_node(range->memory, range->offset, 0) != VFB_ANY_NODE)
 			return false;
 	}
-	pthread_mutex_lock(&space->lock);
-	/* If the kernel has too few mappings left, neighbours must be joined. */
-	fits = space->domain && space->entries_left >= count;
-	pthread_mutex_unlock(&space->lock);
-	return fits;
+	return true;
 }
 
 int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t count,
@@ -209,7 +223,13 @@ int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t coun
 
 	if (error)
 		return error;
-	if (!opts && map_fits_here(space, ranges, count))
-		return vfb_observe_check_wait() ?: vfb_map_here(space, ranges, count);
+	if (!opts && ranges_fit_here(ranges, count)) {
+		struct vfb_mapping *mappings[VFB_HERE_RANGES] = {NULL};
+		struct here here = {space, ranges, count, mappings, .may_use_job = true};
+
+		error = vfb_observe_check_wait() ?: map_here(&here);
+		if (error || !here.needs_job)
+			return error;
+	}
 	return vfb_job_sync(job, vfb_space_map_start(space, ranges, count, opts, &job));
 }
