@@ -98,6 +98,10 @@ def name_of(what):
     return what.split()[0]
 
 
+def library_of(name):
+    return "libvfioboost-fake" if name == "fake.h" else "libvfioboost"
+
+
 def read(path):
     with open(path, encoding="utf-8") as file:
         return file.read()
@@ -117,7 +121,8 @@ def main():
         f".\\\" Written from {name} by header-man.py.", date(),
         f".Dt {title.upper()} 3", f".Os libvfioboost {version}", ".Sh NAME", f".Nm {title}",
         ".Nd " + escaped(" ".join(first.split()).rstrip(".")), ".Sh LIBRARY",
-        "libvfioboost (pkg\\-config \\-\\-cflags \\-\\-libs libvfioboost)", ".Sh SYNOPSIS",
+        f"libvfioboost (pkg\\-config \\-\\-cflags \\-\\-libs {escaped(library_of(name))})",
+        ".Sh SYNOPSIS",
         f".In vfioboost/{name}", ".Sh DESCRIPTION", body(rest).removeprefix(".Pp\n"),
     ]
     for text, what in items(header):

@@ -86,11 +86,6 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 	return 0;
 }
 
-int vfb_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out)
-{
-	return vfb_ctx_create_with(&vfb_sys_linux, opts, out);
-}
-
 int vfb_ctx_destroy(struct vfb_ctx *ctx)
 {
 	unsigned int objects;

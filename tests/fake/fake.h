@@ -185,6 +185,10 @@ struct fake_device {
  */
 void fake_add_device(struct fake *fake, const struct fake_device *device);
 
+bool fake_has_device(struct fake *fake, const char *address);
+/* How often it is open now; 0 when there is no such device. */
+unsigned int fake_device_opens(struct fake *fake, const char *address);
+
 /* A file; a link when its text begins with "../", an empty folder when its path ends with "/". */
 void fake_add_file(struct fake *fake, const char *path, const char *text);
 
@@ -198,6 +202,11 @@ void fake_set_process(struct fake *fake, int process);
 void fake_deny(struct fake *fake, const char *path, int error);
 /* As fake_deny(), of opening it to write. */
 void fake_deny_writing(struct fake *fake, const char *path, int error);
+
+/* Memory that the program has mapped by itself, with MAP_SHARED if @fd is not -1. -EEXIST, -EINVAL,
+ * -EBADF. Forgetting it: -ENOENT, -EBUSY. */
+int fake_add_memory(struct fake *fake, void *address, uint64_t bytes, int fd, uint64_t offset);
+int fake_remove_memory(struct fake *fake, void *address);
 
 /* ---- Failures ---- */
 
@@ -220,6 +229,11 @@ void fake_fail_nth(struct fake *fake, unsigned int n, int error);
  * before its colon ("open"). Several may be armed; each fails once.
  */
 void fake_fail_call(struct fake *fake, const char *name, unsigned int nth, int error);
+
+#define FAKE_FAILS	16
+#define FAKE_NAME_BYTES 96
+/* How many fake_fail_call() are still to come, at most FAKE_FAILS. */
+unsigned int fake_fails_armed(struct fake *fake);
 
 /* Forgets fake_fail_nth() and fake_fail_call(), and what failed. */
 void fake_fail_none(struct fake *fake);

@@ -103,7 +103,8 @@ void fk_file_close(struct fake *fake, int fd)
 	fake->stats.fds--;
 	file->fd = -1;
 	file->refs--;
-	close(fd);
+	if (!file->foreign)
+		close(fd);
 	fk_file_put(fake, file);
 }
 

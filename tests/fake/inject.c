@@ -70,13 +70,35 @@ void fake_fail_nth(struct fake *fake, unsigned int n, int error)
 	pthread_mutex_unlock(&fake->lock);
 }
 
+/* Failures that have happened make room. Returns how many are left. */
+static unsigned int keep_armed(struct injection *in)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < in->arm_count; i++)
+		if (in->arms[i].always || in->arms[i].left)
+			in->arms[kept++] = in->arms[i];
+	in->arm_count = kept;
+	return kept;
+}
+
+unsigned int fake_fails_armed(struct fake *fake)
+{
+	unsigned int armed;
+
+	pthread_mutex_lock(&fake->lock);
+	armed = keep_armed(&fake->injection);
+	pthread_mutex_unlock(&fake->lock);
+	return armed;
+}
+
 void fake_fail_call(struct fake *fake, const char *name, unsigned int nth, int error)
 {
 	struct injection *in = &fake->injection;
 	struct arm *arm;
 
 	pthread_mutex_lock(&fake->lock);
-	if (in->arm_count == ARRAY_SIZE(in->arms)) {
+	if (keep_armed(in) == ARRAY_SIZE(in->arms)) {
 		fprintf(stderr, "fake_fail_call: too many\n");
 		abort();
 	}

@@ -105,6 +105,28 @@ void fake_device_stats(struct fake *fake, const char *address, struct fake_devic
 	kernel_leave(fake);
 }
 
+bool fake_has_device(struct fake *fake, const char *address)
+{
+	bool found;
+
+	kernel_enter(&fake->sys);
+	found = fk_device_find(fake, address);
+	kernel_leave(fake);
+	return found;
+}
+
+unsigned int fake_device_opens(struct fake *fake, const char *address)
+{
+	const struct device *device;
+	unsigned int opens;
+
+	kernel_enter(&fake->sys);
+	device = fk_device_find(fake, address);
+	opens = device ? device->open_count : 0;
+	kernel_leave(fake);
+	return opens;
+}
+
 uint64_t fake_populated_now(struct fake *fake)
 {
 	uint64_t bytes = 0;

@@ -104,6 +104,8 @@ struct vma {
 	struct object *object;
 	struct file *device;
 	uint64_t offset;
+	/* Where the memory begins that the program has mapped by itself; 0: the model has. */
+	uint64_t foreign;
 };
 
 struct mm {

@@ -29,7 +29,7 @@ char *fk_xstrdup(const char *text);
 /* ---- inject.c: failures and misuse ---- */
 
 struct arm {
-	char name[96];
+	char name[FAKE_NAME_BYTES];
 	unsigned int left;
 	int error;
 	bool always;
@@ -38,7 +38,7 @@ struct arm {
 struct injection {
 	unsigned int calls, left;
 	int error;
-	struct arm arms[16];
+	struct arm arms[FAKE_FAILS];
 	unsigned int arm_count;
 	uint64_t delay;
 	char failed[160];
@@ -76,6 +76,8 @@ struct file {
 	int fd;
 	/* flock(2) */
 	bool locked;
+	/* The program has opened it, and closes it. */
+	bool foreign;
 	char path[128];
 	union {
 		void *data;

@@ -239,8 +239,9 @@ uint64_t fake_populated(struct fake *fake, const void *address, uint64_t bytes)
 void fk_memory_destroy(struct fake *fake)
 {
 	for (size_t i = 0; i < fake->mm.count; i++)
-		munmap((void *)(uintptr_t)fake->mm.vmas[i].start,
-		       fake->mm.vmas[i].end - fake->mm.vmas[i].start);
+		if (!fake->mm.vmas[i].foreign)
+			munmap((void *)(uintptr_t)fake->mm.vmas[i].start,
+			       fake->mm.vmas[i].end - fake->mm.vmas[i].start);
 	vma_remove_range(fake, 0, UINT64_MAX);
 	free(fake->mm.vmas);
 }
