@@ -83,10 +83,10 @@ struct vfb_device_info {
  * - -EOPNOTSUPP: it has no IOMMU group: enable the IOMMU in the firmware and on the kernel command
  *   line;
  * - -EPERM: its group is not viable, since another device of the group is bound to a host driver;
- *   or the IOMMU does not isolate interrupts;
+ *   or the IOMMU does not isolate interrupts; or the firmware requires a 1:1 mapping for it;
  * - -EACCES: no permission for its device node or group;
- * - -EBUSY: another process, or another space of this process, has opened it; or see
- *   vfb_space_adopt();
+ * - -EBUSY: another process, which the error text names if /proc shows it, or another space of
+ *   this process has opened it; or see vfb_space_adopt();
  * - -EADDRINUSE: something is mapped at IOVAs that this device cannot use;
  * - -ETIMEDOUT: vfb_batch_opts.timeout_ns expired;
  * - or the error of the kernel.

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "iommu/cause.h"
 #include "observe/error.h"
 
 struct vfb_group {
@@ -56,7 +57,13 @@ static int open_group(struct vfb_iommu *iommu, const struct vfb_iommu_device *de
 	fd = vfb_iommu_open_node(iommu->sys, path);
 	/* The device is in sysfs: its node may come yet. */
 	if (fd == -ENOTSUP)
-		return -ENOENT;
+		return vfb_fail(-ENOENT,
+				"there is no %s, though device %s is bound to a driver of VFIO: if "
+				"this is a container, pass the node to it (--device %s); otherwise "
+				"the kernel lacks CONFIG_VFIO_GROUP, or udev is not running",
+				path, device->address, path);
+	if (fd == -EBUSY)
+		return vfb_device_in_use(iommu->sys, device);
 	if (fd < 0)
 		return fd;
 	error = attach(iommu, fd, device);
@@ -111,15 +118,6 @@ void vfb_groups_release(struct vfb_groups *groups, const struct vfb_sys *sys, in
 	free(group);
 }
 
-static int not_viable(const struct vfb_iommu_device *device)
-{
-	return vfb_fail(-EPERM,
-			"the IOMMU group %d of device %s is not viable: bind all of its devices to "
-			"vfio-pci, or to no driver, and open all of them in one space (see "
-			"/sys/kernel/iommu_groups/%d/devices)",
-			device->group, device->address, device->group);
-}
-
 int vfb_group_check_viable(const struct vfb_sys *sys, int fd, const struct vfb_iommu_device *device)
 {
 	struct vfio_group_status status = {.argsz = sizeof(status)};
@@ -128,7 +126,7 @@ int vfb_group_check_viable(const struct vfb_sys *sys, int fd, const struct vfb_i
 	if (error)
 		return vfb_fail_errno(error, "cannot read the state of IOMMU group %d",
 				      device->group);
-	return status.flags & VFIO_GROUP_FLAGS_VIABLE ? 0 : not_viable(device);
+	return status.flags & VFIO_GROUP_FLAGS_VIABLE ? 0 : vfb_group_not_viable(sys, device);
 }
 
 int vfb_group_reserves_iovas(const struct vfb_iommu_device *device)

@@ -5,7 +5,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
+#include "iommu/cause.h"
 #include "observe/error.h"
+
+/* linux/capability.h */
+#define CAP_DAC_OVERRIDE_BIT 1
 
 #ifdef VFB_HAVE_IOMMUFD
 static int choose_iommufd(const struct vfb_iommu_ops **out)
@@ -61,6 +65,31 @@ int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out)
 	return vfb_fail(-EINVAL, "unknown backend %d", (int)backend);
 }
 
+/* EPERM: devcgroup_check_permission(). EACCES: the mode, or a mount with nodev. */
+static int report_no_access(const struct vfb_sys *sys, int error, const char *path)
+{
+	struct vfb_field uid = {.name = "Uid", .base = 10};
+
+	if (error == -EPERM)
+		return vfb_fail(-EACCES,
+				"no permission to open %s, though its mode does not matter: the "
+				"device cgroup of this process, or a security module, forbids it: "
+				"allow the device there (--device %s, DeviceAllow=)",
+				path, path);
+	if (vfb_has_capability(sys, CAP_DAC_OVERRIDE_BIT))
+		return vfb_fail(-EACCES,
+				"no permission to open %s, though this process has "
+				"CAP_DAC_OVERRIDE: its owner is unknown in this user namespace, it "
+				"is on a mount with nodev, or a security module forbids it (ls -l, "
+				"/proc/self/uid_map, findmnt, audit log)",
+				path);
+	vfb_sys_read_fields(sys, "/proc/self/status", &uid, 1);
+	return vfb_fail(-EACCES,
+			"user %" PRIu64 " has no permission to open %s: run as root, or grant the "
+			"user access (chown, or a udev rule)",
+			uid.value, path);
+}
+
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
 {
 	int fd = sys->open(sys, path, O_RDWR);
@@ -68,10 +97,7 @@ int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
 	switch (fd) {
 	case -EACCES:
 	case -EPERM:
-		return vfb_fail(-EACCES,
-				"no permission to open %s: run as root, or grant the user access "
-				"(chown, or a udev rule)",
-				path);
+		return report_no_access(sys, fd, path);
 	case -ENOENT:
 	case -ENODEV:
 	case -ENXIO:

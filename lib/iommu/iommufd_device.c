@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "iommu/cause.h"
 #include "iommu/container.h"
 #include "iommu/iommufd.h"
 #include "observe/error.h"
@@ -134,27 +135,35 @@ static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
 static int attach_ioas(struct iommufd *iommufd, int fd, uint32_t device_id,
 		       const struct vfb_iommu_device *device)
 {
+	const struct vfb_sys *sys = iommufd->iommu.sys;
 	int error = iommufd->keep_domain ? attach_domain(iommufd, fd, device_id) :
 					   attach_to(iommufd, fd, iommufd->ioas);
 
 	if (error == -EADDRINUSE)
 		return vfb_group_reserves_iovas(device);
 	if (error)
-		return vfb_fail_errno(error, "cannot attach device %s to the I/O address space",
-				      device->address);
+		return vfb_attach_failed(
+			sys, error, device,
+			&(struct vfb_attempt){.call = "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+					      .module = "iommufd",
+					      .is_open = true});
 	return 0;
 }
 
-/* iommufd_device_bind() */
-static int bind_refused(const struct vfb_iommu_device *device)
+/* Reports why the kernel does not bind a device. @is_open: its group is open in this process. */
+static int bind_failed(const struct vfb_sys *sys, int error, const struct vfb_iommu_device *device,
+		       const char *call, bool is_open)
 {
-	return vfb_fail(
-		-EPERM,
-		"iommufd refuses device %s: either its IOMMU group %d is not viable (bind all of "
-		"its devices to vfio-pci, or to no driver, and open all of them in one space, see "
-		"/sys/kernel/iommu_groups/%d/devices), or the IOMMU does not isolate interrupts "
-		"(enable interrupt remapping, or set iommufd.allow_unsafe_interrupts=1)",
-		device->address, device->group, device->group);
+	const struct vfb_attempt attempt = {call, "iommufd", is_open};
+
+	switch (error) {
+	/* iommufd_device_bind(); opened through its group; vfio_df_open(): bound already. */
+	case -EPERM:
+	case -EBUSY:
+	case -EINVAL:
+		return vfb_attach_failed(sys, error, device, &attempt);
+	}
+	return vfb_iommu_open_failed(error, device, call);
 }
 
 static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *device)
@@ -172,23 +181,11 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 	if (fd < 0)
 		return fd;
 	error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind);
-	switch (error) {
-	case 0:
-		error = attach_ioas(iommufd, fd, bind.out_devid, device);
-		break;
-	case -EBUSY:  /* opened through its group */
-	case -EINVAL: /* already bound: vfio_df_open() */
-		error = vfb_fail(-EBUSY,
-				 "device %s is in use by another process or another space: "
-				 "close it there first (fuser -v %s)",
-				 device->address, path);
-		break;
-	case -EPERM:
-		bind_refused(device);
-		break;
-	default:
-		vfb_iommu_open_failed(error, device, "VFIO_DEVICE_BIND_IOMMUFD");
+	if (error) {
+		sys->close(sys, fd);
+		return bind_failed(sys, error, device, "VFIO_DEVICE_BIND_IOMMUFD", false);
 	}
+	error = attach_ioas(iommufd, fd, bind.out_devid, device);
 	if (!error)
 		return fd;
 	sys->close(sys, fd);
@@ -201,12 +198,10 @@ static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_io
 	const struct vfb_sys *sys = iommufd->iommu.sys;
 	int fd = sys->ioctl(sys, group, VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
 
-	if (fd == -EPERM)
-		return bind_refused(device);
 	if (fd == -EADDRINUSE)
 		return vfb_group_reserves_iovas(device);
 	if (fd < 0)
-		return vfb_iommu_open_failed(fd, device, "VFIO_GROUP_GET_DEVICE_FD");
+		return bind_failed(sys, fd, device, "VFIO_GROUP_GET_DEVICE_FD", true);
 	return fd;
 }
 

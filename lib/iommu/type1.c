@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "container_of.h"
+#include "iommu/cause.h"
 #include "iommu/group.h"
 #include "observe/error.h"
 #include "sys/info.h"
@@ -115,23 +116,22 @@ static int type1_attach_group(struct vfb_iommu *iommu, int fd,
 		return error;
 	error = sys->ioctl(sys, fd, VFIO_GROUP_SET_CONTAINER, &type1->fd);
 	/* vfio_iommu_type1_attach_group(): something is mapped in its reserved regions. */
-	if (error == -EINVAL && has_iommu)
+	if (error == -EINVAL && has_iommu &&
+	    !vfb_firmware_check(sys, device->address, device->group))
 		return vfb_group_reserves_iovas(device);
 	if (error)
-		return vfb_fail_errno(error, "cannot attach IOMMU group %d of device %s",
-				      device->group, device->address);
+		return vfb_attach_failed(sys, error, device,
+					 &(struct vfb_attempt){.call = "VFIO_GROUP_SET_CONTAINER",
+							       .module = "vfio_iommu_type1",
+							       .is_open = true});
 	if (has_iommu)
 		return 0;
 	error = sys->ioctl(sys, type1->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU);
-	if (error == -EPERM)
-		return vfb_fail(error,
-				"the IOMMU of device %s does not isolate its interrupts: "
-				"enable interrupt remapping, or set "
-				"vfio_iommu_type1.allow_unsafe_interrupts=1",
-				device->address);
 	if (error)
-		return vfb_fail_errno(error, "cannot create the IOMMU domain of device %s",
-				      device->address);
+		return vfb_attach_failed(sys, error, device,
+					 &(struct vfb_attempt){.call = "VFIO_SET_IOMMU",
+							       .module = "vfio_iommu_type1",
+							       .is_open = true});
 	return 0;
 }
 

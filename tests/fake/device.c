@@ -28,7 +28,9 @@ size_t fk_device_reserved(struct fake *fake, const struct device *device, struct
 
 	if (!fake->config.no_msi_window)
 		out[count++] = (struct range){0xfee00000, 0xfeefffff};
-	if (device->config.reserved_last)
+	if (device->config.reserved_last &&
+	    (!device->config.reserved_kind ||
+	     strcmp(device->config.reserved_kind, "direct-relaxable")))
 		out[count++] = (struct range){device->config.reserved_first,
 					      device->config.reserved_last};
 	return count;

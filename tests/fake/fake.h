@@ -93,8 +93,10 @@ struct fake_config {
 	bool cap_ipc_lock;
 	/* Module parameter of vfio_iommu_type1 (65535). */
 	uint32_t dma_entry_limit;
-	/* Width of IOVAs (48). */
+	/* Width of IOVAs (48), which the IOMMU of all devices reports as VT-d does. */
 	unsigned int iova_bits;
+	/* Interrupts are not remapped, as far as /proc/interrupts shows. */
+	bool no_remapping;
 	/* Leave out the reserved range 0xfee00000-0xfeefffff that x86 has in every group. */
 	bool no_msi_window;
 
@@ -173,8 +175,11 @@ struct fake_device {
 	bool sparse_beyond, sparse_too_many;
 	/* The bus that it is on cannot be reset. */
 	bool no_bus_reset;
-	/* IOVAs it cannot use besides the MSI window, both ends included; none if last is 0. */
+	/* IOVAs it cannot use besides the MSI window, both ends included; none if last is 0. Their
+	 * kind in reserved_regions ("reserved"): with "direct" the kernel refuses the group, since
+	 * the firmware maps them; "direct-relaxable" forbids nothing. Not copied. */
 	uint64_t reserved_first, reserved_last;
+	const char *reserved_kind;
 	/* Contents of the sysfs file ("flr bus", "flr" on the root bus). */
 	const char *reset_method;
 };
@@ -197,6 +202,9 @@ const char *fake_helper(struct fake *fake);
 
 /* The number of the process from now on (77): what the child of a fork is. */
 void fake_set_process(struct fake *fake, int process);
+
+/* Another process has @path open, as /proc/PID/fd shows; it keeps nobody from opening it. */
+void fake_hold(struct fake *fake, int pid, const char *name, const char *path);
 
 /* From now on opening @path gives -@error; 0 allows it again. */
 void fake_deny(struct fake *fake, const char *path, int error);

@@ -49,6 +49,16 @@ bool fk_group_claimed(struct fake *fake, const struct group *group)
 	return false;
 }
 
+/* __iommu_device_set_domain(): the firmware has to reach its memory all the time. */
+bool fk_group_needs_direct(struct fake *fake, const struct group *group)
+{
+	for (struct device *d = fake->devices; d; d = d->next)
+		if (d->group == group && d->config.reserved_last && d->config.reserved_kind &&
+		    !strcmp(d->config.reserved_kind, "direct"))
+			return true;
+	return false;
+}
+
 int fk_group_open(struct fake *fake, struct group *group, int *fd)
 {
 	char path[40];
@@ -137,6 +147,8 @@ static int attach(struct fake *fake, struct group *group, struct container *cont
 	/* iommu_group_claim_dma_owner() */
 	if (fk_group_claimed(fake, group))
 		return -EPERM;
+	if (fk_group_needs_direct(fake, group))
+		return -EINVAL;
 	if (container->has_iommu) {
 		error = fk_type1_attach(fake, container, group);
 		if (error)

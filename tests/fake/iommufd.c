@@ -41,6 +41,8 @@ int fk_iommufd_bind(struct fake *fake, struct iommufd *iommufd, struct device *d
 	/* iommu_device_claim_dma_owner() */
 	if (group->owner ? group->owner != iommufd : fk_group_claimed(fake, group))
 		return -EPERM;
+	if (fk_group_needs_direct(fake, group))
+		return -EINVAL;
 	if (iommufd->bound_count == ARRAY_SIZE(iommufd->bound))
 		abort();
 	group->owner = iommufd;

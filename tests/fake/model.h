@@ -135,6 +135,13 @@ struct helper {
 	char text[1024];
 };
 
+/* What another process has open. */
+struct hold {
+	int pid;
+	char name[16];
+	char path[64];
+};
+
 struct deny {
 	char path[128];
 	int error;
@@ -168,6 +175,8 @@ struct fake {
 	struct vlock file_lock;
 	struct extra extras[16];
 	size_t extra_count;
+	struct hold holds[8];
+	size_t hold_count;
 	struct deny denied[16];
 	unsigned int denied_count;
 

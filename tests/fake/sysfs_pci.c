@@ -60,13 +60,24 @@ static void put_resources(const struct fake_device *config, struct text *text)
 	}
 }
 
+/* MGAW, the width, and SAGAW, page tables for 39, 48 and 57 bits. */
+static void put_vtd_cap(struct fake *fake, struct text *text)
+{
+	unsigned int bits = fake->config.iova_bits;
+	uint64_t tables = bits > 48 ? 14 : bits > 39 ? 6 : 2;
+
+	fk_put(text, "%" PRIx64 "\n", (uint64_t)(bits - 1) << 16 | tables << 8);
+}
+
 /* Attributes that are plain text. */
 static bool put_attribute(struct fake *fake, const struct device *device, const char *name,
 			  struct text *text)
 {
 	const struct fake_device *config = &device->config;
 
-	if (!strcmp(name, "vendor"))
+	if (!strcmp(name, "iommu/intel-iommu/cap") && device->group)
+		put_vtd_cap(fake, text);
+	else if (!strcmp(name, "vendor"))
 		fk_put(text, "0x%04x\n", config->vendor_id);
 	else if (!strcmp(name, "device"))
 		fk_put(text, "0x%04x\n", config->device_id);
@@ -220,8 +231,9 @@ static void put_reserved(struct fake *fake, const struct group *group, struct te
 		fk_put(text, "0x00000000fee00000 0x00000000feefffff msi\n");
 	for (const struct device *d = fake->devices; d; d = d->next)
 		if (d->group == group && d->config.reserved_last)
-			fk_put(text, "0x%016" PRIx64 " 0x%016" PRIx64 " direct\n",
-			       d->config.reserved_first, d->config.reserved_last);
+			fk_put(text, "0x%016" PRIx64 " 0x%016" PRIx64 " %s\n",
+			       d->config.reserved_first, d->config.reserved_last,
+			       d->config.reserved_kind ? d->config.reserved_kind : "reserved");
 }
 
 static int group_path(struct fake *fake, const char *path, struct text *text)

@@ -159,8 +159,76 @@ static const char mountinfo[] =
 
 static const char swaps[] = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
 
+static const char interrupts[] =
+	"           CPU0       CPU1\n  0:        120          0  %sIO-APIC    2-edge      timer\n"
+	" 24:          0       9821  %sPCI-MSIX-0000:00:1f.2    0-edge      ahci[0000:00:1f.2]\n";
+
+/* ---- Other processes ---- */
+
+void fake_hold(struct fake *fake, int pid, const char *name, const char *path)
+{
+	struct hold *hold = &fake->holds[fake->hold_count++];
+
+	if (fake->hold_count > ARRAY_SIZE(fake->holds))
+		abort();
+	hold->pid = pid;
+	snprintf(hold->name, sizeof(hold->name), "%s", name);
+	snprintf(hold->path, sizeof(hold->path), "%s", path);
+}
+
+static int list_processes(struct fake *fake, struct text *text)
+{
+	fk_put(text, "cpuinfo\nself\n%d\n", fake->process);
+	for (size_t i = 0; i < fake->hold_count; i++)
+		fk_put(text, "%d\n", fake->holds[i].pid);
+	return SYSFS_DIR;
+}
+
+static int own_file(struct fake *fake, const char *fd, struct text *text)
+{
+	if (!*fd) {
+		for (size_t i = 0; i < fake->file_room; i++)
+			if (fake->files[i])
+				fk_put(text, "%zu\n", i);
+		return SYSFS_DIR;
+	}
+	if ((size_t)atoi(fd) >= fake->file_room || !fake->files[atoi(fd)])
+		return SYSFS_NONE;
+	fk_put(text, "%s", fake->files[atoi(fd)]->path);
+	return SYSFS_LINK;
+}
+
+/* fd, fd/N and comm of a process; each that holds a file has only that. */
+static int process_path(struct fake *fake, int pid, const char *path, struct text *text)
+{
+	const struct hold *hold = NULL;
+	const char *fd = after(path, "/fd");
+
+	for (size_t i = 0; i < fake->hold_count && !hold; i++)
+		if (fake->holds[i].pid == pid)
+			hold = &fake->holds[i];
+	if (fd && pid == fake->process)
+		return own_file(fake, *fd ? fd + 1 : fd, text);
+	if (!hold)
+		return SYSFS_NONE;
+	if (!strcmp(path, "/comm")) {
+		fk_put(text, "%s\n", hold->name);
+		return SYSFS_TEXT;
+	}
+	if (!fd)
+		return SYSFS_NONE;
+	fk_put(text, "%s", *fd ? hold->path : "0\n");
+	return *fd ? SYSFS_LINK : SYSFS_DIR;
+}
+
 int fk_sysfs_proc(struct fake *fake, const char *path, struct text *text)
 {
+	int pid, end = 0;
+
+	if (!strcmp(path, "/proc"))
+		return list_processes(fake, text);
+	if (sscanf(path, "/proc/%d%n", &pid, &end) == 1 && end)
+		return process_path(fake, pid, path + end, text);
 	if (!strcmp(path, "/proc/self/status"))
 		return status(fake, text);
 	if (!strcmp(path, "/proc/meminfo"))
@@ -169,6 +237,9 @@ int fk_sysfs_proc(struct fake *fake, const char *path, struct text *text)
 		fk_put(text, "%s", cgroup);
 	else if (!strcmp(path, "/proc/self/mountinfo"))
 		fk_put(text, "%s", mountinfo);
+	else if (!strcmp(path, "/proc/interrupts"))
+		fk_put(text, interrupts, fake->config.no_remapping ? "" : "IR-",
+		       fake->config.no_remapping ? "" : "IR-");
 	else if (!strcmp(path, "/proc/swaps"))
 		fk_put(text, "%s", swaps);
 	else

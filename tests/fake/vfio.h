@@ -89,6 +89,8 @@ struct group {
 struct group *fk_group_find(struct fake *fake, unsigned int number);
 bool fk_group_has_vfio(struct fake *fake, const struct group *group);
 bool fk_group_claimed(struct fake *fake, const struct group *group);
+/* The firmware needs a mapping for one of its devices. */
+bool fk_group_needs_direct(struct fake *fake, const struct group *group);
 bool fk_group_opened_elsewhere(struct fake *fake, const struct group *group);
 int fk_group_open(struct fake *fake, struct group *group, int *fd);
 void fk_group_release(struct fake *fake, struct group *group);

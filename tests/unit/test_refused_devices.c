@@ -128,7 +128,8 @@ static void test_not_viable(void **state)
 						   .driver = "snd_hda_intel",
 					   });
 		assert_refused(&host, -EPERM, REFUSED, "group 7", "not viable",
-			       "/sys/kernel/iommu_groups/7/devices");
+			       "0000:01:00.1 in it is bound to snd_hda_intel",
+			       "vfioboost bind 0000:01:00.1");
 		host_close(&host);
 	}
 }
@@ -164,8 +165,86 @@ static void test_busy(void **state)
 						       .driver = "vfio-pci",
 						       .busy = busy});
 			assert_refused(&host, -EBUSY, "in use by another process", "fuser");
+			fake_hold(host.fake, 4712, "bystander", "/dev/vfio/2");
+			fake_hold(host.fake, 4711, "qemu-kvm",
+				  busy == FAKE_BUSY_GROUP ? "/dev/vfio/1" :
+							    "/dev/vfio/devices/vfio1");
+			assert_refused(&host, -EBUSY, REFUSED, "in use by process 4711 (qemu-kvm)");
 			host_close(&host);
 		}
+}
+
+/* By another space of this process. */
+static void test_busy_here(void **state)
+{
+	(void)state;
+	for (size_t b = 0; b < 4; b++) {
+		struct vfb_device *device, *again = (void *)1;
+		struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
+		struct vfb_space *space;
+		struct host host;
+
+		host_start(&host, NULL, backends[b % 2], 1, &device);
+		opts.backend = backends[b / 2];
+		assert_ok(vfb_space_create(host.ctx, &opts, &space));
+		assert_fails(vfb_device_open(space, addresses[0], &again), -EBUSY, addresses[0],
+			     "in use by this process");
+		assert_null(again);
+		assert_ok(vfb_space_destroy(space));
+		vfb_device_close(device);
+		host_close(&host);
+	}
+}
+
+/* The firmware keeps a part of memory mapped for it, by its RMRR or IVMD table. */
+static void test_firmware(void **state)
+{
+	(void)state;
+	for (size_t b = 0; b < 3; b++) {
+		struct fake_device refused = {
+			.address = REFUSED,
+			.group = 1,
+			.driver = "vfio-pci",
+			.reserved_first = 0xbdf83000,
+			.reserved_last = 0xbdf9ffff,
+			.reserved_kind = "direct",
+		};
+		struct vfb_device *opened;
+		struct host host;
+
+		host_open(&host, &(struct fake_config){.no_cdev = b == 2});
+		add_device(host.fake, addresses[1], 2, "0000:00:02.0");
+		fake_add_device(host.fake, &refused);
+		host_space(&host, backends[b > 0]);
+		assert_refused(&host, -EPERM, REFUSED, "firmware requires a 1:1 mapping",
+			       "0xbdf83000-0xbdf9ffff", "iommu_groups/1/reserved_regions", "RMRR");
+		/* VFIO ignores those that matter before the kernel starts only. */
+		refused.reserved_kind = "direct-relaxable";
+		fake_add_device(host.fake, &refused);
+		assert_ok(vfb_device_open(host.space, REFUSED, &opened));
+		vfb_device_close(opened);
+		host_close(&host);
+	}
+}
+
+/* EINVAL for which nothing shows a reason: then the text does not claim one. */
+static void test_invalid(void **state)
+{
+	static const char *const calls[] = {"VFIO_GROUP_SET_CONTAINER", "VFIO_DEVICE_BIND_IOMMUFD"};
+
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct vfb_device *device;
+		struct host host;
+
+		open_host(&host, backends[b],
+			  (struct fake_device){.group = 1, .driver = "vfio-pci"});
+		fake_fail_call(host.fake, calls[b], 0, EINVAL);
+		assert_fails(vfb_device_open(host.space, REFUSED, &device), -EINVAL, REFUSED,
+			     calls[b], "nobody else uses it", "possible causes", "cache coherency",
+			     "dmesg");
+		host_close(&host);
+	}
 }
 
 /* In this space already. */
@@ -314,19 +393,41 @@ static void test_unsafe_interrupts(void **state)
 	open_host(&host, VFB_BACKEND_TYPE1, (struct fake_device){.group = 1, .driver = "vfio-pci"});
 	fake_fail_call(host.fake, "VFIO_SET_IOMMU", 0, EPERM);
 	assert_fails(vfb_device_open(host.space, REFUSED, &(struct vfb_device *){NULL}), -EPERM,
-		     REFUSED, "allow_unsafe_interrupts");
+		     REFUSED, "vfio_iommu_type1.allow_unsafe_interrupts");
+	host_close(&host);
+
+	host_ready(&host, &(struct fake_config){.no_remapping = true}, VFB_BACKEND_IOMMUFD, 1);
+	fake_fail_call(host.fake, "VFIO_DEVICE_BIND_IOMMUFD", 0, EPERM);
+	assert_fails(vfb_device_open(host.space, REFUSED, &(struct vfb_device *){NULL}), -EPERM,
+		     REFUSED, "interrupts", "iommufd.allow_unsafe_interrupts");
+	host_close(&host);
+	/* They are isolated, so the reason is another. */
+	host_ready(&host, NULL, VFB_BACKEND_IOMMUFD, 1);
+	fake_fail_call(host.fake, "VFIO_DEVICE_BIND_IOMMUFD", 0, EPERM);
+	fake_hold(host.fake, 4711, "qemu-kvm", "/dev/vfio/devices/vfio0");
+	assert_fails(vfb_device_open(host.space, REFUSED, &(struct vfb_device *){NULL}), -EPERM,
+		     "group 1", "process 4711 (qemu-kvm) has one of them open");
 	host_close(&host);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unknown),	   cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_driver),	   cmocka_unit_test(test_no_iommu),
-		cmocka_unit_test(test_not_viable), cmocka_unit_test(test_no_permission),
-		cmocka_unit_test(test_busy),	   cmocka_unit_test(test_open_twice),
-		cmocka_unit_test(test_reserved),   cmocka_unit_test(test_spaces),
-		cmocka_unit_test(test_container),  cmocka_unit_test(test_unsafe_interrupts),
+		cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_driver),
+		cmocka_unit_test(test_no_iommu),
+		cmocka_unit_test(test_not_viable),
+		cmocka_unit_test(test_no_permission),
+		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_open_twice),
+		cmocka_unit_test(test_busy_here),
+		cmocka_unit_test(test_firmware),
+		cmocka_unit_test(test_invalid),
+		cmocka_unit_test(test_reserved),
+		cmocka_unit_test(test_spaces),
+		cmocka_unit_test(test_container),
+		cmocka_unit_test(test_unsafe_interrupts),
 	};
 
 	return cmocka_run_group_tests_name("refused devices", tests, NULL, NULL);

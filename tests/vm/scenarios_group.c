@@ -81,7 +81,7 @@ static void used_elsewhere(struct fixture *f)
 	struct vfb_device *device;
 
 	assert_error(vfb_device_open(space, f->machine->devices[0], &device), -EBUSY);
-	assert_says("in use by another");
+	assert_says("in use by this process");
 	machine_close(group);
 	assert_ok(vfb_device_open(space, f->machine->devices[0], &device));
 	end_space(space, device);
