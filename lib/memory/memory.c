@@ -24,10 +24,13 @@ static int release_pages_locked(struct vfb_memory *memory)
 static int release_pages(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	int lock = memory->loan_count ? vfb_pool_lock(sys) : -1;
-	int error = release_pages_locked(memory);
+	struct vfb_pool_lock lock = VFB_POOL_UNLOCKED;
+	int error;
 
-	vfb_pool_unlock(sys, lock);
+	if (memory->loan_count)
+		lock = vfb_pool_lock(sys);
+	error = release_pages_locked(memory);
+	vfb_pool_unlock(sys, &lock);
 	return error;
 }
 
@@ -36,7 +39,8 @@ static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
 		      enum vfb_page_size page_size)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	int error, lock = -1;
+	struct vfb_pool_lock lock = VFB_POOL_UNLOCKED;
+	int error;
 
 	memory->page_size = page_size;
 	memory->page_bytes = vfb_page_bytes(page_size);
@@ -51,7 +55,7 @@ static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
 		error = vfb_memory_apply_policy(memory);
 	if (error)
 		release_pages_locked(memory);
-	vfb_pool_unlock(sys, lock);
+	vfb_pool_unlock(sys, &lock);
 	return error;
 }
 

@@ -12,6 +12,9 @@
 #define ANYWHERE (-1)
 #define NODES	 "/sys/devices/system/node"
 
+#define LOCK_MOST_NS  UINT64_C(5000000000)
+#define LOCK_RETRY_NS UINT64_C(10000000)
+
 struct path {
 	char text[128];
 };
@@ -123,29 +126,64 @@ int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_
 /* ---- Growing ---- */
 
 /*
- * The size of a pool is read, changed and written back: that needs a lock between processes. It is
- * taken on a file that only root can open, so that nobody else can hold it; the file exists with
- * CONFIG_COMPACTION. Processes with another mount of sysfs, in a container with its own network,
- * are not excluded.
+ * The size of a pool is read, changed and written back: that needs a lock between processes.
+ *
+ * Only root can open the first file, so that nobody else can hold its lock and make others wait.
+ * It exists with CONFIG_COMPACTION. A container with a network namespace of its own has another
+ * sysfs, with another lock (sysfs_init_fs_context()).
  */
-int vfb_pool_lock(const struct vfb_sys *sys)
+static int pool_lock_root(const struct vfb_sys *sys)
 {
 	static const char *const files[] = {NODES "/node0/compact", "/proc/sys/vm/compact_memory"};
 	int fd = -1;
 
 	for (size_t i = 0; i < 2 && fd < 0; i++)
 		fd = sys->open(sys, files[i], O_WRONLY);
-	if (fd >= 0 && sys->lock_file(sys, fd)) {
+	if (fd >= 0 && sys->lock_file(sys, fd, true)) {
 		sys->close(sys, fd);
 		return -1;
 	}
-	return fd < 0 ? -1 : fd;
+	return fd;
 }
 
-void vfb_pool_unlock(const struct vfb_sys *sys, int lock)
+/*
+ * Whoever may change a pool is root in the initial user namespace, which is one file for the whole
+ * kernel (nsfs has a single superblock). Anybody may lock that one, therefore the wait is bounded:
+ * without it, containers may disturb each other.
+ */
+static int pool_lock_everywhere(const struct vfb_sys *sys)
 {
-	if (lock >= 0)
-		sys->close(sys, lock);
+	int fd = sys->open(sys, "/proc/self/ns/user", O_RDONLY);
+	uint64_t waited = 0;
+	int error;
+
+	if (fd < 0)
+		return -1;
+	while ((error = sys->lock_file(sys, fd, false)) == -EAGAIN && waited < LOCK_MOST_NS) {
+		sys->sleep(sys, LOCK_RETRY_NS);
+		waited += LOCK_RETRY_NS;
+	}
+	if (error) {
+		sys->close(sys, fd);
+		return -1;
+	}
+	return fd;
+}
+
+struct vfb_pool_lock vfb_pool_lock(const struct vfb_sys *sys)
+{
+	struct vfb_pool_lock lock = {.root = pool_lock_root(sys)};
+
+	lock.everywhere = pool_lock_everywhere(sys);
+	return lock;
+}
+
+void vfb_pool_unlock(const struct vfb_sys *sys, const struct vfb_pool_lock *lock)
+{
+	if (lock->everywhere >= 0)
+		sys->close(sys, lock->everywhere);
+	if (lock->root >= 0)
+		sys->close(sys, lock->root);
 }
 
 static int write_count(const struct vfb_sys *sys, int node, uint64_t page_bytes, uint64_t count)

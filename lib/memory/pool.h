@@ -21,12 +21,19 @@ struct vfb_pool_loan {
  */
 int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 
+/* File descriptors, -1 without one. */
+struct vfb_pool_lock {
+	int root, everywhere;
+};
+
+#define VFB_POOL_UNLOCKED ((struct vfb_pool_lock){-1, -1})
+
 /*
- * Excludes other processes that use this library from changing pools until vfb_pool_unlock().
- * Returns -1 if there is no file to lock, or no permission; changing a pool then fails, too.
+ * Excludes other processes that use this library, also in other containers, from changing pools
+ * until vfb_pool_unlock(). Without permission to lock, changing a pool fails, too.
  */
-int vfb_pool_lock(const struct vfb_sys *sys);
-void vfb_pool_unlock(const struct vfb_sys *sys, int lock);
+struct vfb_pool_lock vfb_pool_lock(const struct vfb_sys *sys);
+void vfb_pool_unlock(const struct vfb_sys *sys, const struct vfb_pool_lock *lock);
 
 /*
  * Adds the pages that vfb_pool_check() found missing, and records them in the loans of the memory,

@@ -198,12 +198,12 @@ static int linux_fchmod(UNUSED const struct vfb_sys *sys, int fd, mode_t mode)
 	return fchmod(fd, mode) ? -errno : 0;
 }
 
-static int linux_lock_file(UNUSED const struct vfb_sys *sys, int fd)
+static int linux_lock_file(UNUSED const struct vfb_sys *sys, int fd, bool wait)
 {
 	int result;
 
 	do
-		result = flock(fd, LOCK_EX);
+		result = flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB));
 	while (result && errno == EINTR);
 	return result ? -errno : 0;
 }

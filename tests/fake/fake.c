@@ -100,6 +100,7 @@ struct fake *fake_create(const struct fake_config *config)
 	set_defaults(&fake->config);
 	fake->process = 77;
 	fake->file_lock.name = "a file that is locked";
+	fake->namespace_lock.name = "a namespace that is locked";
 	build_nodes(fake);
 	fake->now = fake->config.start_ns;
 	pthread_mutex_init(&fake->lock, NULL);

@@ -315,7 +315,7 @@ struct fake_stats {
 	uint64_t max_populate_bytes;
 	/* Bytes zeroed so far by populating; and by MAP, since they were not populated. */
 	uint64_t populated_bytes, populated_by_map_bytes;
-	/* Changes of a pool's size while nobody held a file locked. */
+	/* Changes of a pool's size while nobody held the lock that spans containers. */
 	unsigned int unlocked_pool_changes;
 	/* Times that memory was compacted. */
 	unsigned int compactions;

@@ -59,8 +59,8 @@ void fk_file_put(struct fake *fake, struct file *file)
 {
 	if (--file->refs)
 		return;
-	if (file->locked)
-		fk_vunlock_write(&fake->file_lock);
+	if (file->lock)
+		fk_vunlock_write(file->lock);
 	switch (file->kind) {
 	case FILE_TEXT:
 		free(file->text);

@@ -119,15 +119,23 @@ static int op_file_info(const struct vfb_sys *sys, int fd, struct vfb_sys_file *
 	return error;
 }
 
-static int op_lock_file(const struct vfb_sys *sys, int fd)
+static int op_lock_file(const struct vfb_sys *sys, int fd, bool wait)
 {
 	struct fake *fake = kernel_enter(sys);
 	struct file *file = fk_file_get(fake, fd);
 	int error = file ? fk_inject(fake, "lock_file", NULL, ENOLCK) : -EBADF;
 
 	if (!error) {
-		fk_vlock_write(fake, &fake->file_lock);
-		file->locked = true;
+		struct vlock *lock = strncmp(file->path, "/proc/self/ns/", 14) ?
+					     &fake->file_lock :
+					     &fake->namespace_lock;
+
+		if (wait)
+			fk_vlock_write(fake, lock);
+		else if (!fk_vlock_try(lock))
+			error = -EAGAIN;
+		if (!error)
+			file->lock = lock;
 	}
 	if (file)
 		fk_file_put(fake, file);

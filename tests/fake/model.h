@@ -74,8 +74,8 @@ struct file {
 	unsigned int refs;
 	/* -1: closed, but still referred to. */
 	int fd;
-	/* flock(2) */
-	bool locked;
+	/* flock(2); NULL: not locked. */
+	struct vlock *lock;
 	/* The program has opened it, and closes it. */
 	bool foreign;
 	char path[128];
@@ -172,7 +172,7 @@ struct fake {
 	struct helper helper;
 	int process;
 	/* Of whatever file; those that are locked all stand for one thing. */
-	struct vlock file_lock;
+	struct vlock file_lock, namespace_lock;
 	struct extra extras[16];
 	size_t extra_count;
 	struct hold holds[8];

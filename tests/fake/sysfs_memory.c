@@ -218,7 +218,7 @@ ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, si
 		fake->stats.compactions++;
 		fk_clock_spend(fake, COMPACT_NS);
 	} else if (find_pool(fake, path, &node, &pool)) {
-		fake->stats.unlocked_pool_changes += !fake->file_lock.writer;
+		fake->stats.unlocked_pool_changes += !fake->namespace_lock.writer;
 		fk_clock_spend(fake, COMPACT_NS);
 		set_pool(fake, node, pool, strtoull(text, NULL, 10));
 	}

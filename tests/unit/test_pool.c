@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Pools of hugepages that are made larger for a memory, and get back what they were. */
+#include <fcntl.h>
+
 #include "context.h"
+#include "counted.h"
 #include "host.h"
 
 static const unsigned int both[] = {0, 1};
@@ -236,17 +239,34 @@ static void *grow_and_shrink(void *arg)
 	return NULL;
 }
 
-/* Several processes at once: none takes another's pages, and the pool is what it was. */
+/* In another container: there is another sysfs, and other locks on its files. */
+static int open_in_container(const struct vfb_sys *sys, const char *path, int flags)
+{
+	const struct vfb_sys *inner = ((const struct counted *)(const void *)sys)->inner;
+
+	if (strstr(path, "compact") && flags == O_WRONLY)
+		return -ENOENT;
+	return inner->open(inner, path, flags);
+}
+
+/*
+ * Several processes at once, every other one in a container: none takes another's pages, and the
+ * pool is what it was.
+ */
 static void test_at_once(void **state)
 {
 	struct grower growers[4];
+	struct counted container;
 	struct host host;
 
 	(void)state;
 	open_two_nodes(&host);
+	counted_init(&container, host.sys);
+	container.sys.open = open_in_container;
 	for (size_t i = 0; i < ARRAY_SIZE(growers); i++) {
 		growers[i] = (struct grower){.host = &host};
-		assert_ok(vfb_ctx_create_with(host.sys, NULL, &growers[i].ctx));
+		assert_ok(vfb_ctx_create_with(i & 1 ? &container.sys : host.sys, NULL,
+					      &growers[i].ctx));
 		assert_int_equal(host.sys->thread_create(host.sys, "grower", NULL, grow_and_shrink,
 							 &growers[i], &growers[i].thread),
 				 0);
@@ -261,6 +281,28 @@ static void test_at_once(void **state)
 	host_close(&host);
 }
 
+/* Anybody may hold the lock that spans containers, but not make others wait for ever. */
+static void test_lock_held(void **state)
+{
+	struct vfb_memory_opts opts = growing(24 * MIB, VFB_PAGE_2M);
+	struct vfb_memory *memory;
+	struct host host;
+	uint64_t start;
+	int fd;
+
+	(void)state;
+	open_two_nodes(&host);
+	fd = host.sys->open(host.sys, "/proc/self/ns/user", O_RDONLY);
+	assert_int_equal(host.sys->lock_file(host.sys, fd, false), 0);
+	start = fake_now(host.fake);
+	assert_ok(vfb_memory_create(host.ctx, &opts, &memory));
+	assert_in_range(fake_now(host.fake) - start, 4000 * MS, 6000 * MS);
+	host.sys->close(host.sys, fd);
+	assert_ok(vfb_memory_destroy(memory));
+	assert_pools(&host, 4, 2);
+	host_close(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +310,7 @@ int main(void)
 		cmocka_unit_test(test_page_sizes),  cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_not_allowed), cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_at_once),	    cmocka_unit_test(test_surplus),
+		cmocka_unit_test(test_lock_held),
 	};
 
 	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
