@@ -10,7 +10,7 @@
 int vfb_calls_add(struct vfb_calls *calls, const struct vfb_call *call)
 {
 	if (calls->count == calls->capacity) {
-		size_t capacity = calls->capacity * 2 + 16;
+		size_t capacity = calls->capacity * 2 + 4;
 		struct vfb_call *grown = reallocarray(calls->calls, capacity, sizeof(*grown));
 
 		if (!grown)

@@ -184,6 +184,14 @@ static void note_change(struct vfb_index *index, const struct vfb_mapping *mappi
 		(struct vfb_change){mapping->at.iova, mapping->address.iova, mapping->at.bytes};
 }
 
+static void add_address(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	mapping->address.iova = (uintptr_t)mapping->memory->address + mapping->offset;
+	mapping->address.bytes = mapping->at.bytes;
+	prepare_interval(&mapping->address);
+	vfb_addresses_RB_INSERT(&index->addresses, &mapping->address);
+}
+
 void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
 			 enum vfb_mapping_state state, bool visible)
 {
@@ -191,18 +199,27 @@ void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
 
 	mapping->state = state;
 	mapping->visible = visible;
-	if (vfb_mapping_is_visible(mapping) == was_visible)
+	if (!index->is_translated || vfb_mapping_is_visible(mapping) == was_visible)
 		return;
-	if (was_visible) {
+	if (was_visible)
 		vfb_addresses_RB_REMOVE(&index->addresses, &mapping->address);
-	} else {
-		mapping->address.iova = (uintptr_t)mapping->memory->address + mapping->offset;
-		mapping->address.bytes = mapping->at.bytes;
-		prepare_interval(&mapping->address);
-		vfb_addresses_RB_INSERT(&index->addresses, &mapping->address);
-	}
+	else
+		add_address(index, mapping);
 	if (!index->all_changed)
 		note_change(index, mapping);
+}
+
+void vfb_index_begin_translation(struct vfb_index *index)
+{
+	struct vfb_mapping *mapping = vfb_index_at(index, 0);
+
+	if (index->is_translated)
+		return;
+	index->is_translated = true;
+	index->all_changed = true;
+	for (; mapping; mapping = vfb_index_next(mapping))
+		if (vfb_mapping_is_visible(mapping))
+			add_address(index, mapping);
 }
 
 /* No deeper than the tree. */

@@ -73,6 +73,8 @@ struct vfb_index {
 	/* Number of the mappings, and their bytes. */
 	size_t count;
 	uint64_t bytes;
+	/* Addresses and changes are kept: somebody translates. */
+	bool is_translated;
 	/* The mappings that can be translated. */
 	struct vfb_addresses addresses;
 	/* Changes that the translator has not published; or too many to list. */
@@ -96,9 +98,12 @@ struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *m
 /* Removes and frees it. */
 void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping);
 
-/* Sets both, and keeps @addresses and @changes up to date. */
+/* Sets both. */
 void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
 			 enum vfb_mapping_state state, bool visible);
+
+/* From now on, keeps @addresses and @changes, of which everything has changed. */
+void vfb_index_begin_translation(struct vfb_index *index);
 
 static inline bool vfb_mapping_is_visible(const struct vfb_mapping *mapping)
 {

@@ -96,7 +96,7 @@ static int place_ranges(struct here *here, bool *domain)
 	return error;
 }
 
-/* Keeps the placed ranges, or frees their IOVAs unless the kernel still has them. */
+/* Keeps the placed ranges, or frees their IOVAs unless the kernel still has them. The end. */
 static void settle_ranges(struct here *here, bool keep)
 {
 	struct vfb_space *space = here->space;
@@ -115,7 +115,7 @@ static void settle_ranges(struct here *here, bool keep)
 		else
 			vfb_space_remove_mapping_locked(space, mapping);
 	}
-	pthread_mutex_unlock(&space->lock);
+	vfb_space_job_end_unlock(space, true);
 }
 
 static bool range_is_populated(const struct vfb_range *range)
@@ -170,8 +170,6 @@ static int map_here(struct here *here)
 			unmap_ranges(here);
 	}
 	settle_ranges(here, !error);
-	vfb_translator_publish_nofail(here->space);
-	vfb_space_job_end(here->space);
 	return error;
 }
 

@@ -14,14 +14,32 @@ void vfb_space_job_begin(struct vfb_space *space)
 	pthread_mutex_unlock(&space->lock);
 }
 
-void vfb_space_job_end(struct vfb_space *space)
+static void end_job_locked(struct vfb_space *space)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
 
-	pthread_mutex_lock(&space->lock);
 	space->jobs--;
 	sys->cond_broadcast(sys, &space->changed);
+}
+
+void vfb_space_job_end(struct vfb_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	end_job_locked(space);
 	pthread_mutex_unlock(&space->lock);
+}
+
+void vfb_space_job_end_unlock(struct vfb_space *space, bool changed)
+{
+	bool publish = changed && atomic_load(&space->translator.is_used);
+
+	if (!publish)
+		end_job_locked(space);
+	pthread_mutex_unlock(&space->lock);
+	if (!publish)
+		return;
+	vfb_translator_publish_nofail(space);
+	vfb_space_job_end(space);
 }
 
 bool vfb_space_job_try_begin(struct vfb_space *space)

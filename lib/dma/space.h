@@ -111,6 +111,9 @@ void vfb_space_job_begin(struct vfb_space *space);
 /* For holders of a reference. False: the space is being destroyed, or was. */
 bool vfb_space_job_try_begin(struct vfb_space *space);
 void vfb_space_job_end(struct vfb_space *space);
+/* Ends a job while the space's lock is held, and releases that. @changed: there are changes of the
+ * index to publish. */
+void vfb_space_job_end_unlock(struct vfb_space *space, bool changed);
 
 /* Makes one map call, with its event, and adds the extent to the index. */
 int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,

@@ -397,6 +397,7 @@ static bool read_changes(struct vfb_space *space, struct update updates[2])
 	bool all, done = true;
 
 	pthread_mutex_lock(&space->lock);
+	vfb_index_begin_translation(index);
 	all = index->all_changed || space->translator.is_stale;
 	for (size_t i = 0; i < 2; i++) {
 		struct update *update = &updates[i];

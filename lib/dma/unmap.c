@@ -301,10 +301,7 @@ static void settle_unmap(struct unmap *unmap, int result)
 		settle_ranges_locked(unmap, result);
 	else
 		settle_area_locked(unmap, 0, UINT64_MAX);
-	pthread_mutex_unlock(&unmap->space->lock);
-	if (result)
-		vfb_translator_publish_nofail(unmap->space);
-	vfb_space_job_end(unmap->space);
+	vfb_space_job_end_unlock(unmap->space, result);
 }
 
 static bool finish_unmap(struct vfb_job *job)
