@@ -212,10 +212,11 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  *
  * Where more base pages are used than a cgroup, a node or the host has, the kernel returns no
  * error: it kills a process. So the pages that are missing are first compared with what every limit
- * leaves (memory.max, hugetlb.*.max of the process's cgroup and those above it, versions 1 and 2;
- * free memory of a node that the policy is strict about; MemAvailable), memory that the kernel can
- * reclaim included, and again while they are populated, since others use memory too. Mapping does
- * the same.
+ * leaves (memory.max, memory.high, beyond which the kernel delays every step by seconds, and
+ * hugetlb.*.max of the process's cgroup and those above it, versions 1 and 2; free memory of the
+ * nodes that cpuset.mems allows, or that the policy is strict about; MemAvailable), memory that the
+ * kernel can reclaim included, and again while they are populated, since others use memory too.
+ * Mapping does the same.
  *
  * It uses madvise(2) with MADV_POPULATE_WRITE (Linux 5.14), which holds the kernel's mmap_lock for
  * reading. It therefore proceeds in steps of 2 MiB, or of one page of 1 GiB, so that other threads

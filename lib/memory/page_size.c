@@ -6,6 +6,7 @@
 
 #include "memory/memory.h"
 #include "memory/pool.h"
+#include "memory/room.h"
 
 uint64_t vfb_page_bytes(enum vfb_page_size page_size)
 {
@@ -73,8 +74,11 @@ static int check_mixed(const struct vfb_memory *memory, enum vfb_memory_kind kin
 /* Checks the pool of one page size, and grows it if necessary. */
 static int find_pages(struct vfb_memory *memory, uint64_t page_bytes, uint64_t bytes)
 {
-	int error = vfb_pool_check(memory, page_bytes, bytes / page_bytes);
+	int error = vfb_room_check_reserve(memory->ctx->sys, page_bytes, bytes);
 
+	if (error)
+		return error;
+	error = vfb_pool_check(memory, page_bytes, bytes / page_bytes);
 	if (error == -ENOMEM && memory->flags & VFB_MEMORY_GROW_POOL)
 		error = vfb_pool_grow(memory, page_bytes, bytes / page_bytes);
 	return error;

@@ -56,8 +56,8 @@ struct search {
 	const struct vfb_sys *sys;
 	uint64_t wanted;
 	uint64_t swap_free;
-	/* "hugetlb.2MB"; "" for base pages. */
-	char hugetlb[16];
+	/* "hugetlb.2MB" or "hugetlb.2MB.rsvd"; "" for base pages. */
+	char hugetlb[32];
 	struct vfb_room_limit *limit;
 };
 
@@ -105,24 +105,34 @@ static void note_limit(struct search *search, uint64_t left, const char *folder,
 		 file, vfb_size_text(max).text);
 }
 
-static void look_at_cgroup(const char *folder, bool v1, void *arg)
+/* Less than "max": a limit. PAGE_COUNTER_MAX of version 1 means no limit, too. */
+static void look_at_limit(struct search *search, const char *folder, bool v1, const char *max_file,
+			  const char *used_file)
 {
-	struct search *search = arg;
-	const char *prefix = *search->hugetlb ? search->hugetlb : "memory";
-	char max_file[48], used_file[48];
-	uint64_t max, used, left;
+	uint64_t max = read_number(search->sys, folder, max_file);
+	uint64_t used = read_number(search->sys, folder, used_file), left;
 
-	snprintf(max_file, sizeof(max_file), "%s.%s", prefix, v1 ? "limit_in_bytes" : "max");
-	snprintf(used_file, sizeof(used_file), "%s.%s", prefix, v1 ? "usage_in_bytes" : "current");
-	max = read_number(search->sys, folder, max_file);
-	used = read_number(search->sys, folder, used_file);
-	/* PAGE_COUNTER_MAX of version 1 means no limit, too. */
 	if (max >= UINT64_MAX / 4 || used == UINT64_MAX)
 		return;
 	left = max > used ? max - used : 0;
 	if (left < search->wanted && !*search->hugetlb)
 		left += min_bytes(cgroup_reclaimable(search, folder, v1), used);
 	note_limit(search, left, folder, max_file, max);
+}
+
+static void look_at_cgroup(const char *folder, bool v1, void *arg)
+{
+	struct search *search = arg;
+	const char *prefix = *search->hugetlb ? search->hugetlb : "memory";
+	char max_file[48], used_file[48];
+
+	snprintf(max_file, sizeof(max_file), "%s.%s", prefix, v1 ? "limit_in_bytes" : "max");
+	snprintf(used_file, sizeof(used_file), "%s.%s", prefix, v1 ? "usage_in_bytes" : "current");
+	look_at_limit(search, folder, v1, max_file, used_file);
+	/* Beyond it nothing is killed, but each step is delayed by up to two seconds, and pinned
+	 * memory is never reclaimed (mem_cgroup_handle_over_high()). */
+	if (!v1 && !*search->hugetlb)
+		look_at_limit(search, folder, v1, "memory.high", used_file);
 }
 
 static void look_at_host(struct search *search)
@@ -143,46 +153,132 @@ static void look_at_host(struct search *search)
 		 vfb_size_text(fields[1].value * KIB).text);
 }
 
-static void look_at_node(struct search *search, int node)
+struct node_memory {
+	/* In KiB. @left: what is free or can be reclaimed without swap. */
+	uint64_t total, left, swappable;
+};
+
+static bool add_node(const struct search *search, unsigned int node, struct node_memory *sum)
 {
 	struct vfb_field fields[] = {{.name = "MemTotal"},     {.name = "MemFree"},
 				     {.name = "Active(file)"}, {.name = "Inactive(file)"},
 				     {.name = "SReclaimable"}, {.name = "AnonPages"}};
-	uint64_t left, reserve;
 	char path[64];
 
-	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", node);
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", node);
 	if (vfb_sys_read_fields(search->sys, path, fields, 6))
+		return false;
+	sum->total += fields[0].value;
+	sum->left += fields[1].value + fields[2].value + fields[3].value + fields[4].value;
+	sum->swappable += fields[5].value;
+	return true;
+}
+
+/* @nodes: one bit for each. */
+static void look_at_nodes(struct search *search, uint64_t nodes, const char *name)
+{
+	struct node_memory sum = {0};
+	uint64_t reserve, left;
+	bool found = false;
+
+	for (unsigned int node = 0; node < MAX_NODES; node++)
+		if (nodes >> node & 1 && add_node(search, node, &sum))
+			found = true;
+	if (!found)
 		return;
-	left = (fields[1].value + fields[2].value + fields[3].value + fields[4].value) * KIB;
 	/* The kernel keeps this much free on all nodes together. */
 	reserve = read_number(search->sys, "/proc/sys/vm", "min_free_kbytes");
-	reserve = reserve == UINT64_MAX ? 0 : reserve * KIB;
-	left = left > reserve ? left - reserve : 0;
-	search->limit->bytes = left + min_bytes(fields[5].value * KIB, search->swap_free);
-	snprintf(search->limit->text, sizeof(search->limit->text), "node %d has %s", node,
-		 vfb_size_text(fields[0].value * KIB).text);
+	reserve = reserve == UINT64_MAX ? 0 : reserve;
+	left = (sum.left > reserve ? sum.left - reserve : 0) * KIB +
+	       min_bytes(sum.swappable * KIB, search->swap_free);
+	if (left >= search->limit->bytes)
+		return;
+	search->limit->bytes = left;
+	snprintf(search->limit->text, sizeof(search->limit->text), "%s has %s", name,
+		 vfb_size_text(sum.total * KIB).text);
+}
+
+static bool note_allowed_nodes(const char *line, void *arg)
+{
+	static const char name[] = "Mems_allowed_list:";
+	uint64_t *nodes = arg;
+	const char *at = line + strlen(name);
+
+	if (strncmp(line, name, strlen(name)))
+		return true;
+	while (*at && *at != '\n') {
+		char *end;
+		unsigned long first = strtoul(at, &end, 10), last = first;
+
+		if (end == at)
+			break;
+		if (*end == '-')
+			last = strtoul(end + 1, &end, 10);
+		for (; first <= last && first < MAX_NODES; first++)
+			*nodes |= UINT64_C(1) << first;
+		at = *end == ',' ? end + 1 : end;
+	}
+	return false;
+}
+
+/* The nodes whose memory the process may use (cpuset.mems), if those are not all. */
+static void look_at_cpuset(struct search *search)
+{
+	int max_node = search->sys->max_node(search->sys);
+	uint64_t all = max_node > 0 && max_node < MAX_NODES - 1 ?
+			       (UINT64_C(1) << (max_node + 1)) - 1 :
+			       UINT64_MAX;
+	uint64_t allowed = 0;
+
+	if (max_node <= 0 ||
+	    vfb_sys_each_line(search->sys, "/proc/self/status", note_allowed_nodes, &allowed) ||
+	    !allowed || (allowed & all) == all)
+		return;
+	look_at_nodes(search, allowed, "what cpuset.mems allows");
+}
+
+static void look_at_hugetlb(struct search *search, uint64_t page_bytes, const char *kind)
+{
+	snprintf(search->hugetlb, sizeof(search->hugetlb), "hugetlb.%s%s",
+		 page_bytes > 2 * MIB ? "1GB" : "2MB", kind);
+	vfb_sys_each_cgroup(search->sys, "hugetlb", look_at_cgroup, search);
 }
 
 void vfb_room_read(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t wanted,
 		   struct vfb_room_limit *limit)
 {
 	struct search search = {.sys = sys, .wanted = wanted, .limit = limit};
+	char name[32];
 
 	*limit = (struct vfb_room_limit){.bytes = UINT64_MAX};
 	if (page_bytes > BASE_PAGE) {
-		snprintf(search.hugetlb, sizeof(search.hugetlb), "hugetlb.%s",
-			 page_bytes > 2 * MIB ? "1GB" : "2MB");
-		vfb_sys_each_cgroup(sys, "hugetlb", look_at_cgroup, &search);
+		look_at_hugetlb(&search, page_bytes, "");
 		return;
 	}
 	look_at_host(&search);
 	if (node == VFB_ROOM_ANYWHERE) {
+		look_at_cpuset(&search);
 		vfb_sys_each_cgroup(sys, "memory", look_at_cgroup, &search);
-	} else {
-		limit->bytes = UINT64_MAX;
-		look_at_node(&search, node);
+		return;
 	}
+	limit->bytes = UINT64_MAX;
+	snprintf(name, sizeof(name), "node %d", node);
+	look_at_nodes(&search, UINT64_C(1) << node, name);
+}
+
+int vfb_room_check_reserve(const struct vfb_sys *sys, uint64_t page_bytes, uint64_t bytes)
+{
+	struct vfb_room_limit limit = {.bytes = UINT64_MAX};
+	struct search search = {.sys = sys, .wanted = bytes, .limit = &limit};
+
+	look_at_hugetlb(&search, page_bytes, ".rsvd");
+	if (bytes <= limit.bytes)
+		return 0;
+	return vfb_fail(-ENOMEM,
+			"reserving %s in pages of %s is not possible: %s, of which %s are left; "
+			"raise the limit, or use smaller pages",
+			vfb_size_text(bytes).text, vfb_size_text(page_bytes).text, limit.text,
+			vfb_size_text(limit.bytes).text);
 }
 
 int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t bytes)

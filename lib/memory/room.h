@@ -22,15 +22,19 @@ struct vfb_room_limit {
 #define VFB_ROOM_ANYWHERE (-1)
 
 /*
- * Reads what is available, including memory that the kernel can reclaim: base pages on @node, or in
- * the cgroups and on the host with VFB_ROOM_ANYWHERE; for hugetlb pages of @page_bytes what the
- * cgroups allow. Reclaimable memory is only counted if less than @wanted bytes are unused.
+ * Reads what is available, including memory that the kernel can reclaim: base pages on @node, or,
+ * with VFB_ROOM_ANYWHERE, in the cgroups, on the nodes that the cpuset allows, and on the host; for
+ * hugetlb pages of @page_bytes what the cgroups allow. Reclaimable memory is only counted if less
+ * than @wanted bytes are unused.
  */
 void vfb_room_read(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t wanted,
 		   struct vfb_room_limit *limit);
 
 /* Reports -ENOMEM if fewer than @bytes are available. */
 int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t bytes);
+
+/* The same for hugetlb pages that mmap() reserves, which have limits of their own (Linux 5.7). */
+int vfb_room_check_reserve(const struct vfb_sys *sys, uint64_t page_bytes, uint64_t bytes);
 
 /* What the workers may use before the limits are read again. */
 struct vfb_room;

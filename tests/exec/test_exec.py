@@ -232,9 +232,14 @@ class Corners(Directory):
     @unittest.skipUnless(CGROUP, "this is no machine to limit memory in")
     def test_much(self):
         """The OOM killer does not get the command that maps more than its cgroup may use."""
+        for limit in "memory.max", "memory.high":
+            with self.subTest(limit):
+                self.map_much(limit)
+
+    def map_much(self, limit):
         os.mkdir(CGROUP)
-        self.addCleanup(os.rmdir, CGROUP)
-        with open(f"{CGROUP}/memory.max", "w", encoding="ascii") as file:
+        self.addCleanup(lambda: os.path.exists(CGROUP) and os.rmdir(CGROUP))
+        with open(f"{CGROUP}/{limit}", "w", encoding="ascii") as file:
             file.write("256M")
         result = subprocess.run(["sh", "-c", f'echo $$ >{CGROUP}/cgroup.procs; exec "$@"', "sh",
                                  COMMAND, "exec", "--json", CORNERS, "much"],
@@ -242,7 +247,8 @@ class Corners(Directory):
         self.assertEqual(result.returncode, 0, result.stderr)
         answer = json.loads(result.stdout.splitlines()[-1])
         self.assertFalse(self.calls(answer, "populate (vfioboost)"))
-        self.assertIn("cgroup", answer["not_boosted"])
+        self.assertIn(f"{limit} allows 256 MiB", answer["not_boosted"])
+        os.rmdir(CGROUP)
 
     def test_prealloc(self):
         """What the command populates by itself is shown, with what would be faster."""

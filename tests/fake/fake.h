@@ -64,8 +64,13 @@ struct fake_config {
 	const char *cpu_max;
 	/* memory.max of it in bytes (0, none). The kernel kills what uses more: misuse. */
 	uint64_t memory_limit;
-	/* hugetlb.2MB.max of it in bytes (0, none). */
-	uint64_t hugetlb_limit_2m;
+	/* memory.high of it in bytes (0, none); it is reported, and delays nothing. */
+	uint64_t memory_high;
+	/* hugetlb.2MB.max of it in bytes, and hugetlb.2MB.rsvd.max, what mmap() may reserve (0,
+	 * none). */
+	uint64_t hugetlb_limit_2m, hugetlb_reserve_2m;
+	/* Bit n: node n is in cpuset.mems of it (0, all of them). */
+	uint32_t cpuset_mems;
 	/* The kernel or CPU has no hugetlb pages of 2 MiB, of 1 GiB. */
 	bool no_2m, no_1g;
 	enum fake_thp thp;

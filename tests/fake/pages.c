@@ -85,6 +85,11 @@ int fk_object_reserve(struct fake *fake, struct object *object, uint64_t first, 
 	need_pages(object, end);
 	for (uint64_t i = from; i < to; i++)
 		need += !object->pages[i];
+	/* hugetlb_cgroup_charge_cgroup_rsvd() */
+	if (object->pool == POOL_2M && fake->config.hugetlb_reserve_2m &&
+	    fk_pool_used(fake, POOL_2M) + (fake->reserved[POOL_2M] + need) * PAGE_2M >
+		    fake->config.hugetlb_reserve_2m)
+		return -ENOMEM;
 	if (fake->reserved[object->pool] + need > pool_free(fake, object->pool))
 		return -ENOMEM;
 	for (uint64_t i = from; i < to; i++)
@@ -200,6 +205,9 @@ static int allocate_pages(struct fake *fake, const struct object *object, uint64
 	uint64_t count = bytes / object->page_bytes;
 	uint32_t any = (1u << FAKE_NODES) - 1;
 	int node;
+
+	if (fake->config.cpuset_mems)
+		any &= fake->config.cpuset_mems;
 
 	switch (policy ? policy->mode : MPOL_DEFAULT) {
 	case MPOL_BIND:

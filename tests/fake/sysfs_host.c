@@ -142,6 +142,8 @@ static int cgroup_path(struct fake *fake, const char *path, struct text *text)
 		fk_put(text, "%" PRIu64 "\n", config->memory_limit);
 	else if (!strcmp(path, "/vm.slice/memory.max"))
 		fk_put(text, "max\n");
+	else if (!strcmp(path, "/vm.slice/memory.high") && config->memory_high)
+		fk_put(text, "%" PRIu64 "\n", config->memory_high);
 	else if (!strcmp(path, "/vm.slice/memory.current"))
 		fk_put(text, "%" PRIu64 "\n", fk_pool_used(fake, POOL_BASE));
 	else if (!strcmp(path, "/vm.slice/memory.stat"))
@@ -150,6 +152,11 @@ static int cgroup_path(struct fake *fake, const char *path, struct text *text)
 		fk_put(text, "%" PRIu64 "\n", fk_pool_used(fake, POOL_2M));
 	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.max") && config->hugetlb_limit_2m)
 		fk_put(text, "%" PRIu64 "\n", config->hugetlb_limit_2m);
+	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.rsvd.max") && config->hugetlb_reserve_2m)
+		fk_put(text, "%" PRIu64 "\n", config->hugetlb_reserve_2m);
+	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.rsvd.current"))
+		fk_put(text, "%" PRIu64 "\n",
+		       fk_pool_used(fake, POOL_2M) + fake->reserved[POOL_2M] * PAGE_2M);
 	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.max"))
 		fk_put(text, "max\n");
 	else

@@ -109,6 +109,20 @@ static void put_status_memory(struct fake *fake, struct text *text)
 		     "CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\n");
 }
 
+static void put_allowed_nodes(struct fake *fake, struct text *text)
+{
+	const char *comma = "";
+
+	if (!fake->config.cpuset_mems)
+		fk_put(text, "0-7");
+	for (int n = 0; n < FAKE_NODES; n++) {
+		if (!(fake->config.cpuset_mems & 1u << n))
+			continue;
+		fk_put(text, "%s%d", comma, n);
+		comma = ",";
+	}
+}
+
 static int status(struct fake *fake, struct text *text)
 {
 	uint64_t caps = fake->config.cap_ipc_lock ? UINT64_C(1) << 14 : 0;
@@ -131,7 +145,9 @@ static int status(struct fake *fake, struct text *text)
 	fk_put(text, "Mems_allowed:\t");
 	for (int i = 0; i < 31; i++)
 		fk_put(text, "00000000,");
-	fk_put(text, "000000ff\nMems_allowed_list:\t0-7\nvoluntary_ctxt_switches:\t0\n"
+	fk_put(text, "000000ff\nMems_allowed_list:\t");
+	put_allowed_nodes(fake, text);
+	fk_put(text, "\nvoluntary_ctxt_switches:\t0\n"
 		     "nonvoluntary_ctxt_switches:\t0\nx86_Thread_features:\t\n"
 		     "x86_Thread_features_locked:\t\n");
 	return SYSFS_TEXT;

@@ -20,9 +20,12 @@ struct limits {
 	unsigned int entries;
 	/* RLIMIT_MEMLOCK in bytes, without CAP_IPC_LOCK. */
 	uint64_t memlock;
-	/* memory.max and hugetlb.2MB.max in bytes, and cpu.max, of the cgroup that it runs in. */
-	uint64_t memory_max, hugetlb_2m;
+	/* memory.max, memory.high, hugetlb.2MB.max and hugetlb.2MB.rsvd.max in bytes, and cpu.max,
+	 * of the cgroup that it runs in. */
+	uint64_t memory_max, memory_high, hugetlb_2m, hugetlb_reserve_2m;
 	const char *cpu_max;
+	/* cpuset.mems of it allows node 0 only. */
+	bool one_node;
 	/* Devices have no nodes below /dev/vfio/devices, as on Linux 6.2 to 6.5. */
 	bool no_nodes;
 	/* transparent_hugepage/enabled says never. */

@@ -200,29 +200,36 @@ static void write_file(const char *path, const char *text)
 
 static bool has_cgroup(const struct limits *limits)
 {
-	return limits->memory_max || limits->hugetlb_2m || limits->cpu_max;
+	return limits->memory_max || limits->memory_high || limits->hugetlb_2m ||
+	       limits->hugetlb_reserve_2m || limits->cpu_max || limits->one_node;
+}
+
+static void write_limit(const char *path, uint64_t limit)
+{
+	char bytes[32];
+
+	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)limit);
+	if (limit)
+		write_file(path, bytes);
 }
 
 static void make_cgroup(const struct limits *limits)
 {
-	char bytes[32];
-
 	write_file(CGROUPS "/cgroup.subtree_control", "+cpu +hugetlb");
-	if (limits->memory_max)
+	if (limits->memory_max || limits->memory_high)
 		write_file(CGROUPS "/cgroup.subtree_control", "+memory");
+	if (limits->one_node)
+		write_file(CGROUPS "/cgroup.subtree_control", "+cpuset");
 	if (mkdir(CGROUP, 0755))
 		die(CGROUP);
-	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)limits->hugetlb_2m);
-	if (limits->memory_max) {
-		char max[32];
-
-		snprintf(max, sizeof(max), "%llu", (unsigned long long)limits->memory_max);
-		write_file(CGROUP "/memory.max", max);
-	}
-	if (limits->hugetlb_2m)
-		write_file(CGROUP "/hugetlb.2MB.max", bytes);
+	write_limit(CGROUP "/memory.max", limits->memory_max);
+	write_limit(CGROUP "/memory.high", limits->memory_high);
+	write_limit(CGROUP "/hugetlb.2MB.max", limits->hugetlb_2m);
+	write_limit(CGROUP "/hugetlb.2MB.rsvd.max", limits->hugetlb_reserve_2m);
 	if (limits->cpu_max)
 		write_file(CGROUP "/cpu.max", limits->cpu_max);
+	if (limits->one_node)
+		write_file(CGROUP "/cpuset.mems", "0");
 }
 
 /* What is set is in brackets. */

@@ -191,6 +191,56 @@ static void cgroup_of_memory(struct fixture *f)
 	end_space(space, device);
 }
 
+/* Beyond it the kernel would delay each step by seconds. */
+static void cgroup_soft_limit(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, 96 * MIB, VFB_PAGE_4K);
+
+	assert_error(vfb_memory_populate(memory), -ENOMEM);
+	assert_says("memory.high allows 64 MiB");
+	assert_ok(vfb_memory_destroy(memory));
+	memory = make_memory(f, 32 * MIB, VFB_PAGE_4K);
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+/* The pool has the pages, but mmap() may not reserve as many: smaller ones are chosen. */
+static void cgroup_of_reservations(struct fixture *f)
+{
+	struct vfb_memory_opts opts = placed(BYTES, VFB_PAGE_2M, VFB_NUMA_DEFAULT);
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	struct vfb_memory *memory;
+
+	opts.nodes = NULL;
+	opts.node_count = 0;
+	assert_error(vfb_memory_create(f->ctx, &opts, &memory), -ENOMEM);
+	assert_says("hugetlb.2MB.rsvd.max allows 8 MiB");
+	opts.page_size = VFB_PAGE_AUTO;
+	memory = create(f, &opts);
+	assert_ok(vfb_memory_info(memory, &info));
+	assert_true(info.page_size < VFB_PAGE_2M);
+	assert_ok(vfb_memory_destroy(memory));
+	opts.page_size = VFB_PAGE_2M;
+	opts.bytes = 8 * MIB;
+	memory = create(f, &opts);
+	assert_ok(vfb_memory_populate(memory));
+	assert_ok(vfb_memory_destroy(memory));
+}
+
+/* The host has the memory, but not on the node that the process may use. */
+static void cpuset_of_one_node(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, 6 * GIB, VFB_PAGE_4K);
+
+	assert_error(vfb_memory_populate(memory), -ENOMEM);
+	assert_says("what cpuset.mems allows has");
+	assert_ok(vfb_memory_destroy(memory));
+	memory = make_memory(f, BYTES, VFB_PAGE_4K);
+	assert_ok(vfb_memory_populate(memory));
+	assert_nodes(memory, BYTES, 0);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
 /* Several memories, each of which fits, but not all of them. */
 static void cgroup_used_up(struct fixture *f)
 {
@@ -289,6 +339,15 @@ const struct scenario placement_scenarios[] = {
 	 .run = cgroup_of_memory,
 	 .limits.memory_max = 64 * MIB},
 	{.name = "a cgroup's memory used up", .run = cgroup_used_up, .limits.memory_max = 56 * MIB},
+	{.name = "a cgroup's soft limit on memory",
+	 .run = cgroup_soft_limit,
+	 .limits.memory_high = 64 * MIB},
+	{.name = "a cgroup's limit on reserved hugepages",
+	 .run = cgroup_of_reservations,
+	 .limits.hugetlb_reserve_2m = 8 * MIB},
+	{.name = "a cgroup that allows one node",
+	 .run = cpuset_of_one_node,
+	 .limits.one_node = true},
 	{.name = "a cgroup's quota of CPU time",
 	 .run = cgroup_of_cpus,
 	 .limits.cpu_max = "50000 100000"},

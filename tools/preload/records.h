@@ -20,6 +20,7 @@
 /* More than there are kinds of calls, see record_key(). */
 #define RECORDS_SUMS 256
 #define RECORDS_MODE 0600
+#define REMARK_BYTES 320
 
 /*
  * The size never changes, so that no access raises SIGBUS. F_SEAL_FUTURE_WRITE cannot be set: each
@@ -79,7 +80,7 @@ struct records {
 	atomic_uint_fast64_t count;
 	/* Why something was not boosted, the first reason; "" for none. */
 	atomic_bool has_remark;
-	char remark[160];
+	char remark[REMARK_BYTES];
 
 	struct record_sum sums[RECORDS_SUMS];
 	/* RECORDS_MAX of them. */

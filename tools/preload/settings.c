@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Changes with the text, and with struct records. */
-#define SETTINGS_VERSION 3
+#define SETTINGS_VERSION 4
 
 /* The path of the reaper is last, since it may contain spaces. */
 void settings_format(const struct settings *settings, char text[SETTINGS_TEXT])
