@@ -11,57 +11,60 @@ uint64_t vfb_interval_last(const struct vfb_interval *interval)
 	return interval->iova + (interval->bytes - 1);
 }
 
+/* Those that overlap are equal. */
 static int compare_intervals(const struct vfb_interval *a, const struct vfb_interval *b)
 {
-	return (a->iova > b->iova) - (a->iova < b->iova);
+	return (a->iova > vfb_interval_last(b)) - (vfb_interval_last(a) < b->iova);
 }
 
-/* Computes the summary of one subtree from those of its children. Returns whether it has changed.
- */
-static bool summarize(struct vfb_interval *interval)
+void vfb_interval_summarize(struct vfb_interval *interval)
 {
 	const struct vfb_interval *left = RB_LEFT(interval, link),
 				  *right = RB_RIGHT(interval, link);
 	uint64_t last = vfb_interval_last(interval);
-	uint64_t lowest = left ? left->lowest : interval->iova, highest = last, gap = 0;
-	bool changed;
 
+	interval->lowest = left ? left->lowest : interval->iova;
+	interval->highest = last;
+	interval->gap = 0;
 	if (left) {
 		if (left->highest > last)
-			highest = left->highest;
+			interval->highest = left->highest;
 		if (left->highest < interval->iova)
-			gap = interval->iova - left->highest - 1;
-		if (left->gap > gap)
-			gap = left->gap;
+			interval->gap = interval->iova - left->highest - 1;
+		if (left->gap > interval->gap)
+			interval->gap = left->gap;
 	}
 	if (right) {
-		if (right->highest > highest)
-			highest = right->highest;
-		if (right->lowest > last && right->lowest - last - 1 > gap)
-			gap = right->lowest - last - 1;
-		if (right->gap > gap)
-			gap = right->gap;
+		if (right->highest > interval->highest)
+			interval->highest = right->highest;
+		if (right->lowest > last && right->lowest - last - 1 > interval->gap)
+			interval->gap = right->lowest - last - 1;
+		if (right->gap > interval->gap)
+			interval->gap = right->gap;
 	}
-	changed = lowest != interval->lowest || highest != interval->highest ||
-		  gap != interval->gap;
-	interval->lowest = lowest;
-	interval->highest = highest;
-	interval->gap = gap;
-	return changed;
 }
 
 /* Before it is added. */
 static void prepare_interval(struct vfb_interval *interval)
 {
 	RB_LEFT(interval, link) = RB_RIGHT(interval, link) = NULL;
-	(void)summarize(interval);
+	vfb_interval_summarize(interval);
 }
 
-void vfb_interval_augment(struct vfb_interval *interval)
+/* Once, after the rotations, which keep the summaries of what is above them. */
+static void summarize_upwards(struct vfb_interval *interval)
 {
-	/* The summaries above depend on this one only. */
-	while (interval && summarize(interval))
-		interval = RB_PARENT(interval, link);
+	for (; interval; interval = RB_PARENT(interval, link))
+		vfb_interval_summarize(interval);
+}
+
+/* Where the summaries must be corrected after its removal: what is above is then right, too. */
+static struct vfb_interval *lowest_affected(const struct vfb_interval *removed)
+{
+	/* Its successor takes its place, and the macro corrects everything above. */
+	if (RB_LEFT(removed, link) && RB_RIGHT(removed, link))
+		return NULL;
+	return RB_PARENT(removed, link);
 }
 
 RB_PROTOTYPE(vfb_intervals, vfb_interval, link, compare_intervals)
@@ -87,30 +90,13 @@ struct vfb_interval *vfb_interval_next(struct vfb_interval *interval)
 	return vfb_intervals_RB_NEXT(interval);
 }
 
-struct vfb_interval *vfb_interval_add(struct vfb_intervals *intervals, struct vfb_interval *added)
-{
-	struct vfb_interval *after = vfb_interval_at(intervals, added->iova);
-
-	if (after && after->iova <= vfb_interval_last(added))
-		return after;
-	prepare_interval(added);
-	vfb_intervals_RB_INSERT(intervals, added);
-	return NULL;
-}
-
-void vfb_interval_remove(struct vfb_intervals *intervals, struct vfb_interval *interval)
-{
-	vfb_intervals_RB_REMOVE(intervals, interval);
-}
-
 /* By address, then by IOVA. */
 static int compare_addresses(const struct vfb_interval *a, const struct vfb_interval *b)
 {
-	int order = compare_intervals(a, b);
-
-	return order ? order :
-		       compare_intervals(&container_of(a, const struct vfb_mapping, address)->at,
-					 &container_of(b, const struct vfb_mapping, address)->at);
+	if (a->iova != b->iova)
+		return a->iova < b->iova ? -1 : 1;
+	return compare_intervals(&container_of(a, const struct vfb_mapping, address)->at,
+				 &container_of(b, const struct vfb_mapping, address)->at);
 }
 
 RB_PROTOTYPE(vfb_addresses, vfb_interval, link, compare_addresses)
@@ -153,10 +139,10 @@ struct vfb_mapping *vfb_index_find(const struct vfb_index *index, uint64_t iova)
 
 struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *mapping)
 {
-	struct vfb_interval *clash = vfb_interval_add(&index->mappings, &mapping->at);
-
-	if (clash)
-		return mapping_of(clash);
+	prepare_interval(&mapping->at);
+	if (vfb_intervals_RB_INSERT(&index->mappings, &mapping->at))
+		return vfb_index_at(index, mapping->at.iova);
+	summarize_upwards(RB_PARENT(&mapping->at, link));
 	index->count++;
 	index->bytes += mapping->at.bytes;
 	return NULL;
@@ -190,6 +176,15 @@ static void add_address(struct vfb_index *index, struct vfb_mapping *mapping)
 	mapping->address.bytes = mapping->at.bytes;
 	prepare_interval(&mapping->address);
 	vfb_addresses_RB_INSERT(&index->addresses, &mapping->address);
+	summarize_upwards(RB_PARENT(&mapping->address, link));
+}
+
+static void remove_address(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	struct vfb_interval *affected = lowest_affected(&mapping->address);
+
+	vfb_addresses_RB_REMOVE(&index->addresses, &mapping->address);
+	summarize_upwards(affected);
 }
 
 void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
@@ -202,7 +197,7 @@ void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
 	if (!index->is_translated || vfb_mapping_is_visible(mapping) == was_visible)
 		return;
 	if (was_visible)
-		vfb_addresses_RB_REMOVE(&index->addresses, &mapping->address);
+		remove_address(index, mapping);
 	else
 		add_address(index, mapping);
 	if (!index->all_changed)
@@ -245,45 +240,37 @@ void vfb_index_visit_addresses(const struct vfb_index *index, uint64_t first, ui
 
 void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping)
 {
+	struct vfb_interval *affected = lowest_affected(&mapping->at);
+
 	vfb_index_set_state(index, mapping, VFB_MAPPING_ENDING, false);
-	vfb_interval_remove(&index->mappings, &mapping->at);
+	vfb_intervals_RB_REMOVE(&index->mappings, &mapping->at);
+	summarize_upwards(affected);
 	index->count--;
 	index->bytes -= mapping->at.bytes;
 	free(mapping);
 }
 
-/* The next extent after @before in the area that ends at @last, or the first one in it. */
-static struct vfb_interval *next_extent(const struct vfb_index *index, struct vfb_interval *before,
-					uint64_t iova, uint64_t last)
+bool vfb_index_has_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes)
 {
-	struct vfb_interval *extent = before ? vfb_interval_next(before) :
-					       vfb_interval_at(&index->extents, iova);
+	const struct vfb_interval *extent = vfb_interval_at(&index->extents, iova);
 
-	return extent && extent->iova <= last ? extent : NULL;
+	return extent && extent->iova <= iova + (bytes - 1);
 }
 
-size_t vfb_index_count_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes)
-{
-	struct vfb_interval *extent = NULL;
-	size_t count = 0;
-
-	while ((extent = next_extent(index, extent, iova, iova + (bytes - 1))))
-		count++;
-	return count;
-}
-
+/* Nobody looks for gaps between extents: their summaries are not kept. */
 void vfb_index_add_extent(struct vfb_index *index, struct vfb_interval *extent)
 {
-	vfb_interval_add(&index->extents, extent);
+	vfb_intervals_RB_INSERT(&index->extents, extent);
 }
 
 size_t vfb_index_remove_extents(struct vfb_index *index, uint64_t iova, uint64_t bytes)
 {
-	struct vfb_interval *extent;
+	struct vfb_interval *extent = vfb_interval_at(&index->extents, iova), *next;
 	size_t count = 0;
 
-	while ((extent = next_extent(index, NULL, iova, iova + (bytes - 1)))) {
-		vfb_interval_remove(&index->extents, extent);
+	for (; extent && extent->iova <= iova + (bytes - 1); extent = next) {
+		next = vfb_interval_next(extent);
+		vfb_intervals_RB_REMOVE(&index->extents, extent);
 		free(extent);
 		count++;
 	}

@@ -3,7 +3,7 @@
 #define VFB_INDEX_H
 
 /* Called for an interval whose children have changed. */
-#define RB_AUGMENT(interval) vfb_interval_augment(interval)
+#define RB_AUGMENT(interval) vfb_interval_summarize(interval)
 #include <bsd/sys/tree.h>
 #include <stdbool.h>
 #include <vfioboost/space.h>
@@ -16,12 +16,13 @@ struct vfb_interval {
 	uint64_t lowest, highest, gap;
 };
 
-void vfb_interval_augment(struct vfb_interval *interval);
+/* Computes the summary of one subtree from those of its children. */
+void vfb_interval_summarize(struct vfb_interval *interval);
 
 /* Ordered by the address of the memory; these may overlap. */
 RB_HEAD(vfb_addresses, vfb_interval);
 
-/* Ordered by IOVA; zero-initialized it is empty. Whoever adds an interval owns its memory. */
+/* Ordered by IOVA; empty when zero-initialized. */
 RB_HEAD(vfb_intervals, vfb_interval);
 
 uint64_t vfb_interval_last(const struct vfb_interval *interval);
@@ -29,10 +30,6 @@ uint64_t vfb_interval_last(const struct vfb_interval *interval);
 /* The first that ends at or after @iova, or NULL. */
 struct vfb_interval *vfb_interval_at(const struct vfb_intervals *intervals, uint64_t iova);
 struct vfb_interval *vfb_interval_next(struct vfb_interval *interval);
-
-/* Adds an interval. Returns NULL, or the interval that it overlaps. */
-struct vfb_interval *vfb_interval_add(struct vfb_intervals *intervals, struct vfb_interval *added);
-void vfb_interval_remove(struct vfb_intervals *intervals, struct vfb_interval *interval);
 
 enum vfb_mapping_state {
 	/* Its IOVAs are reserved, and it is being mapped. */
@@ -116,8 +113,8 @@ void vfb_index_visit_addresses(const struct vfb_index *index, uint64_t first, ui
 			       void (*visit)(void *arg, const struct vfb_mapping *mapping),
 			       void *arg);
 
-/* Number of extents that overlap an area. */
-size_t vfb_index_count_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes);
+/* Whether an extent overlaps an area. */
+bool vfb_index_has_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes);
 /* Adds one from malloc(), which must not overlap another. */
 void vfb_index_add_extent(struct vfb_index *index, struct vfb_interval *extent);
 /* Removes and frees the extents in an area. Returns their number. */

@@ -110,7 +110,7 @@ static void settle_ranges(struct here *here, bool keep)
 		if (keep)
 			here->ranges[i].status = 0;
 		if (keep ||
-		    vfb_index_count_extents(&space->index, mapping->at.iova, mapping->at.bytes))
+		    vfb_index_has_extents(&space->index, mapping->at.iova, mapping->at.bytes))
 			vfb_index_set_state(&space->index, mapping, VFB_MAPPING_DONE, false);
 		else
 			vfb_space_remove_mapping_locked(space, mapping);

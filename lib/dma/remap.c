@@ -68,8 +68,8 @@ int vfb_space_remap_region(struct vfb_space *space, const struct vfb_memory *reg
 	vfb_space_job_begin(space);
 	pthread_mutex_lock(&space->lock);
 	while ((mapping = wait_for_next_locked(space, region, iova))) {
-		bool lost = !vfb_index_count_extents(&space->index, mapping->at.iova,
-						     mapping->at.bytes);
+		bool lost = !vfb_index_has_extents(&space->index, mapping->at.iova,
+						   mapping->at.bytes);
 		int error;
 
 		/* Translation finds it meanwhile. */

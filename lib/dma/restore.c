@@ -27,7 +27,7 @@ struct restore {
 static bool is_lost(const struct vfb_index *index, const struct vfb_mapping *mapping)
 {
 	return mapping->state == VFB_MAPPING_DONE &&
-	       !vfb_index_count_extents(index, mapping->at.iova, mapping->at.bytes);
+	       !vfb_index_has_extents(index, mapping->at.iova, mapping->at.bytes);
 }
 
 bool vfb_space_has_lost_locked(const struct vfb_space *space)

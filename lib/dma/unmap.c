@@ -247,7 +247,7 @@ static bool settle_area_locked(struct unmap *unmap, uint64_t iova, uint64_t last
 		if (mapping->owner != unmap)
 			continue;
 		mapping->owner = NULL;
-		if (!vfb_index_count_extents(index, mapping->at.iova, mapping->at.bytes)) {
+		if (!vfb_index_has_extents(index, mapping->at.iova, mapping->at.bytes)) {
 			vfb_space_remove_mapping_locked(unmap->space, mapping);
 			continue;
 		}
