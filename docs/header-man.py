@@ -46,6 +46,9 @@ def items(header):
 
 def escaped(text):
     text = text.replace("\\", "\\e").replace("-", "\\-")
+    if "\n" not in text:
+        # A sentence per line, as mdoc has it.
+        text = re.sub(r"([.!?]\)?) +", r"\1\n", text)
     return re.sub(r"(?m)^([.'])", r"\\&\1", text)
 
 

@@ -54,7 +54,7 @@ struct vfb_bar {
 #define VFB_BAR_REQUIRED (1u << 3)
 
 /**
- * Lists the BARs of a device that can be mapped: those of at least 4 KiB that VFIO allows to map.
+ * Lists the BARs of a device that can be mapped: those of at least 4 KiB that VFIO can map.
  * Remove the ones that other devices must not access.
  *
  * @param device  the device

@@ -71,8 +71,8 @@ static const char doc[] =
 
 static const struct argument option_list[] = {
 	{"memory", 'm', "SIZE", "Size of the memory (1G)", FIELD(SIZE, bytes)},
-	{"page-size", 'p', "SIZE[,SIZE]...",
-	 "4k, thp, 2m, 1g, mixed (all that the host has available)", FIELD(CHOICES, page_sizes),
+	{"page-size", 'p', "4k|thp|2m|1g|mixed[,...]",
+	 "Its pages (all that the host has available)", FIELD(CHOICES, page_sizes),
 	 .names = page_size_names + VFB_PAGE_4K, .low = VFB_PAGE_4K},
 	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, which can be shared, not anonymous memory"),
 	{"threads", 't', "N[,N]...", "Numbers of workers (1, and one per CPU)",

@@ -13,10 +13,20 @@ static void print_help(const struct command_group *group, FILE *file)
 		fprintf(file, "  %-9s %s\n", group->commands[i].name, group->commands[i].purpose);
 	fprintf(file,
 		"\nOptions:\n"
-		"  --help     this text; see also %s COMMAND --help\n"
+		"  --help     this text; `%s help COMMAND` shows the help of a command\n"
 		"%s"
 		"\nExit status: 0 on success, 1 on failure, 2 on bad usage.\n",
 		group->name, group->options);
+}
+
+/* "vfioboost help bench map" is "vfioboost bench map --help". */
+static int command_print_help(const struct command_group *group, int argc, char **argv)
+{
+	static char help[] = "--help";
+
+	memmove(&argv[1], &argv[2], (argc - 2) * sizeof(*argv));
+	argv[argc - 1] = help;
+	return command_group_run(group, argc, argv);
 }
 
 int command_group_run(const struct command_group *group, int argc, char **argv)
@@ -25,6 +35,8 @@ int command_group_run(const struct command_group *group, int argc, char **argv)
 		print_help(group, stderr);
 		return EXIT_USAGE;
 	}
+	if (!strcmp(argv[1], "help") && argc > 2)
+		return command_print_help(group, argc, argv);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		print_help(group, stdout);
 		return EXIT_OK;

@@ -50,8 +50,8 @@ static const char doc[] =
 	"\n" DOC_EXIT;
 
 static const struct argument option_list[] = {
-	{"mode", 'M', "MODE[,MODE]...", "How to release them", FIELD(CHOICES, modes),
-	 .names = mode_names},
+	{"mode", 'M', "exit|close|threads|fork|reaper[,...]", "How to release them",
+	 FIELD(CHOICES, modes), .names = mode_names},
 	{"device", 'd', "BDF", "A PCI device bound to vfio-pci; may be repeated",
 	 FIELD(DEVICE, devices), .is_required = true},
 	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
