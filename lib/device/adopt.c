@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Devices that were opened outside the library. VFIO_DEVICE_GET_INFO tells whether a file
+ * Devices that were opened outside the library. VFIO_DEVICE_GET_INFO shows whether a file
  * descriptor is a device; its address follows from the name in /proc/self/fd, if that is a device
  * node.
  */

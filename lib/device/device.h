@@ -25,7 +25,7 @@ struct vfb_areas {
 
 /* A region that is mapped into the process. */
 struct vfb_region_mapping {
-	/* Somebody is mapping it, and will set the address. */
+	/* A thread is mapping it, and will set the address. */
 	bool begun;
 	char *address;
 	size_t bytes;

@@ -261,7 +261,7 @@ static int check_interfaces(struct search *search)
 
 /* ---- Others ---- */
 
-/* Its driver may remove them when it is unbound, whoever uses them. */
+/* Its driver may remove them when it is unbound, although they are in use. */
 static int check_virtual_functions(const struct vfb_sys *sys, const struct vfb_pci *pci)
 {
 	char path[PATH_MAX], number[16];

@@ -11,7 +11,7 @@ struct vfb_disk_claim {
 };
 
 /*
- * Whether unbinding the device from its driver would interrupt somebody, and claims its disks.
+ * Whether unbinding the device from its driver would interrupt a user of it, and claims its disks.
  * -EBUSY when a disk of it is in use by the kernel (a file system in whatever mount namespace,
  * swap, md, LVM, ...), a network interface is up, part of another or in another namespace, it has
  * virtual functions, or a process has it open by VFIO, for which the kernel would wait.

@@ -189,8 +189,8 @@ static bool find_in_index(const struct vfb_index *index, uint64_t from, bool fro
  * As look_up(), without a table: the first time, which makes one for those that follow, and when
  * there was no memory for one.
  *
- * Whoever changes the index looks at is_used after its lock, whoever sets it reads the index, with
- * its lock, after that: one of the two publishes the change.
+ * A change of the index is followed by a look at is_used, and setting is_used by reading the index
+ * with the lock held: one of the two publishes the change.
  */
 __attribute__((cold, noinline)) static int look_up_in_index(const struct vfb_space *const_space,
 							    uint64_t from, uint64_t bytes,

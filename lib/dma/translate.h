@@ -29,7 +29,7 @@ void vfb_translator_init(struct vfb_translator *translator);
 void vfb_translator_destroy(struct vfb_translator *translator);
 
 /*
- * Publishes the space's index, once anybody translates: mappings that are done, and those that are
+ * Publishes the space's index, once there was a lookup: mappings that are done, and those that are
  * visible before their job has decided. A lookup that begins afterwards finds no older state. Fails
  * with -ENOMEM, and then changes nothing. Called without the space's lock.
  */

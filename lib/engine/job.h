@@ -33,7 +33,7 @@ struct vfb_job_ops {
 	void (*expire)(struct vfb_job *job);
 	/* The status of an entry, -EINPROGRESS until it is known. NULL: entries have none. */
 	int (*entry_status)(struct vfb_job *job, size_t entry);
-	/* Called when a caller is told that an entry has succeeded. May be NULL. */
+	/* Called when a caller learns that an entry has succeeded. May be NULL. */
 	void (*show_entry)(struct vfb_job *job, size_t entry);
 };
 

@@ -25,9 +25,9 @@ struct vfb_subscription {
 /*
  * The list is replaced, not modified (RCU). A thread that reports an event takes a reference in a
  * read-side critical section and calls the subscribers outside of it, so that a slow callback
- * delays no grace period. Whoever replaces the list waits for a grace period, after which no new
- * reference can be taken, and drops the observer's. The last one to drop a reference frees the
- * list.
+ * delays no grace period. The thread that replaces the list waits for a grace period, after which
+ * no new reference can be taken, and drops the observer's. The last one to drop a reference frees
+ * the list.
  */
 struct subscriber_list {
 	atomic_uint references;

@@ -7,8 +7,8 @@
 #include "sys/sys.h"
 
 /*
- * A lock that may be held across system calls that sleep, unlike a mutex (see sys.h): whoever
- * waits for it waits in sys->cond_wait(). It is the outermost lock: take no other one before it.
+ * A lock that may be held across system calls that sleep, unlike a mutex (see sys.h): threads
+ * wait for it in sys->cond_wait(). It is the outermost lock: take no other one before it.
  */
 struct vfb_sleep_lock {
 	const struct vfb_sys *sys;

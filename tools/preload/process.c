@@ -45,7 +45,7 @@ static void process_adapt(void)
 			;
 		return;
 	}
-	/* Whoever held it is not in this process. */
+	/* The thread that held it does not exist in this process. */
 	preload_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	atomic_store(&process_is_bare, true);
 	process_begin();

@@ -9,9 +9,9 @@
 
 /*
  * What `vfioboost exec` passes to the object that it preloads, in this environment variable: as
- * text, because whoever can set the variable can set LD_PRELOAD as well, and so gains nothing. The
- * object copies it to its own memory at start and reads it never again. Nothing else that a process
- * of the command can write is acted on.
+ * text, because a process that can set the variable can set LD_PRELOAD as well, and so gains
+ * nothing. The object copies it to its own memory at start and reads it never again. Nothing else
+ * that a process of the command can write is acted on.
  */
 #define SETTINGS_VARIABLE "VFIOBOOST_EXEC"
 

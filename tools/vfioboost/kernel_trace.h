@@ -14,7 +14,7 @@ struct kernel_trace {
 	char path[128];
 	/* Why not, or what is missing. */
 	char reason[320];
-	/* What anybody may see: before, then what the start has added. */
+	/* What every user may read: before, then what the start has added. */
 	struct {
 		long faults, locked_kib, pinned_kib, table_pages;
 	} counts;
