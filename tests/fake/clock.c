@@ -58,7 +58,8 @@ void fk_clock_advance(struct fake *fake)
 		for (struct thread *t = fake->threads; t; t = t->next) {
 			if (!t->blocked)
 				continue;
-			blocked = true;
+			/* Threads of the library idle when the program's have gone. */
+			blocked |= !t->created;
 			if (t->deadline < next)
 				next = t->deadline;
 		}
