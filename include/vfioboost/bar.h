@@ -54,7 +54,7 @@ struct vfb_bar {
 #define VFB_BAR_REQUIRED (1u << 3)
 
 /**
- * Lists the BARs of a device that can be mapped: those of at least 4 KiB that VFIO can map.
+ * Lists the BARs of a device that can be mapped: those of at least a base page that VFIO can map.
  * Remove the ones that other devices must not access.
  *
  * @param device  the device
@@ -90,8 +90,8 @@ VFB_API int vfb_device_bars(struct vfb_device *device, struct vfb_bar *bars, siz
  * reports the first of them, and each has its status and its event (VFB_PHASE_BAR). -EINVAL: no
  * device, no BAR of that number, unknown flag, the same BAR twice, or different contexts;
  * -ECANCELED; -ETIMEDOUT; or the status of the first required BAR that failed:
- * - -ENOTSUP: it cannot be mapped, or is smaller than 4 KiB; or this kernel's iommufd does not
- *   support it;
+ * - -ENOTSUP: it cannot be mapped, or is smaller than a base page; or this kernel's iommufd does
+ * not support it;
  * - -EEXIST: it is already mapped for devices, or something else is mapped at its IOVA;
  * - -EIO: memory is disabled in the device's command register;
  * - or an error of vfb_space_map() or vfb_region_map().

@@ -27,7 +27,7 @@ enum vfb_page_size {
 	 *  (anonymous memory only), then 2m, then thp, then 4k. vfb_memory_info.fallback says why
 	 *  larger ones were not used. */
 	VFB_PAGE_AUTO,
-	/** Base pages only. */
+	/** Base pages only: of 4 KiB on x86, of up to 64 KiB elsewhere (sysconf(3)). */
 	VFB_PAGE_4K,
 	/** Transparent huge pages wherever the kernel can allocate them (madvise(2)
 	 *  MADV_HUGEPAGE), base pages elsewhere. */
@@ -87,7 +87,7 @@ enum vfb_numa_policy {
 /** Settings of memory. bytes must be set; zero is a good default for every other field. */
 struct vfb_memory_opts {
 	size_t size;
-	/** Size of the memory, a multiple of the page size (of 4 KiB for auto and thp). */
+	/** Size of the memory, a multiple of the page size (of a base page for auto and thp). */
 	uint64_t bytes;
 	enum vfb_page_size page_size;
 	enum vfb_memory_kind kind;
@@ -194,8 +194,8 @@ struct vfb_memory_adopt_opts {
  * @param out   receives the memory; release it with vfb_memory_destroy() before unmapping the
  *              caller's mapping
  *
- * @return 0; -EINVAL: neither an address nor a file, not aligned to 4 KiB, beyond the end of the
- * file, unknown value or flag; the errors of fstat(2) and mmap(2) on the file; -ENOMEM; -E2BIG.
+ * @return 0; -EINVAL: neither an address nor a file, not aligned to base pages, beyond the end of
+ * the file, unknown value or flag; the errors of fstat(2) and mmap(2) on the file; -ENOMEM; -E2BIG.
  */
 VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *opts,
 			     struct vfb_memory **out);
@@ -228,8 +228,9 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  * @param memory  the memory
  *
  * @return 0; -ENOMEM: the host, the node, the pool or the cgroup has too few free pages; the text
- * says which, how much is left, and of what limit; -EFAULT: the caller
- * has unmapped some of it; -EHWPOISON: a page is damaged. After a failure, the pages that were
+ * says which, how much is left, and of what limit; -EFAULT: the caller has unmapped some of it, or
+ * its file is shorter than the memory, or it is a region of a device; -EACCES: it is mapped
+ * read-only or without access; -EHWPOISON: a page is damaged. After a failure, the pages that were
  * populated remain until the memory is destroyed.
  */
 VFB_API int vfb_memory_populate(struct vfb_memory *memory);
@@ -317,7 +318,7 @@ struct vfb_contiguity {
 	size_t size;
 	/** Number of bytes present, of the runs that they form, and of bytes in the longest run. */
 	uint64_t bytes, runs, longest_bytes;
-	/** Number of runs of 2^i to 2^(i+1) - 1 base pages of 4 KiB. */
+	/** Number of runs of 2^i to 2^(i+1) - 1 base pages. */
 	uint64_t runs_by_log2[VFB_RUNS_LOG2];
 	/** Number of runs of 10^i to 10^(i+1) - 1 base pages. */
 	uint64_t runs_by_log10[VFB_RUNS_LOG10];
@@ -329,8 +330,8 @@ struct vfb_contiguity {
  * Measures the physical contiguity of a part of memory (/proc/self/pagemap). Populate it first.
  *
  * @param memory      the memory
- * @param offset      offset of the part, a multiple of 4 KiB
- * @param bytes       its length, a multiple of 4 KiB
+ * @param offset      offset of the part, a multiple of the base page
+ * @param bytes       its length, a multiple of the base page
  * @param contiguity  is filled in
  *
  * @return 0; -EPERM: the kernel shows physical addresses only with CAP_SYS_ADMIN; vfb_memory_huge()

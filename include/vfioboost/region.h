@@ -95,9 +95,9 @@ struct vfb_region_map_opts {
 	/** VFB_REGION_MAP_... */
 	uint32_t flags;
 	/** Where to map it: addresses that the caller has reserved for the whole region, a multiple
-	 *  of 4 KiB, which are replaced (MAP_FIXED). They remain the caller's: unmapping the region
-	 *  leaves them reserved, without access. NULL: the library chooses addresses that allow
-	 *  large pages, which is best. */
+	 *  of the base page, which are replaced (MAP_FIXED). They remain the caller's: unmapping
+	 * the region leaves them reserved, without access. NULL: the library chooses addresses that
+	 * allow large pages, which is best. */
 	void *address;
 };
 
@@ -125,9 +125,9 @@ struct vfb_region_map_opts {
  * @param opts    settings, or NULL for the defaults
  * @param out     receives the address
  *
- * @return 0; -EINVAL: no such region, an address that is not a multiple of 4 KiB, or an unknown
- * flag; -ENOTSUP: it cannot be mapped; -EEXIST: it is already mapped; -EPROTO: the
- * kernel reports mappable areas beyond the end of the region; -E2BIG; or the error of the kernel.
+ * @return 0; -EINVAL: no such region, an address that is not a multiple of the base page, or an
+ * unknown flag; -ENOTSUP: it cannot be mapped; -EEXIST: it is already mapped; -EPROTO: the kernel
+ * reports mappable areas beyond the end of the region; -E2BIG; or the error of the kernel.
  */
 VFB_API int vfb_region_map(struct vfb_device *device, unsigned int index,
 			   const struct vfb_region_map_opts *opts, void **out);

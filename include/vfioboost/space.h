@@ -113,7 +113,7 @@ struct vfb_range {
 	/** The memory, and the offset in it where the range begins. */
 	struct vfb_memory *memory;
 	uint64_t offset;
-	/** Length of the range. Offset, length and IOVA are multiples of 4 KiB. */
+	/** Length of the range. Offset, length and IOVA are multiples of the base page. */
 	uint64_t bytes;
 	/** The IOVA where devices see the range. With VFB_RANGE_ANY_IOVA the library chooses it and
 	 *  stores it here. */

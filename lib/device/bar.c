@@ -19,7 +19,7 @@ int vfb_device_bars(struct vfb_device *device, struct vfb_bar *bars, size_t coun
 
 		if (error)
 			return error;
-		if (!(info.flags & VFB_REGION_MMAP) || info.bytes < 4 * KIB)
+		if (!(info.flags & VFB_REGION_MMAP) || info.bytes < vfb_device_base_page(device))
 			continue;
 		if ((size_t)found < count)
 			bars[found] = (struct vfb_bar){
@@ -34,13 +34,13 @@ int vfb_device_bars(struct vfb_device *device, struct vfb_bar *bars, size_t coun
 }
 
 /* The largest pages that offsets in the BAR and addresses are congruent for. */
-static uint64_t largest_page(const struct vfb_region_mapping *mapping)
+static uint64_t largest_page(const struct vfb_region_mapping *mapping, uint64_t base)
 {
 	uintptr_t address = (uintptr_t)mapping->address;
 
 	if (mapping->bytes >= GIB && address % GIB == 0)
 		return GIB;
-	return mapping->bytes >= 2 * MIB && address % (2 * MIB) == 0 ? 2 * MIB : 4 * KIB;
+	return mapping->bytes >= 2 * MIB && address % (2 * MIB) == 0 ? 2 * MIB : base;
 }
 
 static int make_memory_locked(struct vfb_device *device, unsigned int index)
@@ -57,7 +57,7 @@ static int make_memory_locked(struct vfb_device *device, unsigned int index)
 	memory->memory.address = mapping->address;
 	memory->memory.bytes = mapping->bytes;
 	memory->memory.fd = -1;
-	memory->memory.page_bytes = largest_page(mapping);
+	memory->memory.page_bytes = largest_page(mapping, vfb_device_base_page(device));
 	memory->memory.region = &memory->region;
 	memory->region = (struct vfb_iommu_region){device->pci.address, device->fd, index};
 	mapping->memory = memory;

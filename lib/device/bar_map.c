@@ -49,6 +49,7 @@ static int explain_bar(const struct vfb_bar *bar, int error)
 static int check_bar(struct vfb_bar *bar)
 {
 	struct vfb_region_info info = VFB_REGION_INFO_INIT;
+	uint64_t base = vfb_device_base_page(bar->device);
 	int error;
 
 	if (atomic_load(&bar->device->closing))
@@ -57,9 +58,9 @@ static int check_bar(struct vfb_bar *bar)
 	if (error)
 		return error;
 	bar->bytes = info.bytes;
-	if (info.bytes && info.bytes < 4 * KIB)
-		return vfb_fail(-ENOTSUP, "it has %s, and an IOMMU maps 4 KiB at least",
-				vfb_size_text(info.bytes).text);
+	if (info.bytes && info.bytes < base)
+		return vfb_fail(-ENOTSUP, "it has %s, and an IOMMU maps a page of %s at least",
+				vfb_size_text(info.bytes).text, vfb_size_text(base).text);
 	if (!(bar->flags & VFB_BAR_ANY_IOVA) && info.bytes &&
 	    bar->iova + (info.bytes - 1) < bar->iova)
 		return vfb_fail(-EINVAL, "%s at IOVA 0x%" PRIx64 " end beyond 64 bits",

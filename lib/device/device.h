@@ -106,6 +106,11 @@ int vfb_device_retry(const struct vfb_sys *sys, int fd, unsigned long request, v
  */
 bool vfb_device_wait_to_retry(const struct vfb_sys *sys, int error, uint64_t *waited_ns);
 
+static inline uint64_t vfb_device_base_page(const struct vfb_device *device)
+{
+	return device->ctx->sys->base_page(device->ctx->sys);
+}
+
 /* Before closing; what fails is left to closing. */
 void vfb_irq_disable_all(struct vfb_device *device);
 void vfb_region_unmap_all(struct vfb_device *device);

@@ -58,6 +58,7 @@ static void add_around(struct vfb_areas *areas, uint64_t first, uint64_t end,
 /* The pages of the region that hold the MSI-X table; empty when it has none. */
 static int find_table(const struct vfb_device *device, unsigned int index, struct vfb_area *hole)
 {
+	uint64_t base = vfb_device_base_page(device);
 	uint64_t at, control = 0, table = 0, vectors;
 	int error = vfb_config_find_capability(device, PCI_CAP_ID_MSIX, &at);
 
@@ -70,8 +71,8 @@ static int find_table(const struct vfb_device *device, unsigned int index, struc
 		return error;
 	table &= PCI_MSIX_TABLE_OFFSET;
 	vectors = (control & PCI_MSIX_FLAGS_QSIZE) + 1;
-	hole->first = round_down(table, 4 * KIB);
-	hole->end = round_up(table + vectors * PCI_MSIX_ENTRY_SIZE, 4 * KIB);
+	hole->first = round_down(table, base);
+	hole->end = round_up(table + vectors * PCI_MSIX_ENTRY_SIZE, base);
 	return 0;
 }
 

@@ -7,11 +7,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "device/bar.h"
-#include "memory/memory.h"
+#include "memory/cause.h"
 #include "observe/error.h"
 #include "options.h"
 #include "round.h"
@@ -21,7 +22,8 @@
 /* Addresses for the region, congruent to it for the largest pages that it can have. */
 static int region_reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
 {
-	uint64_t unit = bytes >= GIB ? GIB : bytes >= 2 * MIB ? 2 * MIB : 4 * KIB;
+	uint64_t base = sys->base_page(sys);
+	uint64_t unit = bytes >= GIB ? GIB : bytes >= 2 * MIB ? 2 * MIB : base;
 	uint64_t skip, all;
 	void *address;
 	char *begin;
@@ -30,8 +32,8 @@ static int region_reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
 	/* No process has as many addresses. */
 	if (bytes > INT64_MAX)
 		return -ENOMEM;
-	bytes = round_up(bytes, 4 * KIB);
-	all = bytes + unit - 4 * KIB;
+	bytes = round_up(bytes, base);
+	all = bytes + unit - base;
 	error = sys->mmap(sys, NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 			  -1, 0, &address);
 	if (error)
@@ -97,14 +99,15 @@ static bool can_measure(const struct vfb_device *device, const struct vfio_regio
 static uint64_t region_measure_pages(const struct vfb_sys *sys, const struct vfb_area *area,
 				     const char *begin)
 {
+	uint64_t base = sys->base_page(sys);
 	uint64_t huge = round_up(area->first, GIB), large = round_up(area->first, 2 * MIB);
 	uint64_t at = huge + GIB <= area->end	   ? huge :
 		      large + 2 * MIB <= area->end ? large :
 						     area->first;
 
 	reading_faults(sys, begin + at);
-	if (at + 2 * MIB > area->end || reading_faults(sys, begin + at + 4 * KIB))
-		return 4 * KIB;
+	if (at + 2 * MIB > area->end || reading_faults(sys, begin + at + base))
+		return base;
 	if (at + GIB > area->end || reading_faults(sys, begin + at + 2 * MIB))
 		return 2 * MIB;
 	return GIB;
@@ -116,6 +119,7 @@ static int region_map_planned(const struct vfb_device *device, unsigned int inde
 			      struct vfb_region_mapping *mapping)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
+	char what[64];
 	int error = 0;
 
 	mapping->bytes = info->size;
@@ -126,10 +130,10 @@ static int region_map_planned(const struct vfb_device *device, unsigned int inde
 		if (error)
 			give_back(sys, mapping);
 	}
-	if (error)
-		return vfb_fail_errno(error, "cannot map region %u of device %s", index,
-				      device->pci.address);
-	return 0;
+	if (!error)
+		return 0;
+	snprintf(what, sizeof(what), "region %u of device %s", index, device->pci.address);
+	return vfb_mmap_failed(sys, error, what, info->size, sys->base_page(sys));
 }
 
 /* The region is this thread's to map. */
@@ -157,16 +161,16 @@ static void region_publish(struct vfb_device *device, unsigned int index,
 	pthread_mutex_unlock(&device->lock);
 }
 
-static int region_check_opts(const struct vfb_region_map_opts *opts)
+static int region_check_opts(const struct vfb_region_map_opts *opts, uint64_t base)
 {
 	if (opts->flags & ~KNOWN_FLAGS)
 		return vfb_fail(-EINVAL, "flags 0x%x to map a region are unknown: 0x%x are",
 				opts->flags, KNOWN_FLAGS);
-	if ((uintptr_t)opts->address % (4 * KIB))
+	if ((uintptr_t)opts->address % base)
 		return vfb_fail(-EINVAL,
 				"address %p to map a region at is not a multiple of %" PRIu64
 				" bytes",
-				opts->address, 4 * KIB);
+				opts->address, base);
 	return 0;
 }
 
@@ -196,7 +200,7 @@ int vfb_region_map(struct vfb_device *device, unsigned int index,
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = region_check_opts(&known);
+		error = region_check_opts(&known, sys->base_page(sys));
 	mapping.address = known.address;
 	mapping.placed = known.address;
 	if (!error)

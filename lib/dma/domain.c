@@ -17,6 +17,7 @@ struct vfb_attached {
 int vfb_space_read_domain(struct vfb_space *space)
 {
 	struct vfb_iova_range *ranges = NULL;
+	uint64_t base = space->ctx->sys->base_page(space->ctx->sys);
 	uint64_t alignment, entries_left;
 	size_t count;
 	int error;
@@ -32,7 +33,7 @@ int vfb_space_read_domain(struct vfb_space *space)
 	space->ranges = ranges;
 	space->range_count = count;
 	/* Memory is mapped in base pages at least. */
-	space->alignment = alignment > 4 * KIB ? alignment : 4 * KIB;
+	space->alignment = alignment > base ? alignment : base;
 	/* Counted by the library from now on: later values are outdated while other jobs map. */
 	if (space->entries_left == UINT64_MAX)
 		space->entries_left = entries_left;

@@ -8,22 +8,17 @@
 #include "dma/plan.h"
 #include "memory/memory.h"
 #include "observe/error.h"
-
-/* The bit of CAP_IPC_LOCK in CapEff. */
-#define CAP_IPC_LOCK_BIT 14
+#include "sys/rights.h"
 
 /* How much the process has pinned for devices. Returns false if no limit applies to it. */
 static bool is_bounded(const struct vfb_space *space, uint64_t *locked)
 {
-	struct vfb_field fields[] = {
-		{.name = "CapEff", .base = 16},
-		{.name = space->iommu->ops->locked_key, .base = 10},
-	};
+	struct vfb_field field = {.name = space->iommu->ops->locked_key, .base = 10};
 
-	if (vfb_sys_read_fields(space->ctx->sys, "/proc/self/status", fields, 2))
+	if (vfb_sys_read_fields(space->ctx->sys, "/proc/self/status", &field, 1))
 		return false;
-	*locked = fields[1].value * KIB;
-	return !(fields[0].value >> CAP_IPC_LOCK_BIT & 1);
+	*locked = field.value * KIB;
+	return !vfb_sys_is_capable(space->ctx->sys, VFB_CAP_IPC_LOCK);
 }
 
 void vfb_memlock_read(const struct vfb_space *space, struct vfb_memlock *memlock)
@@ -35,7 +30,7 @@ void vfb_memlock_read(const struct vfb_space *space, struct vfb_memlock *memlock
 		*memlock = (struct vfb_memlock){.limit = UINT64_MAX};
 	else
 		/* The kernel counts pages. */
-		memlock->limit -= memlock->limit % (4 * KIB);
+		memlock->limit -= memlock->limit % sys->base_page(sys);
 }
 
 int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock *memlock)

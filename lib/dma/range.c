@@ -33,6 +33,7 @@ int vfb_range_overlaps(const struct vfb_range *range, size_t entry, const char *
 int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range, size_t entry)
 {
 	uint64_t iova = range->flags & VFB_RANGE_ANY_IOVA ? 0 : range->iova;
+	uint64_t base = space->ctx->sys->base_page(space->ctx->sys);
 	const struct vfb_memory *memory = range->memory;
 
 	if (range->flags & ~KNOWN_FLAGS || range->reserved[0] || range->reserved[1] ||
@@ -56,11 +57,12 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 				", the memory has %s",
 				vfb_range_name(range, entry).text, range->offset,
 				vfb_size_text(memory->bytes).text);
-	if ((iova | range->offset | range->bytes) & (4 * KIB - 1))
+	if ((iova | range->offset | range->bytes) & (base - 1))
 		return vfb_fail(-EINVAL,
-				"%s at offset 0x%" PRIx64 " is not aligned to pages of "
-				"4 KiB: IOVA, size and offset must be",
-				vfb_range_name(range, entry).text, range->offset);
+				"%s at offset 0x%" PRIx64
+				" is not aligned to pages of %s: IOVA, size and offset must be",
+				vfb_range_name(range, entry).text, range->offset,
+				vfb_size_text(base).text);
 	if (iova + (range->bytes - 1) < iova)
 		return vfb_fail(-EINVAL, "%s ends beyond the 64-bit address space",
 				vfb_range_name(range, entry).text);
@@ -106,13 +108,13 @@ int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vf
 }
 
 /* The largest page that the IOMMU could use for the range, to align its IOVA to. */
-static uint64_t best_alignment(const struct vfb_memory *memory, uint64_t bytes)
+static uint64_t best_alignment(const struct vfb_memory *memory, uint64_t bytes, uint64_t smallest)
 {
 	if ((memory->page_bytes == GIB || memory->bulk_bytes || memory->region) && bytes >= GIB)
 		return GIB;
 	if (bytes >= 2 * MIB)
 		return 2 * MIB;
-	return 4 * KIB;
+	return smallest;
 }
 
 /* Finds an IOVA for a part of memory. */
@@ -126,8 +128,9 @@ static bool find_gap_locked(struct vfb_space *space, const struct vfb_memory *me
 	static const struct vfb_iova_range assumed = {4 * GIB, (UINT64_C(1) << 39) - 1};
 	const struct vfb_iova_range *ranges = space->domain ? space->ranges : &assumed;
 	size_t range_count = space->domain ? space->range_count : 1;
-	uint64_t smallest = space->domain ? space->alignment : 4 * KIB;
-	uint64_t alignments[] = {best_alignment(memory, bytes), smallest};
+	uint64_t smallest = space->domain ? space->alignment :
+					    space->ctx->sys->base_page(space->ctx->sys);
+	uint64_t alignments[] = {best_alignment(memory, bytes, smallest), smallest};
 	/* BARs are aligned to their size, so offsets are congruent to physical addresses. */
 	uint64_t address = memory->region ? offset : (uintptr_t)memory->address + offset;
 

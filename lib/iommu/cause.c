@@ -15,14 +15,6 @@
 #define MAX_NODES    32
 #define ADDRESS_SIZE 32
 
-bool vfb_has_capability(const struct vfb_sys *sys, unsigned int number)
-{
-	struct vfb_field caps = {.name = "CapEff", .base = 16};
-
-	vfb_sys_read_fields(sys, "/proc/self/status", &caps, 1);
-	return caps.value >> number & 1;
-}
-
 /* ---- The firmware ---- */
 
 int vfb_firmware_check(const struct vfb_sys *sys, const char *address, int group)

@@ -31,7 +31,4 @@ int vfb_device_in_use(const struct vfb_sys *sys, const struct vfb_iommu_device *
 /* Reports -EPERM: a device of the group belongs to a driver of the host, or to somebody else. */
 int vfb_group_not_viable(const struct vfb_sys *sys, const struct vfb_iommu_device *device);
 
-/* Whether the process has a capability in its user namespace, by its number. */
-bool vfb_has_capability(const struct vfb_sys *sys, unsigned int number);
-
 #endif

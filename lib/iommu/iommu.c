@@ -7,9 +7,7 @@
 
 #include "iommu/cause.h"
 #include "observe/error.h"
-
-/* linux/capability.h */
-#define CAP_DAC_OVERRIDE_BIT 1
+#include "sys/rights.h"
 
 #ifdef VFB_HAVE_IOMMUFD
 static int choose_iommufd(const struct vfb_iommu_ops **out)
@@ -76,7 +74,7 @@ static int report_no_access(const struct vfb_sys *sys, int error, const char *pa
 				"device cgroup of this process, or a security module, forbids it: "
 				"allow the device there (--device %s, DeviceAllow=)",
 				path, path);
-	if (vfb_has_capability(sys, CAP_DAC_OVERRIDE_BIT))
+	if (vfb_sys_has_capability(sys, VFB_CAP_DAC_OVERRIDE))
 		return vfb_fail(-EACCES,
 				"no permission to open %s, though this process has "
 				"CAP_DAC_OVERRIDE: its owner is unknown in this user namespace, it "
@@ -127,31 +125,4 @@ int vfb_iommu_open_failed(int error, const struct vfb_iommu_device *device, cons
 				"function (/sys/bus/pci/devices/%s/physfn) to its own driver",
 				device->address, device->address);
 	return vfb_fail_errno(error, "cannot open device %s (%s)", device->address, call);
-}
-
-int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_iommu_map *map)
-{
-	struct vfb_size_text size = vfb_size_text(map->bytes);
-	uint64_t limit;
-
-	if (error == -ENOMEM && !sys->memlock_limit(sys, &limit) && limit != UINT64_MAX)
-		return vfb_fail(error,
-				"mapping %s at IOVA 0x%" PRIx64
-				" needs RLIMIT_MEMLOCK to cover all "
-				"mapped memory, it is %s: raise it (ulimit -l, LimitMEMLOCK=) or "
-				"grant CAP_IPC_LOCK",
-				size.text, map->iova, vfb_size_text(limit).text);
-	if (error == -ENOSPC)
-		return vfb_fail(error,
-				"mapping %s at IOVA 0x%" PRIx64
-				": the kernel's limit of mappings is "
-				"reached: map fewer, larger ranges, or raise dma_entry_limit of "
-				"vfio_iommu_type1",
-				size.text, map->iova);
-	if (error == -EEXIST)
-		return vfb_fail(error,
-				"cannot map %s at IOVA 0x%" PRIx64 ": something is mapped there "
-				"that the library does not know of: unmap it, or use another IOVA",
-				size.text, map->iova);
-	return vfb_fail_errno(error, "cannot map %s at IOVA 0x%" PRIx64, size.text, map->iova);
 }

@@ -152,7 +152,7 @@ int vfb_iommu_open_failed(int error, const struct vfb_iommu_device *device, cons
  */
 int vfb_dma_buf_export(const struct vfb_sys *sys, const struct vfb_iommu_map *map);
 
-/* Reports the failure of a map call. Returns @error. */
-int vfb_iommu_map_failed(const struct vfb_sys *sys, int error, const struct vfb_iommu_map *map);
+/* Reports why a map call failed. Returns @error. */
+int vfb_iommu_map_failed(struct vfb_iommu *iommu, int error, const struct vfb_iommu_map *map);
 
 #endif

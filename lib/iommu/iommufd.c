@@ -229,7 +229,7 @@ static int iommufd_map_region(struct iommufd *iommufd, struct vfb_iommu_map *map
 	map->file_offset = 0;
 	error = map_file(iommufd, map);
 	sys->close(sys, map->fd);
-	return error ? vfb_iommu_map_failed(sys, error, map) : 0;
+	return error ? vfb_iommu_map_failed(&iommufd->iommu, error, map) : 0;
 }
 
 /* Reports why VFB_MAP_BY_FILE is not possible. */
@@ -265,7 +265,7 @@ static int iommufd_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 	/* EINVAL: the file of adopted memory is of a kind whose pages cannot be pinned by file. */
 	if (error == -ENOTTY || (by_file && error == -EINVAL && iommufd->map_by == VFB_MAP_BY_BEST))
 		error = map_address(iommufd, map);
-	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
+	return error ? vfb_iommu_map_failed(iommu, error, map) : 0;
 }
 
 static int iommufd_change_process(struct vfb_iommu *iommu)

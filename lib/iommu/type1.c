@@ -263,7 +263,7 @@ static int type1_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 				"nothing is attached to the container any more, and what was "
 				"mapped is gone: unmap all, and attach a device first "
 				"(VFIO_GROUP_SET_CONTAINER and VFIO_SET_IOMMU)");
-	return error ? vfb_iommu_map_failed(iommu->sys, error, map) : 0;
+	return error ? vfb_iommu_map_failed(iommu, error, map) : 0;
 }
 
 /* Linux 5.12. The memory stays pinned, and mapped for devices. */

@@ -3,18 +3,19 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "memory/memory.h"
+#include "memory/cause.h"
 #include "options.h"
 #include "round.h"
 
 #define KNOWN_FLAGS (VFB_MEMORY_ADOPT_HAS_FD | VFB_MEMORY_ADOPT_POPULATED)
 
-static int adopt_check_opts(const struct vfb_memory_adopt_opts *opts)
+static int adopt_check_opts(const struct vfb_sys *sys, const struct vfb_memory_adopt_opts *opts)
 {
-	uint64_t page = vfb_page_bytes(opts->page_size);
+	uint64_t page = vfb_page_bytes(sys, opts->page_size);
 	uintptr_t address = (uintptr_t)opts->address;
 
 	if (opts->flags & ~KNOWN_FLAGS)
@@ -44,11 +45,13 @@ static int adopt_check_opts(const struct vfb_memory_adopt_opts *opts)
 static void adopt_page_size(struct vfb_memory *memory, enum vfb_page_size page_size,
 			    uint64_t file_page_bytes)
 {
+	const struct vfb_sys *sys = memory->ctx->sys;
+
 	memory->page_size = page_size == VFB_PAGE_AUTO ? VFB_PAGE_4K : page_size;
-	if (page_size == VFB_PAGE_AUTO && file_page_bytes > 4 * KIB &&
+	if (page_size == VFB_PAGE_AUTO && file_page_bytes > sys->base_page(sys) &&
 	    !(((uintptr_t)memory->address | memory->bytes | memory->fd_offset) % file_page_bytes))
 		memory->page_size = file_page_bytes == GIB ? VFB_PAGE_1G : VFB_PAGE_2M;
-	memory->page_bytes = vfb_page_bytes(memory->page_size);
+	memory->page_bytes = vfb_page_bytes(sys, memory->page_size);
 }
 
 /* Access beyond the end of a file raises SIGBUS; mmap() beyond it grows a hugetlbfs file. */
@@ -73,16 +76,17 @@ static int adopt_file(struct vfb_memory *memory, struct vfb_sys_file *file)
 static int adopt_map_file(struct vfb_memory *memory, const struct vfb_sys_file *file)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
+	char what[64];
 	void *address;
 	int error;
 
 	error = sys->mmap(sys, NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd,
 			  memory->fd_offset, &address);
-	if (error)
-		return vfb_fail_errno(error,
-				      "cannot map %s of file descriptor %d at offset 0x%" PRIx64,
-				      vfb_size_text(memory->bytes).text, memory->fd,
-				      memory->fd_offset);
+	if (error) {
+		snprintf(what, sizeof(what), "file descriptor %d at offset 0x%" PRIx64, memory->fd,
+			 memory->fd_offset);
+		return vfb_mmap_failed(sys, error, what, memory->bytes, file->page_bytes);
+	}
 	memory->address = address;
 	memory->reservation = address;
 	/* mmap() rounds up to whole hugetlbfs pages, munmap() does not. */
@@ -92,7 +96,7 @@ static int adopt_map_file(struct vfb_memory *memory, const struct vfb_sys_file *
 
 static int adopt_pages(struct vfb_memory *memory, const struct vfb_memory_adopt_opts *opts)
 {
-	struct vfb_sys_file file = {.page_bytes = 4 * KIB};
+	struct vfb_sys_file file = {.page_bytes = vfb_memory_base_page(memory)};
 	int error = memory->fd < 0 ? 0 : adopt_file(memory, &file);
 
 	if (error)
@@ -117,7 +121,7 @@ int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *op
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = adopt_check_opts(&known);
+		error = adopt_check_opts(ctx->sys, &known);
 	if (error)
 		return error;
 	memory = calloc(1, sizeof(*memory));

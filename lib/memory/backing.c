@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
-#include "memory/memory.h"
+#include "memory/cause.h"
 
 /* Linux 6.3 */
 #ifndef MFD_NOEXEC_SEAL
@@ -17,10 +18,11 @@
 #endif
 
 /* log2 of the page size, in the position for mmap() and memfd_create(); 0 for base pages. */
-static unsigned int hugetlb_bits(uint64_t page_bytes)
+static unsigned int hugetlb_bits(const struct vfb_sys *sys, uint64_t page_bytes)
 {
-	return page_bytes > 4 * KIB ? (unsigned int)__builtin_ctzll(page_bytes) << MAP_HUGE_SHIFT :
-				      0;
+	return page_bytes > sys->base_page(sys) ?
+		       (unsigned int)__builtin_ctzll(page_bytes) << MAP_HUGE_SHIFT :
+		       0;
 }
 
 /* A process that receives the memfd must not be able to shrink it, which would raise SIGBUS here.
@@ -38,7 +40,7 @@ static int seal_memfd(const struct vfb_sys *sys, int fd)
 static int make_memfd(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	unsigned int huge = hugetlb_bits(memory->page_bytes);
+	unsigned int huge = hugetlb_bits(sys, memory->page_bytes);
 	unsigned int flags = MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | huge : 0);
 	int fd, error;
 
@@ -71,7 +73,7 @@ static int reserve_addresses(struct vfb_memory *memory)
 	uint64_t align = memory->bulk_bytes ? GIB : 2 * MIB;
 	int error;
 
-	if (memory->page_bytes > 4 * KIB && !memory->bulk_bytes) {
+	if (vfb_memory_is_hugetlb(memory) && !memory->bulk_bytes) {
 		memory->address = NULL;
 		return 0;
 	}
@@ -79,8 +81,8 @@ static int reserve_addresses(struct vfb_memory *memory)
 	error = sys->mmap(sys, NULL, memory->reservation_bytes, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &memory->reservation);
 	if (error)
-		return vfb_fail_errno(error, "cannot reserve %s of addresses",
-				      vfb_size_text(memory->reservation_bytes).text);
+		return vfb_mmap_failed(sys, error, "addresses", memory->reservation_bytes,
+				       sys->base_page(sys));
 	memory->address = (char *)(((uintptr_t)memory->reservation + align - 1) & ~(align - 1));
 	return 0;
 }
@@ -90,8 +92,9 @@ static int map_pages(struct vfb_memory *memory, void *address, uint64_t bytes, u
 		     void **out)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	unsigned int huge = hugetlb_bits(page_bytes);
+	unsigned int huge = hugetlb_bits(sys, page_bytes);
 	int flags = memory->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	char what[64];
 	int error;
 
 	if (address)
@@ -102,10 +105,10 @@ static int map_pages(struct vfb_memory *memory, void *address, uint64_t bytes, u
 	if (huge && memory->fd < 0)
 		flags |= MAP_HUGETLB | huge;
 	error = sys->mmap(sys, address, bytes, PROT_READ | PROT_WRITE, flags, memory->fd, 0, out);
-	if (error)
-		return vfb_fail_errno(error, "cannot map %s of memory in pages of %s",
-				      vfb_size_text(bytes).text, vfb_size_text(page_bytes).text);
-	return 0;
+	if (!error)
+		return 0;
+	snprintf(what, sizeof(what), "memory in pages of %s", vfb_size_text(page_bytes).text);
+	return vfb_mmap_failed(sys, error, what, bytes, page_bytes);
 }
 
 static int map_all(struct vfb_memory *memory)

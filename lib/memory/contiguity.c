@@ -14,6 +14,7 @@ struct walk {
 	struct vfb_contiguity *found;
 	/* The current run: its length in base pages, and the frame that would continue it. */
 	uint64_t run, next;
+	uint64_t base;
 };
 
 static void end_run(struct walk *walk)
@@ -29,8 +30,8 @@ static void end_run(struct walk *walk)
 	found->runs++;
 	found->runs_by_log2[two < VFB_RUNS_LOG2 ? two : VFB_RUNS_LOG2 - 1]++;
 	found->runs_by_log10[ten < VFB_RUNS_LOG10 ? ten : VFB_RUNS_LOG10 - 1]++;
-	if (walk->run * 4 * KIB > found->longest_bytes)
-		found->longest_bytes = walk->run * 4 * KIB;
+	if (walk->run * walk->base > found->longest_bytes)
+		found->longest_bytes = walk->run * walk->base;
 	walk->run = 0;
 }
 
@@ -49,7 +50,7 @@ static int add_page(struct walk *walk, uint64_t entry)
 		end_run(walk);
 	walk->run++;
 	walk->next = frame + 1;
-	walk->found->bytes += 4 * KIB;
+	walk->found->bytes += walk->base;
 	return 0;
 }
 
@@ -81,10 +82,10 @@ int vfb_memory_contiguity(const struct vfb_memory *memory, uint64_t offset, uint
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	struct vfb_contiguity known = {.bytes = 0};
-	struct walk walk = {.found = &known};
+	struct walk walk = {.found = &known, .base = sys->base_page(sys)};
 	int error, fd;
 
-	if (offset % (4 * KIB) || bytes % (4 * KIB) || offset > memory->bytes ||
+	if (offset % walk.base || bytes % walk.base || offset > memory->bytes ||
 	    bytes > memory->bytes - offset)
 		return vfb_fail(-EINVAL, "%s at %s is not a page-aligned part of memory of %s",
 				vfb_size_text(bytes).text, vfb_size_text(offset).text,
@@ -93,8 +94,8 @@ int vfb_memory_contiguity(const struct vfb_memory *memory, uint64_t offset, uint
 	fd = sys->open(sys, "/proc/self/pagemap", O_RDONLY);
 	error = fd == -EACCES ? -EPERM : fd;
 	if (fd >= 0) {
-		error = read_pagemap(sys, fd, ((uintptr_t)memory->address + offset) / (4 * KIB),
-				     bytes / (4 * KIB), &walk);
+		error = read_pagemap(sys, fd, ((uintptr_t)memory->address + offset) / walk.base,
+				     bytes / walk.base, &walk);
 		sys->close(sys, fd);
 	}
 	if (error == -EPERM)

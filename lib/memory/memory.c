@@ -43,10 +43,10 @@ static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
 	int error;
 
 	memory->page_size = page_size;
-	memory->page_bytes = vfb_page_bytes(page_size);
+	memory->page_bytes = vfb_page_bytes(sys, page_size);
 	memory->bulk_bytes = page_size == VFB_PAGE_MIXED ? memory->bytes / GIB * GIB : 0;
 	/* Held until the pages are reserved; others would take what was added. */
-	if (memory->flags & VFB_MEMORY_GROW_POOL && memory->page_bytes > 4 * KIB)
+	if (memory->flags & VFB_MEMORY_GROW_POOL && vfb_memory_is_hugetlb(memory))
 		lock = vfb_pool_lock(sys);
 	error = vfb_page_size_prepare(memory, kind, page_size);
 	if (!error)
@@ -77,7 +77,7 @@ static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 	}
 }
 
-static int memory_check_opts(const struct vfb_memory_opts *opts)
+static int memory_check_opts(const struct vfb_sys *sys, const struct vfb_memory_opts *opts)
 {
 	if (opts->page_size > VFB_PAGE_MIXED)
 		return vfb_fail(-EINVAL, "page size %d is unknown", (int)opts->page_size);
@@ -91,10 +91,10 @@ static int memory_check_opts(const struct vfb_memory_opts *opts)
 	if (opts->bytes > SSIZE_MAX - GIB)
 		return vfb_fail(-EINVAL, "a size of %s is beyond what can be addressed",
 				vfb_size_text(opts->bytes).text);
-	if (opts->bytes % vfb_page_bytes(opts->page_size))
+	if (opts->bytes % vfb_page_bytes(sys, opts->page_size))
 		return vfb_fail(-EINVAL, "a size of %s is not a multiple of the page size, %s",
 				vfb_size_text(opts->bytes).text,
-				vfb_size_text(vfb_page_bytes(opts->page_size)).text);
+				vfb_size_text(vfb_page_bytes(sys, opts->page_size)).text);
 	return 0;
 }
 
@@ -118,7 +118,7 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = memory_check_opts(&known);
+		error = memory_check_opts(ctx->sys, &known);
 	if (error)
 		return error;
 	memory = calloc(1, sizeof(*memory));

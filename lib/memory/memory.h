@@ -60,8 +60,25 @@ static inline uint64_t vfb_memory_granule(const struct vfb_memory *memory)
 	return memory->page_bytes > 2 * MIB ? memory->page_bytes : 2 * MIB;
 }
 
-/* The page size in bytes; not for VFB_PAGE_AUTO. */
-uint64_t vfb_page_bytes(enum vfb_page_size page_size);
+/* The page size in bytes; not for VFB_PAGE_AUTO. VFB_PAGE_4K is a base page, whatever its size. */
+uint64_t vfb_page_bytes(const struct vfb_sys *sys, enum vfb_page_size page_size);
+
+static inline uint64_t vfb_memory_base_page(const struct vfb_memory *memory)
+{
+	return memory->ctx->sys->base_page(memory->ctx->sys);
+}
+
+/* The pages are those of hugetlb. */
+static inline bool vfb_memory_is_hugetlb(const struct vfb_memory *memory)
+{
+	return memory->page_bytes > vfb_memory_base_page(memory);
+}
+
+/* The size of the page at @offset. */
+static inline uint64_t vfb_memory_page_at(const struct vfb_memory *memory, uint64_t offset)
+{
+	return offset < memory->bulk_bytes ? GIB : memory->page_bytes;
+}
 
 /*
  * Checks that the memory can get such pages, and grows the pools if VFB_MEMORY_GROW_POOL allows it.
@@ -122,9 +139,6 @@ int vfb_memory_check_room(const struct vfb_sys *sys, struct vfb_memory_part *par
 
 /* The only node that the policy allows for the page at @offset; VFB_ROOM_ANYWHERE: several. */
 int vfb_memory_strict_node(const struct vfb_memory *memory, uint64_t offset);
-
-/* Whether the whole part is mapped in this process. */
-bool vfb_memory_is_mapped(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
 
 /* Whether the library has populated the whole part; a hint for planning. */
 bool vfb_memory_was_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);

@@ -28,11 +28,11 @@ static void need_add(struct need *need, const struct vfb_memory *memory, uint64_
 
 	if (memory->page_bytes == GIB || offset < memory->bulk_bytes)
 		need->huge_1g += bytes;
-	else if (memory->page_bytes > 4 * KIB)
+	else if (vfb_memory_is_hugetlb(memory))
 		need->huge_2m += bytes;
 	else
 		need->base += bytes;
-	if (memory->page_bytes == 4 * KIB && node >= 0 && node < MAX_NODES)
+	if (!vfb_memory_is_hugetlb(memory) && node >= 0 && node < MAX_NODES)
 		need->nodes[node] += bytes;
 }
 
@@ -58,17 +58,18 @@ static void need_add_part(struct need *need, const struct vfb_memory_part *part,
 
 static int need_check(const struct vfb_sys *sys, const struct need *need)
 {
+	uint64_t base = sys->base_page(sys);
 	int error = 0;
 
 	if (need->base)
-		error = vfb_room_check(sys, 4 * KIB, VFB_ROOM_ANYWHERE, need->base);
+		error = vfb_room_check(sys, base, VFB_ROOM_ANYWHERE, need->base);
 	if (!error && need->huge_2m)
 		error = vfb_room_check(sys, 2 * MIB, VFB_ROOM_ANYWHERE, need->huge_2m);
 	if (!error && need->huge_1g)
 		error = vfb_room_check(sys, GIB, VFB_ROOM_ANYWHERE, need->huge_1g);
 	for (int node = 0; node < MAX_NODES && !error; node++)
 		if (need->nodes[node])
-			error = vfb_room_check(sys, 4 * KIB, node, need->nodes[node]);
+			error = vfb_room_check(sys, base, node, need->nodes[node]);
 	return error;
 }
 

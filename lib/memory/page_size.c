@@ -8,7 +8,7 @@
 #include "memory/pool.h"
 #include "memory/room.h"
 
-uint64_t vfb_page_bytes(enum vfb_page_size page_size)
+uint64_t vfb_page_bytes(const struct vfb_sys *sys, enum vfb_page_size page_size)
 {
 	switch (page_size) {
 	case VFB_PAGE_2M:
@@ -17,7 +17,7 @@ uint64_t vfb_page_bytes(enum vfb_page_size page_size)
 	case VFB_PAGE_1G:
 		return GIB;
 	default:
-		return 4 * KIB;
+		return sys->base_page(sys);
 	}
 }
 
@@ -95,7 +95,7 @@ static int find_mixed(struct vfb_memory *memory)
 int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 			  enum vfb_page_size page_size)
 {
-	uint64_t page_bytes = vfb_page_bytes(page_size);
+	uint64_t page_bytes = vfb_page_bytes(memory->ctx->sys, page_size);
 	int error = 0;
 
 	if (memory->bytes % page_bytes)

@@ -54,7 +54,7 @@ static int check_node(const struct vfb_sys *sys, unsigned int node)
 }
 
 /* Checks the sizes for VFB_NUMA_SPLIT. */
-static int policy_check_parts(const struct vfb_memory_opts *opts)
+static int policy_check_parts(const struct vfb_sys *sys, const struct vfb_memory_opts *opts)
 {
 	uint64_t sum = 0;
 
@@ -62,7 +62,7 @@ static int policy_check_parts(const struct vfb_memory_opts *opts)
 		return vfb_fail(-EINVAL, "splitting memory over nodes needs node_bytes, the size "
 					 "of each part");
 	for (size_t i = 0; i < opts->node_count; i++) {
-		if (!opts->node_bytes[i] || opts->node_bytes[i] % (4 * KIB))
+		if (!opts->node_bytes[i] || opts->node_bytes[i] % sys->base_page(sys))
 			return vfb_fail(-EINVAL,
 					"the part of %s on node %u is empty, or not a multiple of "
 					"the page size",
@@ -75,7 +75,7 @@ static int policy_check_parts(const struct vfb_memory_opts *opts)
 	return 0;
 }
 
-static int check_policy(const struct vfb_memory_opts *opts)
+static int check_policy(const struct vfb_sys *sys, const struct vfb_memory_opts *opts)
 {
 	if (opts->policy > VFB_NUMA_SPLIT)
 		return vfb_fail(-EINVAL, "NUMA policy %d is unknown", (int)opts->policy);
@@ -90,7 +90,7 @@ static int check_policy(const struct vfb_memory_opts *opts)
 		return vfb_fail(-EINVAL, "%zu nodes were given at %p: pass 1024 at most",
 				opts->node_count, (const void *)opts->nodes);
 	if (opts->policy == VFB_NUMA_SPLIT)
-		return policy_check_parts(opts);
+		return policy_check_parts(sys, opts);
 	if (opts->node_bytes)
 		return vfb_fail(-EINVAL, "node_bytes is for VFB_NUMA_SPLIT only");
 	return 0;
@@ -105,7 +105,7 @@ static void *copy_array(const void *array, size_t count, size_t bytes)
 
 int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opts *opts)
 {
-	int error = check_policy(opts);
+	int error = check_policy(memory->ctx->sys, opts);
 
 	for (size_t i = 0; i < opts->node_count && !error; i++)
 		error = check_node(memory->ctx->sys, opts->nodes[i]);

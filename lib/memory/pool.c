@@ -46,8 +46,7 @@ static int read_count(const struct vfb_sys *sys, int node, uint64_t page_bytes, 
 	return length < 0 ? length : 0;
 }
 
-/* Free pages; reserved pages are known, and subtracted, for the whole machine only. */
-static uint64_t count_free(const struct vfb_sys *sys, int node, uint64_t page_bytes)
+uint64_t vfb_pool_free(const struct vfb_sys *sys, int node, uint64_t page_bytes)
 {
 	uint64_t pages, reserved = 0;
 
@@ -77,7 +76,7 @@ static int pool_check_bound(const struct vfb_memory *memory, uint64_t page_bytes
 	uint64_t available = 0;
 
 	for (size_t i = 0; i < memory->node_count; i++)
-		available += count_free(sys, memory->nodes[i], page_bytes);
+		available += vfb_pool_free(sys, memory->nodes[i], page_bytes);
 	if (available >= pages)
 		return 0;
 	return report_too_few(memory, page_bytes, pages, available,
@@ -88,7 +87,7 @@ static int pool_check_split(const struct vfb_memory *memory, uint64_t page_bytes
 {
 	for (size_t i = 0; i < memory->node_count; i++) {
 		uint64_t needed = memory->node_bytes[i] / page_bytes;
-		uint64_t available = count_free(memory->ctx->sys, memory->nodes[i], page_bytes);
+		uint64_t available = vfb_pool_free(memory->ctx->sys, memory->nodes[i], page_bytes);
 
 		if (available < needed)
 			return report_too_few(memory, page_bytes, needed, available,
@@ -117,7 +116,7 @@ int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_
 				"configuration and default_hugepagesz decide",
 				vfb_size_text(page_bytes).text,
 				pool_path(ANYWHERE, page_bytes, "nr_hugepages").text);
-	available = count_free(sys, ANYWHERE, page_bytes);
+	available = vfb_pool_free(sys, ANYWHERE, page_bytes);
 	if (available < pages)
 		return report_too_few(memory, page_bytes, pages, available, ANYWHERE);
 	return pool_check_nodes(memory, page_bytes, pages);
@@ -297,7 +296,7 @@ static int pool_borrow_on_nodes(struct vfb_memory *memory, uint64_t page_bytes, 
 
 	for (size_t i = 0; i < memory->node_count && !error; i++) {
 		uint64_t needed = node_share(memory, i, page_bytes, pages);
-		uint64_t available = count_free(sys, memory->nodes[i], page_bytes);
+		uint64_t available = vfb_pool_free(sys, memory->nodes[i], page_bytes);
 
 		if (available < needed)
 			error = pool_borrow(memory, memory->nodes[i], page_bytes,
@@ -309,7 +308,7 @@ static int pool_borrow_on_nodes(struct vfb_memory *memory, uint64_t page_bytes, 
 /* The rest that is missing, since some free pages of the nodes are reserved for others. */
 static int pool_borrow_anywhere(struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
 {
-	uint64_t available = count_free(memory->ctx->sys, ANYWHERE, page_bytes);
+	uint64_t available = vfb_pool_free(memory->ctx->sys, ANYWHERE, page_bytes);
 
 	return available < pages ? pool_borrow(memory, ANYWHERE, page_bytes, pages - available) : 0;
 }

@@ -28,6 +28,9 @@ struct vfb_pool_lock {
 
 #define VFB_POOL_UNLOCKED ((struct vfb_pool_lock){-1, -1})
 
+/* Free pages of a node, -1: of the machine, where those that are reserved are subtracted. */
+uint64_t vfb_pool_free(const struct vfb_sys *sys, int node, uint64_t page_bytes);
+
 /*
  * Excludes other processes that use this library, also in other containers, from changing pools
  * until vfb_pool_unlock(). Without permission to lock, changing a pool fails, too.

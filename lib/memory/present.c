@@ -70,11 +70,12 @@ static void mark_absent(struct vfb_memory *memory, uint64_t granule)
 static enum presence look_at_pages(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t base = sys->base_page(sys);
 	unsigned char present[LOOK_PAGES], all = 1;
 	int error;
 
 	error = sys->mincore(sys, memory->address + offset, bytes, present);
-	for (size_t i = 0; !error && i < bytes / (4 * KIB); i++)
+	for (size_t i = 0; !error && i < bytes / base; i++)
 		all &= present[i];
 	if (error == -ENOMEM)
 		return UNMAPPED;
@@ -85,8 +86,9 @@ static enum presence look_at_pages(const struct vfb_memory *memory, uint64_t off
 static enum presence look_at_part(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	/* A page of 1 GiB is present as a whole or not at all. */
-	uint64_t step = memory->page_bytes == GIB ? GIB : LOOK_PAGES * 4 * KIB;
-	uint64_t look = memory->page_bytes == GIB ? 4 * KIB : step, end = offset + bytes;
+	uint64_t base = vfb_memory_base_page(memory);
+	uint64_t step = memory->page_bytes == GIB ? GIB : LOOK_PAGES * base;
+	uint64_t look = memory->page_bytes == GIB ? base : step, end = offset + bytes;
 	enum presence presence = PRESENT;
 
 	for (; presence == PRESENT && offset < end; offset += step)
@@ -97,24 +99,20 @@ static enum presence look_at_part(const struct vfb_memory *memory, uint64_t offs
 uint64_t vfb_memory_absent_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t base = sys->base_page(sys);
 	unsigned char present[LOOK_PAGES];
 	uint64_t absent = 0, end = offset + bytes, next;
 
 	for (; offset < end; offset = next) {
-		next = offset + LOOK_PAGES * 4 * KIB;
+		next = offset + LOOK_PAGES * base;
 		if (next > end)
 			next = end;
 		if (sys->mincore(sys, memory->address + offset, next - offset, present))
 			return absent + (end - offset);
-		for (size_t i = 0; i < (next - offset) / (4 * KIB); i++)
-			absent += present[i] & 1 ? 0 : 4 * KIB;
+		for (size_t i = 0; i < (next - offset) / base; i++)
+			absent += present[i] & 1 ? 0 : base;
 	}
 	return absent;
-}
-
-bool vfb_memory_is_mapped(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
-{
-	return look_at_part(memory, offset, bytes) != UNMAPPED;
 }
 
 bool vfb_memory_was_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)

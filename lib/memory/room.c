@@ -9,9 +9,8 @@
 
 #include "observe/error.h"
 
-#define KIB	  UINT64_C(1024)
-#define MIB	  (KIB << 10)
-#define BASE_PAGE (4 * KIB)
+#define KIB UINT64_C(1024)
+#define MIB (KIB << 10)
 
 /* For page tables, and for what the kernel charges in advance (MEMCG_CHARGE_BATCH). */
 #define SPARE	  (512 * KIB)
@@ -251,7 +250,7 @@ void vfb_room_read(const struct vfb_sys *sys, uint64_t page_bytes, int node, uin
 	char name[32];
 
 	*limit = (struct vfb_room_limit){.bytes = UINT64_MAX};
-	if (page_bytes > BASE_PAGE) {
+	if (page_bytes > sys->base_page(sys)) {
 		look_at_hugetlb(&search, page_bytes, "");
 		return;
 	}
@@ -284,7 +283,7 @@ int vfb_room_check_reserve(const struct vfb_sys *sys, uint64_t page_bytes, uint6
 int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t bytes)
 {
 	/* The page tables are charged, too. */
-	uint64_t needed = page_bytes == BASE_PAGE ? bytes + bytes / 512 : bytes;
+	uint64_t needed = page_bytes == sys->base_page(sys) ? bytes + bytes / 512 : bytes;
 	struct vfb_room_limit limit;
 
 	vfb_room_read(sys, page_bytes, node, needed, &limit);
@@ -354,7 +353,7 @@ static int room_take(struct vfb_room *room, uint64_t *grant, int node, uint64_t 
 
 	if (grant_take(room, grant, bytes))
 		return 0;
-	vfb_room_read(room->sys, BASE_PAGE, node, 4 * MOST_BYTES, &limit);
+	vfb_room_read(room->sys, room->sys->base_page(room->sys), node, 4 * MOST_BYTES, &limit);
 	if (limit.bytes < bytes + SPARE)
 		return vfb_fail(-ENOMEM,
 				"memory ran out while populating: %s, of which %s are left; raise "

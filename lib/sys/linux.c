@@ -173,9 +173,12 @@ static int linux_file_info(UNUSED const struct vfb_sys *sys, int fd, struct vfb_
 {
 	struct statfs statfs;
 	struct stat stat;
+	bool unlimited;
 
 	if (fstat(fd, &stat) || fstatfs(fd, &statfs))
 		return -errno;
+	/* A tmpfs without a limit has no number of blocks. */
+	unlimited = !statfs.f_blocks;
 	*file = (struct vfb_sys_file){
 		.major = major(stat.st_dev),
 		.minor = minor(stat.st_dev),
@@ -183,7 +186,10 @@ static int linux_file_info(UNUSED const struct vfb_sys *sys, int fd, struct vfb_
 		.bytes = stat.st_size,
 		.page_bytes = statfs.f_type == HUGETLBFS_MAGIC ? statfs.f_bsize :
 								 sysconf(_SC_PAGESIZE),
+		.total_bytes = unlimited ? UINT64_MAX : statfs.f_blocks * statfs.f_bsize,
+		.free_bytes = unlimited ? UINT64_MAX : statfs.f_bfree * statfs.f_bsize,
 		.is_regular = S_ISREG(stat.st_mode),
+		.is_memory = statfs.f_type == HUGETLBFS_MAGIC || statfs.f_type == TMPFS_MAGIC,
 	};
 	return 0;
 }
@@ -206,6 +212,11 @@ static int linux_lock_file(UNUSED const struct vfb_sys *sys, int fd, bool wait)
 		result = flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB));
 	while (result && errno == EINTR);
 	return result ? -errno : 0;
+}
+
+static uint64_t linux_base_page(UNUSED const struct vfb_sys *sys)
+{
+	return sysconf(_SC_PAGESIZE);
 }
 
 static int linux_get_affinity(UNUSED const struct vfb_sys *sys, cpu_set_t *cpus)
@@ -358,6 +369,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.get_mempolicy = vfb_linux_get_mempolicy,
 	.page_nodes = vfb_linux_page_nodes,
 	.max_node = vfb_linux_max_node,
+	.base_page = linux_base_page,
 	.node_cpus = vfb_linux_node_cpus,
 	.get_affinity = linux_get_affinity,
 	.memlock_limit = linux_memlock_limit,

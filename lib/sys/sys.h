@@ -16,7 +16,10 @@ struct vfb_sys_file {
 	uint64_t inode, bytes;
 	/* A page of hugetlbfs, else a base page. */
 	uint64_t page_bytes;
-	bool is_regular;
+	/* What the file system can hold, and what it has left; UINT64_MAX: no limit. */
+	uint64_t total_bytes, free_bytes;
+	/* On tmpfs or hugetlbfs. */
+	bool is_regular, is_memory;
 };
 
 /*

@@ -199,7 +199,9 @@ bool fake_has_device(struct fake *fake, const char *address);
 /* How often it is open now; 0 when there is no such device. */
 unsigned int fake_device_opens(struct fake *fake, const char *address);
 
-/* A file; a link when its text begins with "../", an empty folder when its path ends with "/". */
+/* A file; a link when its text begins with "../" or "user:[", an empty folder when its path ends
+ * with
+ * "/". */
 void fake_add_file(struct fake *fake, const char *path, const char *text);
 
 /* The command line of the helper process that runs, without its first word; NULL: none does. */

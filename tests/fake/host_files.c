@@ -69,6 +69,12 @@ static int op_max_node(const struct vfb_sys *sys)
 	return result;
 }
 
+static uint64_t op_base_page(const struct vfb_sys *sys)
+{
+	(void)sys;
+	return PAGE_4K;
+}
+
 static int op_node_cpus(const struct vfb_sys *sys, unsigned int node, cpu_set_t *cpus)
 {
 	struct fake *fake = kernel_enter(sys);
@@ -99,6 +105,7 @@ void fk_machine_table(struct vfb_sys *sys)
 	sys->realpath = op_realpath;
 	sys->list = op_list;
 	sys->max_node = op_max_node;
+	sys->base_page = op_base_page;
 	sys->node_cpus = op_node_cpus;
 	sys->memlock_limit = op_memlock_limit;
 }

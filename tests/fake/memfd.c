@@ -111,7 +111,10 @@ static int op_file_info(const struct vfb_sys *sys, int fd, struct vfb_sys_file *
 			.inode = stat.st_ino,
 			.bytes = stat.st_size,
 			.page_bytes = file->kind == FILE_MEMFD ? file->object->page_bytes : PAGE_4K,
+			.total_bytes = UINT64_MAX,
+			.free_bytes = UINT64_MAX,
 			.is_regular = S_ISREG(stat.st_mode),
+			.is_memory = true,
 		};
 	if (file)
 		fk_file_put(fake, file);

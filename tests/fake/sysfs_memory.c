@@ -25,6 +25,12 @@ static uint64_t huge_bytes(const struct vma *vma)
 	return bytes;
 }
 
+/* What a group has opened has no node. */
+static const char *device_name(const struct file *file)
+{
+	return file->devfile->group_file ? "anon_inode:[vfio-device]" : file->path;
+}
+
 /* The line of /proc/self/maps and smaps. */
 static void put_mapping(struct text *text, const struct vma *vma)
 {
@@ -36,7 +42,7 @@ static void put_mapping(struct text *text, const struct vma *vma)
 	       vma->prot & PROT_WRITE ? 'w' : '-', vma->shared ? 's' : 'p', offset,
 	       object ? major(object->device) : 0, object ? minor(object->device) : 0,
 	       object ? object->inode : 0,
-	       !object	     ? vma->device->path :
+	       !object	     ? device_name(vma->device) :
 	       object->inode ? "/memfd:vfioboost (deleted)" :
 			       "");
 }

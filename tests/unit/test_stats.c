@@ -99,7 +99,7 @@ static void test_entries(void **state)
 	assert_ok(vfb_memory_destroy(memories[0]));
 	memories[0] = make_memory(&host, 64 * KIB, VFB_PAGE_4K);
 	fake_fail_call(host.fake, "madvise", 1, ENOMEM);
-	assert_fails(vfb_memory_populate(memories[0]), -ENOMEM, "free pages");
+	assert_fails(vfb_memory_populate(memories[0]), -ENOMEM, "possible causes");
 	assert_int_equal(vfb_stats_read(stats, 0, entries, MAX), 1);
 	assert_int_equal(entries[0].errors, 1);
 	vfb_stats_destroy(stats);
