@@ -34,8 +34,8 @@ enum vfb_severity {
 struct vfb_finding {
 	size_t size;
 	enum vfb_severity severity;
-	/** Keyword for programs: "kernel", "cpus", "hugepages", "fragmentation", "thp", "memlock",
-	 *  "iommu", "vfio", "device", "reset", "memory", "contiguity". More may come. */
+	/** Keyword for programs: "kernel", "cpus", "hugepages", "fragmentation", "thp", "user",
+	 * "memlock", "iommu", "vfio", "device", "reset", "memory", "contiguity". More may come. */
 	const char *subject;
 	/** What was found, and what it costs. */
 	const char *text;

@@ -112,11 +112,10 @@ static int devices_check_group(struct vfb_diagnosis *diagnosis, const struct vfb
 	int error;
 
 	if (pci->group < 0)
-		return devices_add_finding(
-			diagnosis, pci, VFB_FOUND_DEVICE_NO_GROUP, VFB_FINDING_FAILS, 0,
-			"it has no IOMMU group: no IOMMU is enabled for it",
-			"enable VT-d or AMD-Vi in the firmware, and on Intel boot with "
-			"intel_iommu=on");
+		return devices_add_finding(diagnosis, pci, VFB_FOUND_DEVICE_NO_GROUP,
+					   VFB_FINDING_FAILS, 0,
+					   "it has no IOMMU group: no IOMMU is enabled for it",
+					   VFB_ENABLE_IOMMU);
 	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices", pci->group);
 	error = sys->list(sys, path, check_member, &members);
 	return error == -ENOMEM ? error : 0;
@@ -187,6 +186,8 @@ static int check_device(struct vfb_diagnosis *diagnosis, const struct vfb_pci_in
 
 	if (!error)
 		error = devices_check_group(diagnosis, pci);
+	if (!error && pci->group >= 0 && is_vfio(pci))
+		error = vfb_check_nodes(diagnosis, pci, diagnosis->fails > fails);
 	if (!error)
 		error = check_reset(diagnosis, pci);
 	if (diagnosis->fails == fails)

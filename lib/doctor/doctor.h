@@ -7,6 +7,7 @@
 
 #include "context.h"
 #include "observe/error.h"
+#include "sys/holder.h"
 
 /* Enough for a line of text with two paths. */
 #define VFB_FINDING_BYTES 512
@@ -20,6 +21,10 @@ struct vfb_diagnosis {
 	size_t fails;
 	/* The caller requested devices; otherwise all that are bound are examined. */
 	bool has_devices;
+	/* The backends of which a start could make a space. */
+	bool has_type1, has_iommufd;
+	/* Who has devices open; searched for when one is in use. */
+	struct vfb_holders holders;
 	/* A device without such a finding was examined. */
 	bool has_usable_device;
 	bool has_estimate;
@@ -42,6 +47,10 @@ int vfb_diagnosis_add(struct vfb_diagnosis *diagnosis, enum vfb_found found,
 int vfb_diagnosis_add_host(struct vfb_diagnosis *diagnosis, enum vfb_found found,
 			   enum vfb_severity severity, const char *text, const char *remedy);
 
+/* The remedy where there is no IOMMU. */
+#define VFB_ENABLE_IOMMU \
+	"enable VT-d or AMD-Vi in the firmware, and on Intel boot with intel_iommu=on"
+
 /* Reads a file; "" if that fails. */
 void vfb_doctor_read(const struct vfb_diagnosis *diagnosis, const char *path, char *text,
 		     size_t bytes);
@@ -55,9 +64,18 @@ int vfb_check_kernel(struct vfb_diagnosis *diagnosis);
 int vfb_check_cpus(struct vfb_diagnosis *diagnosis);
 int vfb_check_hugepages(struct vfb_diagnosis *diagnosis);
 int vfb_check_thp(struct vfb_diagnosis *diagnosis);
+/* Whose capabilities count. */
+int vfb_check_user(struct vfb_diagnosis *diagnosis);
 int vfb_check_memlock(struct vfb_diagnosis *diagnosis);
 int vfb_check_iommu(struct vfb_diagnosis *diagnosis);
 int vfb_check_devices(struct vfb_diagnosis *diagnosis);
+/*
+ * Whether a device of a VFIO driver can be opened. @shared: another driver is known to have a
+ * device of its group.
+ */
+int vfb_check_nodes(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci, bool shared);
+/* Whether a group is one of VFIO's own, without an IOMMU. */
+bool vfb_is_noiommu(const struct vfb_diagnosis *diagnosis, int group);
 /* Whether the guest's memory is available, and how long its start takes. */
 int vfb_check_guest(struct vfb_diagnosis *diagnosis);
 

@@ -54,6 +54,7 @@ static int iommufd_attach_group(struct vfb_iommu *iommu, int fd,
 static int attach_by_group(struct iommufd *iommufd, const struct vfb_iommu_device *device,
 			   int no_node)
 {
+	char text[VFB_ERROR_BYTES];
 	int error;
 
 	/* The kernel chooses the domain: vfio_iommufd_compat_attach_ioas(). */
@@ -66,12 +67,11 @@ static int attach_by_group(struct iommufd *iommufd, const struct vfb_iommu_devic
 						     "there is no",
 				device->node, device->address);
 	error = vfb_groups_hold(&iommufd->groups, &iommufd->iommu, device, iommufd_attach_group);
-	if (error == -EACCES && no_node == -EACCES)
-		return vfb_fail(error,
-				"no permission to open /dev/vfio/devices/%s or /dev/vfio/%d: run "
-				"as root, or grant the user access to one of them (chown, or a "
-				"udev rule)",
-				device->node, device->group);
+	if (error == -EACCES && no_node == -EACCES) {
+		vfb_error_save(text);
+		return vfb_fail(error, "no permission to open /dev/vfio/devices/%s, and %s",
+				device->node, text);
+	}
 	return error;
 }
 

@@ -88,6 +88,24 @@ static int linux_realpath(UNUSED const struct vfb_sys *sys, const char *path, ch
 	return length < bytes ? 0 : -ENAMETOOLONG;
 }
 
+static int linux_path_info(UNUSED const struct vfb_sys *sys, const char *path,
+			   struct vfb_sys_path *info)
+{
+	struct stat status;
+
+	if (stat(path, &status))
+		return -errno;
+	*info = (struct vfb_sys_path){
+		.uid = status.st_uid,
+		.gid = status.st_gid,
+		.mode = status.st_mode & 07777,
+		.is_node = S_ISCHR(status.st_mode),
+		.major = major(status.st_rdev),
+		.minor = minor(status.st_rdev),
+	};
+	return 0;
+}
+
 static int linux_list(UNUSED const struct vfb_sys *sys, const char *path,
 		      int (*each)(const char *name, void *arg), void *arg)
 {
@@ -352,6 +370,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.pwrite = linux_pwrite,
 	.readlink = linux_readlink,
 	.realpath = linux_realpath,
+	.path_info = linux_path_info,
 	.list = linux_list,
 	.ioctl = linux_ioctl,
 	.mmap = linux_mmap,

@@ -22,6 +22,13 @@ struct vfb_sys_file {
 	bool is_regular, is_memory;
 };
 
+/* What stat(2) reports of a path: its owner and permissions; the numbers of a device node. */
+struct vfb_sys_path {
+	unsigned int uid, gid, mode;
+	bool is_node;
+	unsigned int major, minor;
+};
+
 /*
  * Every system call of the library (sys/calls.def), replaceable. Nothing outside lib/sys asks the
  * kernel for anything: the fake kernel of the tests implements this table, and a seccomp policy can

@@ -96,6 +96,10 @@ struct fake_config {
 	/* RLIMIT_MEMLOCK in bytes (UINT64_MAX, none). */
 	uint64_t memlock;
 	bool cap_ipc_lock;
+	/* The user, whom the mode of nodes does not bind if it is root (0). */
+	unsigned int uid;
+	/* The process is in a user namespace of its own, where the host's user 1000 is root. */
+	bool user_namespace;
 	/* Module parameter of vfio_iommu_type1 (65535). */
 	uint32_t dma_entry_limit;
 	/* Width of IOVAs (48), which the IOMMU of all devices reports as VT-d does. */
@@ -199,9 +203,10 @@ bool fake_has_device(struct fake *fake, const char *address);
 /* How often it is open now; 0 when there is no such device. */
 unsigned int fake_device_opens(struct fake *fake, const char *address);
 
-/* A file; a link when its text begins with "../" or "user:[", an empty folder when its path ends
- * with
- * "/". */
+/*
+ * A file; a link when its text begins with "../" or "/dev/", or is like "user:[1]"; an empty folder
+ * when its path ends with "/".
+ */
 void fake_add_file(struct fake *fake, const char *path, const char *text);
 
 /* The command line of the helper process that runs, without its first word; NULL: none does. */
@@ -215,6 +220,9 @@ void fake_hold(struct fake *fake, int pid, const char *name, const char *path);
 
 /* From now on opening @path gives -@error; 0 allows it again. */
 void fake_deny(struct fake *fake, const char *path, int error);
+/* The owner and the mode of a node (0, 0, 0600), which have no other effect. */
+void fake_own(struct fake *fake, const char *path, unsigned int uid, unsigned int gid,
+	      unsigned int mode);
 /* As fake_deny(), of opening it to write. */
 void fake_deny_writing(struct fake *fake, const char *path, int error);
 

@@ -33,6 +33,63 @@ static int op_realpath(const struct vfb_sys *sys, const char *path, char *buf, s
 	return error;
 }
 
+void fake_own(struct fake *fake, const char *path, unsigned int uid, unsigned int gid,
+	      unsigned int mode)
+{
+	struct owned *owned = &fake->owned[fake->owned_count++];
+
+	if (fake->owned_count > ARRAY_SIZE(fake->owned))
+		abort();
+	snprintf(owned->path, sizeof(owned->path), "%s", path);
+	owned->uid = uid;
+	owned->gid = gid;
+	owned->mode = mode;
+}
+
+/* Numbers as in sysfs. */
+static void set_numbers(struct vfb_sys_path *info, const char *path)
+{
+	if (!strcmp(path, "/dev/vfio/vfio") || !strcmp(path, "/dev/iommu")) {
+		info->major = 10;
+		info->minor = strcmp(path, "/dev/iommu") ? 196 : 125;
+	} else {
+		info->major = strstr(path, "/devices/") ? 511 : 510;
+		info->minor = atoi(path + strcspn(path, "0123456789"));
+	}
+}
+
+static bool is_denied(const struct fake *fake, const char *path, int error)
+{
+	for (unsigned int i = 0; i < fake->denied_count; i++)
+		if (!strcmp(fake->denied[i].path, path) && fake->denied[i].error == error)
+			return true;
+	return false;
+}
+
+static int op_path_info(const struct vfb_sys *sys, const char *path, struct vfb_sys_path *info)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject(fake, "path_info", path, EACCES);
+
+	*info = (struct vfb_sys_path){.mode = 0600, .is_node = !!strpbrk(path, "0123456789")};
+	info->is_node = info->is_node || !strcmp(path, "/dev/vfio/vfio") ||
+			!strcmp(path, "/dev/iommu");
+	set_numbers(info, path);
+	if (!error && is_denied(fake, path, ENOENT))
+		error = -ENOENT;
+	for (unsigned int i = 0; i < fake->owned_count; i++) {
+		const struct owned *owned = &fake->owned[i];
+
+		if (strcmp(owned->path, path))
+			continue;
+		info->uid = owned->uid;
+		info->gid = owned->gid;
+		info->mode = owned->mode;
+	}
+	kernel_leave(fake);
+	return error;
+}
+
 static int op_list(const struct vfb_sys *sys, const char *path,
 		   int (*each)(const char *name, void *arg), void *arg)
 {
@@ -103,6 +160,7 @@ void fk_machine_table(struct vfb_sys *sys)
 {
 	sys->readlink = op_readlink;
 	sys->realpath = op_realpath;
+	sys->path_info = op_path_info;
 	sys->list = op_list;
 	sys->max_node = op_max_node;
 	sys->base_page = op_base_page;

@@ -122,6 +122,11 @@ int fk_sysfs_realpath(struct fake *fake, const char *path, char *out, size_t byt
 
 /* ---- The whole ---- */
 
+struct owned {
+	char path[128];
+	unsigned int uid, gid, mode;
+};
+
 struct extra {
 	char path[128];
 	char text[256];
@@ -173,12 +178,14 @@ struct fake {
 	int process;
 	/* Of whatever file; those that are locked all stand for one thing. */
 	struct vlock file_lock, namespace_lock;
-	struct extra extras[16];
+	struct extra extras[64];
 	size_t extra_count;
 	struct hold holds[8];
 	size_t hold_count;
 	struct deny denied[16];
 	unsigned int denied_count;
+	struct owned owned[16];
+	unsigned int owned_count;
 
 	struct node nodes[FAKE_NODES];
 	uint64_t reserved[3];

@@ -123,8 +123,8 @@ int fk_sysfs_extra(struct fake *fake, const char *path, struct text *text)
 		const char *rest = after(extra->path, path);
 
 		if (rest && !*rest) {
-			bool is_link = !strncmp(extra->text, "../", 3) ||
-				       !strncmp(extra->text, "user:[", 6);
+			bool is_link = after(extra->text, "../") || after(extra->text, "/dev/") ||
+				       strstr(extra->text, ":[");
 
 			fk_put(text, "%s", extra->text);
 			return is_link ? SYSFS_LINK : SYSFS_TEXT;

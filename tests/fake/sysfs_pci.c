@@ -270,13 +270,49 @@ static int group_path(struct fake *fake, const char *path, struct text *text)
 	return SYSFS_TEXT;
 }
 
+/* The numbers of nodes. */
+static int number_path(struct fake *fake, const char *path, struct text *text)
+{
+	const struct group *group;
+	unsigned int number;
+	int end = 0;
+
+	if ((!strcmp(path, "misc/vfio/dev") && !fake->config.no_type1) ||
+	    (!strcmp(path, "misc/iommu/dev") && !fake->config.no_iommufd)) {
+		fk_put(text, "10:%d\n", strcmp(path, "misc/vfio/dev") ? 125 : 196);
+		return SYSFS_TEXT;
+	}
+	if (sscanf(path, "vfio/%u/dev%n", &number, &end) != 1 || path[end] || !end ||
+	    fake->config.no_type1)
+		return SYSFS_NONE;
+	group = fk_group_find(fake, number);
+	if (!group || !fk_group_has_vfio(fake, group))
+		return SYSFS_NONE;
+	fk_put(text, "510:%u\n", number);
+	return SYSFS_TEXT;
+}
+
+static int class_dev(struct fake *fake, unsigned int index, struct text *text)
+{
+	for (const struct device *d = fake->devices; d; d = d->next)
+		if (fk_device_is_vfio(d) && d->index == index && !fake->config.no_cdev) {
+			fk_put(text, "511:%u\n", index);
+			return SYSFS_TEXT;
+		}
+	return SYSFS_NONE;
+}
+
 /* The device that a node is of. */
 static int class_path(struct fake *fake, const char *path, struct text *text)
 {
 	unsigned int index;
 	int end = 0;
 
-	if (sscanf(path, "vfio%u%n", &index, &end) != 1 || strcmp(path + end, "/device"))
+	if (sscanf(path, "vfio%u%n", &index, &end) != 1)
+		return SYSFS_NONE;
+	if (!strcmp(path + end, "/dev"))
+		return class_dev(fake, index, text);
+	if (strcmp(path + end, "/device"))
 		return SYSFS_NONE;
 	for (const struct device *d = fake->devices; d; d = d->next)
 		if (fk_device_is_vfio(d) && d->index == index) {
@@ -294,6 +330,8 @@ int fk_sysfs_pci(struct fake *fake, const char *path, struct text *text)
 		return pci_path(fake, rest, text);
 	if ((rest = after(path, "/sys/class/vfio-dev/")))
 		return class_path(fake, rest, text);
+	if ((rest = after(path, "/sys/class/")))
+		return number_path(fake, rest, text);
 	if ((rest = after(path, "/sys/kernel/iommu_groups")))
 		return group_path(fake, rest, text);
 	if ((rest = after(path, "/sys/")))

@@ -85,7 +85,7 @@ void fk_proc_node_meminfo(struct fake *fake, unsigned int number, struct text *t
 
 static const char status_head[] =
 	"Name:\tfake\nUmask:\t0022\nState:\tR (running)\nTgid:\t100\nNgid:\t0\nPid:\t100\n"
-	"PPid:\t1\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t256\n";
+	"PPid:\t1\nTracerPid:\t0\n";
 
 /* As many as a user may be in: the line is longer than what reads it can know. */
 static void put_groups(struct text *text)
@@ -125,9 +125,14 @@ static void put_allowed_nodes(struct fake *fake, struct text *text)
 
 static int status(struct fake *fake, struct text *text)
 {
-	uint64_t caps = fake->config.cap_ipc_lock ? UINT64_C(1) << 14 : 0;
+	/* CAP_IPC_LOCK, CAP_DAC_OVERRIDE. */
+	uint64_t caps = (fake->config.cap_ipc_lock ? UINT64_C(1) << 14 : 0) |
+			(fake->config.uid ? 0 : UINT64_C(1) << 1);
 
-	fk_put(text, "%s", status_head);
+	unsigned int uid = fake->config.uid;
+
+	fk_put(text, "%sUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t256\n", status_head,
+	       uid, uid, uid, uid, uid, uid, uid, uid);
 	put_groups(text);
 	put_status_memory(fake, text);
 	fk_put(text,
@@ -249,15 +254,21 @@ int fk_sysfs_proc(struct fake *fake, const char *path, struct text *text)
 		return status(fake, text);
 	if (!strcmp(path, "/proc/meminfo"))
 		return meminfo(fake, text);
-	if (!strcmp(path, "/proc/self/cgroup"))
+	if (!strcmp(path, "/proc/self/ns/user")) {
+		fk_put(text, "user:[%u]", fake->config.user_namespace ? 4026532001U : 4026531837U);
+		return SYSFS_LINK;
+	}
+	if (!strcmp(path, "/proc/self/uid_map") && fake->config.user_namespace)
+		fk_put(text, "         0       1000          1\n");
+	else if (!strcmp(path, "/proc/self/uid_map"))
+		fk_put(text, "         0          0 4294967295\n");
+	else if (!strcmp(path, "/proc/self/cgroup"))
 		fk_put(text, "%s", cgroup);
 	else if (!strcmp(path, "/proc/self/mountinfo"))
 		fk_put(text, "%s", mountinfo);
 	else if (!strcmp(path, "/proc/interrupts"))
 		fk_put(text, interrupts, fake->config.no_remapping ? "" : "IR-",
 		       fake->config.no_remapping ? "" : "IR-");
-	else if (!strcmp(path, "/proc/self/ns/user"))
-		fk_put(text, "user:[4026531837]");
 	else if (!strcmp(path, "/proc/swaps"))
 		fk_put(text, "%s", swaps);
 	else

@@ -15,7 +15,7 @@ static void test_fields(void **state)
 	struct host host;
 
 	(void)state;
-	host_open(&host, &(struct fake_config){.cap_ipc_lock = true});
+	host_open(&host, &(struct fake_config){.cap_ipc_lock = true, .uid = 1000});
 	/* Behind a line of 16 KiB. */
 	assert_int_equal(vfb_sys_read_fields(host.sys, STATUS, fields, 3), 0);
 	assert_true(fields[0].found && fields[1].found && fields[2].found);

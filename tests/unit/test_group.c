@@ -48,7 +48,7 @@ static void test_no_way(void **state)
 	struct host host;
 
 	(void)state;
-	host_ready(&host, NULL, VFB_BACKEND_IOMMUFD, 1);
+	host_ready(&host, &(struct fake_config){.uid = 1000}, VFB_BACKEND_IOMMUFD, 1);
 	fake_deny(host.fake, "/dev/vfio/devices/vfio0", EACCES);
 	fake_deny(host.fake, "/dev/vfio/1", EACCES);
 	assert_fails(vfb_device_open(host.space, addresses[0], &device), -EACCES, "permission",

@@ -146,7 +146,7 @@ static void test_no_permission(void **state)
 			  (struct fake_device){.group = 1, .driver = "vfio-pci"});
 		fake_deny(host.fake, nodes[0], EACCES);
 		fake_deny(host.fake, nodes[b], EACCES);
-		assert_refused(&host, -EACCES, nodes[b], "permission", "chown");
+		assert_refused(&host, -EACCES, nodes[b], "permission", "security module");
 		fake_deny(host.fake, nodes[b], EPERM);
 		assert_refused(&host, -EACCES, nodes[b], "permission");
 		host_close(&host);

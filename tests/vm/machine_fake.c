@@ -213,6 +213,7 @@ void machine_begin(const struct limits *limits)
 		.cpuset_mems = limits->one_node,
 		.thp = limits->no_thp ? FAKE_THP_NEVER : FAKE_THP_MADVISE,
 		.cpu_max = limits->cpu_max,
+		.uid = limits->user == USER_ROOT ? 0 : 1000,
 		.no_sys_admin = limits->user != USER_ROOT,
 	};
 
