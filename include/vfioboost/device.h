@@ -26,10 +26,12 @@ struct vfb_device;
 
 /** A device to open: one entry of a batch. Set unused fields to zero. */
 struct vfb_device_request {
-	/** The PCI address, "0000:01:00.0" or "01:00.0". */
+	/** The PCI address, "0000:01:00.0" or "01:00.0", or a path in sysfs that ends with it,
+	 *  "/sys/bus/pci/devices/0000:01:00.0/". */
 	const char *address;
-	/** Output, valid when the job has ended: the device, or NULL if it was not opened. Release
-	 *  it with vfb_devices_close() or vfb_device_close(). */
+	/** Output, valid when the job has ended, or once vfb_job_wait_entry() has reported that the
+	 *  device is open: the device, or NULL if it was not opened. Release it with
+	 *  vfb_devices_close() or vfb_device_close(), after the job has ended. */
 	struct vfb_device *device;
 	/** Output, valid when the job has ended: 0 or a negative errno. -ECANCELED: the entry was
 	 *  undone, or not started, because another one failed. */
@@ -49,7 +51,18 @@ struct vfb_device_info {
 	int node;
 	/** Number of regions and of interrupt types (VFIO_DEVICE_GET_INFO). */
 	unsigned int regions, irqs;
+	/** VFB_DEVICE_... */
+	uint32_t flags;
+	/** The group through which the device was opened, for KVM (KVM_DEV_VFIO_GROUP_ADD); -1: it
+	 *  was opened by its node, or by the caller without VFB_DEVICE_ADOPT_HAS_GROUP_FD. Whoever
+	 *  owns fd owns this as well. */
+	int group_fd;
 };
+
+/** The device is in the state that a reset leaves: opening it has reset it, or the library has
+ *  since, so that the caller need not. What the caller has done to it after that does not clear the
+ *  flag. */
+#define VFB_DEVICE_WAS_RESET (1u << 0)
 
 #define VFB_DEVICE_INFO_INIT VFB_SIZED(struct vfb_device_info)
 

@@ -81,17 +81,22 @@ VFB_API int vfb_job_wait_ready(struct vfb_job *job, uint64_t timeout_ns);
 VFB_API int vfb_job_ready_fd(const struct vfb_job *job);
 
 /**
- * Waits until one entry of a batch is finished: until one range is mapped, or one device is
- * closed. For other jobs this is the same as vfb_job_wait(). A range that is mapped may still be
- * unmapped again until the job is ready, if another entry fails or the job is cancelled.
+ * Waits until one entry of a batch is finished: until one range is mapped, or one device is open or
+ * closed. For other jobs this is the same as vfb_job_wait().
+ *
+ * A range that is mapped may still be unmapped again until the job is ready, and a device that is
+ * open closed again until the job has ended: if the job is cancelled, or another entry fails and
+ * VFB_BATCH_BEST_EFFORT is not set. With iommufd also if ranges that were mapped before cannot be
+ * mapped for the devices. Until then the device may be used, but not closed.
  *
  * @param job         the job
  * @param entry       index of the entry in the batch, from 0
  * @param timeout_ns  as for vfb_job_wait(); 0 polls the entry
  *
- * @return 0: the range is mapped (or kept for the first device, see vfb_space_map()), or the
- * device is closed; the negative errno of the entry if it failed; -ETIMEDOUT: not finished yet;
- * -EINVAL: there is no such entry; -EDEADLK: it would have to wait in an event callback.
+ * @return 0: the range is mapped (or kept for the first device, see vfb_space_map()), the device is
+ * open and in its request, or closed; the negative errno of the entry if it failed; -ETIMEDOUT: not
+ * finished yet; -EINVAL: there is no such entry; -EDEADLK: it would have to wait in an event
+ * callback.
  */
 VFB_API int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns);
 
@@ -115,13 +120,26 @@ VFB_API void vfb_job_cancel(struct vfb_job *job);
 VFB_API int vfb_job_progress(struct vfb_job *job, struct vfb_job_progress *progress);
 
 /**
- * Waits until the job has ended, and frees it. The results stay: what the job has mapped or opened
- * remains so. Devices that were still being closed when the job's time limit expired continue to
- * close.
+ * Waits until the job has ended, however long that takes, and frees it. The results stay: what the
+ * job has mapped or opened remains so. Devices that were still being closed when the job's time
+ * limit expired continue to close. In an event callback, which cannot wait, a job that has not
+ * ended is not freed.
  *
  * @param job  the job; NULL is allowed and does nothing
  */
 VFB_API void vfb_job_destroy(struct vfb_job *job);
+
+/**
+ * Cancels a job whose result is no longer wanted, waits until it has ended, and frees it:
+ * vfb_job_cancel() and vfb_job_destroy() in one. Whether it was still in time to undo the work says
+ * the result.
+ *
+ * @param job  the job; NULL is allowed and does nothing
+ *
+ * @return the result of the job, as of vfb_job_wait(): -ECANCELED if everything was undone;
+ * -EDEADLK in an event callback, where a job that has not ended is cancelled, but not freed.
+ */
+VFB_API int vfb_job_cancel_and_destroy(struct vfb_job *job);
 
 #ifdef __cplusplus
 }

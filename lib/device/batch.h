@@ -17,6 +17,8 @@ struct vfb_device_item {
 	bool adopted;
 	/* It is attached to its space, and counts there. */
 	bool attached, counted;
+	/* Of opening: 0, a negative errno, or -EINPROGRESS. */
+	atomic_int opened;
 	/* It was opened, and the caller gets it. */
 	bool kept;
 	/* It has been closed. */

@@ -130,8 +130,20 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, stru
 		vfb_device_close_one(device);
 		return error;
 	}
+	/* vfio_pci_core_enable() has set it to whether the reset has worked. */
+	atomic_init(&device->was_reset, device->resets);
 	*out = device;
 	return 0;
+}
+
+int vfb_device_group_fd(const struct vfb_device *device)
+{
+	struct vfb_iommu *iommu;
+
+	if (device->adopted)
+		return device->group_fd;
+	iommu = device->space->iommu;
+	return iommu->ops->group_fd(iommu, device->pci.group);
 }
 
 void vfb_device_free(struct vfb_device *device)
@@ -176,6 +188,8 @@ int vfb_device_info(const struct vfb_device *device, struct vfb_device_info *inf
 		.node = device->pci.numa_node,
 		.regions = device->regions,
 		.irqs = device->irqs,
+		.flags = atomic_load(&device->was_reset) ? VFB_DEVICE_WAS_RESET : 0,
+		.group_fd = vfb_device_group_fd(device),
 	};
 
 	return vfb_struct_write(info, &known, sizeof(known));

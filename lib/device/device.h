@@ -56,6 +56,8 @@ struct vfb_device {
 	atomic_bool closing;
 	/* It can be reset by itself. */
 	bool resets;
+	/* Opening it has reset it, or the library has since. */
+	atomic_bool was_reset;
 	/* Guards what follows. */
 	pthread_mutex_t lock;
 	/* Jobs that map its BARs for devices, and that reset it. */
@@ -73,6 +75,9 @@ static inline struct vfb_iommu_device vfb_device_identity(const struct vfb_pci *
 {
 	return (struct vfb_iommu_device){pci->address, pci->group, pci->node};
 }
+
+/* The group that it was opened by, -1: none, or not known. */
+int vfb_device_group_fd(const struct vfb_device *device);
 
 /* Opens a device whose group is attached, with its event. */
 int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci,

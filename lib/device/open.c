@@ -42,6 +42,8 @@ static void fail_item(struct open_job *open, struct vfb_device_item *item, int e
 	item->error = error;
 	pthread_mutex_unlock(&open->lock);
 	vfb_job_fail(&open->batch.job, error, !open->best_effort);
+	atomic_store(&item->opened, error);
+	vfb_job_announce(&open->batch.job);
 }
 
 static int attach_patiently(struct open_job *open, const struct vfb_iommu_device *identity)
@@ -141,10 +143,23 @@ static void open_item(struct vfb_device_batch *batch, struct vfb_device_item *it
 	error = vfb_device_open_one(open->space, &item->pci, &device);
 	pthread_mutex_lock(&open->lock);
 	item->device = device;
+	if (!open->is_reported)
+		open->requests[item - batch->items].device = device;
 	pthread_mutex_unlock(&open->lock);
-	if (error)
-		fail_item(open, item, error);
 	atomic_fetch_add(&batch->job.entries_done, 1);
+	if (error) {
+		fail_item(open, item, error);
+		return;
+	}
+	atomic_store(&item->opened, 0);
+	vfb_job_announce(&batch->job);
+}
+
+static int open_entry_status(struct vfb_job *job, size_t entry)
+{
+	struct vfb_device_batch *batch = container_of(job, struct vfb_device_batch, job);
+
+	return atomic_load(&batch->items[entry].opened);
 }
 
 static void undo_item(struct vfb_device_batch *batch, struct vfb_device_item *item)
@@ -179,6 +194,7 @@ static void report_requests(struct open_job *open)
 
 		request->device = item->kept ? item->device : NULL;
 		request->status = item->kept ? 0 : item->error ? item->error : unfinished;
+		atomic_store(&item->opened, request->status);
 	}
 	open->is_reported = true;
 	pthread_mutex_unlock(&open->lock);
@@ -350,6 +366,7 @@ static const struct vfb_job_ops open_ops = {
 	.finish = finish_open,
 	.free = free_open,
 	.expire = expire_open,
+	.entry_status = open_entry_status,
 };
 
 /* Writes the full addresses into the items; none may come twice. */
@@ -386,6 +403,7 @@ static int open_prepare_batch(struct open_job *open, size_t count,
 	for (size_t i = 0; i < count; i++) {
 		open->requests[i].device = NULL;
 		open->requests[i].status = -ECANCELED;
+		atomic_init(&open->batch.items[i].opened, -EINPROGRESS);
 	}
 	error = parse_requests(open, &culprit);
 	if (error)

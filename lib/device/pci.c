@@ -21,8 +21,28 @@ static bool pci_text_matches(const char *text, const char *pattern)
 	return !*text;
 }
 
-int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS_BYTES])
+/* The last component of a path below sysfs, into @name; other texts as they are. */
+static const char *address_of_path(const char *text, char name[VFB_PCI_ADDRESS_BYTES])
 {
+	size_t begin, end;
+
+	if (!text || strncmp(text, "/sys/", 5))
+		return text;
+	for (end = strlen(text); text[end - 1] == '/'; end--)
+		;
+	for (begin = end; text[begin - 1] != '/'; begin--)
+		;
+	if (end - begin >= VFB_PCI_ADDRESS_BYTES)
+		return text;
+	memcpy(name, text + begin, end - begin);
+	name[end - begin] = '\0';
+	return name;
+}
+
+int vfb_pci_parse(const char *given, char address[VFB_PCI_ADDRESS_BYTES])
+{
+	char name[VFB_PCI_ADDRESS_BYTES];
+	const char *text = address_of_path(given, name);
 	bool is_full = text && (pci_text_matches(text, "xxxx:xx:xx.o") ||
 				pci_text_matches(text, "xxxxx:xx:xx.o") ||
 				pci_text_matches(text, "xxxxxx:xx:xx.o"));
@@ -30,9 +50,12 @@ int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS_BYTES])
 	if (!is_full && !(text && pci_text_matches(text, "xx:xx.o")))
 		return vfb_fail(-EINVAL,
 				"\"%.64s\" is not a PCI address: one looks like "
-				"0000:01:00.0 or 01:00.0",
-				text ? text : "");
-	snprintf(address, VFB_PCI_ADDRESS_BYTES, "%s%s", is_full ? "" : "0000:", text);
+				"0000:01:00.0 or 01:00.0, or is a path below /sys that ends so",
+				given ? given : "");
+	if (is_full)
+		snprintf(address, VFB_PCI_ADDRESS_BYTES, "%s", text);
+	else
+		snprintf(address, VFB_PCI_ADDRESS_BYTES, "0000:%.7s", text);
 	for (char *c = address; *c; c++)
 		*c = tolower((unsigned char)*c);
 	return 0;

@@ -25,7 +25,8 @@ struct vfb_pci {
 	int numa_node;
 };
 
-/* Checks an address and writes it in full: "1:0.0" is no address, "01:00.0" is. -EINVAL. */
+/* Checks an address, or a path below /sys that ends with one, and writes it in full: "1:0.0" is no
+ * address, "01:00.0" is. -EINVAL. */
 int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS_BYTES]);
 
 /* Looks a device up by its full address, whatever driver has it. -ENODEV. */

@@ -76,16 +76,6 @@ static int check_affected(const struct vfio_pci_hot_reset_info *info, struct vfb
 }
 
 /* The group that shows whose the device is; -1 where it shows that itself. */
-static int group_fd(const struct vfb_device *device)
-{
-	struct vfb_iommu *iommu;
-
-	if (device->adopted)
-		return device->group_fd;
-	iommu = device->space->iommu;
-	return iommu->ops->group_fd(iommu, device->pci.group);
-}
-
 /* Those that were opened by their groups need them; of what was adopted they are not known. */
 static int reset_check_groups(const struct vfio_pci_hot_reset_info *info,
 			      const struct vfb_device_item *chain)
@@ -106,7 +96,7 @@ static uint32_t collect_groups(const struct vfb_device_item *chain, int32_t *fds
 	uint32_t count = 0;
 
 	for (; chain; chain = chain->next_in_chain) {
-		int fd = group_fd(chain->device);
+		int fd = vfb_device_group_fd(chain->device);
 		uint32_t i = 0;
 
 		while (i < count && fds[i] != fd)
@@ -203,6 +193,8 @@ static void reset_report(struct reset_job *job, struct vfb_device_item *item,
 	atomic_fetch_add(&job->batch.job.entries_done, 1);
 	if (error)
 		vfb_job_fail(&job->batch.job, error, false);
+	else
+		atomic_store(&item->device->was_reset, true);
 }
 
 /* Resets what is left of a chain at once; or leaves those that need not be, to be reset alone. */

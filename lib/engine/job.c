@@ -473,13 +473,29 @@ static void job_dispose(struct vfb_job *job)
 		job_free(job);
 }
 
+/* Returns the result, as vfb_job_wait(). */
+static int job_wait_and_dispose(struct vfb_job *job)
+{
+	int result = vfb_job_wait(job, UINT64_MAX);
+
+	/* In a child the job never ends, and in a callback it goes on. */
+	if (result != -ECHILD && result != -EDEADLK)
+		job_dispose(job);
+	return result;
+}
+
 void vfb_job_destroy(struct vfb_job *job)
 {
+	if (job)
+		job_wait_and_dispose(job);
+}
+
+int vfb_job_cancel_and_destroy(struct vfb_job *job)
+{
 	if (!job)
-		return;
-	/* In a child the job never ends. */
-	if (vfb_job_wait(job, UINT64_MAX) != -ECHILD)
-		job_dispose(job);
+		return 0;
+	vfb_job_cancel(job);
+	return job_wait_and_dispose(job);
 }
 
 int vfb_job_complete(struct vfb_job *job)

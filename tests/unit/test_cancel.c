@@ -199,6 +199,35 @@ static void test_populate(void **state)
 	host_close(&host);
 }
 
+/* In one call: what is under way is undone, what is done stays. */
+static void test_and_destroy(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct vfb_device_request request = {.address = addresses[0]};
+		struct vfb_range range = {.bytes = 4 * GIB, .iova = 4 * GIB};
+		struct vfb_job *job;
+		struct host host;
+
+		host_ready(&host, NULL, backends[i], 1);
+		range.memory = make_memory(&host, range.bytes, VFB_PAGE_4K);
+		assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &job));
+		host.sys->sleep(host.sys, RESET / 2);
+		assert_fails(vfb_job_cancel_and_destroy(job), -ECANCELED, "cancelled");
+		assert_null(request.device);
+		assert_ok(vfb_devices_open_start(host.space, &request, 1, NULL, &job));
+		host.sys->sleep(host.sys, 2 * RESET);
+		assert_ok(vfb_job_cancel_and_destroy(job));
+		assert_ok(vfb_space_map_start(host.space, &range, 1, NULL, &job));
+		assert_fails(vfb_job_cancel_and_destroy(job), -ECANCELED, "cancelled");
+		assert_nothing_mapped(&host);
+		assert_ok(vfb_job_cancel_and_destroy(NULL));
+		vfb_device_close(request.device);
+		assert_ok(vfb_memory_destroy(range.memory));
+		host_close(&host);
+	}
+}
+
 /* What closes or unmaps goes on; and a cancel that comes too late changes nothing. */
 static void test_no_effect(void **state)
 {
@@ -238,7 +267,7 @@ int main(void)
 		cmocka_unit_test(test_map),	      cmocka_unit_test(test_map_best_effort),
 		cmocka_unit_test(test_after_failure), cmocka_unit_test(test_waiting_map),
 		cmocka_unit_test(test_open),	      cmocka_unit_test(test_populate),
-		cmocka_unit_test(test_no_effect),
+		cmocka_unit_test(test_no_effect),     cmocka_unit_test(test_and_destroy),
 	};
 
 	return cmocka_run_group_tests_name("cancel", tests, NULL, NULL);

@@ -54,11 +54,36 @@ static void test_info(void **state)
 		assert_int_equal(info.node, 1);
 		assert_int_equal(info.regions, 9);
 		assert_int_equal(info.irqs, 5);
+		assert_int_equal(info.flags, VFB_DEVICE_WAS_RESET);
+		assert_int_equal(info.group_fd >= 0, backends[b] == VFB_BACKEND_TYPE1);
 		close_device(&host, device);
 	}
 	vfb_device_close(NULL);
 	assert_ok(vfb_devices_close(NULL, 0, NULL));
 	assert_ok(vfb_devices_close((struct vfb_device *[]){NULL, NULL}, 2, NULL));
+}
+
+/* A VMM resets by itself what the kernel could not reset. */
+static void test_not_reset(void **state)
+{
+	struct vfb_device_info info = VFB_DEVICE_INFO_INIT;
+	struct vfb_device *device;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	fake_add_device(host.fake, &(struct fake_device){.address = NAME,
+							 .bridge = "0000:00:01.0",
+							 .driver = "vfio-pci",
+							 .no_reset = true});
+	host_space(&host, VFB_BACKEND_IOMMUFD);
+	assert_ok(vfb_device_open(host.space, "/sys/bus/pci/devices/" NAME "/", &device));
+	assert_ok(vfb_device_info(device, &info));
+	assert_int_equal(info.flags, 0);
+	assert_ok(vfb_device_reset(device));
+	assert_ok(vfb_device_info(device, &info));
+	assert_int_equal(info.flags, VFB_DEVICE_WAS_RESET);
+	close_device(&host, device);
 }
 
 static void test_regions(void **state)
@@ -265,10 +290,11 @@ static void test_one_group(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_info),	  cmocka_unit_test(test_regions),
-		cmocka_unit_test(test_access),	  cmocka_unit_test(test_access_fails),
-		cmocka_unit_test(test_map),	  cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_one_group), cmocka_unit_test(test_close_twice),
+		cmocka_unit_test(test_info),	     cmocka_unit_test(test_not_reset),
+		cmocka_unit_test(test_regions),	     cmocka_unit_test(test_access),
+		cmocka_unit_test(test_access_fails), cmocka_unit_test(test_map),
+		cmocka_unit_test(test_reset),	     cmocka_unit_test(test_one_group),
+		cmocka_unit_test(test_close_twice),
 	};
 
 	return cmocka_run_group_tests_name("device", tests, NULL, NULL);

@@ -7,9 +7,15 @@
 static void test_parse(void **state)
 {
 	static const char *const good[][2] = {
-		{"0000:01:00.0", "0000:01:00.0"},   {"01:00.0", "0000:01:00.0"},
-		{"0000:AB:1F.7", "0000:ab:1f.7"},   {"ff:1f.7", "0000:ff:1f.7"},
-		{"10000:e1:00.0", "10000:e1:00.0"}, {"ABCDEF:01:00.0", "abcdef:01:00.0"},
+		{"0000:01:00.0", "0000:01:00.0"},
+		{"01:00.0", "0000:01:00.0"},
+		{"0000:AB:1F.7", "0000:ab:1f.7"},
+		{"ff:1f.7", "0000:ff:1f.7"},
+		{"10000:e1:00.0", "10000:e1:00.0"},
+		{"ABCDEF:01:00.0", "abcdef:01:00.0"},
+		{"/sys/bus/pci/devices/0000:01:00.0", "0000:01:00.0"},
+		{"/sys/bus/pci/devices/0000:01:00.0//", "0000:01:00.0"},
+		{"/sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/", "0000:01:00.0"},
 	};
 	static const char *const bad[] = {
 		"",
@@ -30,6 +36,13 @@ static void test_parse(void **state)
 		"0000.01:00.0",
 		"0000:01.00.0",
 		"1234567:01:00.0",
+		"/sys/",
+		"/sys//",
+		"/sys/bus/pci/devices/",
+		"/sys/bus/pci/devices/0000:01:00.8",
+		"/sys/bus/pci/devices/0000:01:00.0/driver",
+		"/sys/bus/pci/devices/0000:01:00.0-and-more-of-it",
+		"/dev/0000:01:00.0",
 	};
 	char address[VFB_PCI_ADDRESS_BYTES];
 

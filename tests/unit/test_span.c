@@ -189,6 +189,8 @@ static void call_back(const struct vfb_event *event, void *data)
 	/* The only worker is here. */
 	assert_int_equal(vfb_job_wait(caller->job, 0), -ETIMEDOUT);
 	assert_fails(vfb_job_wait(caller->job, SEC), -EDEADLK, "callback");
+	/* It would wait: the job stays. */
+	vfb_job_destroy(caller->job);
 	caller->memory = range.memory;
 	vfb_unsubscribe(caller->subscription);
 	caller->subscription = subscribe(caller->host, VFB_PHASE_BIT(VFB_PHASE_MAP), call_back,

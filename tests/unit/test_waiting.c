@@ -58,6 +58,63 @@ static void test_no_device(void **state)
 	}
 }
 
+/* Devices that open one after another can be used one after another. */
+static void wait_for_each(enum vfb_backend backend, uint32_t flags, bool fails)
+{
+	struct vfb_batch_opts opts = {.size = sizeof(opts), .flags = flags};
+	struct vfb_device_request requests[3] = {{.address = addresses[0]},
+						 {.address = addresses[1]},
+						 {.address = addresses[2]}};
+	struct vfb_job *job;
+	struct host host;
+	uint64_t value, begin;
+
+	host_open(&host, NULL);
+	for (unsigned int i = 0; i < 3; i++)
+		fake_add_device(host.fake, &(struct fake_device){.address = addresses[i],
+								 .group = i,
+								 .driver = "vfio-pci",
+								 .reset_ns = (i + 1) * RESET});
+	host_space(&host, backend);
+	if (fails)
+		fake_fail_call(host.fake, "VFIO_DEVICE_GET_INFO", 3, EIO);
+	begin = fake_now(host.fake);
+	assert_ok(vfb_devices_open_start(host.space, requests, 3, &opts, &job));
+	assert_fails(vfb_job_wait_entry(job, 0, RESET / 2), -ETIMEDOUT, "not finished");
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_ok(vfb_job_wait_entry(job, i, UINT64_MAX));
+		assert_in_range(fake_now(host.fake) - begin, (i + 1) * RESET,
+				(i + 1) * RESET + RESET / 2);
+		assert_ok(vfb_region_load(requests[i].device, VFB_REGION_CONFIG, 0, 2, &value));
+		assert_int_equal(value, 0x1b36);
+	}
+	if (!fails)
+		assert_ok(vfb_job_wait_entry(job, 2, UINT64_MAX));
+	else
+		assert_fails(vfb_job_wait_entry(job, 2, UINT64_MAX), -EIO, "regions");
+	assert_int_equal(vfb_job_wait(job, UINT64_MAX), fails ? -EIO : 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		bool kept = !fails || (flags && i < 2);
+
+		assert_int_equal(requests[i].device != NULL, kept);
+		assert_int_equal(requests[i].status, kept ? 0 : i < 2 ? -ECANCELED : -EIO);
+		assert_int_equal(vfb_job_wait_entry(job, i, 0), requests[i].status);
+		vfb_device_close(requests[i].device);
+	}
+	vfb_job_destroy(job);
+	host_close(&host);
+}
+
+static void test_each_device(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		wait_for_each(backends[i], 0, false);
+		wait_for_each(backends[i], 0, true);
+		wait_for_each(backends[i], VFB_BATCH_BEST_EFFORT, true);
+	}
+}
+
 /* What is kept can be unmapped again before a device comes. */
 static void test_kept_and_unmapped(void **state)
 {
@@ -352,17 +409,12 @@ static void test_many_jobs_wait(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_many_jobs_wait),
-		cmocka_unit_test(test_no_device),
-		cmocka_unit_test(test_waits),
-		cmocka_unit_test(test_kept_outside),
-		cmocka_unit_test(test_kept_and_unmapped),
-		cmocka_unit_test(test_device_comes),
-		cmocka_unit_test(test_opening_fails),
-		cmocka_unit_test(test_device_fails_late),
-		cmocka_unit_test(test_second_batch),
-		cmocka_unit_test(test_destroy_early),
-		cmocka_unit_test(test_entry_limit),
+		cmocka_unit_test(test_each_device),	  cmocka_unit_test(test_many_jobs_wait),
+		cmocka_unit_test(test_no_device),	  cmocka_unit_test(test_waits),
+		cmocka_unit_test(test_kept_outside),	  cmocka_unit_test(test_kept_and_unmapped),
+		cmocka_unit_test(test_device_comes),	  cmocka_unit_test(test_opening_fails),
+		cmocka_unit_test(test_device_fails_late), cmocka_unit_test(test_second_batch),
+		cmocka_unit_test(test_destroy_early),	  cmocka_unit_test(test_entry_limit),
 	};
 
 	return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);

@@ -18,6 +18,7 @@ pub const VFB_RANGE_WRITE: u32 = 2;
 pub const VFB_RANGE_ANY_IOVA: u32 = 4;
 pub const VFB_RANGE_BACKGROUND: u32 = 8;
 pub const VFB_MAP_PLAN_COALESCED: u32 = 1;
+pub const VFB_DEVICE_WAS_RESET: u32 = 1;
 pub const VFB_DEVICE_ADOPT_HAS_GROUP_FD: u32 = 1;
 pub const VFB_REGION_CONFIG: u32 = 7;
 pub const VFB_REGION_READ: u32 = 1;
@@ -857,12 +858,14 @@ pub struct vfb_device_info {
     pub node: ::std::os::raw::c_int,
     pub regions: ::std::os::raw::c_uint,
     pub irqs: ::std::os::raw::c_uint,
+    pub flags: u32,
+    pub group_fd: ::std::os::raw::c_int,
 }
 #[test]
 fn bindgen_test_layout_vfb_device_info() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_device_info> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_device_info>(), 32usize, "Size of vfb_device_info");
+    assert_eq!(::std::mem::size_of::<vfb_device_info>(), 40usize, "Size of vfb_device_info");
     assert_eq!(::std::mem::align_of::<vfb_device_info>(), 8usize, "Alignment of vfb_device_info");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -893,6 +896,16 @@ fn bindgen_test_layout_vfb_device_info() {
         unsafe { ::std::ptr::addr_of!((*ptr).irqs) as usize - ptr as usize },
         28usize,
         "Offset of field: vfb_device_info::irqs"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).flags) as usize - ptr as usize },
+        32usize,
+        "Offset of field: vfb_device_info::flags"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).group_fd) as usize - ptr as usize },
+        36usize,
+        "Offset of field: vfb_device_info::group_fd"
     );
 }
 impl Default for vfb_device_info {
@@ -1986,6 +1999,7 @@ extern "C" {
         progress: *mut vfb_job_progress,
     ) -> ::std::os::raw::c_int;
     pub fn vfb_job_destroy(job: *mut vfb_job);
+    pub fn vfb_job_cancel_and_destroy(job: *mut vfb_job) -> ::std::os::raw::c_int;
     pub fn vfb_memory_create(
         ctx: *mut vfb_ctx,
         opts: *const vfb_memory_opts,

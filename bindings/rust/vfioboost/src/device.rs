@@ -129,6 +129,19 @@ impl Device {
         raw_info(self.as_ptr()).regions
     }
 
+    /// Whether it is in the state that a reset leaves: opening it has reset it, or the library has
+    /// since, so that a VMM need not.
+    pub fn was_reset(&self) -> bool {
+        raw_info(self.as_ptr()).flags & sys::VFB_DEVICE_WAS_RESET != 0
+    }
+
+    /// The group through which it was opened, for KVM; `None`: by its node.
+    pub fn group(&self) -> Option<BorrowedFd<'_>> {
+        let fd = raw_info(self.as_ptr()).group_fd;
+        // The space holds it as long as the device is open.
+        (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
     /// Resets the device, which stays open: the mapped memory, regions and interrupts stay, too.
     pub fn reset(&self) -> Result<()> {
         check(unsafe { sys::vfb_device_reset(self.as_ptr()) }).map(drop)
@@ -198,7 +211,7 @@ impl Work for Opening {
     }
 }
 
-/// Starts to open devices in a space, by their PCI addresses: the kernel resets them, and they can
+/// Starts to open devices in a space, by their PCI addresses, or paths in sysfs that end so: the kernel resets them, and they can
 /// access what is mapped there. Devices that do not share a reset open in parallel. If one fails,
 /// all are closed again.
 pub fn open_devices(space: &Space, addresses: &[&str]) -> Result<Job<Device>> {

@@ -55,6 +55,8 @@ fn a_guest_starts_and_stops() {
         assert_eq!(mapping.wait().unwrap(), [0, 4 * GIB]);
         assert_eq!(devices.iter().map(Device::address).collect::<Vec<_>>(), DISKS);
         assert_eq!(devices[0].node(), Some(0));
+        assert!(devices[0].was_reset());
+        assert_eq!(devices[0].group().is_some(), options.backend == Backend::Type1);
         assert_eq!(memory.populated_bytes(), GIB);
         assert_eq!(space.info().unwrap().backend, options.backend);
         assert_eq!(space.info().unwrap().mapped_bytes, GIB);
