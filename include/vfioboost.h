@@ -9,6 +9,7 @@
 #include <vfioboost/event.h>
 #include <vfioboost/irq.h>
 #include <vfioboost/job.h>
+#include <vfioboost/layout.h>
 #include <vfioboost/memory.h>
 #include <vfioboost/pci.h>
 #include <vfioboost/reaper.h>

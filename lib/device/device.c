@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "device/turn.h"
+#include "dma/clash.h"
 #include "engine/job.h"
 #include "observe/error.h"
 #include "options.h"
@@ -58,6 +59,8 @@ static int open_fd(struct vfb_space *space, const struct vfb_pci *pci, const cha
 	do
 		fd = space->iommu->ops->open_device(space->iommu, &identity, call);
 	while (fd < 0 && vfb_device_wait_to_retry(space->ctx->sys, fd, &waited));
+	if (fd == -EADDRINUSE)
+		vfb_space_explain_clash(space, &identity);
 	return fd;
 }
 

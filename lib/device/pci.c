@@ -174,6 +174,15 @@ int vfb_pci_identify(const struct vfb_sys *sys, const char *address, struct vfb_
 	return error;
 }
 
+int vfb_fail_no_group(const struct vfb_pci *pci)
+{
+	return vfb_fail(-EOPNOTSUPP,
+			"device %s has no IOMMU group, since no IOMMU is in use: switch it on "
+			"in the firmware (VT-d, AMD-Vi, SMMU) and in the kernel "
+			"(intel_iommu=on)",
+			pci->address);
+}
+
 int vfb_pci_discover(const struct vfb_sys *sys, const char *address, struct vfb_pci *out)
 {
 	int error = vfb_pci_identify(sys, address, out);
@@ -181,12 +190,7 @@ int vfb_pci_discover(const struct vfb_sys *sys, const char *address, struct vfb_
 	if (error)
 		return error;
 	if (out->group < 0)
-		return vfb_fail(
-			-EOPNOTSUPP,
-			"device %s has no IOMMU group, since no IOMMU is in use: switch it on "
-			"in the firmware (VT-d, AMD-Vi, SMMU) and in the kernel "
-			"(intel_iommu=on)",
-			out->address);
+		return vfb_fail_no_group(out);
 	/* A driver is one of VFIO when it has registered a VFIO device (Linux 6.1), or is called
 	 * so. */
 	if (!out->node[0] && !strstr(out->driver, "vfio"))

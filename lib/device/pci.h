@@ -38,6 +38,9 @@ int vfb_pci_identify(const struct vfb_sys *sys, const char *address, struct vfb_
  */
 int vfb_pci_discover(const struct vfb_sys *sys, const char *address, struct vfb_pci *out);
 
+/* Reports -EOPNOTSUPP: no IOMMU is in use for the device. */
+int vfb_fail_no_group(const struct vfb_pci *pci);
+
 /*
  * The last component of the link @name in sysfs of a device: -ENOENT when there is none.
  */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dma/clash.h"
 #include "dma/space.h"
 #include "memory/memory.h"
 #include "observe/error.h"
@@ -204,6 +205,8 @@ int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *dev
 		error = fail_attached(device->address);
 	else
 		error = space->iommu->ops->attach(space->iommu, device);
+	if (error == -EADDRINUSE)
+		vfb_space_explain_clash(space, device);
 	if (!error)
 		*find_attached(space, device->address) = attached;
 	attach_end(space, 0);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dma/expected.h"
 #include "memory/memory.h"
 #include "observe/error.h"
 
@@ -69,40 +70,51 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 	return 0;
 }
 
-bool vfb_iova_is_valid_locked(const struct vfb_space *space, uint64_t first, uint64_t last)
+static bool ranges_contain(const struct vfb_iova_range *ranges, size_t count, uint64_t first,
+			   uint64_t last)
 {
-	for (size_t i = 0; i < space->range_count; i++)
-		if (first >= space->ranges[i].first && last <= space->ranges[i].last)
+	for (size_t i = 0; i < count; i++)
+		if (first >= ranges[i].first && last <= ranges[i].last)
 			return true;
 	return false;
 }
 
+bool vfb_iova_is_valid_locked(const struct vfb_space *space, uint64_t first, uint64_t last)
+{
+	return ranges_contain(space->ranges, space->range_count, first, last);
+}
+
 static int outside(const struct vfb_space *space, const struct vfb_range *range, size_t entry)
 {
-	char valid[160] = "";
-	size_t length = 0;
+	const struct vfb_iova_range *valid;
+	char text[160] = "";
+	size_t length = 0, count;
 
-	for (size_t i = 0; i < space->range_count && length < sizeof(valid) - 48; i++)
-		length += snprintf(valid + length, sizeof(valid) - length,
-				   " 0x%" PRIx64 "-0x%" PRIx64, space->ranges[i].first,
-				   space->ranges[i].last);
-	return vfb_fail(-EINVAL, "%s is outside of the IOVAs that the devices can use:%s",
-			vfb_range_name(range, entry).text, valid);
+	valid = vfb_space_valid_locked(space, &count);
+	for (size_t i = 0; i < count && length < sizeof(text) - 48; i++)
+		length += snprintf(text + length, sizeof(text) - length,
+				   " 0x%" PRIx64 "-0x%" PRIx64, valid[i].first, valid[i].last);
+	return vfb_fail(-EINVAL,
+			"%s is outside of the IOVAs that the devices can use:%s: lay memory out "
+			"around them (vfb_layout())",
+			vfb_range_name(range, entry).text, text);
 }
 
 int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vfb_range *range,
 				  size_t entry)
 {
 	bool has_iova = !(range->flags & VFB_RANGE_ANY_IOVA);
+	const struct vfb_iova_range *valid;
+	size_t count;
 
-	if (!space->domain)
-		return 0;
-	if ((range->offset | range->bytes | (has_iova ? range->iova : 0)) & (space->alignment - 1))
+	if (space->domain &&
+	    (range->offset | range->bytes | (has_iova ? range->iova : 0)) & (space->alignment - 1))
 		return vfb_fail(-EINVAL, "%s is not aligned to the IOMMU's pages of %s",
 				vfb_range_name(range, entry).text,
 				vfb_size_text(space->alignment).text);
-	if (has_iova &&
-	    !vfb_iova_is_valid_locked(space, range->iova, range->iova + (range->bytes - 1)))
+	valid = vfb_space_valid_locked(space, &count);
+	if (has_iova && valid &&
+	    !ranges_contain(valid, count, range->iova, range->iova + (range->bytes - 1)))
 		return outside(space, range, entry);
 	return 0;
 }
@@ -126,14 +138,19 @@ static bool find_gap_locked(struct vfb_space *space, const struct vfb_memory *me
 	 * (0xfee00000) and Arm (0x8000000), within the range of the smallest IOMMUs.
 	 */
 	static const struct vfb_iova_range assumed = {4 * GIB, (UINT64_C(1) << 39) - 1};
-	const struct vfb_iova_range *ranges = space->domain ? space->ranges : &assumed;
-	size_t range_count = space->domain ? space->range_count : 1;
+	const struct vfb_iova_range *ranges;
+	size_t range_count;
 	uint64_t smallest = space->domain ? space->alignment :
 					    space->ctx->sys->base_page(space->ctx->sys);
 	uint64_t alignments[] = {best_alignment(memory, bytes, smallest), smallest};
 	/* BARs are aligned to their size, so offsets are congruent to physical addresses. */
 	uint64_t address = memory->region ? offset : (uintptr_t)memory->address + offset;
 
+	ranges = vfb_space_valid_locked(space, &range_count);
+	if (!ranges) {
+		ranges = &assumed;
+		range_count = 1;
+	}
 	for (size_t i = 0; i < 2; i++)
 		if (alignments[i] >= smallest &&
 		    vfb_index_find_gap(&space->index, ranges, range_count, bytes, address,

@@ -27,11 +27,12 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 
 /*
  * Checks a range against the domain, if there is one: alignment, and whether a fixed IOVA is valid.
+ * Without one, against what the expected devices can use.
  */
 int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vfb_range *range,
 				  size_t entry);
 
-/* Whether IOVAs are valid in the domain, both ends inclusive. */
+/* Whether IOVAs are valid in the domain, which need not be announced yet; both ends inclusive. */
 bool vfb_iova_is_valid_locked(const struct vfb_space *space, uint64_t first, uint64_t last);
 
 /* Finds an IOVA for a range that has none. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "dma/space.h"
+#include "dma/expected.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -208,6 +208,7 @@ int vfb_space_destroy(struct vfb_space *space)
 	vfb_translator_destroy(&space->translator);
 	ctx = space->ctx;
 	free(space->ranges);
+	vfb_iova_set_free(&space->expected);
 	vfb_space_unref(space);
 	atomic_fetch_sub(&ctx->objects, 1);
 	return 0;
@@ -232,14 +233,18 @@ int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 
 int vfb_space_iova_ranges(struct vfb_space *space, struct vfb_iova_range *ranges, size_t count)
 {
-	int known;
+	static const struct vfb_iova_range all = {0, UINT64_MAX};
+	const struct vfb_iova_range *valid;
+	size_t known;
 
 	pthread_mutex_lock(&space->lock);
-	known = space->domain ? (int)space->range_count : 1;
-	if (!space->domain && count)
-		ranges[0] = (struct vfb_iova_range){0, UINT64_MAX};
-	for (size_t i = 0; space->domain && i < count && i < space->range_count; i++)
-		ranges[i] = space->ranges[i];
+	valid = vfb_space_valid_locked(space, &known);
+	if (!valid) {
+		valid = &all;
+		known = 1;
+	}
+	for (size_t i = 0; i < count && i < known; i++)
+		ranges[i] = valid[i];
 	pthread_mutex_unlock(&space->lock);
-	return known;
+	return (int)known;
 }

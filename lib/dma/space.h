@@ -9,6 +9,7 @@
 #include "dma/index.h"
 #include "dma/translate.h"
 #include "iommu/iommu.h"
+#include "iommu/iova_set.h"
 
 /*
  * Limits of what is mapped or unmapped in the calling thread, without a job: the smallest piece of
@@ -54,6 +55,9 @@ struct vfb_space {
 	struct vfb_iova_range *ranges;
 	size_t range_count;
 	uint64_t alignment, entries_left;
+	/* Without a domain: what the devices can use that are expected, if any are. */
+	bool expects;
+	struct vfb_iova_set expected;
 };
 
 /*

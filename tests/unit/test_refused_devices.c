@@ -283,7 +283,9 @@ static void test_reserved(void **state)
 		range.memory = make_memory(&host, range.bytes, VFB_PAGE_4K);
 		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
 		assert_fails(vfb_device_open(host.space, REFUSED, &late), -EADDRINUSE, REFUSED,
-			     "reserved_regions");
+			     "0x40800000-0x408fffff (reserved, see",
+			     "iommu_groups/1/reserved_regions",
+			     "where 16 MiB at IOVA 0x40000000 are mapped");
 		assert_null(late);
 		assert_mapped(&host, &range);
 		/* Opened first, it says where not to map. */

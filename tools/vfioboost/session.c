@@ -17,10 +17,11 @@
 
 #define GIB (UINT64_C(1) << 30)
 
-/* Where a PC's guest has memory: below the hole for 32-bit devices, and from 4 GiB on. */
+/* Where a PC's guest has memory: below the hole for 32-bit devices, and from 4 GiB on; each in
+ * several ranges if the devices cannot use all of these addresses. */
 #define LOW_BYTES  (3 * GIB)
 #define HIGH_START (4 * GIB)
-#define MAX_RANGES 2
+#define MAX_RANGES 16
 
 const char *const mode_names[MODE_COUNT + 1] = {"boost", "vmm", "serial", "alone", "lazy", NULL};
 
@@ -100,13 +101,60 @@ static int create_context(struct running *running, enum mode mode, struct phases
 	return error;
 }
 
+static struct vfb_layout_part part_of(uint64_t bytes, uint64_t most)
+{
+	uint64_t alignment = bytes & -bytes;
+
+	return (struct vfb_layout_part){
+		.bytes = bytes,
+		.alignment = alignment < most ? alignment : most,
+	};
+}
+
+/* Places the memory where the devices can use it. Returns the number of ranges. */
+static int lay_out(const struct running *running, uint64_t alignment, struct vfb_range *ranges)
+{
+	const struct guest *guest = running->guest;
+	uint64_t low = guest->bytes < LOW_BYTES ? guest->bytes : LOW_BYTES;
+	struct vfb_layout_opts opts = VFB_LAYOUT_OPTS_INIT;
+	struct vfb_layout_part parts[2] = {part_of(low, alignment),
+					   part_of(guest->bytes - low, alignment)};
+
+	opts.space = running->space;
+	parts[0].last = HIGH_START - 1;
+	parts[1].first = HIGH_START;
+	return vfb_layout(&opts, parts, parts[1].bytes ? 2 : 1, ranges, MAX_RANGES);
+}
+
+static int create_memories(struct running *running)
+{
+	struct vfb_range ranges[MAX_RANGES];
+	bool giant = running->guest->page_size == VFB_PAGE_1G;
+	/* Whole pages of 1 GiB if possible, so that such pages can be used. */
+	int count = lay_out(running, GIB, ranges), error = 0;
+
+	if (count == -ENOSPC && !giant)
+		count = lay_out(running, 2 << 20, ranges);
+	if (count < 0)
+		return complain(count);
+	if (count > MAX_RANGES) {
+		fprintf(stderr,
+			"vfioboost: the IOVAs that the devices can use are in too many pieces: "
+			"the memory would be in %d ranges\n",
+			count);
+		return -ENOSPC;
+	}
+	for (int i = 0; i < count && !error; i++)
+		error = create_memory(running, ranges[i].bytes, ranges[i].iova);
+	return error;
+}
+
 /* Everything that takes no time to speak of. */
 static int create(struct running *running, enum mode mode, struct phases *phases,
 		  struct watch *watch)
 {
 	const struct guest *guest = running->guest;
 	struct vfb_space_opts space_opts = VFB_SPACE_OPTS_INIT;
-	uint64_t low = guest->bytes < LOW_BYTES ? guest->bytes : LOW_BYTES;
 	int error = create_context(running, mode, phases, watch);
 
 	space_opts.backend = guest->backend;
@@ -114,10 +162,11 @@ static int create(struct running *running, enum mode mode, struct phases *phases
 	space_opts.kind = guest->kind;
 	if (!error && guest->devices.count)
 		error = complain(vfb_space_create(running->ctx, &space_opts, &running->space));
+	if (!error && guest->devices.count)
+		error = complain(vfb_space_expect_devices(running->space, guest->devices.all,
+							  guest->devices.count));
 	if (!error)
-		error = create_memory(running, low, 0);
-	if (!error && guest->bytes > low)
-		error = create_memory(running, guest->bytes - low, HIGH_START);
+		error = create_memories(running);
 	for (size_t i = 0; i < guest->devices.count; i++)
 		running->requests[i].address = guest->devices.all[i];
 	return error;
