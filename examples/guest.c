@@ -33,6 +33,23 @@ static void print_event(const struct vfb_event *event, void *data)
 	       event->device ? "  " : "", event->bytes / MIB, event->result ? "  failed" : "");
 }
 
+/* Places the memory where the devices can use it; a real guest may need several ranges. */
+static int place(struct guest *guest, uint64_t bytes, const char *const *addresses, size_t count)
+{
+	struct vfb_layout_part part = {.bytes = bytes, .alignment = 2 * MIB};
+	struct vfb_layout_opts opts = VFB_LAYOUT_OPTS_INIT;
+	int error = vfb_space_expect_devices(guest->space, addresses, count), ranges;
+
+	if (error)
+		return error;
+	part.memory = guest->memory;
+	opts.space = guest->space;
+	ranges = vfb_layout(&opts, &part, 1, &guest->ram, 1);
+	if (ranges < 0)
+		return ranges;
+	return ranges == 1 ? 0 : -1;
+}
+
 static int create(struct guest *guest, int device_count, char **addresses)
 {
 	struct vfb_memory_opts memory = VFB_MEMORY_OPTS_INIT;
@@ -46,11 +63,11 @@ static int create(struct guest *guest, int device_count, char **addresses)
 	memory.bytes = 256 * MIB;
 	if (!error)
 		error = vfb_memory_create(guest->ctx, &memory, &guest->memory);
+	if (!error)
+		error = place(guest, memory.bytes, (const char *const *)addresses, device_count);
 	if (error)
 		return error;
 
-	guest->ram.memory = guest->memory;
-	guest->ram.bytes = memory.bytes;
 	guest->requests = calloc(device_count, sizeof(*guest->requests));
 	guest->devices = calloc(device_count, sizeof(*guest->devices));
 	if (!guest->requests || !guest->devices)

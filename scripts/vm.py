@@ -141,6 +141,8 @@ def parse_arguments(argv):
         help="an NVMe device that shares its IOMMU group with one of the kernel's, in $VFIO_MIXED")
     add("--hugepages", type=hugepages, action="append", default=[], metavar="2m:N|1g:N",
         help="reserve N huge pages of 2 MiB or 1 GiB; may be given for both")
+    add("--iova-bits", type=int, choices=(39, 48), default=39,
+        help="width of the IOVAs that the IOMMU translates (default: 39)")
     add("--timeout", type=number(1, 10**6), default=900, metavar="SECONDS",
         help="end the machine after so long (default: 900)")
     add("--append", type=kernel_options, action="append", default=[], metavar="ARGS",
@@ -281,7 +283,8 @@ def qemu_options(args, devices, run):
     options = ["-nodefaults", "-accel", "tcg,thread=multi", "-cpu", "max"]
     # Without hardware that the kernels would spend time on.
     options += ["-machine", "q35,kernel-irqchip=split,i8042=off,sata=off,smbus=off"]
-    options += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on"]
+    options += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,"
+                f"aw-bits={args.iova_bits}"]
     options += ["-serial", f"file:{os.path.join(run, 'console')}"]
     for node in range(args.nodes):
         cpus = share(args.cpus, args.nodes, node)

@@ -234,8 +234,9 @@ static int irq_set_action(struct vfb_device *device, enum vfb_irq irq, unsigned 
 				names[irq], device->pci.address);
 	error = set_irqs(device, irq, VFIO_IRQ_SET_DATA_NONE | action, first, count);
 	if (error)
-		return vfb_fail_errno(error, "cannot %s %s of device %s (is it enabled?)", verb,
-				      names[irq], device->pci.address);
+		return vfb_fail_errno(error, "cannot %s %s of device %s%s", verb, names[irq],
+				      device->pci.address,
+				      is_enabled(device, irq) ? "" : ", which is not enabled");
 	return 0;
 }
 

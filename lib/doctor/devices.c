@@ -186,6 +186,8 @@ static int check_device(struct vfb_diagnosis *diagnosis, const struct vfb_pci_in
 
 	if (!error)
 		error = devices_check_group(diagnosis, pci);
+	if (!error && pci->group >= 0)
+		error = vfb_check_firmware(diagnosis, pci);
 	if (!error && pci->group >= 0 && is_vfio(pci))
 		error = vfb_check_nodes(diagnosis, pci, diagnosis->fails > fails);
 	if (!error)

@@ -36,9 +36,9 @@ static int doctor_check_opts(const struct vfb_doctor_opts *opts)
 static int run_checks(struct vfb_diagnosis *diagnosis)
 {
 	static int (*const checks[])(struct vfb_diagnosis * diagnosis) = {
-		vfb_check_kernel,  vfb_check_cpus,    vfb_check_hugepages,
-		vfb_check_thp,	   vfb_check_user,    vfb_check_iommu,
-		vfb_check_memlock, vfb_check_devices, vfb_check_guest,
+		vfb_check_kernel, vfb_check_cpus,  vfb_check_hugepages, vfb_check_thp,
+		vfb_check_user,	  vfb_check_iommu, vfb_check_memlock,	vfb_check_devices,
+		vfb_check_reach,  vfb_check_guest,
 	};
 	int error = 0;
 

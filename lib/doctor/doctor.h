@@ -76,6 +76,10 @@ int vfb_check_devices(struct vfb_diagnosis *diagnosis);
 int vfb_check_nodes(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci, bool shared);
 /* Whether a group is one of VFIO's own, without an IOMMU. */
 bool vfb_is_noiommu(const struct vfb_diagnosis *diagnosis, int group);
+/* What the IOMMU cannot translate for the guest. */
+int vfb_check_reach(struct vfb_diagnosis *diagnosis);
+/* Whether the firmware keeps a device from being used. */
+int vfb_check_firmware(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci);
 /* Whether the guest's memory is available, and how long its start takes. */
 int vfb_check_guest(struct vfb_diagnosis *diagnosis);
 

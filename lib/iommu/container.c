@@ -54,8 +54,9 @@ int vfb_container_ioas(const struct vfb_sys *sys, int fd, uint32_t *ioas)
 		error = sys->ioctl(sys, fd, VFB_IOMMU_IOAS_ALLOC, &alloc);
 	if (error)
 		return vfb_fail_errno(error,
-				      "file descriptor %d cannot be adopted: is it an iommufd?",
-				      fd);
+				      "file descriptor %d, which is %s, cannot be adopted as an "
+				      "iommufd",
+				      fd, vfb_iommu_fd_name(sys, fd).text);
 	*ioas = alloc.out_ioas_id;
 	error = set_ioas(sys, fd, *ioas);
 	if (error) {

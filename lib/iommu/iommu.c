@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "iommu/cause.h"
 #include "iommu/node.h"
@@ -82,14 +83,37 @@ int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
 	}
 }
 
-int vfb_iommu_open_failed(int error, const struct vfb_iommu_device *device, const char *call)
+int vfb_iommu_open_failed(const struct vfb_sys *sys, int error,
+			  const struct vfb_iommu_device *device, const char *call)
 {
+	char path[64], target[256];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/physfn", device->address);
 	/* vfio_pci_validate_vf_token() */
-	if (error == -EACCES)
+	if (error == -EACCES && !sys->readlink(sys, path, target, sizeof(target)))
 		return vfb_fail(error,
 				"device %s is a virtual function whose physical function is bound "
 				"to vfio-pci, which requires a token to open it: bind the physical "
-				"function (/sys/bus/pci/devices/%s/physfn) to its own driver",
-				device->address, device->address);
+				"function (%s) to its own driver",
+				device->address, path);
+	if (error == -EACCES)
+		return vfb_fail(error,
+				"device %s requires a token to open it, which its virtual "
+				"functions in use have set: close them first, or bind it to its "
+				"own driver",
+				device->address);
 	return vfb_fail_errno(error, "cannot open device %s (%s)", device->address, call);
+}
+
+struct vfb_fd_name vfb_iommu_fd_name(const struct vfb_sys *sys, int fd)
+{
+	struct vfb_fd_name name;
+	char path[48], target[256];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (sys->readlink(sys, path, target, sizeof(target)))
+		snprintf(name.text, sizeof(name.text), "not open");
+	else
+		snprintf(name.text, sizeof(name.text), "%.95s", target);
+	return name;
 }

@@ -144,7 +144,14 @@ bool vfb_iommu_is_iommufd(const struct vfb_sys *sys, int fd);
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path);
 
 /* Reports why @call did not open a device. Returns @error. */
-int vfb_iommu_open_failed(int error, const struct vfb_iommu_device *device, const char *call);
+int vfb_iommu_open_failed(const struct vfb_sys *sys, int error,
+			  const struct vfb_iommu_device *device, const char *call);
+
+/* What a file descriptor of the caller's is, as /proc shows it: "/dev/null". */
+struct vfb_fd_name {
+	char text[96];
+};
+struct vfb_fd_name vfb_iommu_fd_name(const struct vfb_sys *sys, int fd);
 
 /*
  * Exports the region of @map as a dma-buf (VFIO_DEVICE_FEATURE_DMA_BUF). Returns a file descriptor,

@@ -72,9 +72,12 @@ static int adopt_ioas(struct iommufd *iommufd, const struct vfb_iommu_source *so
 	error = read_alignment(iommufd, &alignment);
 	if (error)
 		return vfb_fail_errno(error,
-				      "file descriptor %d with I/O address space %" PRIu32
-				      " cannot be adopted: is it an iommufd that has that IOAS?",
-				      source->fd, source->ioas);
+				      "file descriptor %d, which is %s, cannot be adopted with I/O "
+				      "address space %" PRIu32 "%s",
+				      source->fd,
+				      vfb_iommu_fd_name(iommufd->iommu.sys, source->fd).text,
+				      source->ioas,
+				      error == -ENOENT ? ": it has no such IOAS" : "");
 	iommufd->iommu.has_domain = alignment > 1;
 	return 0;
 }

@@ -45,7 +45,7 @@ static int iommufd_attach_group(struct vfb_iommu *iommu, int fd,
 	if (error)
 		return vfb_fail_errno(error,
 				      "cannot make the iommufd the container of IOMMU group %d of "
-				      "device %s (VFIO_GROUP_SET_CONTAINER, needs Linux 6.2)",
+				      "device %s (VFIO_GROUP_SET_CONTAINER)",
 				      device->group, device->address);
 	return 0;
 }
@@ -163,7 +163,7 @@ static int bind_failed(const struct vfb_sys *sys, int error, const struct vfb_io
 	case -EINVAL:
 		return vfb_attach_failed(sys, error, device, &attempt);
 	}
-	return vfb_iommu_open_failed(error, device, call);
+	return vfb_iommu_open_failed(sys, error, device, call);
 }
 
 static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *device)

@@ -159,7 +159,7 @@ static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_dev
 	fd = iommu->sys->ioctl(iommu->sys, vfb_groups_fd(&type1->groups, device->group),
 			       VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
 	if (fd < 0)
-		return vfb_iommu_open_failed(fd, device, "VFIO_GROUP_GET_DEVICE_FD");
+		return vfb_iommu_open_failed(iommu->sys, fd, device, "VFIO_GROUP_GET_DEVICE_FD");
 	return fd;
 }
 
@@ -297,11 +297,15 @@ static int type1_take_address(struct vfb_iommu *iommu, struct vfb_iommu_map *map
 	};
 	int error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_MAP_DMA, &dma_map);
 
-	return error ? vfb_fail_errno(error,
-				      "cannot take over the %s at IOVA 0x%" PRIx64
-				      ": the range must be one that was mapped and released",
-				      vfb_size_text(map->bytes).text, map->iova) :
-		       0;
+	if (!error)
+		return 0;
+	/* vfio_dma_do_map() */
+	return vfb_fail_errno(error, "cannot take over the %s at IOVA 0x%" PRIx64 "%s",
+			      vfb_size_text(map->bytes).text, map->iova,
+			      error == -ENOENT ? ", where nothing is mapped" :
+			      error == -EINVAL ? ", which are not a range that was mapped as a "
+						 "whole and whose address was released" :
+						 "");
 }
 
 static int type1_file(const struct vfb_iommu *iommu, uint32_t *ioas)

@@ -43,8 +43,7 @@ static bool visit_status(const char *line, void *arg)
 	return false;
 }
 
-/* The nodes that the cpuset of the process allows. */
-static void read_allowed_nodes(const struct vfb_sys *sys, char *text, size_t bytes)
+void vfb_read_allowed_nodes(const struct vfb_sys *sys, char *text, size_t bytes)
 {
 	struct allowed_nodes allowed = {text, bytes};
 
@@ -74,7 +73,7 @@ static int report_no_hugepages(const struct vfb_memory *memory, uint64_t page_by
 				"out of free pages of %s%s while populating %s: raise "
 				"nr_hugepages, or use smaller pages",
 				pages.text, where.text, vfb_size_text(memory->bytes).text);
-	read_allowed_nodes(sys, nodes, sizeof(nodes));
+	vfb_read_allowed_nodes(sys, nodes, sizeof(nodes));
 	return vfb_fail(-ENOMEM,
 			"cannot populate %s in pages of %s%s, though %" PRIu64
 			" of them are free: possible causes are that they are on other nodes than "
@@ -97,7 +96,7 @@ static int report_no_memory(const struct vfb_memory *memory, uint64_t bytes, int
 	vfb_room_read(sys, memory->page_bytes, VFB_ROOM_ANYWHERE, bytes, &limit);
 	if (limit.bytes < bytes)
 		return vfb_room_check(sys, memory->page_bytes, VFB_ROOM_ANYWHERE, bytes);
-	read_allowed_nodes(sys, nodes, sizeof(nodes));
+	vfb_read_allowed_nodes(sys, nodes, sizeof(nodes));
 	return vfb_fail(-ENOMEM,
 			"cannot populate %s%s of %s, though %s are left (%s): possible causes are "
 			"that they are on other nodes than the policy and the cpuset (%s) allow, "

@@ -20,4 +20,7 @@ int vfb_populate_failed(const struct vfb_memory *memory, uint64_t offset, uint64
 int vfb_mmap_failed(const struct vfb_sys *sys, int error, const char *what, uint64_t bytes,
 		    uint64_t page_bytes);
 
+/* The nodes that the cpuset of the process allows, as "0-3,7"; "" if it is not known. */
+void vfb_read_allowed_nodes(const struct vfb_sys *sys, char *text, size_t bytes);
+
 #endif

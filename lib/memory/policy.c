@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory/memory.h"
+#include "memory/cause.h"
 
 /* Linux 5.15 */
 #ifndef MPOL_PREFERRED_MANY
@@ -125,6 +125,26 @@ int vfb_memory_set_policy(struct vfb_memory *memory, const struct vfb_memory_opt
 	return memory->node_bytes ? 0 : vfb_fail_memory();
 }
 
+/* mbind(2) gives EINVAL if the cpuset allows none of the nodes. */
+static int report_policy(const struct vfb_sys *sys, int error, uint64_t bytes,
+			 const unsigned int *nodes, size_t count)
+{
+	char allowed[256];
+	bool any = false;
+
+	vfb_read_allowed_nodes(sys, allowed, sizeof(allowed));
+	for (size_t i = 0; i < count; i++)
+		any = any || list_has(allowed, nodes[i]);
+	if (error == -EINVAL && allowed[0] && !any)
+		return vfb_fail(error,
+				"cannot set the NUMA policy of %s: the cpuset of the process "
+				"allows nodes %s only (cpuset.mems), and node %u is not one of "
+				"them",
+				vfb_size_text(bytes).text, allowed, nodes[0]);
+	return vfb_fail_errno(error, "cannot set the NUMA policy of %s for node %u (mbind)",
+			      vfb_size_text(bytes).text, nodes[0]);
+}
+
 static int policy_bind_part(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int mode,
 			    const unsigned int *nodes, size_t count)
 {
@@ -135,10 +155,7 @@ static int policy_bind_part(struct vfb_memory *memory, uint64_t offset, uint64_t
 		return vfb_fail(-ENOTSUP, "preferring several NUMA nodes needs Linux 5.15: prefer "
 					  "one, or bind or interleave");
 	if (error)
-		return vfb_fail_errno(error,
-				      "cannot set the NUMA policy of %s (a node without "
-				      "memory, or outside of the process's cpuset?)",
-				      vfb_size_text(bytes).text);
+		return report_policy(sys, error, bytes, nodes, count);
 	return 0;
 }
 

@@ -147,6 +147,7 @@ struct vfb_fault vfb_sys_find_fault(const struct vfb_sys *sys, uint64_t first, u
 		.write = write,
 		.pin = pin,
 		.fd = fd,
+		.fault.pin = pin,
 	};
 
 	if (!vfb_sys_each_line(sys, "/proc/self/maps", visit_mapping, &search) &&
@@ -157,7 +158,7 @@ struct vfb_fault vfb_sys_find_fault(const struct vfb_sys *sys, uint64_t first, u
 
 struct vfb_fault_text vfb_fault_describe(const struct vfb_fault *fault)
 {
-	const char *name = fault->path[0] ? fault->path : "memory without a name";
+	const char *name = fault->path[0] ? fault->path : "anonymous memory";
 	struct vfb_fault_text result = {""};
 	char at[48];
 
@@ -178,9 +179,11 @@ struct vfb_fault_text vfb_fault_describe(const struct vfb_fault *fault)
 		break;
 	case VFB_FAULT_READ_ONLY:
 		snprintf(result.text, sizeof(result.text),
-			 "%s at %s is mapped read-only: make it writable (PROT_WRITE), or map it "
-			 "with VFB_RANGE_READ only and adopt it with VFB_MEMORY_ADOPT_POPULATED",
-			 name, at);
+			 "%s at %s is mapped read-only: make it writable (PROT_WRITE), or %s", name,
+			 at,
+			 fault->pin ? "let devices only read it (VFB_RANGE_READ)" :
+				      "adopt it with VFB_MEMORY_ADOPT_POPULATED and let devices "
+				      "only read it (VFB_RANGE_READ)");
 		break;
 	case VFB_FAULT_DEVICE:
 		snprintf(result.text, sizeof(result.text),

@@ -23,9 +23,11 @@ enum vfb_fault_kind {
 
 struct vfb_fault {
 	enum vfb_fault_kind kind;
+	/* It was to be pinned for a device, not populated. */
+	bool pin;
 	/* Of the addresses that are concerned. */
 	uint64_t first, end;
-	/* The file or device that is mapped there; "" for memory without a name. */
+	/* The file or device that is mapped there; "" for anonymous memory. */
 	char path[128];
 	/* The size of the file, or what its file system could hold, in bytes. */
 	uint64_t bytes;

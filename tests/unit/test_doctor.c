@@ -467,15 +467,86 @@ static void test_failures(void **state)
 	assert_true(n > 100);
 }
 
+/* What the IOMMU cannot translate, before anything is opened. */
+static void test_reach(void **state)
+{
+	const char *const wanted[] = {addresses[0]};
+	struct vfb_doctor_opts guest = VFB_DOCTOR_OPTS_INIT;
+	struct fake_device device = {
+		.address = addresses[0],
+		.group = 1,
+		.driver = "vfio-pci",
+		.reserved_first = UINT64_C(0xfd00000000),
+		.reserved_last = UINT64_C(0xffffffffff),
+	};
+	struct vfb_diagnosis *diagnosis;
+	struct host host;
+
+	(void)state;
+	guest.devices = wanted;
+	guest.device_count = 1;
+	host_open(&host, &(struct fake_config){.iova_bits = 48, .memory = {2048 * GIB}});
+	fake_add_device(host.fake, &device);
+	fake_add_file(host.fake, "/proc/cpuinfo",
+		      "processor\t: 0\naddress sizes\t: 48 bits physical, 48 bits virtual\n");
+	guest.bytes = 1000 * GIB;
+	diagnosis = diagnose(&host, &guest);
+	assert_string_equal(
+		find(diagnosis, VFB_FINDING_GOOD, "iommu", "addresses of 48 bits", "").remedy, "");
+	for (size_t i = 0; i < vfb_diagnosis_count(diagnosis); i++)
+		assert_string_not_equal(finding_of(diagnosis, i).id, "iova-hole");
+	vfb_diagnosis_destroy(diagnosis);
+	guest.bytes = 1100 * GIB;
+	diagnosis = diagnose(&host, &guest);
+	assert_string_equal(find(diagnosis, VFB_FINDING_GOOD, "iommu",
+				 "cannot use 0xfd00000000-0xffffffffff", "QEMU 7.1")
+				    .id,
+			    "iova-hole");
+	vfb_diagnosis_destroy(diagnosis);
+	host_close(&host);
+
+	/* A desktop's IOMMU. */
+	device.reserved_last = 0;
+	host_open(&host, &(struct fake_config){.iova_bits = 39, .memory = {2048 * GIB}});
+	fake_add_device(host.fake, &device);
+	fake_add_file(host.fake, "/proc/cpuinfo",
+		      "processor\t: 0\naddress sizes\t: 46 bits physical, 48 bits virtual\n");
+	guest.bytes = 600 * GIB;
+	diagnosis = diagnose(&host, &guest);
+	find(diagnosis, VFB_FINDING_GOOD, "iommu", "39 bits (512 GiB), fewer than the CPUs have",
+	     "host-phys-bits-limit=39");
+	assert_string_equal(find(diagnosis, VFB_FINDING_FAILS, "iommu",
+				 "part 1 of the layout has 597 GiB", "smaller")
+				    .id,
+			    "iova-too-few");
+	vfb_diagnosis_destroy(diagnosis);
+	host_close(&host);
+
+	device.reserved_first = 0xbdf83000;
+	device.reserved_last = 0xbdf9ffff;
+	device.reserved_kind = "direct";
+	host_open(&host, NULL);
+	fake_add_device(host.fake, &device);
+	guest.bytes = 0;
+	diagnosis = diagnose(&host, &guest);
+	assert_string_equal(find(diagnosis, VFB_FINDING_FAILS, "device",
+				 "requires a 1:1 mapping of 0xbdf83000-0xbdf9ffff",
+				 "firmware's setup")
+				    .id,
+			    "device-firmware-mapping");
+	vfb_diagnosis_destroy(diagnosis);
+	host_close(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	 cmocka_unit_test(test_kernels),
-		cmocka_unit_test(test_memory),	 cmocka_unit_test(test_vfio),
-		cmocka_unit_test(test_devices),	 cmocka_unit_test(test_no_iommu),
-		cmocka_unit_test(test_verdict),	 cmocka_unit_test(test_estimate),
-		cmocka_unit_test(test_fit),	 cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_reach),	 cmocka_unit_test(test_good),
+		cmocka_unit_test(test_kernels),	 cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_vfio),	 cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_no_iommu), cmocka_unit_test(test_verdict),
+		cmocka_unit_test(test_estimate), cmocka_unit_test(test_fit),
+		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_failures),
 	};
 
 	return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);

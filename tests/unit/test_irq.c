@@ -95,7 +95,8 @@ static void test_vectors(void **state)
 	assert_int_equal(signals(f.eventfds[0]), 0);
 	assert_int_equal(signals(f.eventfds[1]), 1);
 	assert_ok(vfb_irq_disable(f.device, VFB_IRQ_MSIX));
-	assert_fails(vfb_irq_trigger(f.device, VFB_IRQ_MSIX, 5, 1), -EINVAL, NAME, "is it enabled");
+	assert_fails(vfb_irq_trigger(f.device, VFB_IRQ_MSIX, 5, 1), -EINVAL, NAME,
+		     "which is not enabled");
 	assert_ok(vfb_irq_disable(f.device, VFB_IRQ_MSIX));
 	/* Closing disables. */
 	assert_ok(vfb_irq_enable(f.device, VFB_IRQ_INTX, 0, f.eventfds, 1));

@@ -119,7 +119,9 @@ static void test_bind_fails(void **state)
 	opts.nodes = &node;
 	opts.node_count = 1;
 	fake_fail_call(host.fake, "mbind", 0, EINVAL);
-	assert_no_kind(&host, opts, -EINVAL, "NUMA policy", "cpuset");
+	assert_no_kind(&host, opts, -EINVAL, "NUMA policy", "for node 0 (mbind)");
+	fake_add_file(host.fake, "/proc/self/status", "Mems_allowed_list:\t1\n");
+	assert_no_kind(&host, opts, -EINVAL, "NUMA policy", "cpuset", "allows nodes 1 only");
 	host_close(&host);
 }
 
