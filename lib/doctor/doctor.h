@@ -80,6 +80,8 @@ bool vfb_is_noiommu(const struct vfb_diagnosis *diagnosis, int group);
 int vfb_check_reach(struct vfb_diagnosis *diagnosis);
 /* Whether the firmware keeps a device from being used. */
 int vfb_check_firmware(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci);
+/* Whether the kernel zeroes pages of 1 GiB as fast as it can. */
+int vfb_check_preemption(struct vfb_diagnosis *diagnosis);
 /* Whether the guest's memory is available, and how long its start takes. */
 int vfb_check_guest(struct vfb_diagnosis *diagnosis);
 

@@ -42,75 +42,25 @@ static int check_fit(struct vfb_diagnosis *diagnosis, bool *fits, enum vfb_page_
 	const struct vfb_doctor_opts *guest = diagnosis->guest;
 	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
-	struct vfb_memory *memory;
+	struct vfb_memory_part part = {.bytes = guest->bytes};
 	int error;
 
 	opts.bytes = guest->bytes;
 	opts.page_size = guest->page_size;
 	opts.kind = guest->kind;
-	error = vfb_memory_create(diagnosis->ctx, &opts, &memory);
+	error = vfb_memory_create(diagnosis->ctx, &opts, &part.memory);
 	*fits = !error;
 	if (error)
 		return error == -EINVAL ? error : add_failure(diagnosis);
-	vfb_memory_info(memory, &info);
+	vfb_memory_info(part.memory, &info);
 	*page_size = info.page_size;
 	error = add_fallback(diagnosis, &info);
-	vfb_memory_destroy(memory);
+	/* What populating it would use. */
+	*fits = !vfb_memory_check_room(diagnosis->ctx->sys, &part, 1);
+	if (!error && !*fits)
+		error = add_failure(diagnosis);
+	vfb_memory_destroy(part.memory);
 	return error;
-}
-
-/* Pages that are not from a pool must be available. */
-static int check_free(struct vfb_diagnosis *diagnosis, bool *fits)
-{
-	struct vfb_field field = {.name = "MemAvailable", .base = 10};
-	char text[VFB_FINDING_BYTES];
-	uint64_t available;
-
-	if (vfb_sys_read_fields(diagnosis->ctx->sys, "/proc/meminfo", &field, 1))
-		return 0;
-	available = KIB * field.value;
-	if (available >= diagnosis->guest->bytes)
-		return 0;
-	*fits = false;
-	snprintf(text, sizeof(text), "the guest needs %s, but only %" PRIu64 " MiB are available",
-		 vfb_size_text(diagnosis->guest->bytes).text, available / MIB);
-	return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_MEMORY_TOO_LITTLE, VFB_FINDING_FAILS,
-				      text, "free memory, or make the guest smaller");
-}
-
-struct limited {
-	uint64_t bytes;
-	bool exceeded;
-	char text[VFB_FINDING_BYTES];
-};
-
-static void guest_compare_limit(const char *path, uint64_t limit, uint64_t period, void *arg)
-{
-	struct limited *limited = arg;
-
-	(void)period;
-	if (limit >= limited->bytes)
-		return;
-	limited->exceeded = true;
-	snprintf(limited->text, sizeof(limited->text), "the guest needs %s, but %.256s allows %s",
-		 vfb_size_text(limited->bytes).text, path, vfb_size_text(limit).text);
-}
-
-static int check_cgroup(struct vfb_diagnosis *diagnosis, enum vfb_page_size page_size, bool *fits)
-{
-	static const char *const files[] = {
-		[VFB_PAGE_4K] = "memory.max",	      [VFB_PAGE_THP] = "memory.max",
-		[VFB_PAGE_2M] = "hugetlb.2MB.max",    [VFB_PAGE_1G] = "hugetlb.1GB.max",
-		[VFB_PAGE_MIXED] = "hugetlb.1GB.max",
-	};
-	struct limited limited = {.bytes = diagnosis->guest->bytes};
-
-	vfb_sys_cgroup(diagnosis->ctx->sys, files[page_size], guest_compare_limit, &limited);
-	if (!limited.exceeded)
-		return 0;
-	*fits = false;
-	return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_MEMORY_TOO_LITTLE, VFB_FINDING_FAILS,
-				      limited.text, "raise the limit of the cgroup");
 }
 
 /* Samples are large enough for several pieces per worker, but no larger than the guest. */
@@ -238,12 +188,11 @@ int vfb_check_guest(struct vfb_diagnosis *diagnosis)
 	if (!diagnosis->guest->bytes)
 		return 0;
 	error = check_fit(diagnosis, &fits, &samples.page_size);
-	if (!error && fits &&
-	    (samples.page_size == VFB_PAGE_4K || samples.page_size == VFB_PAGE_THP))
-		error = check_free(diagnosis, &fits);
-	if (!error && fits)
-		error = check_cgroup(diagnosis, samples.page_size, &fits);
 	if (error || !fits)
+		return error;
+	if (samples.page_size == VFB_PAGE_1G || samples.page_size == VFB_PAGE_MIXED)
+		error = vfb_check_preemption(diagnosis);
+	if (error)
 		return error;
 	plan_samples(diagnosis, &samples);
 	error = estimate_with(diagnosis, &samples);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <string.h>
 
 #include "doctor/doctor.h"
 #include "engine/quota.h"
+
+#define OSRELEASE "/proc/sys/kernel/osrelease"
 
 struct version {
 	unsigned int major, minor, patch;
@@ -55,7 +58,22 @@ static const struct {
 	 {0},
 	 "lets iommufd map BARs (dma-buf)",
 	 "has no dma-buf for BARs: with iommufd, devices cannot access each other's BARs"},
+	{VFB_FOUND_KERNEL_ZEROING,
+	 {7, 0, 0},
+	 {0},
+	 "zeroes huge pages as a whole",
+	 "zeroes huge pages 4 KiB at a time: populating them takes up to twice as long"},
 };
+
+/* Backports of a distribution to an older version cannot be detected. */
+static bool kernel_read_version(const struct vfb_diagnosis *diagnosis, struct version *kernel)
+{
+	char release[64];
+
+	*kernel = (struct version){0};
+	vfb_doctor_read(diagnosis, OSRELEASE, release, sizeof(release));
+	return sscanf(release, "%u.%u.%u", &kernel->major, &kernel->minor, &kernel->patch) >= 2;
+}
 
 static bool is_before(struct version a, struct version b)
 {
@@ -76,16 +94,71 @@ static bool has_fix(struct version kernel, size_t i)
 	       kernel.patch >= stable.patch;
 }
 
+/*
+ * Linux 6.13 to about 6.18: memfd_alloc_folio() does not zero the hugetlb pages that it allocates
+ * for IOMMU_IOAS_MAP_FILE.
+ */
+static int kernel_check_map_file(struct vfb_diagnosis *diagnosis, struct version kernel)
+{
+	static const struct version first = {6, 13, 0}, fixed = {6, 18, 0};
+
+	if (is_before(kernel, first) || !is_before(kernel, fixed))
+		return 0;
+	return vfb_diagnosis_add_host(
+		diagnosis, VFB_FOUND_KERNEL_MAP_FILE_LEAK, VFB_FINDING_GOOD,
+		"kernels from 6.13 to about 6.18 do not zero hugetlb pages that IOMMU_IOAS_MAP_FILE "
+		"allocates: a guest could read the memory of their last user; this library "
+		"populates memory before it maps it, other programs may not",
+		"run Linux 6.18 or later where other programs map memfds of hugepages");
+}
+
+/* The mode in brackets in sched/preempt, as in "none voluntary (full) lazy"; or that of the command
+ * line. "" if neither can be read. */
+static void kernel_read_preemption(const struct vfb_diagnosis *diagnosis, char *mode, size_t bytes)
+{
+	char text[4096];
+	const char *at;
+
+	vfb_doctor_read(diagnosis, "/sys/kernel/debug/sched/preempt", text, sizeof(text));
+	at = strchr(text, '(');
+	if (!at) {
+		vfb_doctor_read(diagnosis, "/proc/cmdline", text, sizeof(text));
+		at = strstr(text, "preempt=");
+		at = at ? at + strlen("preempt") : NULL;
+	}
+	snprintf(mode, bytes, "%.*s", at ? (int)strcspn(at + 1, ") ") : 0, at ? at + 1 : "");
+}
+
+int vfb_check_preemption(struct vfb_diagnosis *diagnosis)
+{
+	static const struct version since = {7, 0, 0};
+	char mode[32], text[VFB_FINDING_BYTES];
+	struct version kernel;
+
+	if (!kernel_read_version(diagnosis, &kernel) || is_before(kernel, since))
+		return 0;
+	kernel_read_preemption(diagnosis, mode, sizeof(mode));
+	if (strcmp(mode, "none") && strcmp(mode, "voluntary"))
+		return 0;
+	snprintf(text, sizeof(text),
+		 "the kernel runs with preempt=%s: it zeroes pages of 1 GiB in small steps, which "
+		 "takes up to twice as long",
+		 mode);
+	return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_KERNEL_PREEMPTION, VFB_FINDING_SLOW,
+				      text,
+				      "boot with preempt=lazy or preempt=full, or use pages of 2 "
+				      "MiB");
+}
+
 int vfb_check_kernel(struct vfb_diagnosis *diagnosis)
 {
 	char release[64], text[VFB_FINDING_BYTES], remedy[VFB_FINDING_BYTES];
 	struct version kernel = {0};
 	int error = 0;
 
-	vfb_doctor_read(diagnosis, "/proc/sys/kernel/osrelease", release, sizeof(release));
-	/* Backports of a distribution to an older version cannot be detected. */
-	if (sscanf(release, "%u.%u.%u", &kernel.major, &kernel.minor, &kernel.patch) < 2)
+	if (!kernel_read_version(diagnosis, &kernel))
 		return 0;
+	vfb_doctor_read(diagnosis, OSRELEASE, release, sizeof(release));
 	for (size_t i = 0; i < sizeof(fixes) / sizeof(fixes[0]) && !error; i++) {
 		bool has = has_fix(kernel, i);
 
@@ -97,7 +170,7 @@ int vfb_check_kernel(struct vfb_diagnosis *diagnosis)
 					       has ? VFB_FINDING_GOOD : VFB_FINDING_SLOW, text,
 					       has ? "" : remedy);
 	}
-	return error;
+	return error ? error : kernel_check_map_file(diagnosis, kernel);
 }
 
 int vfb_check_cpus(struct vfb_diagnosis *diagnosis)

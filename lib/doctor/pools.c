@@ -7,13 +7,15 @@
 
 #include "doctor/doctor.h"
 #include "memory/memory.h"
+#include "memory/pool.h"
 
-/* Orders of the buddy allocator: base pages, 2 MiB, and the upper bound. */
-#define ORDER_2M   9
+/* Orders of the buddy allocator end before this one. */
 #define ORDER_ENDS 16
 
 struct blocks {
 	unsigned int node;
+	/* The order of a block of 2 MiB; with large base pages it may be of several. */
+	unsigned int order_2m;
 	/* The file has a line for the node. */
 	bool known;
 	uint64_t count;
@@ -34,8 +36,8 @@ static bool add_zone(const char *line, void *arg)
 	for (unsigned int order = 0; order < ORDER_ENDS && *end; order++) {
 		uint64_t free = strtoull(end, &end, 10);
 
-		if (order >= ORDER_2M)
-			blocks->count += free << (order - ORDER_2M);
+		if (order >= blocks->order_2m)
+			blocks->count += free << (order - blocks->order_2m);
 	}
 	return true;
 }
@@ -43,9 +45,13 @@ static bool add_zone(const char *line, void *arg)
 /* Blocks of 2 MiB that are free on a node without moving pages. */
 static struct blocks read_blocks(const struct vfb_diagnosis *diagnosis, unsigned int node)
 {
-	struct blocks blocks = {.node = node};
+	const struct vfb_sys *sys = diagnosis->ctx->sys;
+	struct blocks blocks = {
+		.node = node,
+		.order_2m = __builtin_ctzll(2 * MIB / sys->base_page(sys)),
+	};
 
-	if (vfb_sys_each_line(diagnosis->ctx->sys, "/proc/buddyinfo", add_zone, &blocks))
+	if (vfb_sys_each_line(sys, "/proc/buddyinfo", add_zone, &blocks))
 		blocks.known = false;
 	return blocks;
 }
@@ -85,6 +91,32 @@ static int add_pool(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t
 					 .remedy = all ? "" : remedy,
 					 .node = node,
 				 });
+}
+
+/* What concerns the pool of the whole machine: only there is it known what is reserved. */
+static int pools_add_reserved(struct vfb_diagnosis *diagnosis, uint64_t page_bytes)
+{
+	const struct vfb_sys *sys = diagnosis->ctx->sys;
+	struct vfb_pool_supply supply = vfb_pool_read_supply(sys, page_bytes);
+	struct vfb_size_text size = vfb_size_text(page_bytes);
+	char text[VFB_FINDING_BYTES];
+	int error = 0;
+
+	snprintf(text, sizeof(text),
+		 "of the hugepages of %s that are free, %" PRIu64
+		 " are reserved for mappings that exist: %" PRIu64 " can be used",
+		 size.text, supply.reserved, supply.free);
+	if (supply.reserved)
+		error = vfb_diagnosis_add_host(diagnosis, VFB_FOUND_HUGEPAGES_RESERVED,
+					       VFB_FINDING_GOOD, text, "");
+	snprintf(text, sizeof(text),
+		 "the kernel may add %" PRIu64
+		 " hugepages of %s on demand (nr_overcommit_hugepages)",
+		 supply.surplus, size.text);
+	if (!error && supply.surplus)
+		error = vfb_diagnosis_add_host(diagnosis, VFB_FOUND_HUGEPAGES_SURPLUS,
+					       VFB_FINDING_GOOD, text, "");
+	return error;
 }
 
 static bool has_pool(const struct vfb_diagnosis *diagnosis, uint64_t page_bytes)
@@ -142,6 +174,8 @@ int vfb_check_hugepages(struct vfb_diagnosis *diagnosis)
 		if (!error && blocks.known)
 			error = add_fragmentation(diagnosis, node, blocks.count);
 	}
+	for (size_t i = 0; i < 2 && !error; i++)
+		error = pools_add_reserved(diagnosis, sizes[i]);
 	return error;
 }
 

@@ -71,7 +71,9 @@ static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 		if (sizes[i] == VFB_PAGE_MIXED &&
 		    (kind == VFB_MEMORY_MEMFD || memory->bytes % GIB == 0))
 			continue;
-		error = make_pages(memory, kind, sizes[i]);
+		error = vfb_page_size_check_room(memory, sizes[i]);
+		if (!error)
+			error = make_pages(memory, kind, sizes[i]);
 		if (!error || sizes[i] == VFB_PAGE_4K || vfb_page_size_note(memory, sizes[i]))
 			return error;
 	}

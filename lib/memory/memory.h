@@ -87,6 +87,9 @@ static inline uint64_t vfb_memory_page_at(const struct vfb_memory *memory, uint6
 int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 			  enum vfb_page_size page_size);
 
+/* Reports -ENOMEM if the cgroups do not let so many hugetlb pages be populated. */
+int vfb_page_size_check_room(const struct vfb_memory *memory, enum vfb_page_size page_size);
+
 /* Appends this thread's last error to the fallback text, as the reason against a page size. */
 int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size);
 

@@ -115,6 +115,19 @@ int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 					     find_pages(memory, page_bytes, memory->bytes);
 }
 
+int vfb_page_size_check_room(const struct vfb_memory *memory, enum vfb_page_size page_size)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t page_bytes = vfb_page_bytes(sys, page_size);
+	uint64_t bulk = page_size == VFB_PAGE_MIXED ? memory->bytes / GIB * GIB : 0;
+	int error = bulk ? vfb_room_check(sys, GIB, VFB_ROOM_ANYWHERE, bulk) : 0;
+
+	if (page_size == VFB_PAGE_THP || page_size == VFB_PAGE_4K)
+		return 0;
+	return error ? error :
+		       vfb_room_check(sys, page_bytes, VFB_ROOM_ANYWHERE, memory->bytes - bulk);
+}
+
 int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size)
 {
 	const char *before = memory->fallback ? memory->fallback : "";

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "memory/memory.h"
+#include "memory/room.h"
 
 #define ANYWHERE (-1)
 #define NODES	 "/sys/devices/system/node"
@@ -56,20 +57,73 @@ uint64_t vfb_pool_free(const struct vfb_sys *sys, int node, uint64_t page_bytes)
 	return pages > reserved ? pages - reserved : 0;
 }
 
+static void pool_apply_cpuset(const struct vfb_sys *sys, uint64_t page_bytes,
+			      struct vfb_pool_supply *supply)
+{
+	uint64_t nodes, free = 0;
+
+	supply->cpuset_node = ANYWHERE;
+	if (!vfb_room_is_in_cpuset(sys, &nodes))
+		return;
+	for (int node = 63; node >= 0; node--) {
+		if (!(nodes >> node & 1))
+			continue;
+		free += vfb_pool_free(sys, node, page_bytes);
+		supply->cpuset_node = node;
+	}
+	if (free < supply->free)
+		supply->free = free;
+}
+
+struct vfb_pool_supply vfb_pool_read_supply(const struct vfb_sys *sys, uint64_t page_bytes)
+{
+	struct vfb_pool_supply supply = {.free = vfb_pool_free(sys, ANYWHERE, page_bytes)};
+	uint64_t most, now;
+
+	read_count(sys, ANYWHERE, page_bytes, "resv_hugepages", &supply.reserved);
+	read_count(sys, ANYWHERE, page_bytes, "nr_overcommit_hugepages", &most);
+	read_count(sys, ANYWHERE, page_bytes, "surplus_hugepages", &now);
+	supply.surplus = most > now ? most - now : 0;
+	pool_apply_cpuset(sys, page_bytes, &supply);
+	return supply;
+}
+
+static int report_supply(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t needed,
+			 const struct vfb_pool_supply *supply)
+{
+	char reserved[64] = "", surplus[96] = "";
+
+	if (supply->reserved)
+		snprintf(reserved, sizeof(reserved),
+			 ", besides %" PRIu64 " that are reserved for others", supply->reserved);
+	if (supply->surplus)
+		snprintf(surplus, sizeof(surplus),
+			 ", and the kernel may add %" PRIu64 " (nr_overcommit_hugepages)",
+			 supply->surplus);
+	return vfb_fail(-ENOMEM,
+			"%s need %" PRIu64 " hugepages of %s, %" PRIu64
+			" are free%s%s%s: raise %s or use smaller pages",
+			vfb_size_text(memory->bytes).text, needed, vfb_size_text(page_bytes).text,
+			supply->free,
+			supply->cpuset_node == ANYWHERE ? "" : " on the nodes of cpuset.mems",
+			reserved, surplus,
+			pool_path(supply->cpuset_node, page_bytes, "nr_hugepages").text);
+}
+
 static int report_too_few(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t needed,
 			  uint64_t available, int node)
 {
-	bool bound = node != ANYWHERE;
-
 	return vfb_fail(-ENOMEM,
-			"%s need %" PRIu64 " hugepages of %s, %" PRIu64 " are free%s: raise %s or "
-			"use smaller pages",
+			"%s need %" PRIu64 " hugepages of %s, %" PRIu64
+			" are free on its nodes: raise %s or use smaller pages",
 			vfb_size_text(memory->bytes).text, needed, vfb_size_text(page_bytes).text,
-			available, bound ? " on its nodes" : "",
-			pool_path(node, page_bytes, "nr_hugepages").text);
+			available, pool_path(node, page_bytes, "nr_hugepages").text);
 }
 
-/* mmap() checks the sum over all nodes. Memory bound to several nodes uses pages of any of them. */
+/*
+ * mmap() checks the sum over all nodes. Pages that it adds to the pool may be on any of them, so
+ * they do not count here. Memory bound to several nodes uses pages of any of them.
+ */
 static int pool_check_bound(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
@@ -108,7 +162,8 @@ static int pool_check_nodes(const struct vfb_memory *memory, uint64_t page_bytes
 int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	uint64_t available, total;
+	struct vfb_pool_supply supply;
+	uint64_t total;
 
 	if (read_count(sys, ANYWHERE, page_bytes, "nr_hugepages", &total))
 		return vfb_fail(-ENOTSUP,
@@ -116,9 +171,9 @@ int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_
 				"configuration and default_hugepagesz decide",
 				vfb_size_text(page_bytes).text,
 				pool_path(ANYWHERE, page_bytes, "nr_hugepages").text);
-	available = vfb_pool_free(sys, ANYWHERE, page_bytes);
-	if (available < pages)
-		return report_too_few(memory, page_bytes, pages, available, ANYWHERE);
+	supply = vfb_pool_read_supply(sys, page_bytes);
+	if (supply.free + supply.surplus < pages)
+		return report_supply(memory, page_bytes, pages, &supply);
 	return pool_check_nodes(memory, page_bytes, pages);
 }
 

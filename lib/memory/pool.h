@@ -21,6 +21,20 @@ struct vfb_pool_loan {
  */
 int vfb_pool_check(const struct vfb_memory *memory, uint64_t page_bytes, uint64_t pages);
 
+/* What mmap() could reserve: hugetlb_acct_memory(). */
+struct vfb_pool_supply {
+	/* Pages that are free and not reserved, on the nodes that the cpuset allows. */
+	uint64_t free;
+	/* Free pages that are reserved for mappings that exist. */
+	uint64_t reserved;
+	/* What the kernel adds to the pool on demand (nr_overcommit_hugepages). */
+	uint64_t surplus;
+	/* -1; or, while the cpuset does not allow all nodes, one that it allows. */
+	int cpuset_node;
+};
+
+struct vfb_pool_supply vfb_pool_read_supply(const struct vfb_sys *sys, uint64_t page_bytes);
+
 /* File descriptors, -1 without one. */
 struct vfb_pool_lock {
 	int root, everywhere;

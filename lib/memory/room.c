@@ -220,20 +220,25 @@ static bool note_allowed_nodes(const char *line, void *arg)
 	return false;
 }
 
-/* The nodes whose memory the process may use (cpuset.mems), if those are not all. */
-static void look_at_cpuset(struct search *search)
+bool vfb_room_is_in_cpuset(const struct vfb_sys *sys, uint64_t *nodes)
 {
-	int max_node = search->sys->max_node(search->sys);
+	int max_node = sys->max_node(sys);
 	uint64_t all = max_node > 0 && max_node < MAX_NODES - 1 ?
 			       (UINT64_C(1) << (max_node + 1)) - 1 :
 			       UINT64_MAX;
-	uint64_t allowed = 0;
 
-	if (max_node <= 0 ||
-	    vfb_sys_each_line(search->sys, "/proc/self/status", note_allowed_nodes, &allowed) ||
-	    !allowed || (allowed & all) == all)
-		return;
-	look_at_nodes(search, allowed, "what cpuset.mems allows");
+	*nodes = 0;
+	return max_node > 0 &&
+	       !vfb_sys_each_line(sys, "/proc/self/status", note_allowed_nodes, nodes) && *nodes &&
+	       (*nodes & all) != all;
+}
+
+static void look_at_cpuset(struct search *search)
+{
+	uint64_t allowed;
+
+	if (vfb_room_is_in_cpuset(search->sys, &allowed))
+		look_at_nodes(search, allowed, "what cpuset.mems allows");
 }
 
 static void look_at_hugetlb(struct search *search, uint64_t page_bytes, const char *kind)

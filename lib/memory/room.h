@@ -36,6 +36,9 @@ int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uin
 /* The same for hugetlb pages that mmap() reserves, which have limits of their own (Linux 5.7). */
 int vfb_room_check_reserve(const struct vfb_sys *sys, uint64_t page_bytes, uint64_t bytes);
 
+/* Whether the process may use the memory of some nodes only (cpuset.mems): one bit for each. */
+bool vfb_room_is_in_cpuset(const struct vfb_sys *sys, uint64_t *nodes);
+
 /* What the workers may use before the limits are read again. */
 struct vfb_room;
 

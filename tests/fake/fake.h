@@ -85,6 +85,8 @@ struct fake_config {
 	uint64_t memory[FAKE_NODES];
 	/* Pages in the hugetlb pool of each node (0). */
 	uint64_t pages_2m[FAKE_NODES], pages_1g[FAKE_NODES];
+	/* nr_overcommit_hugepages: what mmap() may add to the pool of 2 MiB (0). */
+	uint64_t overcommit_2m;
 
 	/* Pages that each pool can grow by (as its free memory has room for). */
 	uint64_t blocks_2m[FAKE_NODES], blocks_1g[FAKE_NODES];

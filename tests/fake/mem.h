@@ -88,6 +88,8 @@ ssize_t fk_pagemap_read(struct fake *fake, uint64_t *entries, size_t bytes, off_
 int fk_object_page_node(const struct object *object, uint64_t offset);
 void fk_object_poison(struct object *object, uint64_t offset, uint64_t end);
 /* Gives pages that are free from a node's pool to its base memory, if there are some. */
+/* Turns base memory into a page of the pool. False: there is not enough. */
+bool fk_pool_add(struct node *node, int pool);
 bool fk_pool_shrink(struct fake *fake, struct node *node, int pool);
 /* Bytes of the pages of a pool that are in use. */
 uint64_t fk_pool_used(const struct fake *fake, int pool);

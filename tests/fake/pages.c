@@ -76,6 +76,22 @@ static uint64_t pool_free(const struct fake *fake, int pool)
 	return sum;
 }
 
+/* gather_surplus_pages(): what is missing is added, as far as nr_overcommit_hugepages allows. */
+static bool gather_surplus(struct fake *fake, int pool, uint64_t need)
+{
+	uint64_t wanted = fake->reserved[pool] + need, surplus = 0;
+
+	for (int n = 0; n < FAKE_NODES; n++)
+		surplus += fake->nodes[n].surplus[pool];
+	for (int n = 0; n < FAKE_NODES && pool == POOL_2M; n++)
+		while (pool_free(fake, pool) < wanted && surplus < fake->config.overcommit_2m &&
+		       fk_pool_add(&fake->nodes[n], pool)) {
+			fake->nodes[n].surplus[pool]++;
+			surplus++;
+		}
+	return pool_free(fake, pool) >= wanted;
+}
+
 int fk_object_reserve(struct fake *fake, struct object *object, uint64_t first, uint64_t end)
 {
 	uint64_t from = first / object->page_bytes;
@@ -90,7 +106,7 @@ int fk_object_reserve(struct fake *fake, struct object *object, uint64_t first, 
 	    fk_pool_used(fake, POOL_2M) + (fake->reserved[POOL_2M] + need) * PAGE_2M >
 		    fake->config.hugetlb_reserve_2m)
 		return -ENOMEM;
-	if (fake->reserved[object->pool] + need > pool_free(fake, object->pool))
+	if (!gather_surplus(fake, object->pool, need))
 		return -ENOMEM;
 	for (uint64_t i = from; i < to; i++)
 		if (!object->pages[i])

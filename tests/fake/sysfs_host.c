@@ -56,7 +56,8 @@ static int hugepages_path(struct fake *fake, int node, const char *path, struct 
 	else if (node < 0 && !strcmp(path, "/resv_hugepages"))
 		fk_put(text, "%" PRIu64 "\n", fake->reserved[pool]);
 	else if (node < 0 && !strcmp(path, "/nr_overcommit_hugepages"))
-		fk_put(text, "0\n");
+		fk_put(text, "%" PRIu64 "\n",
+		       pool == POOL_2M ? fake->config.overcommit_2m : (uint64_t)0);
 	else
 		return SYSFS_NONE;
 	return SYSFS_TEXT;

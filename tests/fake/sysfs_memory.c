@@ -113,8 +113,7 @@ static uint64_t room_to_grow(const struct node *node, int pool)
 	return min_u64(pages, node->blocks[pool]);
 }
 
-/* Turns base memory into a page of the pool. False: there is not enough. */
-static bool add_page(struct node *node, int pool)
+bool fk_pool_add(struct node *node, int pool)
 {
 	if (!room_to_grow(node, pool))
 		return false;
@@ -156,7 +155,7 @@ static bool make_surplus(struct node *node, int pool)
 static bool change_pool(struct fake *fake, struct node *node, int pool, bool more, bool hard)
 {
 	if (more)
-		return hard ? add_page(node, pool) : keep_surplus(node, pool);
+		return hard ? fk_pool_add(node, pool) : keep_surplus(node, pool);
 	return hard ? make_surplus(node, pool) : fk_pool_shrink(fake, node, pool);
 }
 

@@ -108,10 +108,10 @@ static void test_kernels(void **state)
 		const char *release;
 		unsigned int lacks;
 	} kernels[] = {
-		{"7.0.0-rc1", 0}, {"6.19.0", 0}, {"6.18.3", 1},
-		{"6.17.1", 2},	  {"6.16.9", 3}, {"6.12.117+deb12-amd64", 3},
-		{"6.12.42", 4},	  {"6.11.1", 5}, {"6.1.0-30", 6},
-		{"5.14.0", 6},	  {"5.11.4", 8}, {"nonsense", 0},
+		{"7.0.0-rc1", 0}, {"6.19.0", 1}, {"6.18.3", 2},
+		{"6.17.1", 3},	  {"6.16.9", 4}, {"6.12.117+deb12-amd64", 4},
+		{"6.12.42", 5},	  {"6.11.1", 6}, {"6.1.0-30", 7},
+		{"5.14.0", 7},	  {"5.11.4", 9}, {"nonsense", 0},
 	};
 
 	(void)state;
@@ -129,6 +129,10 @@ static void test_kernels(void **state)
 	}
 	assert_finding(&(struct fake_config){.release = "6.12.9"}, NULL, VFB_FINDING_SLOW, "kernel",
 		       "Linux 6.12.9 resets the virtual functions", "run Linux 6.17 or later");
+	assert_finding(&(struct fake_config){.release = "6.19.1"}, NULL, VFB_FINDING_SLOW, "kernel",
+		       "Linux 6.19.1 zeroes huge pages 4 KiB at a time", "run Linux 7.0 or later");
+	assert_finding(&(struct fake_config){.release = "6.14.1"}, NULL, VFB_FINDING_GOOD, "kernel",
+		       "do not zero hugetlb pages that IOMMU_IOAS_MAP_FILE", "run Linux 6.18");
 }
 
 static void test_memory(void **state)
@@ -372,8 +376,7 @@ static void test_fit(void **state)
 	assert_finding(&(struct fake_config){.pages_2m = {31}}, &guest, VFB_FINDING_FAILS, "memory",
 		       "64 MiB need 32 hugepages of 2 MiB, 31 are free", "");
 	assert_finding(&(struct fake_config){.pages_2m = {32}, .hugetlb_limit_2m = 32 * MIB},
-		       &guest, VFB_FINDING_FAILS, "memory", "hugetlb.2MB.max allows 32 MiB",
-		       "raise the limit of the cgroup");
+		       &guest, VFB_FINDING_FAILS, "memory", "hugetlb.2MB.max allows 32 MiB", "");
 	guest.page_size = VFB_PAGE_4K;
 	assert_finding(&(struct fake_config){.run_pages = 16}, &guest, VFB_FINDING_SLOW,
 		       "contiguity", "KiB on average, too small", "compact_memory");
@@ -383,7 +386,7 @@ static void test_fit(void **state)
 		       "");
 	guest.page_size = VFB_PAGE_THP;
 	assert_finding(&(struct fake_config){.memory = {48 * MIB}}, &guest, VFB_FINDING_FAILS,
-		       "memory", "needs 64 MiB, but only 48 MiB are available", "smaller");
+		       "memory", "populating 64 MiB more is not possible: the host has 48 MiB", "");
 	host_open(&host, NULL);
 	add_devices(host.fake, 1);
 	diagnosis = diagnose(&host, NULL);
@@ -406,6 +409,92 @@ static void test_fit(void **state)
 	assert_int_equal(estimate_of(diagnosis).sample_bytes, 6 * GIB);
 	vfb_diagnosis_destroy(diagnosis);
 	assert_int_equal(fake_free_1g(host.fake, 0), 8);
+	host_close(&host);
+}
+
+/* Pages of 1 GiB are zeroed in one go where the kernel can be preempted anyway. */
+static void test_preemption(void **state)
+{
+	static const struct {
+		const char *path, *text;
+		bool slow;
+	} modes[] = {
+		{"/sys/kernel/debug/sched/preempt", "none (voluntary) full lazy\n", true},
+		{"/sys/kernel/debug/sched/preempt", "none voluntary full (lazy)\n", false},
+		{"/proc/cmdline", "quiet preempt=none ro\n", true},
+		{"/proc/cmdline", "quiet preempt=full ro\n", false},
+		{"/proc/cmdline", "quiet\n", false},
+	};
+	struct vfb_doctor_opts guest = {
+		.size = sizeof(guest),
+		.bytes = GIB,
+		.page_size = VFB_PAGE_1G,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct vfb_diagnosis *diagnosis;
+		struct host host;
+
+		host_open(&host, &(struct fake_config){.pages_1g = {1}});
+		add_devices(host.fake, 1);
+		fake_add_file(host.fake, modes[i].path, modes[i].text);
+		diagnosis = diagnose(&host, &guest);
+		assert_int_equal(count_of(diagnosis, VFB_FINDING_SLOW), modes[i].slow);
+		if (modes[i].slow)
+			find(diagnosis, VFB_FINDING_SLOW, "kernel", "pages of 1 GiB in small steps",
+			     "preempt=lazy");
+		vfb_diagnosis_destroy(diagnosis);
+		host_close(&host);
+	}
+}
+
+/* Hugepages that others have reserved, and those that the kernel adds. */
+static void test_supply(void **state)
+{
+	struct vfb_doctor_opts guest = {
+		.size = sizeof(guest),
+		.bytes = 64 * MIB,
+		.page_size = VFB_PAGE_2M,
+	};
+	struct vfb_memory_opts other = VFB_MEMORY_OPTS_INIT;
+	struct vfb_diagnosis *diagnosis;
+	struct vfb_memory *memory;
+	struct host host;
+
+	(void)state;
+	host_open(&host, &(struct fake_config){.pages_2m = {40}, .overcommit_2m = 7});
+	add_devices(host.fake, 1);
+	other.bytes = 32 * MIB;
+	other.page_size = VFB_PAGE_2M;
+	assert_ok(vfb_memory_create(host.ctx, &other, &memory));
+	diagnosis = diagnose(&host, &guest);
+	find(diagnosis, VFB_FINDING_GOOD, "hugepages",
+	     "node 0: 40 of 40 hugepages of 2 MiB are free", "");
+	find(diagnosis, VFB_FINDING_GOOD, "hugepages",
+	     "that are free, 16 are reserved for mappings that exist: 24 can be used", "");
+	find(diagnosis, VFB_FINDING_GOOD, "hugepages", "may add 7 hugepages of 2 MiB on demand",
+	     "");
+	find(diagnosis, VFB_FINDING_FAILS, "memory",
+	     "64 MiB need 32 hugepages of 2 MiB, 24 are free, besides 16 that are reserved for "
+	     "others, and the kernel may add 7",
+	     "");
+	vfb_diagnosis_destroy(diagnosis);
+	guest.bytes = 62 * MIB;
+	diagnosis = diagnose(&host, &guest);
+	assert_int_equal(vfb_diagnosis_can_start(diagnosis, NULL), 1);
+	assert_int_equal(estimate_of(diagnosis).page_size, VFB_PAGE_2M);
+	vfb_diagnosis_destroy(diagnosis);
+	assert_ok(vfb_memory_destroy(memory));
+	host_close(&host);
+	/* The pool has the pages, the cgroup not: other pages are chosen. */
+	host_open(&host, &(struct fake_config){.pages_2m = {40}, .hugetlb_limit_2m = 32 * MIB});
+	add_devices(host.fake, 1);
+	guest.page_size = VFB_PAGE_AUTO;
+	diagnosis = diagnose(&host, &guest);
+	assert_int_equal(estimate_of(diagnosis).page_size, VFB_PAGE_THP);
+	find(diagnosis, VFB_FINDING_SLOW, "memory", "hugetlb.2MB.max allows 32 MiB", "");
+	vfb_diagnosis_destroy(diagnosis);
 	host_close(&host);
 }
 
@@ -541,12 +630,13 @@ static void test_reach(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reach),	 cmocka_unit_test(test_good),
-		cmocka_unit_test(test_kernels),	 cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_vfio),	 cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_no_iommu), cmocka_unit_test(test_verdict),
-		cmocka_unit_test(test_estimate), cmocka_unit_test(test_fit),
-		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_reach),	   cmocka_unit_test(test_good),
+		cmocka_unit_test(test_kernels),	   cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_vfio),	   cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_no_iommu),   cmocka_unit_test(test_verdict),
+		cmocka_unit_test(test_estimate),   cmocka_unit_test(test_fit),
+		cmocka_unit_test(test_preemption), cmocka_unit_test(test_supply),
+		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_failures),
 	};
 
 	return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);
