@@ -21,6 +21,7 @@
 
 #include "sys/linux_numa.h"
 #include "sys/linux_process.h"
+#include "sys/linux_socket.h"
 #include "sys/sys.h"
 
 #define UNUSED __attribute__((unused))
@@ -407,6 +408,9 @@ const struct vfb_sys vfb_sys_linux = {
 	.spawn = vfb_linux_spawn,
 	.wait_process = vfb_linux_wait_process,
 	.process_id = vfb_linux_process_id,
+	.connect = vfb_linux_connect,
+	.send = vfb_linux_send,
+	.receive = vfb_linux_receive,
 	.eventfd = linux_eventfd,
 	.eventfd_signal = linux_eventfd_signal,
 };

@@ -119,6 +119,12 @@ struct vfb_vfio_device_attach_iommufd_pt {
 };
 #define VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
 
+struct vfb_vfio_device_detach_iommufd_pt {
+	__u32 argsz;
+	__u32 flags;
+};
+#define VFB_VFIO_DEVICE_DETACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 20)
+
 /* The device is bound to an iommufd, of struct vfio_pci_hot_reset_info. */
 #define VFB_VFIO_PCI_HOT_RESET_FLAG_DEV_ID (1u << 0)
 

@@ -112,6 +112,7 @@ struct fake *fake_create(const struct fake_config *config)
 	fk_threads_table(&fake->sys);
 	fk_machine_table(&fake->sys);
 	fk_process_table(&fake->sys);
+	fk_socket_table(&fake->sys);
 	pthread_mutex_lock(&fake->lock);
 	fk_thread_add(fake, "main", true);
 	pthread_mutex_unlock(&fake->lock);

@@ -414,4 +414,16 @@ uint64_t fake_free_memory(struct fake *fake, unsigned int node);
 uint64_t fake_free_2m(struct fake *fake, unsigned int node);
 uint64_t fake_free_1g(struct fake *fake, unsigned int node);
 
+/* ---- Local sockets ---- */
+
+/*
+ * The answer to the last packet that was sent to any socket: its length, or a negative errno.
+ * @fds: room for @count; the receiver gets duplicates of those that are written there.
+ */
+typedef ssize_t fake_answer(void *arg, const void *request, size_t bytes, void *answer, size_t room,
+			    int *fds, size_t *count);
+
+/* A daemon that listens at every path. NULL, as at first: none, connecting gives ECONNREFUSED. */
+void fake_listen(struct fake *fake, fake_answer *answer, void *arg);
+
 #endif

@@ -101,7 +101,8 @@ void fk_file_close(struct fake *fake, int fd)
 	}
 	fake->files[fd] = NULL;
 	fake->stats.fds--;
-	file->fd = -1;
+	if (file->fd == fd)
+		file->fd = -1;
 	file->refs--;
 	if (!file->foreign)
 		close(fd);

@@ -132,6 +132,14 @@ struct extra {
 	char text[256];
 };
 
+/* What listens at local sockets. */
+struct daemon {
+	fake_answer *answer;
+	void *arg;
+	char request[4096];
+	size_t bytes;
+};
+
 /* The one helper process there can be, and what it was started with. */
 struct helper {
 	bool running;
@@ -175,6 +183,7 @@ struct fake {
 	struct file **files;
 	size_t file_room;
 	struct helper helper;
+	struct daemon daemon;
 	int process;
 	/* Of whatever file; those that are locked all stand for one thing. */
 	struct vlock file_lock, namespace_lock;
@@ -257,6 +266,7 @@ void fk_memfd_table(struct vfb_sys *sys);
 void fk_memory_table(struct vfb_sys *sys);
 void fk_threads_table(struct vfb_sys *sys);
 void fk_process_table(struct vfb_sys *sys);
+void fk_socket_table(struct vfb_sys *sys);
 void fk_machine_table(struct vfb_sys *sys);
 
 #endif

@@ -92,7 +92,8 @@ bool fk_space_uses_memory(struct fake *fake, uint64_t start, uint64_t end)
 		for (size_t i = 0; i < space->count; i++) {
 			const struct dma *dma = space->dmas[i];
 
-			if (!dma->dma_buf && dma->vaddr < end &&
+			/* Those of another process from now on do not count. */
+			if (!dma->dma_buf && !dma->vaddr_invalid && dma->vaddr < end &&
 			    dma->vaddr + (dma->last - dma->iova) >= start)
 				return true;
 		}

@@ -81,6 +81,7 @@ static void test_device_nodes(void **state)
 	SAME_FIELD(vfb_vfio_device_bind_iommufd, vfio_device_bind_iommufd, iommufd);
 	SAME_FIELD(vfb_vfio_device_bind_iommufd, vfio_device_bind_iommufd, out_devid);
 	assert_int_equal(VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_DEVICE_ATTACH_IOMMUFD_PT);
+	assert_int_equal(VFB_VFIO_DEVICE_DETACH_IOMMUFD_PT, VFIO_DEVICE_DETACH_IOMMUFD_PT);
 	assert_int_equal(VFB_VFIO_PCI_HOT_RESET_FLAG_DEV_ID, VFIO_PCI_HOT_RESET_FLAG_DEV_ID);
 	SAME_FIELD(vfb_vfio_device_attach_iommufd_pt, vfio_device_attach_iommufd_pt, argsz);
 	SAME_FIELD(vfb_vfio_device_attach_iommufd_pt, vfio_device_attach_iommufd_pt, flags);
@@ -116,6 +117,7 @@ static void test_numbers(void **state)
 	assert_int_equal(VFB_IOMMU_IOAS_UNMAP, 0x3b86);
 	assert_int_equal(VFB_VFIO_DEVICE_BIND_IOMMUFD, 0x3b76);
 	assert_int_equal(VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, 0x3b77);
+	assert_int_equal(VFB_VFIO_DEVICE_DETACH_IOMMUFD_PT, 0x3b78);
 	assert_int_equal(sizeof(struct vfb_iommu_ioas_alloc), 12);
 	assert_int_equal(sizeof(struct vfb_iommu_ioas_iova_ranges), 32);
 	assert_int_equal(sizeof(struct vfb_iommu_ioas_map), 40);

@@ -42,6 +42,7 @@ int command_exec(int argc, char **argv);
 int command_bind(int argc, char **argv);
 int command_release(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_slots(int argc, char **argv);
 int command_unbind(int argc, char **argv);
 
 int bench_bar(int argc, char **argv);
@@ -52,5 +53,14 @@ int bench_close(int argc, char **argv);
 int bench_open(int argc, char **argv);
 int bench_populate(int argc, char **argv);
 int bench_translate(int argc, char **argv);
+
+int slots_add(int argc, char **argv);
+int slots_drain(int argc, char **argv);
+int slots_list(int argc, char **argv);
+int slots_metrics(int argc, char **argv);
+int slots_run(int argc, char **argv);
+int slots_show(int argc, char **argv);
+int slots_shrink(int argc, char **argv);
+int slots_take(int argc, char **argv);
 
 #endif

@@ -14,6 +14,7 @@ static const struct command commands[] = {
 	{"release", command_release, "measure how long it takes to release devices"},
 	{"bind", command_bind, "bind devices to vfio-pci"},
 	{"unbind", command_unbind, "bind devices to their former drivers"},
+	{"slots", command_slots, "take memory and devices that were made ready beforehand"},
 	{"bench", command_bench, "measure one part at a time"},
 	{"doctor", command_doctor,
 	 "report what this host supports, what will be slow, and how to fix it"},

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Taking a slot from the daemon. What it sends is checked like any other input, although it is
+ * privileged: the text of a failure is the only thing that is passed on as it is.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "context.h"
+#include "observe/error.h"
+#include "slot/slot.h"
+
+/* The daemon answers at once, or when the caller's time is over. */
+#define ANSWER_NS UINT64_C(5000000000)
+
+static int connect_daemon(const struct vfb_sys *sys, const char *socket, int *out)
+{
+	int fd = sys->connect(sys, socket);
+
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
+		return vfb_fail(fd,
+				"no vfioboostd listens at %s: start it (systemctl start "
+				"vfioboostd)",
+				socket);
+	if (fd == -EACCES)
+		return vfb_fail(fd,
+				"no permission to connect to vfioboostd at %s: see the group of "
+				"the socket",
+				socket);
+	if (fd == -EPERM)
+		return vfb_fail(fd,
+				"another user than root or this one listens at %s: it is not "
+				"trusted",
+				socket);
+	if (fd < 0)
+		return vfb_fail_errno(fd, "cannot connect to vfioboostd at %s", socket);
+	*out = fd;
+	return 0;
+}
+
+static int ask(const struct vfb_sys *sys, int fd, const struct vfb_slot_opts *opts)
+{
+	union vfb_wire message = {.request = {.wait_ns = opts->wait_ns}};
+	size_t bytes = vfb_wire_finish(&message, VFB_WIRE_TAKE);
+	ssize_t sent;
+
+	memcpy(message.request.name, opts->class_name, strlen(opts->class_name));
+	sent = sys->send(sys, fd, &message, bytes);
+	return sent < 0 ? vfb_fail_errno(sent, "cannot ask vfioboostd for a slot") : 0;
+}
+
+static int receive_grant(struct vfb_slot *slot, uint64_t wait_ns, union vfb_wire *answer)
+{
+	const struct vfb_sys *sys = slot->ctx->sys;
+	uint64_t now = sys->now(sys), deadline = now + ANSWER_NS + wait_ns;
+	static const char what[] = "vfioboostd sent an invalid answer";
+	char packet[VFB_WIRE_BYTES];
+	ssize_t bytes;
+	int error;
+
+	slot->fd_count = VFB_WIRE_FDS;
+	bytes = sys->receive(sys, slot->connection, packet, sizeof(packet), slot->fds,
+			     &slot->fd_count, deadline < now ? UINT64_MAX : deadline);
+	if (bytes < 0)
+		return vfb_fail_errno(bytes, "vfioboostd did not answer");
+	error = vfb_wire_parse(packet, bytes, answer);
+	if (error)
+		return vfb_fail_errno(error, "%s", what);
+	if (answer->header.type == VFB_WIRE_FAILED && !slot->fd_count)
+		return vfb_fail(answer->result.error, "%s", answer->result.text);
+	if (answer->header.type != VFB_WIRE_GRANT ||
+	    slot->fd_count != vfb_wire_fd_count(&answer->grant))
+		return vfb_fail(-EPROTO, "%s of type %u with %zu file descriptors", what,
+				answer->header.type, slot->fd_count);
+	return 0;
+}
+
+static int take_memory(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
+{
+	struct vfb_memory_adopt_opts opts = {
+		.size = sizeof(opts),
+		.bytes = grant->bytes,
+		.fd = slot->fds[0],
+		.page_size = grant->page_size,
+		.flags = VFB_MEMORY_ADOPT_HAS_FD | VFB_MEMORY_ADOPT_POPULATED,
+	};
+
+	return vfb_memory_adopt(slot->ctx, &opts, &slot->memory);
+}
+
+static int take_space(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
+{
+	struct vfb_space_opts opts = {.size = sizeof(opts), .backend = grant->backend};
+	int error = vfb_space_adopt(slot->ctx, slot->fds[1], grant->ioas, &opts, &slot->space);
+
+	if (error)
+		return error;
+	for (size_t i = 0; i < grant->range_count; i++)
+		slot->ranges[i] = (struct vfb_range){
+			.memory = slot->memory,
+			.iova = grant->ranges[i].iova,
+			.offset = grant->ranges[i].offset,
+			.bytes = grant->ranges[i].bytes,
+			.flags = VFB_RANGE_READ | VFB_RANGE_WRITE,
+		};
+	slot->range_count = grant->range_count;
+	return vfb_space_adopt_addresses(slot->space, slot->ranges, slot->range_count);
+}
+
+static int take_device(struct vfb_slot *slot, int fd, const char *address)
+{
+	struct vfb_device_adopt_opts opts = {
+		.size = sizeof(opts),
+		.address = address,
+		.space = slot->space,
+	};
+	int error = vfb_device_adopt(slot->ctx, fd, &opts, &slot->devices[slot->device_count]);
+
+	if (!error)
+		slot->device_count++;
+	return error;
+}
+
+static int take_over(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
+{
+	int error = take_memory(slot, grant);
+
+	memcpy(slot->name, grant->slot, sizeof(slot->name));
+	if (!error && grant->level > 0)
+		error = take_space(slot, grant);
+	for (size_t i = 0; i < grant->device_count && !error; i++)
+		error = take_device(slot, slot->fds[2 + i], grant->devices[i]);
+	return error;
+}
+
+static int fetch_into(struct vfb_slot *slot, const struct vfb_slot_opts *opts)
+{
+	const struct vfb_sys *sys = slot->ctx->sys;
+	union vfb_wire answer;
+	int error;
+
+	error = connect_daemon(sys, opts->socket ? opts->socket : VFB_WIRE_SOCKET,
+			       &slot->connection);
+	if (!error)
+		error = ask(sys, slot->connection, opts);
+	if (!error)
+		error = receive_grant(slot, opts->wait_ns, &answer);
+	return error ? error : take_over(slot, &answer.grant);
+}
+
+int vfb_slot_fetch(struct vfb_ctx *ctx, const struct vfb_slot_opts *opts, struct vfb_slot **out)
+{
+	char text[VFB_ERROR_BYTES];
+	struct vfb_slot *slot;
+	int error;
+
+	if (!opts->class_name || !vfb_wire_is_class(opts->class_name))
+		return vfb_fail(-EINVAL, "\"%s\" is not the name of a class of slots",
+				opts->class_name ? opts->class_name : "");
+	slot = vfb_slot_new(ctx);
+	if (!slot)
+		return -ENOMEM;
+	error = fetch_into(slot, opts);
+	if (error) {
+		vfb_error_save(text);
+		vfb_slot_release(slot);
+		vfb_error_restore(text);
+		return error;
+	}
+	*out = slot;
+	return 0;
+}

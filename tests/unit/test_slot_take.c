@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking a slot that another context of the same fake kernel has made, and making one. */
+#include "context.h"
+#include "host.h"
+#include "slot/slot.h"
+
+#define DEVICES 2
+
+/* The daemon: it has made a slot, and hands out its files. */
+struct broker {
+	struct vfb_ctx *ctx;
+	struct vfb_slot *slot;
+	union vfb_wire answer;
+	size_t bytes;
+	int fds[VFB_WIRE_FDS];
+	size_t fd_count;
+	unsigned int takes, returns;
+};
+
+static ssize_t answer_request(void *arg, const void *request, size_t bytes, void *answer,
+			      size_t room, int *fds, size_t *count)
+{
+	struct broker *broker = arg;
+	union vfb_wire message;
+
+	assert_int_equal(vfb_wire_parse(request, bytes, &message), 0);
+	assert_int_equal(message.header.type, VFB_WIRE_TAKE);
+	assert_string_equal(message.request.name, "web");
+	assert_true(room >= broker->bytes && *count >= broker->fd_count);
+	broker->takes++;
+	memcpy(answer, &broker->answer, broker->bytes);
+	memcpy(fds, broker->fds, broker->fd_count * sizeof(*fds));
+	*count = broker->fd_count;
+	return broker->bytes;
+}
+
+static struct vfb_slot_cold cold_of(enum vfb_backend backend, size_t devices)
+{
+	return (struct vfb_slot_cold){
+		.size = sizeof(struct vfb_slot_cold),
+		.bytes = 64 * MIB,
+		.page_size = VFB_PAGE_2M,
+		.backend = backend,
+		.devices = addresses,
+		.device_count = devices,
+	};
+}
+
+static void describe(struct broker *broker, enum vfb_backend backend)
+{
+	struct vfb_wire_grant *grant = &broker->answer.grant;
+	struct vfb_memory_info memory = VFB_MEMORY_INFO_INIT;
+	struct vfb_device_info device = VFB_DEVICE_INFO_INIT;
+	struct vfb_space_info space;
+
+	assert_ok(vfb_memory_info(broker->slot->memory, &memory));
+	*grant = (struct vfb_wire_grant){
+		.slot = "web-1",
+		.class_name = "web",
+		.bytes = memory.bytes,
+		.page_size = memory.page_size,
+		.level = broker->slot->space ? 2 : 0,
+		.backend = backend,
+		.device_count = broker->slot->device_count,
+		.range_count = broker->slot->range_count,
+	};
+	broker->fds[broker->fd_count++] = memory.fd;
+	if (broker->slot->space) {
+		space = info_of(broker->slot->space);
+		grant->ioas = space.ioas;
+		broker->fds[broker->fd_count++] = space.fd;
+	}
+	for (size_t i = 0; i < broker->slot->range_count; i++) {
+		grant->ranges[i].iova = broker->slot->ranges[i].iova;
+		grant->ranges[i].offset = broker->slot->ranges[i].offset;
+		grant->ranges[i].bytes = broker->slot->ranges[i].bytes;
+	}
+	for (size_t i = 0; i < broker->slot->device_count; i++) {
+		assert_ok(vfb_device_info(broker->slot->devices[i], &device));
+		broker->fds[broker->fd_count++] = device.fd;
+		strcpy(grant->devices[i], addresses[i]);
+	}
+	broker->bytes = vfb_wire_finish(&broker->answer, VFB_WIRE_GRANT);
+}
+
+static void broker_open(struct broker *broker, struct host *host, enum vfb_backend backend,
+			size_t devices)
+{
+	struct vfb_slot_cold cold = cold_of(backend, devices);
+
+	memset(broker, 0, sizeof(*broker));
+	assert_ok(vfb_ctx_create_with(fake_sys(host->fake), NULL, &broker->ctx));
+	assert_ok(vfb_slot_make(broker->ctx, &cold, NULL, NULL, &broker->slot));
+	if (devices)
+		assert_ok(vfb_space_release_addresses(broker->slot->space));
+	describe(broker, backend);
+	fake_listen(host->fake, answer_request, broker);
+}
+
+static void broker_close(struct broker *broker)
+{
+	assert_ok(vfb_slot_release(broker->slot));
+	assert_ok(vfb_ctx_destroy(broker->ctx));
+}
+
+static void slots_open(struct host *host)
+{
+	static const struct fake_config config = {.pages_2m = {128}};
+
+	host_open(host, &config);
+	add_devices(host->fake, DEVICES);
+}
+
+static const struct vfb_slot_opts web = {.size = sizeof(web), .class_name = "web"};
+
+static void test_take(void **state)
+{
+	static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
+
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct vfb_slot_info info = VFB_SLOT_INFO_INIT;
+		struct vfb_slot *slot;
+		struct broker broker;
+		struct host host;
+
+		slots_open(&host);
+		broker_open(&broker, &host, backends[b], DEVICES);
+		assert_ok(vfb_slot_take(host.ctx, &web, &slot));
+		assert_ok(vfb_slot_info(slot, &info));
+		assert_string_equal(info.name, "web-1");
+		assert_string_equal(info.reason, "");
+		assert_int_equal(info.flags, 0);
+		assert_int_equal(info.device_count, DEVICES);
+		assert_int_equal(info.range_count, 1);
+		assert_int_equal(info_of(info.space).mapped_bytes, 64 * MIB);
+		assert_int_equal(populated_of(info.memory), 64 * MIB);
+		assert_ok(vfb_slot_release(slot));
+		broker_close(&broker);
+		host_close(&host);
+	}
+}
+
+static void test_memory_only(void **state)
+{
+	struct vfb_slot_info info = VFB_SLOT_INFO_INIT;
+	struct vfb_slot *slot;
+	struct broker broker;
+	struct host host;
+
+	(void)state;
+	slots_open(&host);
+	broker_open(&broker, &host, VFB_BACKEND_AUTO, 0);
+	assert_ok(vfb_slot_take(host.ctx, &web, &slot));
+	assert_ok(vfb_slot_info(slot, &info));
+	assert_null(info.space);
+	assert_int_equal(info.device_count, 0);
+	assert_ok(vfb_slot_release(slot));
+	broker_close(&broker);
+	host_close(&host);
+}
+
+static void test_no_daemon(void **state)
+{
+	struct vfb_slot_cold cold = cold_of(VFB_BACKEND_IOMMUFD, 1);
+	struct vfb_slot_opts opts = web;
+	struct vfb_slot_info info = VFB_SLOT_INFO_INIT;
+	struct vfb_slot *slot;
+	struct host host;
+
+	(void)state;
+	slots_open(&host);
+	assert_fails(vfb_slot_take(host.ctx, &opts, &slot), -ECONNREFUSED, "slots.sock",
+		     "systemctl start");
+	opts.flags = VFB_SLOT_OR_COLD;
+	assert_fails(vfb_slot_take(host.ctx, &opts, &slot), -EINVAL, "cold");
+	opts.cold = &cold;
+	assert_ok(vfb_slot_take(host.ctx, &opts, &slot));
+	assert_ok(vfb_slot_info(slot, &info));
+	assert_int_equal(info.flags, VFB_SLOT_COLD);
+	assert_non_null(strstr(info.reason, "no vfioboostd listens"));
+	assert_string_equal(info.name, "");
+	assert_int_equal(info.device_count, 1);
+	assert_int_equal(info_of(info.space).mapped_bytes, 64 * MIB);
+	assert_ok(vfb_slot_release(slot));
+	cold.devices = (const char *const[]){"0000:77:00.0"};
+	assert_fails(vfb_slot_take(host.ctx, &opts, &slot), -ENODEV, "0000:77:00.0");
+	host_close(&host);
+}
+
+static void test_refused(void **state)
+{
+	struct vfb_slot_opts opts = web;
+	struct vfb_slot *slot;
+	struct broker broker;
+	struct host host;
+
+	(void)state;
+	slots_open(&host);
+	opts.class_name = "../x";
+	assert_fails(vfb_slot_take(host.ctx, &opts, &slot), -EINVAL, "../x");
+	opts.class_name = NULL;
+	assert_fails(vfb_slot_take(host.ctx, &opts, &slot), -EINVAL, "class");
+	opts.class_name = "web";
+	opts.flags = 8;
+	assert_fails(vfb_slot_take(host.ctx, &opts, &slot), -EINVAL, "0x8");
+	memset(&broker, 0, sizeof(broker));
+	broker.answer.result.error = -EAGAIN;
+	strcpy(broker.answer.result.text, "no slot of class web is ready");
+	broker.bytes = vfb_wire_finish(&broker.answer, VFB_WIRE_FAILED);
+	fake_listen(host.fake, answer_request, &broker);
+	assert_fails(vfb_slot_take(host.ctx, &web, &slot), -EAGAIN,
+		     "no slot of class web is ready");
+	assert_null(slot);
+	host_close(&host);
+}
+
+/* A daemon that sends anything else than it should. */
+static void test_hostile_answer(void **state)
+{
+	struct vfb_slot *slot;
+	struct broker broker, good;
+	struct host host;
+
+	(void)state;
+	slots_open(&host);
+	broker_open(&broker, &host, VFB_BACKEND_IOMMUFD, DEVICES);
+	good = broker;
+	/* Fewer file descriptors, or none. */
+	for (broker.fd_count = 0; broker.fd_count < good.fd_count; broker.fd_count++)
+		assert_fails(vfb_slot_take(host.ctx, &web, &slot), -EPROTO, "invalid");
+	broker.bytes--;
+	assert_fails(vfb_slot_take(host.ctx, &web, &slot), -EPROTO, "invalid");
+	broker.bytes = 0;
+	assert_fails(vfb_slot_take(host.ctx, &web, &slot), -EPROTO, "invalid");
+	/* Each in the place of another. */
+	broker = good;
+	broker.fds[0] = good.fds[1];
+	broker.fds[1] = good.fds[0];
+	assert_true(vfb_slot_take(host.ctx, &web, &slot) < 0);
+	broker = good;
+	broker.fds[2] = good.fds[0];
+	assert_true(vfb_slot_take(host.ctx, &web, &slot) < 0);
+	/* More memory than the file has. */
+	broker = good;
+	broker.answer.grant.bytes *= 2;
+	assert_fails(vfb_slot_take(host.ctx, &web, &slot), -EINVAL, "end beyond the file");
+	broker = good;
+	broker.answer.grant.ioas += 7;
+	assert_true(vfb_slot_take(host.ctx, &web, &slot) < 0);
+	broker = good;
+	assert_ok(vfb_slot_take(host.ctx, &web, &slot));
+	assert_ok(vfb_slot_release(slot));
+	broker_close(&broker);
+	host_close(&host);
+}
+
+/* Each call of taking and giving back fails once. */
+static void test_failures(void **state)
+{
+	unsigned int reached = 0;
+
+	(void)state;
+	for (unsigned int n = 1;; n++) {
+		struct vfb_slot *slot;
+		struct broker broker;
+		struct host host;
+		bool failed;
+
+		slots_open(&host);
+		broker_open(&broker, &host, VFB_BACKEND_IOMMUFD, DEVICES);
+		fake_fail_nth(host.fake, n, 0);
+		if (!vfb_slot_take(host.ctx, &web, &slot))
+			vfb_slot_release(slot);
+		failed = fake_failed(host.fake);
+		fake_fail_none(host.fake);
+		broker_close(&broker);
+		host_close(&host);
+		if (!failed)
+			break;
+		reached++;
+	}
+	assert_true(reached > 10);
+}
+
+/* And each call of making one. */
+static void test_make_failures(void **state)
+{
+	unsigned int reached = 0;
+
+	(void)state;
+	for (unsigned int n = 1;; n++) {
+		struct vfb_slot_cold cold = cold_of(VFB_BACKEND_IOMMUFD, DEVICES);
+		struct vfb_slot *slot;
+		struct host host;
+		bool failed;
+
+		slots_open(&host);
+		fake_fail_nth(host.fake, n, 0);
+		if (!vfb_slot_make(host.ctx, &cold, NULL, NULL, &slot))
+			vfb_slot_release(slot);
+		failed = fake_failed(host.fake);
+		fake_fail_none(host.fake);
+		host_close(&host);
+		if (!failed)
+			break;
+		reached++;
+	}
+	assert_true(reached > 30);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_take),	       cmocka_unit_test(test_memory_only),
+		cmocka_unit_test(test_no_daemon),      cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_hostile_answer), cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_make_failures),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

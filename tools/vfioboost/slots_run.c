@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vfioboost slots run: takes a slot and becomes the command. Its process stays the one that has
+ * taken the slot, so that the daemon notices its end.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../daemon/packet.h"
+#include "arguments.h"
+#include "command.h"
+#include "slots_client.h"
+
+#define FIRST_FD 3
+
+struct options {
+	const char *class_name, *socket;
+	unsigned int wait;
+	char **command;
+};
+
+static const char doc[] =
+	"Take a slot and run a command with it."
+	"\v"
+	"The file descriptors are passed to the command from 3 on: the memory, and, if the class has "
+	"devices, the container or iommufd and the devices. LISTEN_FDS, LISTEN_PID and "
+	"LISTEN_FDNAMES (memory:iommu:device0:device1...) describe them. In each argument these "
+	"words are replaced:\n"
+	"  {memory}   the path of the memory, /proc/self/fd/3\n"
+	"  {size}     its size in bytes\n"
+	"  {iommu}    the file descriptor of the container or iommufd\n"
+	"  {device0}  the file descriptor of the first device, and so on\n"
+	"\n"
+	"The slot belongs to the process, and is taken back when it ends.\n"
+	"\n"
+	"Example: vfioboost slots run web -- qemu-system-x86_64 -m 2G -object "
+	"memory-backend-file,id=m,mem-path={memory},size={size},share=on,prealloc=off -machine "
+	"q35,memory-backend=m\n"
+	"\n"
+	"Exit status: that of the command; 1: there is no slot; 2 on bad usage; 127: the command "
+	"cannot be run.";
+
+static const struct argp_option argp_options[] = {
+	{"socket", 's', "PATH", 0, "Where vfioboostd listens (" VFB_WIRE_SOCKET ")", 0},
+	{"wait", 'w', "SECONDS", 0, "How long to wait for a slot (0)", 0},
+	{0},
+};
+
+static error_t run_parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case 's':
+		options->socket = arg;
+		return 0;
+	case 'w':
+		options->wait = argument_number(state, "wait", arg, 0, 3600);
+		return 0;
+	case ARGP_KEY_ARG:
+		if (!options->class_name) {
+			options->class_name = arg;
+			return 0;
+		}
+		/* Options that follow are the command's. */
+		options->command = &state->argv[state->next - 1];
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_END:
+		if (!options->command)
+			argp_error(state, options->class_name ? "the command is missing" :
+								"the class is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static bool take(const struct options *options, struct vfb_wire_grant *grant, int *fds)
+{
+	int connection = slots_connect(options->socket);
+	size_t count = VFB_WIRE_FDS;
+	union vfb_wire message;
+
+	if (connection < 0 ||
+	    !slots_send(connection, VFB_WIRE_TAKE, options->class_name, 0,
+			UINT64_C(1000000000) * options->wait) ||
+	    !slots_receive(connection, &message, fds, &count))
+		return false;
+	if (message.header.type != VFB_WIRE_GRANT || count != vfb_wire_fd_count(&message.grant)) {
+		fprintf(stderr, "vfioboost: vfioboostd sent an invalid answer\n");
+		return false;
+	}
+	*grant = message.grant;
+	return true;
+}
+
+/* To 3, 4, ..., and not closed by execve(). */
+static bool place(int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_FD + (int)count);
+		if (fds[i] < 0)
+			return false;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (dup2(fds[i], FIRST_FD + (int)i) < 0)
+			return false;
+	return true;
+}
+
+static void announce(const struct vfb_wire_grant *grant, size_t count)
+{
+	char names[VFB_WIRE_FDS * 16], number[24];
+	size_t used = snprintf(names, sizeof(names), grant->level ? "memory:iommu" : "memory");
+
+	for (size_t i = 0; i < grant->device_count; i++)
+		used += snprintf(names + used, sizeof(names) - used, ":device%zu", i);
+	setenv("LISTEN_FDNAMES", names, 1);
+	snprintf(number, sizeof(number), "%zu", count);
+	setenv("LISTEN_FDS", number, 1);
+	snprintf(number, sizeof(number), "%d", getpid());
+	setenv("LISTEN_PID", number, 1);
+}
+
+/* What "{word}" stands for; "": it stays. */
+static void find_word(const struct vfb_wire_grant *grant, const char *word, size_t length,
+		      char text[64])
+{
+	unsigned int device;
+	char name[16];
+
+	text[0] = '\0';
+	if (length >= sizeof(name))
+		return;
+	memcpy(name, word, length);
+	name[length] = '\0';
+	if (!strcmp(name, "memory"))
+		snprintf(text, 64, "/proc/self/fd/%d", FIRST_FD);
+	else if (!strcmp(name, "size"))
+		snprintf(text, 64, "%" PRIu64, grant->bytes);
+	else if (!strcmp(name, "iommu") && grant->level)
+		snprintf(text, 64, "%d", FIRST_FD + 1);
+	else if (!strncmp(name, "device", 6) && number_parse(name + 6, &device) &&
+		 device < grant->device_count)
+		snprintf(text, 64, "%u", FIRST_FD + 2 + device);
+}
+
+static char *replace_words(const struct vfb_wire_grant *grant, const char *argument)
+{
+	char *result = NULL, text[64];
+	size_t bytes;
+	FILE *file = open_memstream(&result, &bytes);
+
+	while (file && *argument) {
+		const char *end = *argument == '{' ? strchr(argument, '}') : NULL;
+
+		text[0] = '\0';
+		if (end)
+			find_word(grant, argument + 1, end - argument - 1, text);
+		if (text[0]) {
+			fputs(text, file);
+			argument = end + 1;
+		} else {
+			fputc(*argument++, file);
+		}
+	}
+	if (file)
+		fclose(file);
+	return result;
+}
+
+int slots_run(int argc, char **argv)
+{
+	static const struct argp argp = {argp_options, run_parse, "CLASS -- COMMAND [ARGUMENT...]",
+					 doc,	       NULL,	  NULL,
+					 NULL};
+	static char name[] = "vfioboost slots run";
+	struct options options = {0};
+	struct vfb_wire_grant grant;
+	int fds[VFB_WIRE_FDS];
+	size_t count;
+
+	argv[0] = name;
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &options);
+	if (!take(&options, &grant, fds))
+		return EXIT_FAILED;
+	count = vfb_wire_fd_count(&grant);
+	if (!place(fds, count)) {
+		perror("vfioboost: cannot pass the file descriptors on");
+		return EXIT_FAILED;
+	}
+	announce(&grant, count);
+	for (char **argument = options.command; *argument; argument++) {
+		*argument = replace_words(&grant, *argument);
+		if (!*argument)
+			return EXIT_FAILED;
+	}
+	execvp(options.command[0], options.command);
+	fprintf(stderr, "vfioboost: cannot run %s: %s\n", options.command[0], strerror(errno));
+	return 127;
+}
