@@ -173,8 +173,9 @@ struct vfb_memory_adopt_opts {
 /** The memory has a file: fd and fd_offset are set. */
 #define VFB_MEMORY_ADOPT_HAS_FD (1u << 0)
 /** All of the memory is populated and stays so: the library does not touch it, and does not ask
- *  the kernel. Required for memory that is not
- *  writable or has no pages of its own (a region of a device). */
+ *  the kernel. Required for memory that is not writable or has no pages of its own (a region of a
+ *  device). Do not claim it for hugetlb pages of a file that are not populated: Linux 6.13 to 6.18
+ *  maps those by file without zeroing them, so that devices see what their last owner left. */
 #define VFB_MEMORY_ADOPT_POPULATED (1u << 1)
 
 /**

@@ -199,7 +199,8 @@ VFB_API int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 /**
  * Lists the IOVA ranges that all devices of the space can use, in ascending order
  * (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, IOMMU_IOAS_IOVA_RANGES). The ranges are known once a
- * device is open; before that one range covers everything.
+ * device is open; before that they are those of vfb_space_expect_devices() (vfioboost/layout.h), or
+ * one range covers everything.
  *
  * @param space   the space
  * @param ranges  receives the first @p count ranges

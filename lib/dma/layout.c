@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <vfioboost/layout.h>
 
@@ -174,15 +175,18 @@ static int report_no_space(const struct vfb_layout_part *part, size_t index,
 			   const struct gaps *gaps, uint64_t alignment)
 {
 	uint64_t sum = 0;
+	char last[32] = " on";
 
 	for (size_t i = 0; i < gaps->count; i++)
 		sum += gaps->gaps[i].bytes;
+	if (part->last)
+		snprintf(last, sizeof(last), " to 0x%" PRIx64, part->last);
 	return vfb_fail(-ENOSPC,
-			"part %zu of the layout has %s, but from IOVA 0x%" PRIx64 " to 0x%" PRIx64
-			" the devices can only use %s more, in %zu ranges aligned to %s (see "
+			"part %zu of the layout has %s, but from IOVA 0x%" PRIx64
+			"%s the devices can only use %s more, in %zu range%s aligned to %s (see "
 			"reserved_regions of their IOMMU groups, and the width of the IOMMU)",
-			index, vfb_size_text(part->bytes).text, part->first,
-			part->last ? part->last : UINT64_MAX, vfb_size_text(sum).text, gaps->count,
+			index, vfb_size_text(part->bytes).text, part->first, last,
+			vfb_size_text(sum).text, gaps->count, gaps->count == 1 ? "" : "s",
 			vfb_size_text(alignment).text);
 }
 

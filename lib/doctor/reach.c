@@ -145,14 +145,18 @@ static int report_layout(struct vfb_diagnosis *diagnosis, const struct vfb_iova_
 	char text[VFB_FINDING_BYTES], hole[HOLE_BYTES];
 	int result = lay_out(diagnosis, valid, count, ranges);
 
+	if (result == -ENOSPC) {
+		snprintf(text, sizeof(text),
+			 "the guest's %s do not fit into the addresses that its devices can use: "
+			 "%.380s",
+			 vfb_size_text(bytes).text, vfb_last_error());
+		return vfb_diagnosis_add_host(diagnosis, VFB_FOUND_IOVA_TOO_FEW, VFB_FINDING_FAILS,
+					      text,
+					      "make the guest smaller, or use devices behind "
+					      "another IOMMU");
+	}
 	if (result < 0)
-		return result == -ENOSPC ?
-			       vfb_diagnosis_add_host(
-				       diagnosis, VFB_FOUND_IOVA_TOO_FEW, VFB_FINDING_FAILS,
-				       vfb_last_error(),
-				       "make the guest smaller, or use a device behind another "
-				       "IOMMU") :
-			       result;
+		return result;
 	if (!find_hole(valid, count, low, HIGH_START + (bytes - low), hole))
 		return 0;
 	snprintf(text, sizeof(text),

@@ -82,6 +82,13 @@ static int adopt_map_file(struct vfb_memory *memory, const struct vfb_sys_file *
 
 	error = sys->mmap(sys, NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd,
 			  memory->fd_offset, &address);
+	/* hugepage_subpool_get_pages(): the option size= of hugetlbfs. */
+	if (error == -ENOMEM && file->free_bytes < memory->bytes)
+		return vfb_fail(error,
+				"cannot map %s of file descriptor %d: its file system has %s left: "
+				"enlarge it (mount -o remount,size=), or delete files",
+				vfb_size_text(memory->bytes).text, memory->fd,
+				vfb_size_text(file->free_bytes).text);
 	if (error) {
 		snprintf(what, sizeof(what), "file descriptor %d at offset 0x%" PRIx64, memory->fd,
 			 memory->fd_offset);

@@ -35,11 +35,23 @@ static bool fault_parse(const char *line, struct mapping *mapping)
 	return true;
 }
 
-/* A device's region, mapped by its node or by what a group has opened. */
+static bool begins(const char *path, const char *prefix)
+{
+	return !strncmp(path, prefix, strlen(prefix));
+}
+
+/* A device's region, mapped by its node, by what a group has opened, or by sysfs. */
 static bool is_device(const struct mapping *mapping)
 {
-	return !strncmp(mapping->path, "/dev/vfio/", 10) ||
-	       !strncmp(mapping->path, "anon_inode:[vfio-device]", 24);
+	return begins(mapping->path, "/dev/vfio/") || begins(mapping->path, "/sys/devices/") ||
+	       begins(mapping->path, "anon_inode:[vfio-device]");
+}
+
+/* check_vma_flags(): secret memory, and buffers of other drivers. */
+static bool is_special(const struct mapping *mapping)
+{
+	return begins(mapping->path, "/secretmem") || begins(mapping->path, "/dmabuf:") ||
+	       begins(mapping->path, "anon_inode:") || begins(mapping->path, "[vv");
 }
 
 static bool is_same_file(const struct mapping *mapping, const struct vfb_sys_file *file)
@@ -108,6 +120,8 @@ static void check_mapping(struct fault_search *search, const struct mapping *map
 {
 	if (is_device(mapping))
 		fault_set(search, mapping, VFB_FAULT_DEVICE, 0);
+	else if (is_special(mapping))
+		fault_set(search, mapping, VFB_FAULT_SPECIAL, 0);
 	else if (mapping->mode[0] == '-' && mapping->mode[1] == '-')
 		fault_set(search, mapping, VFB_FAULT_NO_ACCESS, 0);
 	else if (mapping->mode[1] == '-' && search->write)
@@ -189,6 +203,12 @@ struct vfb_fault_text vfb_fault_describe(const struct vfb_fault *fault)
 		snprintf(result.text, sizeof(result.text),
 			 "%s at %s is a region of a device, not memory: map it with "
 			 "vfb_bars_map(), or switch peer-to-peer DMA off in the VMM",
+			 name, at);
+		break;
+	case VFB_FAULT_SPECIAL:
+		snprintf(result.text, sizeof(result.text),
+			 "%s at %s is memory that the kernel neither populates nor pins: use "
+			 "anonymous memory, or a memfd",
 			 name, at);
 		break;
 	case VFB_FAULT_FILE_SHORT:

@@ -12,8 +12,10 @@ enum vfb_fault_kind {
 	/* PROT_NONE; not writable although it is to be written. */
 	VFB_FAULT_NO_ACCESS,
 	VFB_FAULT_READ_ONLY,
-	/* A mapping of a VFIO device. */
+	/* A region of a device, mapped by VFIO or sysfs. */
 	VFB_FAULT_DEVICE,
+	/* Pages that the kernel lets nobody pin, and does not populate. */
+	VFB_FAULT_SPECIAL,
 	/* The file ends before the mapping does; the file system has no room for more pages. */
 	VFB_FAULT_FILE_SHORT,
 	VFB_FAULT_FILE_SYSTEM_FULL,

@@ -41,6 +41,8 @@ static void set_defaults(struct fake_config *config)
 	set_default(&config->memlock, UINT64_MAX);
 	if (!config->dma_entry_limit)
 		config->dma_entry_limit = 65535;
+	if (!config->base_page)
+		config->base_page = 4 * FAKE_KIB;
 	if (!config->iova_bits)
 		config->iova_bits = 48;
 	set_default(&config->zero_ns_per_gib, 250 * FAKE_MS);

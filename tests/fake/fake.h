@@ -75,6 +75,10 @@ struct fake_config {
 	bool no_2m, no_1g;
 	enum fake_thp thp;
 
+	/* What sysconf() says of a base page (4 KiB), and mincore(2) counts in; the model itself
+	 * has pages of 4 KiB. */
+	uint64_t base_page;
+
 	/* Nodes 0 to nodes - 1 (1), each with so many CPUs (4), numbered node by node. */
 	unsigned int nodes, cpus_per_node;
 	/* Bit n: node n has no CPUs; there is no node n. */

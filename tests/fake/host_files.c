@@ -128,8 +128,7 @@ static int op_max_node(const struct vfb_sys *sys)
 
 static uint64_t op_base_page(const struct vfb_sys *sys)
 {
-	(void)sys;
-	return PAGE_4K;
+	return fake_of(sys)->config.base_page;
 }
 
 static int op_node_cpus(const struct vfb_sys *sys, unsigned int node, cpu_set_t *cpus)

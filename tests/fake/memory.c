@@ -284,18 +284,20 @@ out:
 static int op_mincore(const struct vfb_sys *sys, void *addr, size_t bytes, unsigned char *present)
 {
 	struct fake *fake = kernel_enter(sys);
-	uint64_t start = (uintptr_t)addr;
+	uint64_t start = (uintptr_t)addr, base = fake->config.base_page;
 	int error = fk_inject(fake, "mincore", NULL, EAGAIN);
 
-	if (!error && start % PAGE_4K)
+	if (!error && start % base)
 		error = -EINVAL;
+	if (!error)
+		memset(present, 1, (bytes + base - 1) / base);
 	for (uint64_t at = start; !error && at < start + bytes; at += PAGE_4K) {
 		int node = fk_memory_page_node(fake, at);
 
 		if (!fk_vma_find(fake, at))
 			error = -ENOMEM;
-		else
-			present[(at - start) / PAGE_4K] = node != -ENOENT;
+		else if (node == -ENOENT)
+			present[(at - start) / base] = 0;
 	}
 	kernel_leave(fake);
 	return error;

@@ -171,6 +171,37 @@ static void test_bar(void **state)
 	}
 }
 
+/* What is mapped there can be neither populated nor pinned. */
+static void test_special(void **state)
+{
+	static const struct {
+		const char *path, *word;
+	} cases[] = {
+		{"/secretmem (deleted)", "neither populates nor pins"},
+		{"anon_inode:[perf_event]", "neither populates nor pins"},
+		{"/sys/devices/pci0000:00/0000:00:02.0/resource2", "region of a device"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vfb_memory *memory;
+		struct host host;
+		char maps[160], *address;
+
+		host_open(&host, NULL);
+		address = map_pages(&host, PROT_READ | PROT_WRITE, -1, false);
+		memory = adopt(&host, address, -1, 0);
+		snprintf(maps, sizeof(maps), "%lx-%lx rw-s 00000000 00:05 1234  %s\n",
+			 (unsigned long)address, (unsigned long)(address + BYTES), cases[i].path);
+		fake_add_file(host.fake, "/proc/self/maps", maps);
+		fake_fail_call(host.fake, "madvise", 1, EFAULT);
+		assert_fails(vfb_memory_populate(memory), -EFAULT, cases[i].path, cases[i].word);
+		assert_ok(vfb_memory_destroy(memory));
+		unmap_pages(&host, address, false);
+		host_close(&host);
+	}
+}
+
 /* Huge pages: the node's pool is empty, a cgroup's limit of version 1 or 2 is reached, or neither
  * is to be seen. */
 static void test_hugepages(void **state)
@@ -335,13 +366,10 @@ static void test_user_namespace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_mapping),
-		cmocka_unit_test(test_short_file),
-		cmocka_unit_test(test_bar),
-		cmocka_unit_test(test_hugepages),
-		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_map),
-		cmocka_unit_test(test_user_namespace),
+		cmocka_unit_test(test_mapping),	  cmocka_unit_test(test_short_file),
+		cmocka_unit_test(test_bar),	  cmocka_unit_test(test_special),
+		cmocka_unit_test(test_hugepages), cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_map),	  cmocka_unit_test(test_user_namespace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -605,7 +605,7 @@ static void test_reach(void **state)
 	find(diagnosis, VFB_FINDING_GOOD, "iommu", "39 bits (512 GiB), fewer than the CPUs have",
 	     "host-phys-bits-limit=39");
 	assert_string_equal(find(diagnosis, VFB_FINDING_FAILS, "iommu",
-				 "part 1 of the layout has 597 GiB", "smaller")
+				 "the guest's 600 GiB do not fit", "smaller")
 				    .id,
 			    "iova-too-few");
 	vfb_diagnosis_destroy(diagnosis);

@@ -271,18 +271,52 @@ static void test_pool(void **state)
 	host_close(&host);
 }
 
+/* Base pages of 64 KiB, as some kernels of Arm and POWER have: "4k" means those. */
+static void test_base_page(void **state)
+{
+	struct vfb_memory_opts opts = {.size = sizeof(opts), .page_size = VFB_PAGE_4K};
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	struct vfb_range range = {.iova = GIB};
+	struct vfb_contiguity runs = VFB_CONTIGUITY_INIT;
+	struct vfb_memory *memory;
+	struct vfb_device *device;
+	struct host host;
+
+	(void)state;
+	host_start(&host, &(struct fake_config){.base_page = 64 * KIB}, VFB_BACKEND_TYPE1, 1,
+		   &device);
+	opts.bytes = 36 * KIB;
+	assert_fails(vfb_memory_create(host.ctx, &opts, &memory), -EINVAL, "36 KiB", "64 KiB");
+	opts.bytes = 4 * MIB;
+	assert_ok(vfb_memory_create(host.ctx, &opts, &memory));
+	assert_ok(vfb_memory_info(memory, &info));
+	assert_int_equal(info.page_bytes, 64 * KIB);
+	assert_ok(vfb_memory_populate(memory));
+	assert_int_equal(populated_of(memory), 4 * MIB);
+	range.memory = memory;
+	range.bytes = 4 * KIB;
+	assert_fails(vfb_space_map(host.space, &range, 1, NULL), -EINVAL, "pages of 64 KiB");
+	range.bytes = 4 * MIB;
+	/* What the caller releases is found, page by page. */
+	assert_int_equal(host.sys->madvise(host.sys, address_of(memory) + 64 * KIB, 64 * KIB,
+					   MADV_DONTNEED),
+			 0);
+	assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+	assert_mapped(&host, &range);
+	assert_int_equal(fake_populated(host.fake, address_of(memory), 4 * MIB), 4 * MIB);
+	assert_fails(vfb_memory_contiguity(memory, 4 * KIB, 64 * KIB, &runs), -EINVAL,
+		     "not a page-aligned part");
+	host_end(&host, device, memory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kinds),
-		cmocka_unit_test(test_content),
-		cmocka_unit_test(test_several),
-		cmocka_unit_test(test_other_context),
-		cmocka_unit_test(test_out_of_resources),
-		cmocka_unit_test(test_nodes),
-		cmocka_unit_test(test_nodes_fail),
-		cmocka_unit_test(test_preferred_full),
-		cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_base_page),      cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_content),	       cmocka_unit_test(test_several),
+		cmocka_unit_test(test_other_context),  cmocka_unit_test(test_out_of_resources),
+		cmocka_unit_test(test_nodes),	       cmocka_unit_test(test_nodes_fail),
+		cmocka_unit_test(test_preferred_full), cmocka_unit_test(test_pool),
 	};
 
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
