@@ -5,9 +5,9 @@
  *
  * The format is Chrome's JSON array of trace events. Each subscription has three groups of tracks:
  * its threads, with nested steps; its devices; and its NUMA nodes, with counters of the bytes
- * populated and mapped. Jobs are asynchronous spans. The fields of struct vfb_event are in the
- * "args" of a step; addresses are hexadecimal strings, since JSON numbers are exact only up to 53
- * bits.
+ * populated and mapped and of the rates of both. Jobs are asynchronous spans, with a flow to each
+ * of their steps. The fields of struct vfb_event are in the "args" of a step; addresses are
+ * hexadecimal strings, since JSON numbers are exact only up to 53 bits.
  *
  * The file is written while work is in progress, and is complete JSON after each flush: whatever
  * was flushed remains readable if the process dies.

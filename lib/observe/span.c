@@ -24,6 +24,11 @@ uint64_t vfb_observe_adopt(uint64_t parent)
 	return before;
 }
 
+uint64_t vfb_observe_adopted(void)
+{
+	return thread.adopted;
+}
+
 /* Spans of other contexts have other subscribers. */
 static uint64_t find_parent(const struct vfb_observer *observer)
 {

@@ -75,6 +75,10 @@ static inline void vfb_observe_begin_apart(struct vfb_span *span, struct vfb_obs
  */
 uint64_t vfb_observe_adopt(uint64_t parent);
 
+/* That parent: in a callback, whether the parent of the event is a job rather than an outer span.
+ */
+uint64_t vfb_observe_adopted(void);
+
 /* As vfb_span_begin(). */
 struct vfb_span *vfb_observer_span_begin(struct vfb_observer *observer, const char *name);
 

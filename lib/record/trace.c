@@ -228,6 +228,7 @@ int vfb_trace_subscribe(struct vfb_trace *trace, struct vfb_ctx *ctx, const char
 		return vfb_fail_memory();
 	vfb_trace_text(source->name, NAME_BYTES, name);
 	source->trace = trace;
+	source->populate_rate.begin_ns = source->map_rate.begin_ns = trace->sys->now(trace->sys);
 	pthread_mutex_lock(&trace->lock);
 	source->pid = 3 * trace->source_count++ + 1;
 	source->next = trace->sources;
@@ -271,6 +272,8 @@ int vfb_trace_destroy(struct vfb_trace *trace)
 	if (!trace)
 		return 0;
 	pthread_mutex_lock(&trace->lock);
+	for (struct trace_source *source = trace->sources; source; source = source->next)
+		vfb_trace_write_rates_locked(source);
 	trace->stopping = true;
 	trace->sys->cond_broadcast(trace->sys, &trace->changed);
 	pthread_mutex_unlock(&trace->lock);

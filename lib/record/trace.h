@@ -9,6 +9,14 @@
 
 #include "sys/sys.h"
 
+#define TRACE_RATE_BINS 1024
+
+/* The bytes of the steps of a phase over time. Bins become longer as time passes. */
+struct trace_rate {
+	uint64_t begin_ns, bin_ns;
+	uint64_t bins[TRACE_RATE_BINS];
+};
+
 /* The three groups of tracks of one subscription. */
 struct trace_source {
 	struct trace_source *next;
@@ -22,6 +30,7 @@ struct trace_source {
 	size_t device_count;
 	/* By node; the last one is for memory without a node. */
 	uint64_t populated[65], mapped;
+	struct trace_rate populate_rate, map_rate;
 	char name[];
 };
 
@@ -59,5 +68,10 @@ void vfb_trace_text(char *safe, size_t bytes, const char *text);
 
 /* Writes one event to the trace of a source; a vfb_event_fn. */
 void vfb_trace_event(const struct vfb_event *event, void *source);
+
+/* Adds the bytes of a step to the bins between its begin and its end. */
+void vfb_trace_count_rate(struct trace_rate *rate, uint64_t begin_ns, uint64_t end_ns,
+			  uint64_t bytes);
+void vfb_trace_write_rates_locked(struct trace_source *source);
 
 #endif

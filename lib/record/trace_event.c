@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "observe/error.h"
+#include "observe/span.h"
 #include "record/trace.h"
 
 enum group {
@@ -132,6 +133,10 @@ static void args_of(char *args, size_t bytes, const struct vfb_event *event, con
 	snprintf(args + used, bytes - used, "}");
 }
 
+/* What links a job to its steps: in one file, contexts have the same IDs. */
+#define FLOW	       "0x%x%010" PRIx64
+#define FLOW_OF(s, id) (s)->pid, (id)
+
 /* A job may begin in one thread and end in another, and overlap with other jobs. */
 static void write_async(struct trace_source *source, const struct vfb_event *event,
 			const char *label, const char *args)
@@ -140,11 +145,13 @@ static void write_async(struct trace_source *source, const struct vfb_event *eve
 
 	vfb_trace_add_locked(source->trace,
 			     "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"b\",\"id\":%" PRIu64
-			     ",\"pid\":%u,\"tid\":%d,\"ts\":" US ",\"args\":%s},\n"
+			     ",\"pid\":%u,\"tid\":%d,\"ts\":" US ",\"bind_id\":\"" FLOW
+			     "\",\"flow_out\":true,\"args\":%s},\n"
 			     "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"e\",\"id\":%" PRIu64
 			     ",\"pid\":%u,\"tid\":%d,\"ts\":" US "}",
 			     label, event->id, source->pid, event->thread, US_OF(event->start_ns),
-			     args, label, event->id, source->pid, event->thread, US_OF(end));
+			     FLOW_OF(source, event->id), args, label, event->id, source->pid,
+			     event->thread, US_OF(end));
 }
 
 static void trace_write_span(struct trace_source *source, const struct vfb_event *event,
@@ -153,12 +160,17 @@ static void trace_write_span(struct trace_source *source, const struct vfb_event
 	/* Viewers expect children to lie within their parent, so its duration includes callbacks.
 	 */
 	uint64_t duration = event->duration_ns + event->callback_ns;
+	char flow[64] = "";
 
+	/* Steps within a step lie within it in a viewer; those of a job are elsewhere. */
+	if (event->parent && event->parent == vfb_observe_adopted())
+		snprintf(flow, sizeof(flow), "\"bind_id\":\"" FLOW "\",\"flow_in\":true,",
+			 FLOW_OF(source, event->parent));
 	vfb_trace_add_locked(source->trace,
 			     "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%u,\"tid\":%d,"
-			     "\"ts\":" US ",\"dur\":" US ",\"args\":%s}",
+			     "\"ts\":" US ",\"dur\":" US ",%s\"args\":%s}",
 			     label, vfb_phase_name(event->phase), source->pid + group, track,
-			     US_OF(event->start_ns), US_OF(duration), args);
+			     US_OF(event->start_ns), US_OF(duration), flow, args);
 }
 
 static void write_counter(struct trace_source *source, uint64_t when, const char *name,
@@ -186,10 +198,12 @@ static void count_bytes(struct trace_source *source, const struct vfb_event *eve
 			snprintf(name, sizeof(name), "populated on node %d", event->node);
 		source->populated[any ? MAX_NODES : event->node] += event->bytes;
 		write_counter(source, end, name, source->populated[any ? MAX_NODES : event->node]);
+		vfb_trace_count_rate(&source->populate_rate, event->start_ns, end, event->bytes);
 		break;
 	case VFB_PHASE_MAP:
 		source->mapped += event->bytes;
 		write_counter(source, end, "mapped", source->mapped);
+		vfb_trace_count_rate(&source->map_rate, event->start_ns, end, event->bytes);
 		break;
 	case VFB_PHASE_UNMAP:
 		source->mapped -= event->bytes < source->mapped ? event->bytes : source->mapped;

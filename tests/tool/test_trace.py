@@ -82,6 +82,35 @@ class Trace(unittest.TestCase):
         for step in steps:
             self.assertEqual(known[step["args"]["parent"]]["name"], "job populate")
 
+    def test_flows(self):
+        """An arrow leads from a job, which begins first, to each of its steps, and to no other."""
+        events = self.record("--mode", "vmm,boost", "--syscalls")
+        jobs = {e["bind_id"]: e for e in events if e.get("flow_out")}
+        self.assertEqual(len(jobs), len([e for e in events if e["ph"] == "b"]))
+        arrows = [e for e in events if e.get("flow_in")]
+        for step in arrows:
+            job = jobs[step["bind_id"]]
+            self.assertEqual(job["pid"] // 3, (step["pid"] - 1) // 3)
+            self.assertEqual(job["args"]["id"], step["args"]["parent"])
+            self.assertLessEqual(job["ts"], step["ts"])
+        ids = {(e["pid"], e["args"]["id"]) for e in jobs.values()}
+        children = [e for e in events if e["ph"] == "X" and e["args"].get("parent")
+                    and (e["pid"] - (e["pid"] - 1) % 3, e["args"]["parent"]) in ids]
+        self.assertEqual(len(arrows), len(children))
+        self.assertGreater(len(arrows), 1)
+
+    def test_counters(self):
+        """The rates, over the times that they are for, are the bytes; and both are bytes."""
+        counters = [e for e in self.record() if e["ph"] == "C"]
+        total = max(e["args"]["bytes"] for e in counters if e["name"].startswith("populated"))
+        self.assertEqual(total, 32 << 20)
+        rates = [(e["ts"], e["args"]["bytes per second"]) for e in counters
+                 if e["name"] == "populate rate"]
+        self.assertEqual(rates[-1][1], 0)
+        area = sum(rate * (after - begin) / 1e6
+                   for (begin, rate), (after, _) in zip(rates, rates[1:]))
+        self.assertAlmostEqual(area, total, delta=total / 1000)
+
     def test_filter(self):
         phases = {e["cat"] for e in self.record("--events", "wait,job") if e["ph"] in "Xb"}
         self.assertEqual(phases - {"user", "create"}, {"wait", "job"})
