@@ -309,7 +309,8 @@ def kernel_arguments(args, run):
         f"PATH={run}:/usr/sbin:/usr/bin:/sbin:/bin",  # see write_stubs
         # Errors and panics to the second serial port, from the very beginning.
         "earlycon=uart8250,io,0x2f8", "keep_bootcon", "loglevel=4", "oops=panic",
-        "intel_iommu=on", "vfio-pci.ids=1b36:0010,1af4:1110,8086:10d3", "modprobe.blacklist=nvme,e1000e",
+        "intel_iommu=on", "vfio-pci.ids=1b36:0010,1af4:1110,8086:10d3",
+        "modprobe.blacklist=nvme,e1000e",
         # Emulated timers can be late on a busy host.
         "no_timer_check", "tsc=reliable",
         # See BOOT_ATTEMPTS; scripts/vm-guest starts the other CPUs, which measure
@@ -318,7 +319,8 @@ def kernel_arguments(args, run):
         # Self-tests of cryptography that nobody needs here.
         "cryptomgr.notests=1", "initcall_blacklist=jent_mod_init,crypto_kdf108_init",
         # Nobody changes the host's programs meanwhile.
-        "root=/dev/root", "rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose",
+        "root=/dev/root",
+        "rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose",
     ]
     if args.vfs:
         arguments += ["vfio_pci.enable_sriov=1"]

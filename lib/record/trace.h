@@ -67,7 +67,7 @@ void vfb_trace_add_locked(struct vfb_trace *trace, const char *format, ...)
 void vfb_trace_text(char *safe, size_t bytes, const char *text);
 
 /* Writes one event to the trace of a source; a vfb_event_fn. */
-void vfb_trace_event(const struct vfb_event *event, void *source);
+void vfb_trace_event(const struct vfb_event *event, void *data);
 
 /* Adds the bytes of a step to the bins between its begin and its end. */
 void vfb_trace_count_rate(struct trace_rate *rate, uint64_t begin_ns, uint64_t end_ns,

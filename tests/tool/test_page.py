@@ -107,7 +107,8 @@ def main():
             trace = rest[0]
         else:
             subprocess.run([command, "run", "--memory", "64M", "--page-size", "4k", "--mode",
-                            "serial,boost", "--trace", trace], check=True, stdout=subprocess.DEVNULL)
+                            "serial,boost", "--trace", trace],
+                           check=True, stdout=subprocess.DEVNULL)
         subprocess.run([command, "report", trace, "-o", page], check=True)
         driver = open_browser(os.path.join(directory, "profile"))
         try:
