@@ -49,7 +49,7 @@ static bool release_mapping(const char *line, void *unused)
 	if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %63s", &begin, &end, path) == 3 &&
 	    devices_is_path(path))
 		(void)mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 	return true;
 }
 
