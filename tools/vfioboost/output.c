@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "output.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "command.h"
 
@@ -69,4 +73,43 @@ bool output_json(struct json_object *object)
 bool output_flush(void)
 {
 	return !fflush(stdout) && !ferror(stdout);
+}
+
+static bool output_file_fail(struct output_file *output, int error)
+{
+	fprintf(stderr, "vfioboost: cannot write %s: %s\n", output->path, strerror(error));
+	free(output->partial);
+	return false;
+}
+
+bool output_file_begin(struct output_file *output, const char *path)
+{
+	output->path = path;
+	if (asprintf(&output->partial, "%s.partial", path) < 0) {
+		output->partial = NULL;
+		return output_file_fail(output, ENOMEM);
+	}
+	output->file = fopen(output->partial, "we");
+	return output->file ? true : output_file_fail(output, errno);
+}
+
+bool output_file_end(struct output_file *output)
+{
+	bool written = !fflush(output->file) && !ferror(output->file);
+	int error = errno;
+
+	if (fclose(output->file) && written) {
+		error = errno;
+		written = false;
+	}
+	if (written && rename(output->partial, output->path)) {
+		error = errno;
+		written = false;
+	}
+	if (!written) {
+		unlink(output->partial);
+		return output_file_fail(output, error);
+	}
+	free(output->partial);
+	return true;
 }

@@ -4,6 +4,7 @@
 
 #include <json-c/json.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 /* What a command prints on stdout: text, or one JSON object. */
 struct output {
@@ -32,6 +33,17 @@ bool output_json(struct json_object *object);
 
 /* Whether all that was printed on stdout could be written. */
 bool output_flush(void);
+
+/* A file that appears at its path when it is complete, or not at all. */
+struct output_file {
+	const char *path;
+	char *partial;
+	FILE *file;
+};
+
+/* Both return false when the file cannot be written, and print why. */
+bool output_file_begin(struct output_file *output, const char *path);
+bool output_file_end(struct output_file *output);
 
 /* The release of the kernel that runs. */
 const char *output_kernel(void);

@@ -10,6 +10,8 @@
 
 #define STEP_NS UINT64_C(200000000)
 #define AFTER_S 1.0
+/* How often a line is written where lines cannot be overwritten. */
+#define LINE_S 10.0
 
 static void show(const char *what, struct vfb_job **jobs, size_t count, double seconds)
 {
@@ -27,7 +29,7 @@ static void show(const char *what, struct vfb_job **jobs, size_t count, double s
 			entries_done += progress.entries_done;
 		}
 	}
-	fprintf(stderr, "\r\033[K%s:", what);
+	fprintf(stderr, isatty(STDERR_FILENO) ? "\r\033[K%s:" : "%s:", what);
 	if (bytes)
 		fprintf(stderr, " %.1f of %.1f GiB, %.2f GiB/s", done / 1073741824.0,
 			bytes / 1073741824.0, done / 1073741824.0 / seconds);
@@ -36,29 +38,36 @@ static void show(const char *what, struct vfb_job **jobs, size_t count, double s
 	if (entries)
 		fprintf(stderr, "%s %ju of %ju devices", bytes ? ";" : "", (uintmax_t)entries_done,
 			(uintmax_t)entries);
+	if (!isatty(STDERR_FILENO))
+		fputc('\n', stderr);
 	fflush(stderr);
 }
 
 /* vfb_job_wait() with the line kept up to date. */
 static int wait_one(const char *what, struct vfb_job **jobs, size_t count, size_t which,
-		    double begin)
+		    double begin, double *shown)
 {
 	int result;
 
-	while ((result = vfb_job_wait(jobs[which], STEP_NS)) == -ETIMEDOUT)
-		if (isatty(STDERR_FILENO) && clock_seconds() - begin > AFTER_S)
-			show(what, jobs, count, clock_seconds() - begin);
+	while ((result = vfb_job_wait(jobs[which], STEP_NS)) == -ETIMEDOUT) {
+		double now = clock_seconds();
+
+		if (now - begin < AFTER_S || (!isatty(STDERR_FILENO) && now - *shown < LINE_S))
+			continue;
+		*shown = now;
+		show(what, jobs, count, now - begin);
+	}
 	return result;
 }
 
 int progress_wait(const char *what, struct vfb_job **jobs, size_t count)
 {
-	double begin = clock_seconds();
+	double begin = clock_seconds(), shown = begin;
 	char error[512] = "";
 	int result = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		int one = jobs[i] ? wait_one(what, jobs, count, i, begin) : 0;
+		int one = jobs[i] ? wait_one(what, jobs, count, i, begin, &shown) : 0;
 
 		/* What was cancelled because of the first is not its own reason. */
 		if (!one || result)

@@ -15,13 +15,13 @@ static const struct {
 	const char *name, *label;
 	size_t offset;
 } times[] = {
-	{"open_s", "open devices", offsetof(struct session, open_s)},
-	{"populate_s", "populate", offsetof(struct session, populate_s)},
-	{"map_s", "map", offsetof(struct session, map_s)},
-	{"start_s", "start", offsetof(struct session, start_s)},
-	{"unmap_s", "unmap", offsetof(struct session, unmap_s)},
-	{"close_s", "close devices", offsetof(struct session, close_s)},
-	{"stop_s", "stop", offsetof(struct session, stop_s)},
+	{"open", "open devices", offsetof(struct session, open_s)},
+	{"populate", "populate", offsetof(struct session, populate_s)},
+	{"map", "map", offsetof(struct session, map_s)},
+	{"start", "start", offsetof(struct session, start_s)},
+	{"unmap", "unmap", offsetof(struct session, unmap_s)},
+	{"close", "close devices", offsetof(struct session, close_s)},
+	{"stop", "stop", offsetof(struct session, stop_s)},
 };
 
 #define TIME_COUNT (sizeof(times) / sizeof(times[0]))
@@ -32,6 +32,14 @@ static const enum mode columns[] = {MODE_LAZY, MODE_SERIAL, MODE_VMM, MODE_ALONE
 static double time_of(const struct session *session, size_t i)
 {
 	return *(const double *)((const char *)session + times[i].offset);
+}
+
+const char *results_time(const struct session *session, size_t i, double *seconds)
+{
+	if (i >= TIME_COUNT)
+		return NULL;
+	*seconds = time_of(session, i);
+	return times[i].name;
 }
 
 struct session results_median(const struct session *sessions, size_t count)
@@ -119,9 +127,12 @@ static struct json_object *mode_object(const struct session *session)
 {
 	struct json_object *object = json_object_new_object(), *nodes = json_object_new_array();
 
-	for (size_t i = 0; i < TIME_COUNT; i++)
-		json_object_object_add(object, times[i].name,
-				       json_object_new_double(time_of(session, i)));
+	for (size_t i = 0; i < TIME_COUNT; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "%s_s", times[i].name);
+		json_object_object_add(object, name, json_object_new_double(time_of(session, i)));
+	}
 	json_object_object_add(object, "map_calls", json_object_new_uint64(session->map_calls));
 	for (int node = 0; node < session->node_count; node++)
 		json_object_array_add(nodes, json_object_new_uint64(session->node_bytes[node]));

@@ -15,6 +15,9 @@ struct results {
 /* The session whose times are the medians, field by field, of @count sessions. */
 struct session results_median(const struct session *sessions, size_t count);
 
+/* The name of a time, such as "start", and its seconds; NULL behind the last one. */
+const char *results_time(const struct session *session, size_t i, double *seconds);
+
 /* On stdout: a table, or one JSON object on one line. False: it could not be written. */
 bool results_table(const struct results *results);
 bool results_json(const struct results *results);

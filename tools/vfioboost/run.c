@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "command.h"
 #include "host.h"
+#include "metrics.h"
 #include "output.h"
 #include "results.h"
 #include "session.h"
@@ -19,6 +20,7 @@ struct options {
 	bool memfd;
 	unsigned int repeat;
 	bool json;
+	const char *metrics;
 	struct watch watch;
 };
 
@@ -80,6 +82,10 @@ static const struct argument option_list[] = {
 		"pages)"),
 	{"events", 0, "PHASE[,PHASE]...", "Trace and count only these phases (all)",
 	 FIELD(TEXT, phases)},
+	{"metrics", 0, "FILE",
+	 "Write the results to FILE for Prometheus, whose textfile collector wants a name that ends "
+	 "in .prom",
+	 FIELD(TEXT, metrics)},
 	ARGUMENT_JSON,
 	ARGUMENTS_END,
 };
@@ -174,6 +180,10 @@ int command_run(int argc, char **argv)
 		results.modes[mode] = results_median(&sessions[i * options.repeat], options.repeat);
 	}
 	written = options.json ? results_json(&results) : results_table(&results);
+	if (options.metrics && !metrics_write(&results, options.metrics)) {
+		free_sessions(sessions, count);
+		return EXIT_FAILED;
+	}
 	free_sessions(sessions, count);
 	return output_status(written);
 }

@@ -82,39 +82,17 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static bool cannot_write(const char *path, int error)
-{
-	fprintf(stderr, "vfioboost: cannot write %s: %s\n", path, strerror(error));
-	return false;
-}
-
-/* The file appears when it is complete, or not at all. */
 static bool write_output(const struct recording *recording, const char *title, const char *path)
 {
-	char *partial = NULL;
-	FILE *file;
-	bool written;
+	struct output_file output;
 
-	if (asprintf(&partial, "%s.partial", path) < 0)
-		return cannot_write(path, ENOMEM);
-	file = fopen(partial, "we");
-	if (!file) {
-		cannot_write(path, errno);
-		free(partial);
+	if (!output_file_begin(&output, path))
 		return false;
-	}
 	if (ends_with(path, ".svg"))
-		picture_write(file, recording);
+		picture_write(output.file, recording);
 	else
-		page_write(file, recording, title);
-	written = !fflush(file) && !ferror(file);
-	written = !fclose(file) && written && !rename(partial, path);
-	if (!written) {
-		cannot_write(path, errno);
-		unlink(partial);
-	}
-	free(partial);
-	return written;
+		page_write(output.file, recording, title);
+	return output_file_end(&output);
 }
 
 bool report_draw(const char *trace, const char *title, const char *path, bool json)
