@@ -14,6 +14,7 @@
 #include <vfioboost/pci.h>
 #include <vfioboost/reaper.h>
 #include <vfioboost/region.h>
+#include <vfioboost/seccomp.h>
 #include <vfioboost/slot.h>
 #include <vfioboost/space.h>
 #include <vfioboost/stats.h>

@@ -22,7 +22,7 @@ const char *vfb_version(void)
 	return VFB_VERSION;
 }
 
-static int create_parts(struct vfb_ctx *ctx, unsigned int threads)
+static int create_parts(struct vfb_ctx *ctx, const struct vfb_ctx_opts *opts)
 {
 	int error = vfb_pace_create(ctx->sys, &ctx->pace);
 
@@ -35,7 +35,11 @@ static int create_parts(struct vfb_ctx *ctx, unsigned int threads)
 	if (!error)
 		error = vfb_deadlines_create(ctx->sys, &ctx->deadlines);
 	if (!error)
-		error = vfb_engine_create(ctx->sys, threads, &ctx->engine);
+		error = vfb_engine_create(ctx->sys, opts->threads, &ctx->engine);
+	if (!error && opts->devices)
+		error = vfb_engine_create_all(ctx->engine, opts->devices);
+	if (!error && opts->devices)
+		error = vfb_deadlines_start(ctx->deadlines);
 	return error;
 }
 
@@ -77,7 +81,7 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 		vfb_timed_sys_init(&ctx->timed, sys, &ctx->observer);
 		ctx->sys = &ctx->timed.sys;
 	}
-	error = create_parts(ctx, known.threads);
+	error = create_parts(ctx, &known);
 	if (error) {
 		destroy_parts(ctx);
 		return error;

@@ -74,6 +74,13 @@ struct vfb_ctx_opts {
 	unsigned int threads;
 	/** VFB_CTX_... */
 	uint32_t flags;
+	/**
+	 * For how many devices at a time to have threads, at most 64. If it is not 0, all threads
+	 * that the context will ever have are created with it, also those for time limits, so that
+	 * callers may be forbidden to create threads (vfioboost/seccomp.h). Further devices of a
+	 * batch wait until a thread is free. 0: threads are created when they are needed.
+	 */
+	unsigned int devices;
 };
 
 #define VFB_CTX_OPTS_INIT VFB_SIZED(struct vfb_ctx_opts)
@@ -91,8 +98,9 @@ struct vfb_ctx_opts {
  * @param opts  settings, or NULL for the defaults
  * @param out   receives the context; release it with vfb_ctx_destroy()
  *
- * @return 0; -EINVAL: more than 4096 threads, or an unknown flag; -EAGAIN: the system refused to
- * create a thread (raise RLIMIT_NPROC or pids.max of the cgroup); -ENOMEM; -E2BIG.
+ * @return 0; -EINVAL: more than 4096 threads, more than 64 devices, or an unknown flag; -EAGAIN:
+ * the system refused to create a thread (raise RLIMIT_NPROC or pids.max of the cgroup); -ENOMEM;
+ * -E2BIG.
  */
 VFB_API int vfb_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out);
 

@@ -92,19 +92,45 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static int deadlines_start_locked(struct vfb_deadlines *deadlines)
+{
+	const struct vfb_sys *sys = deadlines->sys;
+	int error = 0;
+
+	if (!deadlines->started)
+		error = sys->thread_create(sys, "vfb-deadline", NULL, run, deadlines,
+					   &deadlines->thread);
+	if (!error)
+		deadlines->started = true;
+	return error;
+}
+
+static int deadlines_fail(int error)
+{
+	return vfb_fail_errno(error, "cannot start a thread for a batch's timeout "
+				     "(RLIMIT_NPROC and the pids cgroup limit threads)");
+}
+
+int vfb_deadlines_start(struct vfb_deadlines *deadlines)
+{
+	int error;
+
+	pthread_mutex_lock(&deadlines->lock);
+	error = deadlines_start_locked(deadlines);
+	pthread_mutex_unlock(&deadlines->lock);
+	return error ? deadlines_fail(error) : 0;
+}
+
 int vfb_deadline_set(struct vfb_deadlines *deadlines, struct vfb_deadline *deadline,
 		     uint64_t timeout_ns, void (*expire)(struct vfb_deadline *deadline))
 {
 	const struct vfb_sys *sys = deadlines->sys;
 	uint64_t now = sys->now(sys);
-	int error = 0;
+	int error;
 
 	pthread_mutex_lock(&deadlines->lock);
-	if (!deadlines->started)
-		error = sys->thread_create(sys, "vfb-deadline", NULL, run, deadlines,
-					   &deadlines->thread);
+	error = deadlines_start_locked(deadlines);
 	if (!error) {
-		deadlines->started = true;
 		deadline->set = deadlines;
 		deadline->expire = expire;
 		deadline->at_ns = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
@@ -113,10 +139,7 @@ int vfb_deadline_set(struct vfb_deadlines *deadlines, struct vfb_deadline *deadl
 		sys->cond_broadcast(sys, &deadlines->changed);
 	}
 	pthread_mutex_unlock(&deadlines->lock);
-	if (error)
-		return vfb_fail_errno(error, "cannot start a thread for a batch's timeout "
-					     "(RLIMIT_NPROC and the pids cgroup limit threads)");
-	return 0;
+	return error ? deadlines_fail(error) : 0;
 }
 
 void vfb_deadline_forget(struct vfb_deadline *deadline)

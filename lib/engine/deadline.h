@@ -19,6 +19,9 @@ int vfb_deadlines_create(const struct vfb_sys *sys, struct vfb_deadlines **out);
 /* No deadline may be set. */
 void vfb_deadlines_destroy(struct vfb_deadlines *deadlines);
 
+/* Starts the thread now that the first deadline would start. */
+int vfb_deadlines_start(struct vfb_deadlines *deadlines);
+
 /* Calls @expire once, @timeout_ns from now. On failure nothing is set. */
 int vfb_deadline_set(struct vfb_deadlines *deadlines, struct vfb_deadline *deadline,
 		     uint64_t timeout_ns, void (*expire)(struct vfb_deadline *deadline));

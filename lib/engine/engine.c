@@ -46,6 +46,8 @@ struct vfb_engine {
 	/* One thread, for what follows a time limit: all sleepers may be waiting for devices. */
 	struct pool late;
 	struct thread late_thread;
+	/* There are all threads that there may be. */
+	bool complete;
 	struct thread *workers;
 	unsigned int worker_count;
 	unsigned int node_count;
@@ -278,6 +280,11 @@ unsigned int vfb_engine_workers(const struct vfb_engine *engine)
 	return engine->worker_count;
 }
 
+unsigned int vfb_engine_nodes(const struct vfb_engine *engine)
+{
+	return engine->node_count;
+}
+
 void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int node)
 {
 	struct pool *pool = NULL;
@@ -293,6 +300,37 @@ void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int nod
 	pthread_mutex_unlock(&engine->lock);
 }
 
+static int start_sleepers_locked(struct vfb_engine *engine, unsigned int needed)
+{
+	struct pool *pool = &engine->sleepers;
+	int error = 0;
+
+	while (pool->threads < needed && pool->threads < MAX_SLEEPERS && !error)
+		error = start_thread(engine, &engine->sleeper_threads[pool->threads], pool,
+				     "vfb-sleeper");
+	return error;
+}
+
+static int fail_sleepers(int error)
+{
+	return vfb_fail_errno(error, "cannot start a thread to wait for devices: raise "
+				     "RLIMIT_NPROC or pids.max of the cgroup");
+}
+
+int vfb_engine_create_all(struct vfb_engine *engine, unsigned int sleepers)
+{
+	int error;
+
+	if (sleepers > MAX_SLEEPERS)
+		return vfb_fail(-EINVAL, "threads for %u devices are more than the limit of %d",
+				sleepers, MAX_SLEEPERS);
+	pthread_mutex_lock(&engine->lock);
+	error = start_sleepers_locked(engine, sleepers);
+	engine->complete = !error;
+	pthread_mutex_unlock(&engine->lock);
+	return error ? fail_sleepers(error) : vfb_engine_reserve_late(engine);
+}
+
 int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count)
 {
 	struct pool *pool = &engine->sleepers;
@@ -301,18 +339,14 @@ int vfb_engine_reserve_sleepers(struct vfb_engine *engine, unsigned int count)
 
 	pthread_mutex_lock(&engine->lock);
 	needed = engine->reserved_sleepers + count;
-	while (pool->threads < needed && pool->threads < MAX_SLEEPERS && !error)
-		error = start_thread(engine, &engine->sleeper_threads[pool->threads], pool,
-				     "vfb-sleeper");
+	if (!engine->complete)
+		error = start_sleepers_locked(engine, needed);
 	if (pool->threads) {
 		engine->reserved_sleepers = needed;
 		error = 0;
 	}
 	pthread_mutex_unlock(&engine->lock);
-	if (error)
-		return vfb_fail_errno(error, "cannot start a thread to wait for devices: raise "
-					     "RLIMIT_NPROC or pids.max of the cgroup");
-	return 0;
+	return error ? fail_sleepers(error) : 0;
 }
 
 void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count)

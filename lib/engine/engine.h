@@ -33,10 +33,18 @@ struct vfb_engine;
 /* @threads: number of workers; 0: as many as the caller's affinity and cgroup quota allow. */
 int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vfb_engine **out);
 
+/*
+ * Starts all threads that may be needed later, among them @sleepers, so that none is started after
+ * that: whoever needs more waits. -EINVAL: too many.
+ */
+int vfb_engine_create_all(struct vfb_engine *engine, unsigned int sleepers);
+
 /* No task may be queued or running. */
 void vfb_engine_destroy(struct vfb_engine *engine);
 
 unsigned int vfb_engine_workers(const struct vfb_engine *engine);
+/* The number of possible nodes of the machine. */
+unsigned int vfb_engine_nodes(const struct vfb_engine *engine);
 
 /* Queues a task for the workers of @node, or for any worker when the node has none. */
 void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int node);

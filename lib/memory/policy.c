@@ -209,7 +209,9 @@ static int adopted_node(const struct vfb_memory *memory, uint64_t offset, uint64
 	unsigned int nodes[MAX_NODES];
 	int mode, count;
 
-	if (vfb_memory_was_populated(memory, offset, 1))
+	/* Where there is one node, the call would only be one more for a filter to allow. */
+	if (vfb_engine_nodes(memory->ctx->engine) == 1 ||
+	    vfb_memory_was_populated(memory, offset, 1))
 		return VFB_ANY_NODE;
 	count = sys->get_mempolicy(sys, memory->address + offset, &mode, nodes, MAX_NODES);
 	if (count <= 0 ||

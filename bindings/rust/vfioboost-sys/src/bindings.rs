@@ -55,12 +55,13 @@ pub struct vfb_ctx_opts {
     pub size: usize,
     pub threads: ::std::os::raw::c_uint,
     pub flags: u32,
+    pub devices: ::std::os::raw::c_uint,
 }
 #[test]
 fn bindgen_test_layout_vfb_ctx_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_ctx_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_ctx_opts>(), 16usize, "Size of vfb_ctx_opts");
+    assert_eq!(::std::mem::size_of::<vfb_ctx_opts>(), 24usize, "Size of vfb_ctx_opts");
     assert_eq!(::std::mem::align_of::<vfb_ctx_opts>(), 8usize, "Alignment of vfb_ctx_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -76,6 +77,11 @@ fn bindgen_test_layout_vfb_ctx_opts() {
         unsafe { ::std::ptr::addr_of!((*ptr).flags) as usize - ptr as usize },
         12usize,
         "Offset of field: vfb_ctx_opts::flags"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).devices) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_ctx_opts::devices"
     );
 }
 #[repr(C)]
@@ -1829,6 +1835,54 @@ impl Default for vfb_reaper_opts {
         }
     }
 }
+pub const VFB_SECCOMP_THREAD: vfb_seccomp_role = 0;
+pub const VFB_SECCOMP_CREATE: vfb_seccomp_role = 1;
+pub const VFB_SECCOMP_CALLER: vfb_seccomp_role = 2;
+pub type vfb_seccomp_role = ::std::os::raw::c_uint;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct vfb_seccomp_call {
+    pub number: u32,
+    pub reserved: u32,
+    pub request: u64,
+    pub name: *const ::std::os::raw::c_char,
+}
+#[test]
+fn bindgen_test_layout_vfb_seccomp_call() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_seccomp_call> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_seccomp_call>(), 24usize, "Size of vfb_seccomp_call");
+    assert_eq!(::std::mem::align_of::<vfb_seccomp_call>(), 8usize, "Alignment of vfb_seccomp_call");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).number) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_seccomp_call::number"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        4usize,
+        "Offset of field: vfb_seccomp_call::reserved"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).request) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_seccomp_call::request"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).name) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_seccomp_call::name"
+    );
+}
+impl Default for vfb_seccomp_call {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[derive(Debug)]
 pub struct vfb_stats {
@@ -2314,6 +2368,11 @@ extern "C" {
         out: *mut *mut vfb_reaper,
     ) -> ::std::os::raw::c_int;
     pub fn vfb_reaper_destroy(reaper: *mut vfb_reaper);
+    pub fn vfb_seccomp_calls(
+        role: vfb_seccomp_role,
+        calls: *mut vfb_seccomp_call,
+        count: usize,
+    ) -> ::std::os::raw::c_int;
     pub fn vfb_stats_create(
         ctx: *mut vfb_ctx,
         filter: *const vfb_filter,

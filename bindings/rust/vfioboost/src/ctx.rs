@@ -14,6 +14,9 @@ pub struct CtxOptions {
     /// Number of worker threads that populate and map memory. 0: one per CPU that the calling
     /// thread may use, within the CPU quota of its cgroup.
     pub threads: u32,
+    /// For how many devices at a time to have threads, at most 64. If it is not 0, all threads that
+    /// the context will ever have are created with it: see [`seccomp_calls()`].
+    pub devices: u32,
     /// Report every system call to subscribers of [`Phase::Syscall`](crate::Phase::Syscall).
     pub syscalls: bool,
 }
@@ -57,6 +60,7 @@ impl Ctx {
         let opts = sys::vfb_ctx_opts {
             size: std::mem::size_of::<sys::vfb_ctx_opts>(),
             threads: options.threads,
+            devices: options.devices,
             flags: if options.syscalls { sys::VFB_CTX_SYSCALLS } else { 0 },
         };
         let mut ctx = null_mut();
@@ -103,6 +107,52 @@ impl Ctx {
     pub fn as_ptr(&self) -> *mut sys::vfb_ctx {
         self.0.as_ptr()
     }
+}
+
+/// Whose system calls [`seccomp_calls()`] lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeccompRole {
+    /// The threads of the library.
+    Thread,
+    /// A thread that creates a context, or uses one without [`CtxOptions::devices`].
+    Create,
+    /// A thread that uses a context with [`CtxOptions::devices`].
+    Caller,
+}
+
+/// A system call of the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeccompCall {
+    /// Its number on this architecture.
+    pub number: u32,
+    /// Of `ioctl(2)`: the request. There is one entry for each.
+    pub request: Option<u64>,
+    /// Its name, or that of the request.
+    pub name: &'static str,
+}
+
+/// The system calls that threads make for the library, for filters. A thread inherits the filter of
+/// the thread that creates it: create the context, with [`CtxOptions::devices`], before the filter
+/// is installed.
+pub fn seccomp_calls(role: SeccompRole) -> Vec<SeccompCall> {
+    let role = match role {
+        SeccompRole::Thread => sys::VFB_SECCOMP_THREAD,
+        SeccompRole::Create => sys::VFB_SECCOMP_CREATE,
+        SeccompRole::Caller => sys::VFB_SECCOMP_CALLER,
+    };
+    // The list does not change.
+    let count = unsafe { sys::vfb_seccomp_calls(role, null_mut(), 0) }.max(0) as usize;
+    let mut raw = vec![sys::vfb_seccomp_call::default(); count];
+
+    unsafe { sys::vfb_seccomp_calls(role, raw.as_mut_ptr(), count) };
+    raw.iter()
+        .map(|call| SeccompCall {
+            number: call.number,
+            request: Some(call.request).filter(|request| *request != 0),
+            // The string is static.
+            name: unsafe { CStr::from_ptr(call.name) }.to_str().unwrap_or("unknown"),
+        })
+        .collect()
 }
 
 /// The version of the library that is loaded.

@@ -60,7 +60,7 @@ mod memory;
 mod region;
 mod space;
 
-pub use ctx::{version, Ctx, CtxOptions};
+pub use ctx::{seccomp_calls, version, Ctx, CtxOptions, SeccompCall, SeccompRole};
 pub use device::{
     close_devices, open_devices, open_devices_with, reset_devices, Device, DeviceAdoptOptions,
     ResetMethod,

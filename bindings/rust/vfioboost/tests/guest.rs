@@ -261,6 +261,23 @@ fn regions_interrupts_and_resets() {
 }
 
 #[test]
+fn system_calls_are_listed() {
+    let machine = machine();
+    let ctx = Ctx::with_options(&CtxOptions { devices: 1, ..Default::default() }).unwrap();
+    let space = Space::new(&ctx).unwrap();
+    let calls = seccomp_calls(SeccompRole::Caller);
+
+    assert!(calls.iter().any(|call| call.number == libc::SYS_futex as u32));
+    assert!(calls.iter().any(|call| call.name == "VFIO_IOMMU_MAP_DMA" && call.request.is_some()));
+    assert!(!calls.iter().any(|call| call.name == "clone3"));
+    assert!(seccomp_calls(SeccompRole::Create).len() > calls.len());
+    assert!(!seccomp_calls(SeccompRole::Thread).is_empty());
+    // All threads are there.
+    machine.fail("thread_create", 0, libc::EPERM).unwrap();
+    assert_eq!(open_devices(&space, &DISKS).unwrap().wait().unwrap().len(), 2);
+}
+
+#[test]
 fn memory_of_all_kinds() {
     let options = MachineOptions { nodes: 2, pages_2m: 40, ..Default::default() };
     let _machine = Machine::with_options(&options).unwrap();
