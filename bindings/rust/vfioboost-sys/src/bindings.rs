@@ -42,6 +42,8 @@ pub const VFB_PCI_BAR_64BIT: u32 = 2;
 pub const VFB_PCI_BAR_PREFETCHABLE: u32 = 4;
 pub const VFB_PCI_BIND_FORCE: u32 = 1;
 pub const VFB_REAPER_HAS_REPORT_FD: u32 = 1;
+pub const VFB_SLOT_OR_COLD: u32 = 1;
+pub const VFB_SLOT_COLD: u32 = 1;
 pub const VFB_STATS_BY_OPERATION: u32 = 1;
 pub const VFB_STATS_BY_SIZE: u32 = 2;
 #[repr(C)]
@@ -1660,6 +1662,106 @@ fn bindgen_test_layout_vfb_irq_info() {
     );
 }
 #[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct vfb_layout_part {
+    pub bytes: u64,
+    pub alignment: u64,
+    pub first: u64,
+    pub last: u64,
+    pub memory: *mut vfb_memory,
+    pub reserved: [u64; 2usize],
+}
+#[test]
+fn bindgen_test_layout_vfb_layout_part() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_layout_part> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_layout_part>(), 56usize, "Size of vfb_layout_part");
+    assert_eq!(::std::mem::align_of::<vfb_layout_part>(), 8usize, "Alignment of vfb_layout_part");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).bytes) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_layout_part::bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).alignment) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_layout_part::alignment"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).first) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_layout_part::first"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).last) as usize - ptr as usize },
+        24usize,
+        "Offset of field: vfb_layout_part::last"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).memory) as usize - ptr as usize },
+        32usize,
+        "Offset of field: vfb_layout_part::memory"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        40usize,
+        "Offset of field: vfb_layout_part::reserved"
+    );
+}
+impl Default for vfb_layout_part {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct vfb_layout_opts {
+    pub size: usize,
+    pub valid: *const vfb_iova_range,
+    pub valid_count: usize,
+    pub space: *mut vfb_space,
+}
+#[test]
+fn bindgen_test_layout_vfb_layout_opts() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_layout_opts> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_layout_opts>(), 32usize, "Size of vfb_layout_opts");
+    assert_eq!(::std::mem::align_of::<vfb_layout_opts>(), 8usize, "Alignment of vfb_layout_opts");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_layout_opts::size"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).valid) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_layout_opts::valid"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).valid_count) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_layout_opts::valid_count"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).space) as usize - ptr as usize },
+        24usize,
+        "Offset of field: vfb_layout_opts::space"
+    );
+}
+impl Default for vfb_layout_opts {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
 pub struct vfb_pci_bar {
     pub bytes: u64,
@@ -1875,6 +1977,221 @@ fn bindgen_test_layout_vfb_seccomp_call() {
     );
 }
 impl Default for vfb_seccomp_call {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct vfb_slot {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct vfb_slot_cold {
+    pub size: usize,
+    pub bytes: u64,
+    pub page_size: vfb_page_size,
+    pub backend: vfb_backend,
+    pub nodes: *const ::std::os::raw::c_uint,
+    pub node_count: usize,
+    pub layout: *const ::std::os::raw::c_char,
+    pub devices: *const *const ::std::os::raw::c_char,
+    pub device_count: usize,
+}
+#[test]
+fn bindgen_test_layout_vfb_slot_cold() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_slot_cold> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_slot_cold>(), 64usize, "Size of vfb_slot_cold");
+    assert_eq!(::std::mem::align_of::<vfb_slot_cold>(), 8usize, "Alignment of vfb_slot_cold");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_slot_cold::size"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).bytes) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_slot_cold::bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).page_size) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_slot_cold::page_size"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).backend) as usize - ptr as usize },
+        20usize,
+        "Offset of field: vfb_slot_cold::backend"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).nodes) as usize - ptr as usize },
+        24usize,
+        "Offset of field: vfb_slot_cold::nodes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).node_count) as usize - ptr as usize },
+        32usize,
+        "Offset of field: vfb_slot_cold::node_count"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).layout) as usize - ptr as usize },
+        40usize,
+        "Offset of field: vfb_slot_cold::layout"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).devices) as usize - ptr as usize },
+        48usize,
+        "Offset of field: vfb_slot_cold::devices"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).device_count) as usize - ptr as usize },
+        56usize,
+        "Offset of field: vfb_slot_cold::device_count"
+    );
+}
+impl Default for vfb_slot_cold {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct vfb_slot_opts {
+    pub size: usize,
+    pub class_name: *const ::std::os::raw::c_char,
+    pub socket: *const ::std::os::raw::c_char,
+    pub wait_ns: u64,
+    pub flags: u32,
+    pub cold: *const vfb_slot_cold,
+}
+#[test]
+fn bindgen_test_layout_vfb_slot_opts() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_slot_opts> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_slot_opts>(), 48usize, "Size of vfb_slot_opts");
+    assert_eq!(::std::mem::align_of::<vfb_slot_opts>(), 8usize, "Alignment of vfb_slot_opts");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_slot_opts::size"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).class_name) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_slot_opts::class_name"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).socket) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_slot_opts::socket"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).wait_ns) as usize - ptr as usize },
+        24usize,
+        "Offset of field: vfb_slot_opts::wait_ns"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).flags) as usize - ptr as usize },
+        32usize,
+        "Offset of field: vfb_slot_opts::flags"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).cold) as usize - ptr as usize },
+        40usize,
+        "Offset of field: vfb_slot_opts::cold"
+    );
+}
+impl Default for vfb_slot_opts {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct vfb_slot_info {
+    pub size: usize,
+    pub name: *const ::std::os::raw::c_char,
+    pub memory: *mut vfb_memory,
+    pub space: *mut vfb_space,
+    pub ranges: *const vfb_range,
+    pub range_count: usize,
+    pub devices: *const *mut vfb_device,
+    pub device_count: usize,
+    pub flags: u32,
+    pub reason: *const ::std::os::raw::c_char,
+}
+#[test]
+fn bindgen_test_layout_vfb_slot_info() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_slot_info> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_slot_info>(), 80usize, "Size of vfb_slot_info");
+    assert_eq!(::std::mem::align_of::<vfb_slot_info>(), 8usize, "Alignment of vfb_slot_info");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_slot_info::size"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).name) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_slot_info::name"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).memory) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_slot_info::memory"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).space) as usize - ptr as usize },
+        24usize,
+        "Offset of field: vfb_slot_info::space"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).ranges) as usize - ptr as usize },
+        32usize,
+        "Offset of field: vfb_slot_info::ranges"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).range_count) as usize - ptr as usize },
+        40usize,
+        "Offset of field: vfb_slot_info::range_count"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).devices) as usize - ptr as usize },
+        48usize,
+        "Offset of field: vfb_slot_info::devices"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).device_count) as usize - ptr as usize },
+        56usize,
+        "Offset of field: vfb_slot_info::device_count"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).flags) as usize - ptr as usize },
+        64usize,
+        "Offset of field: vfb_slot_info::flags"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reason) as usize - ptr as usize },
+        72usize,
+        "Offset of field: vfb_slot_info::reason"
+    );
+}
+impl Default for vfb_slot_info {
     fn default() -> Self {
         let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
         unsafe {
@@ -2339,6 +2656,25 @@ extern "C" {
         first: ::std::os::raw::c_uint,
         count: ::std::os::raw::c_uint,
     ) -> ::std::os::raw::c_int;
+    pub fn vfb_pci_iova_ranges(
+        ctx: *mut vfb_ctx,
+        addresses: *const *const ::std::os::raw::c_char,
+        count: usize,
+        ranges: *mut vfb_iova_range,
+        capacity: usize,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_space_expect_devices(
+        space: *mut vfb_space,
+        addresses: *const *const ::std::os::raw::c_char,
+        count: usize,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_layout(
+        opts: *const vfb_layout_opts,
+        parts: *const vfb_layout_part,
+        part_count: usize,
+        ranges: *mut vfb_range,
+        capacity: usize,
+    ) -> ::std::os::raw::c_int;
     pub fn vfb_pci_info(
         ctx: *mut vfb_ctx,
         address: *const ::std::os::raw::c_char,
@@ -2373,6 +2709,13 @@ extern "C" {
         calls: *mut vfb_seccomp_call,
         count: usize,
     ) -> ::std::os::raw::c_int;
+    pub fn vfb_slot_take(
+        ctx: *mut vfb_ctx,
+        opts: *const vfb_slot_opts,
+        out: *mut *mut vfb_slot,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_slot_info(slot: *const vfb_slot, info: *mut vfb_slot_info) -> ::std::os::raw::c_int;
+    pub fn vfb_slot_release(slot: *mut vfb_slot) -> ::std::os::raw::c_int;
     pub fn vfb_stats_create(
         ctx: *mut vfb_ctx,
         filter: *const vfb_filter,

@@ -58,6 +58,12 @@ impl From<Error> for std::io::Error {
     }
 }
 
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Error::new(error.raw_os_error().unwrap_or(libc::EIO), error.to_string())
+    }
+}
+
 /// Turns what a function of the library has returned into a result, in the thread that called it.
 pub(crate) fn check(result: c_int) -> Result<c_int> {
     if result < 0 {
