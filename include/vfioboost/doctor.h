@@ -5,7 +5,9 @@
  *
  * The doctor reads sysfs and proc. It needs no privilege; what only root can read is omitted. For a
  * guest it also checks that the memory is available: it creates it, populates a sample, measures
- * the time and releases it. It touches devices only with VFB_DOCTOR_PROBE.
+ * the time and releases it. It opens what a start opens, and closes it again: /dev/vfio/vfio,
+ * /dev/iommu, the groups and the nodes of devices; and it attaches the groups of the devices in
+ * question to an IOMMU domain for a moment. That resets no device. Only VFB_DOCTOR_PROBE does.
  */
 #ifndef VFIOBOOST_DOCTOR_H
 #define VFIOBOOST_DOCTOR_H

@@ -139,26 +139,34 @@ static int check_reset(struct vfb_diagnosis *diagnosis, const struct vfb_pci_inf
 				   "");
 }
 
-static int identify_device(const struct vfb_diagnosis *diagnosis, size_t index, struct vfb_pci *pci)
+/* The requested devices, each looked up once. */
+static int devices_identify(struct vfb_diagnosis *diagnosis)
 {
+	const struct vfb_doctor_opts *guest = diagnosis->guest;
 	char address[VFB_PCI_ADDRESS_BYTES];
-	int error = vfb_pci_parse(diagnosis->guest->devices[index], address);
+	int error = 0;
 
-	return error ? error : vfb_pci_identify(diagnosis->ctx->sys, address, pci);
+	diagnosis->requested = calloc(guest->device_count, sizeof(*diagnosis->requested));
+	if (!diagnosis->requested)
+		return vfb_fail_memory();
+	for (size_t i = 0; i < guest->device_count && !error; i++) {
+		error = vfb_pci_parse(guest->devices[i], address);
+		if (!error)
+			error = vfb_pci_identify(diagnosis->ctx->sys, address,
+						 &diagnosis->requested[i]);
+	}
+	return error;
 }
 
 /* Counts the guest's devices before @index that share its reset when they are opened. */
-static int count_sharing(const struct vfb_diagnosis *diagnosis, size_t index, unsigned int *sharing)
+static unsigned int count_sharing(const struct vfb_diagnosis *diagnosis, size_t index)
 {
-	struct vfb_pci pci, other;
-	int error = identify_device(diagnosis, index, &pci);
+	unsigned int sharing = 0;
 
-	*sharing = 0;
-	for (size_t i = 0; i < index && !error; i++) {
-		error = identify_device(diagnosis, i, &other);
-		*sharing += !error && vfb_reset_is_shared_opening(&pci, &other);
-	}
-	return error;
+	for (size_t i = 0; i < index; i++)
+		sharing += vfb_reset_is_shared_opening(&diagnosis->requested[index],
+						       &diagnosis->requested[i]);
+	return sharing;
 }
 
 static int check_sharing(struct vfb_diagnosis *diagnosis, size_t index,
@@ -166,11 +174,10 @@ static int check_sharing(struct vfb_diagnosis *diagnosis, size_t index,
 {
 	double seconds = vfb_reset_seconds(pci);
 	char text[VFB_FINDING_BYTES];
-	unsigned int sharing;
-	int error = count_sharing(diagnosis, index, &sharing);
+	unsigned int sharing = count_sharing(diagnosis, index);
 
-	if (error || !sharing)
-		return error;
+	if (!sharing)
+		return 0;
 	snprintf(
 		text, sizeof(text),
 		"it shares its reset with %u of the devices before it: they are opened and closed one after another",
@@ -235,10 +242,11 @@ static int devices_check_bound(struct vfb_diagnosis *diagnosis)
 
 int vfb_check_devices(struct vfb_diagnosis *diagnosis)
 {
-	int error = 0;
+	int error;
 
 	if (!diagnosis->guest->device_count)
 		return devices_check_bound(diagnosis);
+	error = devices_identify(diagnosis);
 	for (size_t i = 0; i < diagnosis->guest->device_count && !error; i++)
 		error = check_requested(diagnosis, i);
 	return error;
@@ -249,11 +257,9 @@ int vfb_reset_all_seconds(const struct vfb_diagnosis *diagnosis, double *seconds
 	*seconds = 0;
 	for (size_t i = 0; i < diagnosis->guest->device_count; i++) {
 		struct vfb_pci_info pci = VFB_PCI_INFO_INIT;
-		unsigned int sharing;
+		unsigned int sharing = count_sharing(diagnosis, i);
 		int error = vfb_pci_info(diagnosis->ctx, diagnosis->guest->devices[i], &pci);
 
-		if (!error)
-			error = count_sharing(diagnosis, i, &sharing);
 		if (error)
 			return error;
 		/* Devices that share a reset take the sum of their times. */

@@ -107,6 +107,7 @@ void vfb_diagnosis_destroy(struct vfb_diagnosis *diagnosis)
 	for (size_t i = 0; i < diagnosis->count; i++)
 		free_texts(&diagnosis->findings[i]);
 	free(diagnosis->findings);
+	free(diagnosis->requested);
 	vfb_holders_free(&diagnosis->holders);
 	atomic_fetch_sub(&diagnosis->ctx->objects, 1);
 	free(diagnosis);

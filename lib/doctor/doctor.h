@@ -12,6 +12,8 @@
 /* Enough for a line of text with two paths. */
 #define VFB_FINDING_BYTES 512
 
+struct vfb_pci;
+
 struct vfb_diagnosis {
 	struct vfb_ctx *ctx;
 	const struct vfb_doctor_opts *guest;
@@ -25,6 +27,8 @@ struct vfb_diagnosis {
 	bool has_type1, has_iommufd;
 	/* Who has devices open; searched for when one is in use. */
 	struct vfb_holders holders;
+	/* The devices that the caller requested; NULL until they are looked up. */
+	struct vfb_pci *requested;
 	/* A device without such a finding was examined. */
 	bool has_usable_device;
 	bool has_estimate;

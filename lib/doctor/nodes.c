@@ -74,38 +74,55 @@ static void nodes_try_device(struct nodes *nodes)
 
 /* ---- In use ---- */
 
-struct member_search {
-	const struct nodes *nodes;
-	const char *what;
-	bool found;
+#define MAX_NAMES 32
+
+/* What whoever has the group or one of its devices open has open, as in struct vfb_holder. */
+struct names {
+	const struct vfb_sys *sys;
+	char all[MAX_NAMES][sizeof(((struct vfb_holder *)NULL)->what)];
+	size_t count;
 };
 
-static int nodes_compare_member(const char *name, void *arg)
+static void nodes_note_name(struct names *names, const char *folder, const char *name)
 {
-	struct member_search *search = arg;
-	struct vfb_pci_info other = VFB_PCI_INFO_INIT;
-	const char *node;
-
-	if (vfb_pci_info(search->nodes->diagnosis->ctx, name, &other))
-		return 0;
-	node = other.cdev + strlen("/dev/");
-	search->found = !strcmp(search->what, other.address) ||
-			(other.cdev[0] && !strcmp(search->what, node));
-	return search->found;
+	if (names->count < MAX_NAMES)
+		snprintf(names->all[names->count++], sizeof(names->all[0]), "%s%.24s", folder,
+			 name);
 }
 
-/* The group is held by whoever has it open, or any device of it. */
-static bool nodes_holds(const struct nodes *nodes, const struct vfb_holder *holder)
+static int nodes_note_device_node(const char *name, void *arg)
 {
-	const struct vfb_sys *sys = nodes->diagnosis->ctx->sys;
-	struct member_search search = {nodes, holder->what, false};
+	nodes_note_name(arg, "vfio/devices/", name);
+	return 0;
+}
+
+static int nodes_note_member(const char *name, void *arg)
+{
+	struct names *names = arg;
+	char path[96];
+
+	nodes_note_name(names, "", name);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.24s/vfio-dev", name);
+	names->sys->list(names->sys, path, nodes_note_device_node, names);
+	return 0;
+}
+
+static void nodes_find_names(const struct nodes *nodes, struct names *names)
+{
 	char path[64];
 
-	if (!strcmp(holder->what, nodes->group_path.text + strlen("/dev/")))
-		return true;
+	*names = (struct names){.sys = nodes->diagnosis->ctx->sys};
+	nodes_note_name(names, "", nodes->group_path.text + strlen("/dev/"));
 	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices", nodes->pci->group);
-	sys->list(sys, path, nodes_compare_member, &search);
-	return search.found;
+	names->sys->list(names->sys, path, nodes_note_member, names);
+}
+
+static bool nodes_holds(const struct names *names, const struct vfb_holder *holder)
+{
+	for (size_t i = 0; i < names->count; i++)
+		if (!strcmp(holder->what, names->all[i]))
+			return true;
+	return false;
 }
 
 /* The holders, "process 4242 (qemu-system-x86)", each once. Returns how many are listed. */
@@ -113,13 +130,15 @@ static unsigned int nodes_list_holders(const struct nodes *nodes, char *text, si
 {
 	const struct vfb_holders *holders = &nodes->diagnosis->holders;
 	unsigned int found = 0;
+	struct names names;
 	int last = 0;
 
+	nodes_find_names(nodes, &names);
 	for (size_t i = 0; i < holders->count && found < 3; i++) {
 		const struct vfb_holder *holder = &holders->all[i];
 		size_t length = strlen(text);
 
-		if (holder->process == last || !nodes_holds(nodes, holder))
+		if (holder->process == last || !nodes_holds(&names, holder))
 			continue;
 		snprintf(text + length, bytes - length, "%s%s", found ? ", " : "", holder->text);
 		last = holder->process;
