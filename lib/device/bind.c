@@ -9,8 +9,23 @@
 #include "device/in_use.h"
 #include "device/pci.h"
 #include "observe/error.h"
+#include "sys/rights.h"
 
 #define DRIVERS "/sys/bus/pci/drivers"
+
+static int report_no_permission(const struct vfb_sys *sys, int error, const char *path)
+{
+	struct vfb_rights rights;
+
+	vfb_rights_read(sys, &rights);
+	if (error == -EROFS)
+		return vfb_fail(error,
+				"cannot write %s: sysfs is mounted read-only, as in containers: "
+				"bind the device on the host",
+				path);
+	return vfb_fail(error, "no permission to write %s: run as root%s", path,
+			rights.in_user_namespace ? " of the host, not of a user namespace" : "");
+}
 
 /* @driver: NULL for whichever matches. */
 static int write_override(const struct vfb_sys *sys, const char *address, const char *driver)
@@ -20,8 +35,8 @@ static int write_override(const struct vfb_sys *sys, const char *address, const 
 
 	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s/driver_override", address);
 	error = vfb_sys_write_file(sys, path, driver ? driver : "\n");
-	if (error == -EACCES || error == -EPERM)
-		return vfb_fail(error, "no permission to write %s: run as root", path);
+	if (error == -EROFS || error == -EACCES || error == -EPERM)
+		return report_no_permission(sys, error, path);
 	if (error)
 		return vfb_fail_errno(error, "cannot write %s", path);
 	return 0;
@@ -39,6 +54,22 @@ static int unbind_driver(const struct vfb_sys *sys, const char *address, const c
 	return 0;
 }
 
+/* vfio_assign_device_set() and its like need a group; the kernel's errno says nothing about it. */
+static int report_bind(const struct vfb_sys *sys, int error, const char *address,
+		       const char *driver)
+{
+	char group[32];
+
+	if (strstr(driver, "vfio") &&
+	    vfb_pci_read_link(sys, address, "iommu_group", group, sizeof(group)) == -ENOENT)
+		return vfb_fail(error,
+				"cannot bind device %s to %s: it has no IOMMU group, since no "
+				"IOMMU is in use for it: switch it on in the firmware (VT-d, "
+				"AMD-Vi, SMMU) and in the kernel (intel_iommu=on)",
+				address, driver);
+	return vfb_fail_errno(error, "cannot bind device %s to %s", address, driver);
+}
+
 static int bind_driver(const struct vfb_sys *sys, const char *address, const char *driver)
 {
 	char path[PATH_MAX];
@@ -46,9 +77,7 @@ static int bind_driver(const struct vfb_sys *sys, const char *address, const cha
 
 	snprintf(path, sizeof(path), DRIVERS "/%s/bind", driver);
 	error = vfb_sys_write_file(sys, path, address);
-	if (error)
-		return vfb_fail_errno(error, "cannot bind device %s to %s", address, driver);
-	return 0;
+	return error ? report_bind(sys, error, address, driver) : 0;
 }
 
 static int ignore_name(const char *name, void *arg)

@@ -83,6 +83,10 @@ static void test_refused(void **state)
 	assert_fails(vfb_pci_bind(host.ctx, NAME, "vfio-pci", 8), -EINVAL, "0x8");
 	fake_deny(host.fake, "/sys/bus/pci/devices/" NAME "/driver_override", EACCES);
 	assert_fails(vfb_pci_bind(host.ctx, NAME, "vfio-pci", 0), -EACCES, "root");
+	/* A container: root is no remedy there. */
+	fake_deny(host.fake, "/sys/bus/pci/devices/" NAME "/driver_override", EROFS);
+	assert_fails(vfb_pci_bind(host.ctx, NAME, "vfio-pci", 0), -EROFS, "read-only",
+		     "on the host");
 	assert_driver(&host, "nvme");
 	end(&host);
 }
@@ -107,6 +111,21 @@ static void test_failures(void **state)
 		assert_driver(&host, error ? "nvme" : "vfio-pci");
 		end(&host);
 	}
+}
+
+/* The kernel gives EINVAL; sysfs shows why. */
+static void test_no_iommu(void **state)
+{
+	struct fake_device device = {.address = NAME, .no_group = true, .driver = "nvme"};
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	fake_add_device(host.fake, &device);
+	fake_fail_call(host.fake, "pwrite:/sys/bus/pci/drivers/vfio-pci/bind", 0, EINVAL);
+	assert_fails(vfb_pci_bind(host.ctx, NAME, "vfio-pci", VFB_PCI_BIND_FORCE), -EINVAL,
+		     "no IOMMU group", "intel_iommu=on");
+	host_close(&host);
 }
 
 static void assert_in_use(struct host *host, const char *what, const char *remedy)
@@ -308,6 +327,7 @@ static void test_virtual_functions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_iommu),
 		cmocka_unit_test(test_bind),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_failures),
