@@ -40,10 +40,22 @@ static struct host_slot *data_of(struct slot *slot)
 
 /* ---- Filling ---- */
 
+static void filler_signal(const struct host_slot *data, int number)
+{
+	syscall(SYS_pidfd_send_signal, data->filler_process, number, NULL, 0);
+}
+
+static void filler_end(struct host_slot *data)
+{
+	watch_end(&data->filler);
+	close(data->filler_process);
+	data->filler_process = -1;
+}
+
 static void filler_failed(struct host_slot *data, int error, const char *text)
 {
-	kill(data->slot->pid, SIGKILL);
-	watch_end(&data->filler);
+	filler_signal(data, SIGKILL);
+	filler_end(data);
 	pool_fill_failed(data->host->pool, data->slot, error, text);
 }
 
@@ -52,7 +64,7 @@ static void filler_done(struct host_slot *data, const struct vfb_wire_grant *gra
 {
 	struct stat stat;
 
-	watch_end(&data->filler);
+	filler_end(data);
 	if (!fstat(fds[0], &stat)) {
 		data->device = stat.st_dev;
 		data->inode = stat.st_ino;
@@ -100,7 +112,7 @@ static int host_fill(struct pool_host *ops, struct slot *slot, char *why)
 			 strerror(-error));
 		return error;
 	}
-	socket = spawn_filler(host->filler, slot, &slot->pid);
+	socket = spawn_filler(host->filler, slot, &slot->pid, &data->filler_process);
 	if (socket < 0) {
 		snprintf(why, VFB_WIRE_TEXT, "cannot start %.300s: %s", host->filler,
 			 strerror(-socket));
@@ -108,8 +120,10 @@ static int host_fill(struct pool_host *ops, struct slot *slot, char *why)
 	}
 	if (watch_begin(&data->filler, socket, EPOLLIN, filler_ready))
 		return 0;
-	kill(slot->pid, SIGKILL);
+	filler_signal(data, SIGKILL);
 	close(socket);
+	close(data->filler_process);
+	data->filler_process = -1;
 	snprintf(why, VFB_WIRE_TEXT, "cannot watch the process that fills it");
 	return -EMFILE;
 }
@@ -117,14 +131,14 @@ static int host_fill(struct pool_host *ops, struct slot *slot, char *why)
 static void host_stop_filler(struct pool_host *host, struct slot *slot)
 {
 	(void)host;
-	kill(slot->pid, SIGKILL);
-	watch_end(&data_of(slot)->filler);
+	filler_signal(data_of(slot), SIGKILL);
+	filler_end(data_of(slot));
 }
 
 static void host_pause(struct pool_host *host, struct slot *slot, bool pause)
 {
 	(void)host;
-	kill(slot->pid, pause ? SIGSTOP : SIGCONT);
+	filler_signal(data_of(slot), pause ? SIGSTOP : SIGCONT);
 }
 
 /* ---- The tenant ---- */
@@ -250,12 +264,7 @@ static void restore_stored(const struct stored *stored, void *arg)
 	struct stat stat;
 
 	if (!slot) {
-		/* Of a class that is not configured any more: its tenant keeps its own files. */
-		for (size_t i = 0; i < stored->count; i++)
-			close(stored->fds[i]);
-		close(stored->state);
-		if (stored->tenant >= 0)
-			close(stored->tenant);
+		store_drop(stored);
 		return;
 	}
 	data = data_of(slot);
@@ -333,7 +342,8 @@ bool host_prepare(struct host *host)
 				return false;
 			data->host = host;
 			data->slot = &pool->classes[i].slots[k];
-			data->filler.fd = data->tenant.fd = data->release.fd = data->state = -1;
+			data->filler.fd = data->tenant.fd = data->release.fd = -1;
+			data->filler_process = data->state = -1;
 			data->slot->data = data;
 		}
 	return true;

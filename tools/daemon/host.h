@@ -17,8 +17,10 @@ struct host {
 struct host_slot {
 	struct host *host;
 	struct slot *slot;
-	/* The socket to the process that fills it. */
+	/* The socket to the process that fills it, and its pidfd: its number may be another's once
+	 * it has been reaped. */
 	struct watch filler;
+	int filler_process;
 	/* The pidfd of the tenant. */
 	struct watch tenant;
 	/* An eventfd: its files are closed. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -158,6 +159,17 @@ static bool watch_signals(void)
 	return fd >= 0 && watch_begin(&watch, fd, EPOLLIN, signal_ready);
 }
 
+/* Several files for each slot. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int sooner(int a, int b)
 {
 	return a < 0 || (b >= 0 && b < a) ? b : a;
@@ -225,6 +237,7 @@ int main(int argc, char **argv)
 		return fail(text);
 	if (options.check)
 		return 0;
+	raise_limits();
 	if (options.keep && !keeper_run())
 		return 0;
 	if (!pool_init(&pool, NULL, classes, count))

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cgroup.h"
@@ -76,7 +77,7 @@ static void run_filler(struct words *words, int socket, int procs, pid_t parent)
 	_exit(127);
 }
 
-int spawn_filler(const char *program, const struct slot *slot, pid_t *pid)
+int spawn_filler(const char *program, const struct slot *slot, pid_t *pid, int *process)
 {
 	int ends[2], procs = cgroup_open_procs(slot->name), error = 0;
 	pid_t self = getpid();
@@ -93,9 +94,13 @@ int spawn_filler(const char *program, const struct slot *slot, pid_t *pid)
 	*pid = fork();
 	if (!*pid)
 		run_filler(&words, ends[1], procs, self);
-	if (*pid < 0) {
+	/* Nobody reaps it before the main loop goes on. */
+	*process = *pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, *pid, 0);
+	if (*process < 0) {
 		error = -errno;
 		close(ends[0]);
+		if (*pid > 0)
+			kill(*pid, SIGKILL);
 	}
 	close(ends[1]);
 	close(procs);

@@ -238,6 +238,20 @@ static void restore_one(uint64_t number, void (*each)(const struct stored *store
 		close_stored(&stored);
 }
 
+void store_drop(const struct stored *stored)
+{
+	const char *number = strrchr(stored->status.slot, '-');
+	struct slot slot = {.fd_count = stored->count};
+	struct stored closed = *stored;
+
+	slot.number = number ? strtoull(number + 1, NULL, 10) : 0;
+	store_forget(&slot, &closed.state);
+	while (closed.count)
+		close(closed.fds[--closed.count]);
+	if (closed.tenant >= 0)
+		close(closed.tenant);
+}
+
 void store_restore(void (*each)(const struct stored *stored, void *arg), void *arg)
 {
 	read_passed();

@@ -33,6 +33,12 @@ struct stored {
 /* Calls @each with each slot that was passed to this process; its files become @each's. */
 void store_restore(void (*each)(const struct stored *stored, void *arg), void *arg);
 
+/*
+ * Closes the files of a slot whose class is not configured any more, and forgets it. Its tenant
+ * keeps its own.
+ */
+void store_drop(const struct stored *stored);
+
 /* The listening socket that was passed; -1: none. */
 int store_socket(void);
 
