@@ -42,6 +42,7 @@ int command_exec(int argc, char **argv);
 int command_bind(int argc, char **argv);
 int command_release(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_seccomp(int argc, char **argv);
 int command_slots(int argc, char **argv);
 int command_unbind(int argc, char **argv);
 

@@ -15,6 +15,7 @@ static const struct command commands[] = {
 	{"bind", command_bind, "bind devices to vfio-pci"},
 	{"unbind", command_unbind, "bind devices to their former drivers"},
 	{"slots", command_slots, "take memory and devices that were made ready beforehand"},
+	{"seccomp", command_seccomp, "list the system calls of the library, for filters"},
 	{"bench", command_bench, "measure one part at a time"},
 	{"doctor", command_doctor,
 	 "report what this host supports, what will be slow, and how to fix it"},
