@@ -93,7 +93,7 @@ static void test_opened(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const names[] = {"", ".", "..", "a/b"};
+	static const char *const names[] = {"", ".", "..", "a/b", "a\nb", "a\033"};
 	struct host host;
 
 	(void)state;
