@@ -522,6 +522,9 @@ static void test_refused(void **state)
 	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "needs a device");
 	guest.flags = 64;
 	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "0x40");
+	guest.flags = 0;
+	guest.page_size = VFB_PAGE_MIXED + 1;
+	assert_fails(vfb_doctor_run(host.ctx, &guest, &diagnosis), -EINVAL, "page size 6");
 	host_close(&host);
 }
 
