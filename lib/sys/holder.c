@@ -35,11 +35,12 @@ static int holders_add(const struct search *search, const char *what)
 	struct vfb_holders *holders = search->holders;
 	size_t bytes = (holders->count + 1) * sizeof(*holders->all);
 	struct vfb_holder *all = realloc(holders->all, bytes);
-	struct vfb_holder *holder = all + holders->count;
+	struct vfb_holder *holder;
 
 	if (!all)
 		return -ENOMEM;
 	holders->all = all;
+	holder = &all[holders->count];
 	*holder = (struct vfb_holder){.process = search->process};
 	snprintf(holder->what, sizeof(holder->what), "%s", what);
 	vfb_holder_describe(search->sys, holder);
