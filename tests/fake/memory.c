@@ -14,6 +14,18 @@
 
 /* ---- mmap and munmap ---- */
 
+/* A failure leaves @out as it was, as on the running kernel. */
+static int map_pages(void *addr, size_t bytes, int prot, int flags, int fd, off_t offset,
+		     void **out)
+{
+	void *mapped = mmap(addr, bytes, prot, flags, fd, offset);
+
+	if (mapped == MAP_FAILED)
+		return -errno;
+	*out = mapped;
+	return 0;
+}
+
 /* A real mapping, aligned; huge pages are aligned by the kernel. */
 static int real_map(void *addr, uint64_t bytes, uint64_t align, int prot, int flags, int fd,
 		    off_t offset, void **out)
@@ -24,10 +36,8 @@ static int real_map(void *addr, uint64_t bytes, uint64_t align, int prot, int fl
 	flags &= ~(MAP_HUGETLB | (int)((unsigned int)MAP_HUGE_MASK << MAP_HUGE_SHIFT) |
 		   MAP_POPULATE);
 	flags |= MAP_NORESERVE;
-	if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) || align <= PAGE_4K) {
-		*out = mmap(addr, bytes, prot, flags, fd, offset);
-		return *out == MAP_FAILED ? -errno : 0;
-	}
+	if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) || align <= PAGE_4K)
+		return map_pages(addr, bytes, prot, flags, fd, offset, out);
 	base = mmap(NULL, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 		    0);
 	if (base == MAP_FAILED)
@@ -36,8 +46,7 @@ static int real_map(void *addr, uint64_t bytes, uint64_t align, int prot, int fl
 	if (skip)
 		munmap(base, skip);
 	munmap(base + skip + bytes, align - skip);
-	*out = mmap(base + skip, bytes, prot, flags | MAP_FIXED, fd, offset);
-	return *out == MAP_FAILED ? -errno : 0;
+	return map_pages(base + skip, bytes, prot, flags | MAP_FIXED, fd, offset, out);
 }
 
 static int pool_of_flags(const struct fake *fake, int flags)

@@ -41,6 +41,22 @@ static void test_populate(void **state)
 	fake_destroy(fake);
 }
 
+/* More than there are addresses; the caller's pointer stays, as on the running kernel. */
+static void test_no_addresses(void **state)
+{
+	struct fake *fake = fake_create(NULL);
+	const struct vfb_sys *sys = fake_sys(fake);
+	void *memory = &fake;
+
+	(void)state;
+	assert_int_equal(sys->mmap(sys, NULL, UINT64_C(1) << 60, PROT_NONE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &memory),
+			 -ENOMEM);
+	assert_ptr_equal(memory, &fake);
+	assert_no_leaks(fake);
+	fake_destroy(fake);
+}
+
 static void test_base_memory_exhausted(void **state)
 {
 	struct fake_config config = {.nodes = 2, .memory = {4 * FAKE_MIB, 4 * FAKE_MIB}};
@@ -268,10 +284,15 @@ static void test_memfd(void **state)
 int run_memory_tests(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_populate),      cmocka_unit_test(test_base_memory_exhausted),
-		cmocka_unit_test(test_hugetlb),	      cmocka_unit_test(test_interleave_and_threads),
-		cmocka_unit_test(test_bound_threads), cmocka_unit_test(test_cutting),
-		cmocka_unit_test(test_thp),	      cmocka_unit_test(test_memfd),
+		cmocka_unit_test(test_populate),
+		cmocka_unit_test(test_no_addresses),
+		cmocka_unit_test(test_base_memory_exhausted),
+		cmocka_unit_test(test_hugetlb),
+		cmocka_unit_test(test_interleave_and_threads),
+		cmocka_unit_test(test_bound_threads),
+		cmocka_unit_test(test_cutting),
+		cmocka_unit_test(test_thp),
+		cmocka_unit_test(test_memfd),
 	};
 
 	return cmocka_run_group_tests_name("fake: memory", tests, NULL, NULL);
