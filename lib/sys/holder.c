@@ -12,22 +12,18 @@ struct search {
 	int process;
 };
 
-void vfb_holder_describe(const struct vfb_sys *sys, struct vfb_holder *holder)
+static void holders_describe(const struct search *search, struct vfb_holder *holder)
 {
 	char path[40], name[32];
 
-	if (holder->process == sys->process_id(sys)) {
+	if (search->process == search->sys->process_id(search->sys)) {
 		strcpy(holder->text, "this process");
 		return;
 	}
-	snprintf(path, sizeof(path), "/proc/%d/comm", holder->process);
-	if (vfb_sys_read_file(sys, path, name, sizeof(name)) <= 0)
+	snprintf(path, sizeof(path), "/proc/%d/comm", search->process);
+	if (vfb_sys_read_file(search->sys, path, name, sizeof(name)) <= 0)
 		strcpy(name, "?");
-	/* Any process may choose its name, which is printed on a terminal. */
-	for (char *c = name; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
-	snprintf(holder->text, sizeof(holder->text), "process %d (%.30s)", holder->process, name);
+	snprintf(holder->text, sizeof(holder->text), "process %d (%.30s)", search->process, name);
 }
 
 static int holders_add(const struct search *search, const char *what)
@@ -43,7 +39,7 @@ static int holders_add(const struct search *search, const char *what)
 	holder = &all[holders->count];
 	*holder = (struct vfb_holder){.process = search->process};
 	snprintf(holder->what, sizeof(holder->what), "%s", what);
-	vfb_holder_describe(search->sys, holder);
+	holders_describe(search, holder);
 	holders->count++;
 	return 0;
 }

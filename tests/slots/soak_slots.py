@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Takes slots while the daemon, those who fill and those who take are killed at random moments, in
-a machine of scripts/vm, as root. In the end all slots are there, and nothing else is left.
+"""Takes slots while the daemon, those who fill and those who take are killed at random moments, in a
+machine of scripts/vm, as root. In the end all slots are there, and nothing else is left.
 
 Usage: soak_slots.py VFIOBOOST VFIOBOOSTD [ROUNDS [SEED]]
 """
@@ -14,7 +14,7 @@ import sys
 import time
 
 import test_slots
-from test_slots import DEVICES, Slots, answers, cgroups, children, listing, run_slot, wait_for
+from test_slots import (DEVICES, Slots, answers, cgroups, children, listing, run_slot, wait_for)
 
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 100
 SEED = int(sys.argv[4]) if len(sys.argv) > 4 else int(time.time())
