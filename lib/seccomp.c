@@ -39,7 +39,8 @@ struct kernel_call {
 #else
 #define CALL_READLINK CALL(readlinkat)
 #endif
-#define CALL_STAT CALL(newfstatat)
+/* Which of them depends on the version of glibc. */
+#define CALL_STAT CALL(newfstatat), CALL(fstat)
 
 enum {
 /* clang-format off */

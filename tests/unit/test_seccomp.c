@@ -5,6 +5,7 @@
 
 #include "context.h"
 #include "host.h"
+#include "sys/ioctl_name.h"
 #include "sys/uapi.h"
 
 #define MAX 256
@@ -59,6 +60,38 @@ static void test_entries(void **state)
 	assert_fails(vfb_seccomp_calls(3, calls, MAX), -EINVAL, "role 3");
 }
 
+/* The name that calls.def has for a member's call is in the list. */
+static void test_operations(void **state)
+{
+	unsigned long request = VFIO_GET_API_VERSION;
+	const char *const operations[][2] = {
+/* clang-format off */
+#define TIMED(type, name, parameters, operation, ...) {#name, operation},
+#define TIMED_VOID(name, parameters, operation, ...) {#name, operation},
+#define UNTIMED(...)
+#define UNTIMED_VOID(...)
+/* clang-format on */
+#include "sys/calls.def"
+	};
+	/* Several calls, another one of the same kind, and those of the reaper. */
+	static const char *const others[] = {"realpath", "send", "pipe", "wait_process"};
+	struct vfb_seccomp_call calls[MAX];
+	int count = vfb_seccomp_calls(VFB_SECCOMP_CREATE, calls, MAX);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
+		bool found = false;
+
+		for (size_t other = 0; other < ARRAY_SIZE(others); other++)
+			found = found || !strcmp(operations[i][0], others[other]);
+		for (int call = 0; call < count; call++)
+			found = found || !strcmp(operations[i][1], calls[call].name);
+		if (!found)
+			fail_msg("%s makes %s, which lib/sys/seccomp.def lacks", operations[i][0],
+				 operations[i][1]);
+	}
+}
+
 /* A context for a number of devices creates no threads later, however many there are, nor for time
  * limits. */
 static void test_no_threads_later(void **state)
@@ -109,9 +142,8 @@ static void test_threads_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lists),
-		cmocka_unit_test(test_entries),
-		cmocka_unit_test(test_no_threads_later),
+		cmocka_unit_test(test_lists),		cmocka_unit_test(test_entries),
+		cmocka_unit_test(test_operations),	cmocka_unit_test(test_no_threads_later),
 		cmocka_unit_test(test_threads_refused),
 	};
 
