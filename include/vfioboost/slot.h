@@ -4,7 +4,7 @@
  * Warm slots: the memory of a guest, its I/O address space and its devices, prepared by vfioboostd
  * before anybody asks for them.
  *
- * Taking a slot takes a few milliseconds, whatever its size. What was taken is used once: it is
+ * How long taking a slot takes does not depend on its size. What was taken is used once: it is
  * never given to another process, and the daemon prepares a new slot in the background. See
  * vfioboostd(8) for the daemon and slots.d(5) for the classes of slots.
  */
