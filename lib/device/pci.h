@@ -27,7 +27,7 @@ struct vfb_pci {
 
 /* Checks an address, or a path below /sys that ends with one, and writes it in full: "1:0.0" is no
  * address, "01:00.0" is. -EINVAL. */
-int vfb_pci_parse(const char *text, char address[VFB_PCI_ADDRESS_BYTES]);
+int vfb_pci_parse(const char *given, char address[VFB_PCI_ADDRESS_BYTES]);
 
 /* Looks a device up by its full address, whatever driver has it. -ENODEV. */
 int vfb_pci_identify(const struct vfb_sys *sys, const char *address, struct vfb_pci *out);

@@ -14,7 +14,7 @@ import sys
 import time
 
 import test_slots
-from test_slots import (DEVICES, Slots, answers, cgroups, children, listing, run_slot, wait_for)
+from test_slots import DEVICES, Slots, answers, cgroups, children, listing, run_slot, wait_for
 
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 100
 SEED = int(sys.argv[4]) if len(sys.argv) > 4 else int(time.time())
