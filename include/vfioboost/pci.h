@@ -112,8 +112,10 @@ VFB_API int vfb_pci_reset_set(struct vfb_ctx *ctx, const char *address,
  * that driver. It is therefore refused while the kernel uses a disk of the device (mounted in any
  * mount namespace, used for swap, part of another block device), while a network interface of it is
  * up, part of another interface or in another network namespace, while it has virtual functions, or
- * while a process has it open through VFIO. Other uses are not detected. If the new driver rejects
- * the device, it is bound to its former driver again.
+ * while a process that /proc shows has it open: through VFIO, or by a file of its driver, whatever
+ * the file is called (/dev/nvme0, /dev/sg0, /dev/dri/card0, or a disk that it has not claimed).
+ * Other uses are not detected, such as a file that is mapped but no longer open. If the new driver
+ * rejects the device, it is bound to its former driver again.
  *
  * @param ctx      the context
  * @param address  the PCI address of the device

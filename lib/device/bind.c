@@ -91,7 +91,11 @@ static int check_driver_name(const struct vfb_sys *sys, const char *driver)
 {
 	char path[PATH_MAX];
 
-	if (!driver[0] || strlen(driver) >= 64 || strchr(driver, '/') || driver[0] == '.')
+	bool is_name = driver[0] && strlen(driver) < 64 && driver[0] != '.';
+
+	for (const char *c = driver; *c && is_name; c++)
+		is_name = *c > ' ' && *c <= '~' && *c != '/';
+	if (!is_name)
 		return vfb_fail(-EINVAL, "\"%.64s\" is not the name of a driver", driver);
 	snprintf(path, sizeof(path), DRIVERS "/%s", driver);
 	if (sys->list(sys, path, ignore_name, NULL) == -ENOENT)

@@ -8,11 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device/nodes.h"
 #include "observe/error.h"
+#include "sys/holder.h"
 
 #define BLOCK	     "/sys/class/block"
 #define NET	     "/sys/class/net"
 #define INTERFACE_UP 0x1
+/* Ten times. */
+#define HOLDER_RETRY_NS UINT64_C(100000000)
 
 struct search {
 	const struct vfb_sys *sys;
@@ -25,6 +29,8 @@ struct search {
 	int error;
 	/* Set when the disks are to be claimed. */
 	struct vfb_disk_claim *claim;
+	/* Its character and block devices. */
+	struct vfb_nodes nodes;
 };
 
 /* The first name in a directory that begins with @prefix. */
@@ -186,9 +192,37 @@ static int visit_disk(const char *name, void *arg)
 {
 	struct search *search = arg;
 
-	if (is_disk_of_device(search, name))
-		search->error = check_disk(search, name);
+	char path[PATH_MAX];
+
+	if (!is_disk_of_device(search, name))
+		return 0;
+	search->error = check_disk(search, name);
+	snprintf(path, sizeof(path), BLOCK "/%s", name);
+	if (!search->error && !search->claim)
+		search->error = vfb_nodes_add(search->sys, path, true, &search->nodes);
 	return search->error;
+}
+
+/* ---- Files of devices ---- */
+
+/*
+ * A process that has /dev/nvme0, /dev/sg0, /dev/dri/card0 or, without claiming it, a disk open.
+ * udev looks at what is new for a moment.
+ */
+static int check_nodes_unused(const struct search *search)
+{
+	const struct vfb_sys *sys = search->sys;
+	struct vfb_holder holder = {0};
+
+	for (int tries = 0; tries < 10; tries++) {
+		if (tries)
+			sys->sleep(sys, HOLDER_RETRY_NS);
+		holder = vfb_sys_find_node_holder(sys, search->nodes.all, search->nodes.count);
+		if (!holder.text[0])
+			return 0;
+	}
+	return vfb_fail(-EBUSY, "device %s is in use: %s has %s open: end it first",
+			search->pci->address, holder.text, holder.what);
 }
 
 /* ---- Network interfaces ---- */
@@ -291,6 +325,10 @@ static int check_group_unused(const struct vfb_sys *sys, const struct vfb_pci *p
 				"device %s, or another of its group, is in use by a process: end "
 				"that first (fuser -v %s /dev/vfio/devices/%s)",
 				pci->address, path, pci->node);
+	/* -ENOENT: the kernel has no groups. Its node is looked at later. */
+	if (fd < 0 && fd != -ENOENT && fd != -ENXIO && fd != -ENODEV)
+		return vfb_fail_errno(fd, "cannot open %s, to find out whether device %s is in use",
+				      path, pci->address);
 	if (fd >= 0)
 		sys->close(sys, fd);
 	return 0;
@@ -315,8 +353,10 @@ int vfb_device_claim_unused(const struct vfb_sys *sys, const struct vfb_pci *pci
 	error = sys->realpath(sys, path, search.folder, sizeof(search.folder) - 1);
 	if (error)
 		return vfb_fail_errno(error, "cannot look up PCI device %s", pci->address);
+	error = vfb_nodes_find(sys, search.folder, &search.nodes);
 	strcat(search.folder, "/");
-	error = check_group_unused(sys, pci);
+	if (!error)
+		error = check_group_unused(sys, pci);
 	if (!error)
 		error = check_virtual_functions(sys, pci);
 	if (!error)
@@ -326,10 +366,13 @@ int vfb_device_claim_unused(const struct vfb_sys *sys, const struct vfb_pci *pci
 	/* First all of them, to name the part that is in use; then whole disks. */
 	if (!error)
 		error = search_directory(&search, BLOCK, visit_disk);
+	if (!error && search.nodes.count)
+		error = check_nodes_unused(&search);
 	search.claim = claim;
 	if (!error)
 		error = search_directory(&search, BLOCK, visit_disk);
 	if (error)
 		vfb_disk_claim_release(sys, claim);
+	vfb_nodes_free(&search.nodes);
 	return error;
 }

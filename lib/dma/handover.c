@@ -156,7 +156,11 @@ int vfb_space_release_addresses(struct vfb_space *space)
 	int error = release_begin(space, &calls);
 
 	if (!error) {
-		error = release_addresses(space, &calls);
+		/* Nobody could take over what a kernel without this call releases. */
+		if (space->iommu->ops->change_process)
+			error = space->iommu->ops->change_process(space->iommu);
+		if (!error)
+			error = release_addresses(space, &calls);
 		handover_end(space, !error);
 	}
 	vfb_calls_free(&calls);

@@ -26,6 +26,8 @@ static int doctor_check_opts(const struct vfb_doctor_opts *opts)
 	if (opts->flags & ~VFB_DOCTOR_PROBE)
 		return vfb_fail(-EINVAL, "unknown flags 0x%x: this version knows 0x%x", opts->flags,
 				VFB_DOCTOR_PROBE);
+	if (opts->page_size > VFB_PAGE_MIXED)
+		return vfb_fail(-EINVAL, "page size %d is unknown", (int)opts->page_size);
 	if (vfb_entries_check(opts->devices, opts->device_count, "devices"))
 		return -EINVAL;
 	if (opts->flags & VFB_DOCTOR_PROBE && !opts->device_count)

@@ -149,7 +149,10 @@ static unsigned int nodes_list_holders(const struct nodes *nodes, char *text, si
 
 static int nodes_add_hidden_holder(const struct nodes *nodes)
 {
+	const struct vfb_sys *sys = nodes->diagnosis->ctx->sys;
 	unsigned int hidden = nodes->diagnosis->holders.hidden;
+	struct vfb_sys_path info;
+	bool has_node;
 	char text[VFB_FINDING_BYTES], remedy[VFB_FINDING_BYTES];
 
 	if (hidden)
@@ -162,8 +165,9 @@ static int nodes_add_hidden_holder(const struct nodes *nodes)
 			text, sizeof(text),
 			"in use by a process that /proc does not show here: it is of another user, "
 			"or outside of this container");
-	snprintf(remedy, sizeof(remedy), "on the host, as root: fuser -v %s %s",
-		 nodes->group_path.text, nodes->pci->cdev);
+	has_node = nodes->pci->cdev[0] && !sys->path_info(sys, nodes->pci->cdev, &info);
+	snprintf(remedy, sizeof(remedy), "on the host, as root: fuser -v %s%s%s",
+		 nodes->group_path.text, has_node ? " " : "", has_node ? nodes->pci->cdev : "");
 	return nodes_add_finding(nodes, VFB_FOUND_DEVICE_IN_USE, VFB_FINDING_FAILS, text, remedy);
 }
 

@@ -280,10 +280,13 @@ static int iommufd_change_process(struct vfb_iommu *iommu)
 
 	if (error == -EINVAL)
 		return vfb_fail(error, "the iommufd has mappings by address: only mappings by file "
-				       "can be taken over");
+				       "can be handed over");
+	if (error == -ENOTTY)
+		return vfb_fail(-ENOTSUP, "the kernel cannot hand an iommufd over: it lacks "
+					  "IOMMU_IOAS_CHANGE_PROCESS (Linux 6.13)");
 	if (error)
-		return vfb_fail_errno(error, "cannot take the iommufd over "
-					     "(IOMMU_IOAS_CHANGE_PROCESS, Linux 6.13)");
+		return vfb_fail_errno(error,
+				      "cannot hand the iommufd over (IOMMU_IOAS_CHANGE_PROCESS)");
 	return 0;
 }
 

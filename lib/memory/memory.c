@@ -74,6 +74,9 @@ static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 		error = vfb_page_size_check_room(memory, sizes[i]);
 		if (!error)
 			error = make_pages(memory, kind, sizes[i]);
+		/* What could not be released must not be lost. */
+		if (memory->reservation && error)
+			return error;
 		if (!error || sizes[i] == VFB_PAGE_4K || vfb_page_size_note(memory, sizes[i]))
 			return error;
 	}

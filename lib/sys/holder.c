@@ -12,18 +12,22 @@ struct search {
 	int process;
 };
 
-static void holders_describe(const struct search *search, struct vfb_holder *holder)
+void vfb_holder_describe(const struct vfb_sys *sys, struct vfb_holder *holder)
 {
 	char path[40], name[32];
 
-	if (search->process == search->sys->process_id(search->sys)) {
+	if (holder->process == sys->process_id(sys)) {
 		strcpy(holder->text, "this process");
 		return;
 	}
-	snprintf(path, sizeof(path), "/proc/%d/comm", search->process);
-	if (vfb_sys_read_file(search->sys, path, name, sizeof(name)) <= 0)
+	snprintf(path, sizeof(path), "/proc/%d/comm", holder->process);
+	if (vfb_sys_read_file(sys, path, name, sizeof(name)) <= 0)
 		strcpy(name, "?");
-	snprintf(holder->text, sizeof(holder->text), "process %d (%.30s)", search->process, name);
+	/* Any process may choose its name, which is printed on a terminal. */
+	for (char *c = name; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	snprintf(holder->text, sizeof(holder->text), "process %d (%.30s)", holder->process, name);
 }
 
 static int holders_add(const struct search *search, const char *what)
@@ -39,7 +43,7 @@ static int holders_add(const struct search *search, const char *what)
 	holder = &all[holders->count];
 	*holder = (struct vfb_holder){.process = search->process};
 	snprintf(holder->what, sizeof(holder->what), "%s", what);
-	holders_describe(search, holder);
+	vfb_holder_describe(search->sys, holder);
 	holders->count++;
 	return 0;
 }

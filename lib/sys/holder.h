@@ -33,4 +33,11 @@ void vfb_holders_free(struct vfb_holders *holders);
 struct vfb_holder vfb_sys_find_holder(const struct vfb_sys *sys, const char *const *paths,
 				      size_t count);
 
+/* The same for any device, by its number: @what is the name that it has among @nodes. */
+struct vfb_holder vfb_sys_find_node_holder(const struct vfb_sys *sys, const struct vfb_node *nodes,
+					   size_t count);
+
+/* Writes the text about a process. */
+void vfb_holder_describe(const struct vfb_sys *sys, struct vfb_holder *holder);
+
 #endif

@@ -92,17 +92,20 @@ static int linux_realpath(UNUSED const struct vfb_sys *sys, const char *path, ch
 static int linux_path_info(UNUSED const struct vfb_sys *sys, const char *path,
 			   struct vfb_sys_path *info)
 {
-	struct stat status;
+	struct statx status;
 
-	if (stat(path, &status))
+	/* It may be a file of any process, on a server that does not answer. */
+	if (statx(AT_FDCWD, path, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+		  STATX_TYPE | STATX_MODE | STATX_UID | STATX_GID, &status))
 		return -errno;
 	*info = (struct vfb_sys_path){
-		.uid = status.st_uid,
-		.gid = status.st_gid,
-		.mode = status.st_mode & 07777,
-		.is_node = S_ISCHR(status.st_mode),
-		.major = major(status.st_rdev),
-		.minor = minor(status.st_rdev),
+		.uid = status.stx_uid,
+		.gid = status.stx_gid,
+		.mode = status.stx_mode & 07777,
+		.is_node = S_ISCHR(status.stx_mode) || S_ISBLK(status.stx_mode),
+		.is_block = S_ISBLK(status.stx_mode),
+		.major = status.stx_rdev_major,
+		.minor = status.stx_rdev_minor,
 	};
 	return 0;
 }

@@ -25,8 +25,17 @@ struct vfb_sys_file {
 /* What stat(2) reports of a path: its owner and permissions; the numbers of a device node. */
 struct vfb_sys_path {
 	unsigned int uid, gid, mode;
-	bool is_node;
+	/* Of a character or block device. */
+	bool is_node, is_block;
 	unsigned int major, minor;
+};
+
+/* A character or block device, by its number: its file may have any name and lie anywhere. */
+struct vfb_node {
+	bool is_block;
+	unsigned int major, minor;
+	/* "/dev/nvme0", for messages. */
+	char name[40];
 };
 
 /*

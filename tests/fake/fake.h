@@ -223,6 +223,8 @@ void fake_set_process(struct fake *fake, int process);
 
 /* Another process has @path open, as /proc/PID/fd shows; it keeps nobody from opening it. */
 void fake_hold(struct fake *fake, int pid, const char *name, const char *path);
+/* The same for the file of a character or block device, whatever it is called. */
+void fake_hold_node(struct fake *fake, int pid, const char *name, const struct vfb_node *node);
 
 /* From now on opening @path gives -@error; 0 allows it again. */
 void fake_deny(struct fake *fake, const char *path, int error);

@@ -71,6 +71,11 @@ static int op_path_info(const struct vfb_sys *sys, const char *path, struct vfb_
 	struct fake *fake = kernel_enter(sys);
 	int error = fk_inject(fake, "path_info", path, EACCES);
 
+	if (!strncmp(path, "/proc/", 6)) {
+		error = error ? error : fk_proc_node(fake, path, info);
+		kernel_leave(fake);
+		return error;
+	}
 	*info = (struct vfb_sys_path){.mode = 0600, .is_node = !!strpbrk(path, "0123456789")};
 	info->is_node = info->is_node || !strcmp(path, "/dev/vfio/vfio") ||
 			!strcmp(path, "/dev/iommu");

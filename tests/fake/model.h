@@ -119,6 +119,8 @@ int fk_sysfs_bind(struct fake *fake, const char *path, const char *text, size_t 
 int fk_sysfs_get(struct fake *fake, const char *path, char *out, size_t bytes);
 /* The real path, -ENOENT. */
 int fk_sysfs_realpath(struct fake *fake, const char *path, char *out, size_t bytes);
+/* The device that an open file of a process is of. */
+int fk_proc_node(struct fake *fake, const char *path, struct vfb_sys_path *info);
 
 /* ---- The whole ---- */
 
@@ -153,6 +155,8 @@ struct hold {
 	int pid;
 	char name[16];
 	char path[64];
+	bool is_node;
+	struct vfb_node node;
 };
 
 struct deny {

@@ -131,8 +131,10 @@ static int vfio_attribute(struct fake *fake, const struct device *device, const 
 	}
 	if (sscanf(path, "/vfio%u%n", &index, &end) != 1 || index != device->index)
 		return SYSFS_NONE;
-	if (!path[end])
+	if (!path[end]) {
+		fk_put(text, fake->config.no_cdev ? "" : "dev\n");
 		return SYSFS_DIR;
+	}
 	/* There only with a device node. */
 	if (strcmp(path + end, "/dev") || fake->config.no_cdev)
 		return SYSFS_NONE;

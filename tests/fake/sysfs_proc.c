@@ -197,6 +197,43 @@ void fake_hold(struct fake *fake, int pid, const char *name, const char *path)
 	snprintf(hold->path, sizeof(hold->path), "%s", path);
 }
 
+void fake_hold_node(struct fake *fake, int pid, const char *name, const struct vfb_node *node)
+{
+	fake_hold(fake, pid, name, "/tmp/node");
+	fake->holds[fake->hold_count - 1].is_node = true;
+	fake->holds[fake->hold_count - 1].node = *node;
+}
+
+/* A node below /dev/vfio/devices. */
+static int own_node(struct fake *fake, int fd, struct vfb_sys_path *info)
+{
+	*info = (struct vfb_sys_path){.is_node = true, .major = 511};
+	if ((size_t)fd >= fake->file_room || !fake->files[fd] ||
+	    sscanf(fake->files[fd]->path, "/dev/vfio/devices/vfio%u", &info->minor) != 1)
+		info->is_node = false;
+	return 0;
+}
+
+int fk_proc_node(struct fake *fake, const char *path, struct vfb_sys_path *info)
+{
+	int pid, fd;
+
+	if (sscanf(path, "/proc/%d/fd/%d", &pid, &fd) != 2)
+		return -ENOENT;
+	if (pid == fake->process)
+		return own_node(fake, fd, info);
+	*info = (struct vfb_sys_path){0};
+	for (size_t i = 0; i < fake->hold_count; i++) {
+		if (fake->holds[i].pid != pid || !fake->holds[i].is_node)
+			continue;
+		info->is_node = true;
+		info->is_block = fake->holds[i].node.is_block;
+		info->major = fake->holds[i].node.major;
+		info->minor = fake->holds[i].node.minor;
+	}
+	return 0;
+}
+
 static int list_processes(struct fake *fake, struct text *text)
 {
 	fk_put(text, "cpuinfo\nself\n%d\n", fake->process);

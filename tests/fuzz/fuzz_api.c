@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "alloc.h"
 #include "world.h"
 
 #define THREADS 3
@@ -34,6 +35,9 @@ static void add_devices_of(struct world *world)
 					.fixed_msix = i == 2,
 					.bars = {{.bytes = 16 * FAKE_KIB}, {.bytes = FAKE_MIB}},
 				});
+	fake_add_device(world->fake, &(struct fake_device){.address = WORLD_BOUND,
+							   .group = WORLD_ADDRESSES,
+							   .driver = "nvme"});
 }
 
 static struct fake *create_machine(struct input *input)
@@ -127,18 +131,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (!registered)
 		registered = !atexit(print_calls);
 	pthread_mutex_init(&world.lock, NULL);
+	pthread_mutex_init(&world.trace_lock, NULL);
+	atomic_flag_clear(&world.binding);
+	atomic_flag_clear(&world.reaping);
+	world.trace_fd = -1;
 	world.fake = create_machine(&input);
 	add_devices_of(&world);
 	if (create_context(&world, &input))
 		abort();
 	run_threads(&world, &input);
 	fake_fail_none(world.fake);
+	alloc_fail_nth(0);
 	world_end(&world);
 	if (fake_leaks(world.fake, text, sizeof(text))) {
 		fprintf(stderr, "left over:\n%s", text);
 		abort();
 	}
 	fake_destroy(world.fake);
+	pthread_mutex_destroy(&world.trace_lock);
 	pthread_mutex_destroy(&world.lock);
 	return 0;
 }

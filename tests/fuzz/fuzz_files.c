@@ -88,6 +88,20 @@ static int files_readlink(const struct vfb_sys *sys, const char *path, char *buf
 	return read_text(input_of(sys), buf, bytes);
 }
 
+static int files_path_info(const struct vfb_sys *sys, const char *path, struct vfb_sys_path *info)
+{
+	struct input *input = input_of(sys);
+
+	(void)path;
+	*info = (struct vfb_sys_path){
+		.is_node = input_chance(input, 2),
+		.is_block = input_chance(input, 2),
+		.major = input_below(input, 4),
+		.minor = input_below(input, 4),
+	};
+	return input_chance(input, 4) ? -ENOENT : 0;
+}
+
 static int files_list(const struct vfb_sys *sys, const char *path,
 		      int (*each)(const char *name, void *arg), void *arg)
 {
@@ -120,6 +134,7 @@ static void init_files(struct files *files)
 	files->sys.readlink = files_readlink;
 	files->sys.realpath = files_readlink;
 	files->sys.list = files_list;
+	files->sys.path_info = files_path_info;
 }
 
 /* ---- What reads them ---- */

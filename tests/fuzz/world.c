@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 const char *const world_addresses[WORLD_ADDRESSES] = {
 	"0000:01:00.0", "0000:01:00.1", "0000:01:01.0",
@@ -164,22 +165,81 @@ static void destroy_space(struct world *world, struct vfb_space *space)
 	must("vfb_space_destroy", error);
 }
 
-void world_end(struct world *world)
+/* Mappings that were released to another process come back first. */
+static void empty_space(struct world *world, void *space)
+{
+	(void)world;
+	vfb_space_adopt_addresses(space, NULL, 0);
+	MUST(vfb_space_unmap_all(space));
+}
+
+static void end_job(struct world *world, void *job)
+{
+	world_job_end(world, job);
+}
+
+static void end_subscription(struct world *world, void *subscription)
+{
+	(void)world;
+	vfb_unsubscribe(subscription);
+}
+
+static void end_stats(struct world *world, void *stats)
+{
+	(void)world;
+	vfb_stats_destroy(stats);
+}
+
+static void end_device(struct world *world, void *device)
+{
+	(void)world;
+	MUST(vfb_device_close(device));
+}
+
+static void end_space(struct world *world, void *space)
+{
+	destroy_space(world, space);
+}
+
+static void end_memory(struct world *world, void *memory)
+{
+	(void)world;
+	MUST(vfb_memory_destroy(memory));
+}
+
+static void each_object(struct world *world, enum world_kind kind,
+			void (*visit)(struct world *world, void *object))
 {
 	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
-		world_job_end(world, world_take(world, WORLD_JOB, i));
-	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
-		vfb_unsubscribe(world_take(world, WORLD_SUBSCRIPTION, i));
-	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
-		vfb_stats_destroy(world_take(world, WORLD_STATS, i));
-	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
-		if (world->slots[WORLD_SPACE][i].object)
-			MUST(vfb_space_unmap_all(world->slots[WORLD_SPACE][i].object));
-	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
-		MUST(vfb_device_close(world_take(world, WORLD_DEVICE, i)));
-	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
-		destroy_space(world, world_take(world, WORLD_SPACE, i));
-	for (unsigned int i = 0; i < WORLD_SLOTS; i++)
-		MUST(vfb_memory_destroy(world_take(world, WORLD_MEMORY, i)));
+		if (world->slots[kind][i].object)
+			visit(world, world->slots[kind][i].object);
+}
+
+/* Takes each of them out of its slot first. */
+static void end_objects(struct world *world, enum world_kind kind,
+			void (*end)(struct world *world, void *object))
+{
+	for (unsigned int i = 0; i < WORLD_SLOTS; i++) {
+		void *object = world_take(world, kind, i);
+
+		if (object)
+			end(world, object);
+	}
+}
+
+void world_end(struct world *world)
+{
+	world_stop_reaper(world);
+	end_objects(world, WORLD_JOB, end_job);
+	end_objects(world, WORLD_SUBSCRIPTION, end_subscription);
+	end_objects(world, WORLD_STATS, end_stats);
+	each_object(world, WORLD_SPACE, empty_space);
+	end_objects(world, WORLD_DEVICE, end_device);
+	end_objects(world, WORLD_SPACE, end_space);
+	end_objects(world, WORLD_MEMORY, end_memory);
 	MUST(vfb_ctx_destroy(world->ctx));
+	vfb_trace_destroy(world->trace);
+	if (world->trace_fd >= 0)
+		close(world->trace_fd);
+	world_release_raw(world);
 }

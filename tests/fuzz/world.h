@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <vfioboost.h>
 
@@ -15,6 +16,9 @@
 #define WORLD_ADDRESSES 6
 #define WORLD_SLOTS	4
 #define WORLD_ENTRIES	4
+#define WORLD_RAW	8
+/* A device that only bind and unbind use. */
+#define WORLD_BOUND "0000:00:05.0"
 
 extern const char *const world_addresses[WORLD_ADDRESSES];
 
@@ -34,12 +38,28 @@ struct slot {
 	unsigned int users;
 };
 
+/* What the caller has made for the library to adopt; released when all objects are destroyed. */
+struct world_raw {
+	/* Of a file; or of a container or iommufd, a group and a device. -1: none. */
+	int fds[3];
+	void *address;
+	size_t bytes;
+};
+
 struct world {
 	struct fake *fake;
 	struct vfb_ctx *ctx;
-	/* Of the slots; never held while the library is called. */
+	/* Of the slots and @raws; never held while the library is called. */
 	pthread_mutex_t lock;
 	struct slot slots[WORLD_KINDS][WORLD_SLOTS];
+	struct world_raw raws[WORLD_RAW];
+	unsigned int raw_count;
+	/* One thread at a time binds a device, and one reaper can run. */
+	atomic_flag binding, reaping;
+	_Atomic(struct vfb_reaper *) reaper;
+	pthread_mutex_t trace_lock;
+	struct vfb_trace *trace;
+	int trace_fd;
 };
 
 /* A job with what it was given, which stays until it has ended. */
@@ -65,6 +85,9 @@ bool world_put(struct world *world, enum world_kind kind, void *object);
 void world_call(struct world *world, struct input *input);
 /* Destroys a job, and keeps what it has opened. */
 void world_job_end(struct world *world, struct world_job *job);
+void world_stop_reaper(struct world *world);
+/* What the caller has made. */
+void world_release_raw(struct world *world);
 /* Destroys everything; whatever fails is a bug. */
 void world_end(struct world *world);
 

@@ -1,115 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The calls that fuzz_api chooses from. */
-#include "world.h"
-
-/* ---- Arguments ---- */
-
-/* Mostly the struct's own size; what is not is a page of the caller's that has to be enough. */
-union big {
-	size_t size;
-	unsigned char bytes[8192];
-};
-
-static void choose_size(struct input *input, union big *big, size_t bytes)
-{
-	static const size_t sizes[] = {0, 1, 7, 8, 9, 64, 4095, 4096, 8192};
-	unsigned int choice = input_u8(input);
-
-	big->size = bytes;
-	if (choice >= 240) {
-		big->size = sizes[choice % 9];
-		if (choice == 255)
-			big->bytes[bytes] = 1;
-	}
-}
-
-static uint64_t choose_timeout(struct input *input)
-{
-	static const uint64_t timeouts[] = {0, 1, FAKE_MS, 50 * FAKE_MS, UINT64_MAX, UINT64_MAX};
-
-	return timeouts[input_below(input, 6)];
-}
-
-static const struct vfb_batch_opts *choose_batch(struct input *input, union big *big)
-{
-	struct vfb_batch_opts *opts = (void *)big;
-
-	if (input_chance(input, 2))
-		return NULL;
-	memset(big, 0, sizeof(*big));
-	choose_size(input, big, sizeof(*opts));
-	opts->width = input_below(input, 3);
-	opts->flags = input_u8(input) & (input_chance(input, 16) ? 7 : 3);
-	if (input_chance(input, 4))
-		opts->timeout_ns = choose_timeout(input);
-	return opts;
-}
-
-static uint64_t choose_number(struct input *input)
-{
-	switch (input_below(input, 16)) {
-	case 0:
-		return input_u64(input);
-	case 1:
-		return UINT64_MAX - input_u8(input);
-	case 2:
-		return input_u8(input);
-	default:
-		return (uint64_t)input_below(input, 64) * 64 * FAKE_KIB;
-	}
-}
-
-static size_t choose_count(struct input *input)
-{
-	static const size_t wrong[] = {SIZE_MAX, SIZE_MAX / 2, (size_t)1 << 40};
-
-	if (input_below(input, 64) == 63)
-		return wrong[input_below(input, 3)];
-	return input_below(input, WORLD_ENTRIES + 1);
-}
-
-static void fill_ranges(struct world *world, struct input *input, struct world_job *job)
-{
-	for (unsigned int i = 0; i < WORLD_ENTRIES; i++) {
-		struct vfb_range *range = &job->ranges[i];
-
-		/* Borrowed until the call is over: the library refuses to destroy what is used. */
-		job->memories[i] = world_borrow(world, WORLD_MEMORY, input_u8(input));
-		range->memory = job->memories[i];
-		range->offset = input_chance(input, 2) ? 0 : choose_number(input);
-		range->bytes = choose_number(input);
-		range->iova = choose_number(input);
-		range->flags = input_u8(input) & (input_chance(input, 16) ? 0xff : 0xf);
-		range->priority = input_below(input, 3);
-		range->reserved[0] = input_below(input, 64) == 63;
-	}
-}
-
-static void fill_devices(struct world *world, struct input *input, struct world_job *job)
-{
-	for (unsigned int i = 0; i < WORLD_ENTRIES; i++)
-		job->devices[i] = world_borrow(world, WORLD_DEVICE, input_u8(input));
-}
-
-static struct world_job *create_job(void)
-{
-	struct world_job *job = calloc(1, sizeof(*job));
-
-	if (!job)
-		abort();
-	return job;
-}
-
-/* Gives back what the job borrowed; keeps it if it has been started. */
-static void settle_job(struct world *world, struct world_job *job, int error)
-{
-	for (unsigned int i = 0; i < WORLD_ENTRIES; i++) {
-		world_give_back(world, WORLD_MEMORY, job->memories[i]);
-		world_give_back(world, WORLD_DEVICE, job->devices[i]);
-	}
-	if (error || !world_put(world, WORLD_JOB, job))
-		world_job_end(world, job);
-}
+#include "world_calls.h"
 
 /* ---- Creating and destroying ---- */
 
@@ -264,141 +155,6 @@ static void populate(struct world *world, struct input *input)
 	settle_job(world, job, error);
 }
 
-/* ---- Devices ---- */
-
-static void open_devices(struct world *world, struct input *input)
-{
-	struct vfb_space *space = world_borrow(world, WORLD_SPACE, input_u8(input));
-	struct world_job *job = create_job();
-	size_t count = choose_count(input);
-	union big big;
-	const struct vfb_batch_opts *opts = choose_batch(input, &big);
-	bool start = input_chance(input, 2);
-	int error = -EINVAL;
-
-	for (unsigned int i = 0; i < WORLD_ENTRIES; i++) {
-		unsigned int which = input_below(input, WORLD_ADDRESSES + 2);
-
-		job->requests[i].address = which < WORLD_ADDRESSES  ? world_addresses[which] :
-					   which == WORLD_ADDRESSES ? "0000:ff:1f.7" :
-								      NULL;
-	}
-	if (space && start)
-		error = vfb_devices_open_start(space, job->requests, count, opts, &job->job);
-	else if (space)
-		vfb_devices_open(space, job->requests, count, opts);
-	settle_job(world, job, error);
-	world_give_back(world, WORLD_SPACE, space);
-}
-
-static void close_devices(struct world *world, struct input *input)
-{
-	struct world_job *job = create_job();
-	struct vfb_device *devices[WORLD_ENTRIES];
-	size_t count = 0;
-	union big big;
-	const struct vfb_batch_opts *opts = choose_batch(input, &big);
-	bool start = input_chance(input, 2);
-	int error;
-
-	for (unsigned int i = input_below(input, WORLD_ENTRIES); i < WORLD_ENTRIES; i++)
-		if ((devices[count] = world_take(world, WORLD_DEVICE, i)))
-			count++;
-	error = start ? vfb_devices_close_start(devices, count, opts, &job->job) :
-			vfb_devices_close(devices, count, opts);
-	/* NULL unless nothing was begun. */
-	for (size_t i = 0; i < count; i++)
-		vfb_device_close(devices[i]);
-	settle_job(world, job, start ? error : -EINVAL);
-}
-
-static void reset_devices(struct world *world, struct input *input)
-{
-	struct world_job *job = create_job();
-	size_t count = choose_count(input);
-	union big big;
-	const struct vfb_batch_opts *opts = choose_batch(input, &big);
-
-	fill_devices(world, input, job);
-	for (unsigned int i = 0; i < WORLD_ENTRIES; i++) {
-		job->resets[i].device = job->devices[i];
-		job->resets[i].method = input_below(input, 4);
-	}
-	/* Not started: a device must not be closed while its job runs. */
-	vfb_devices_reset(job->resets, count, opts);
-	settle_job(world, job, -EINVAL);
-}
-
-static void map_bars(struct world *world, struct input *input)
-{
-	struct vfb_space *space = world_borrow(world, WORLD_SPACE, input_u8(input));
-	struct world_job *job = create_job();
-	size_t count = choose_count(input);
-	union big big;
-	const struct vfb_batch_opts *opts = choose_batch(input, &big);
-
-	fill_devices(world, input, job);
-	for (unsigned int i = 0; i < WORLD_ENTRIES; i++) {
-		job->bars[i].device = job->devices[i];
-		job->bars[i].index = input_below(input, 8);
-		job->bars[i].flags = input_below(input, 16);
-		job->bars[i].iova = choose_number(input);
-	}
-	if (space)
-		vfb_bars_map(space, job->bars, count, opts);
-	if (input_chance(input, 2))
-		vfb_bars_unmap(job->bars, choose_count(input));
-	settle_job(world, job, -EINVAL);
-	world_give_back(world, WORLD_SPACE, space);
-}
-
-static void use_regions(struct world *world, struct input *input)
-{
-	struct vfb_device *device = world_borrow(world, WORLD_DEVICE, input_u8(input));
-	unsigned int index = input_below(input, 12);
-	struct vfb_region_map_opts opts = VFB_REGION_MAP_OPTS_INIT;
-	struct vfb_bar bars[8];
-	union big big = {0};
-	uint64_t value;
-	void *address;
-
-	choose_size(input, &big, sizeof(struct vfb_region_info));
-	opts.flags = input_below(input, 8);
-	if (device) {
-		vfb_region_info(device, index, (void *)&big);
-		vfb_region_map(device, index, input_chance(input, 2) ? NULL : &opts, &address);
-		vfb_region_load(device, index, choose_number(input), input_below(input, 10),
-				&value);
-		vfb_region_store(device, index, choose_number(input), input_below(input, 10),
-				 value);
-		vfb_region_read(device, index, choose_number(input), big.bytes,
-				input_below(input, 64));
-		if (input_chance(input, 2))
-			vfb_region_unmap(device, index);
-		vfb_device_bars(device, bars, input_below(input, 8));
-	}
-	world_give_back(world, WORLD_DEVICE, device);
-}
-
-static void use_interrupts(struct world *world, struct input *input)
-{
-	struct vfb_device *device = world_borrow(world, WORLD_DEVICE, input_u8(input));
-	static const int none[4] = {-1, -1, -1, -1};
-	struct vfb_irq_info info = VFB_IRQ_INFO_INIT;
-	enum vfb_irq irq = input_below(input, 7);
-	unsigned int first = input_below(input, 300), count = input_below(input, 5);
-
-	if (device) {
-		vfb_irq_info(device, irq, &info);
-		vfb_irq_enable(device, irq, first, none, count);
-		vfb_irq_mask(device, irq, first, count);
-		vfb_irq_unmask(device, irq, first, input_u32(input));
-		vfb_irq_trigger(device, irq, first, count);
-		vfb_irq_disable(device, irq);
-	}
-	world_give_back(world, WORLD_DEVICE, device);
-}
-
 /* ---- Jobs ---- */
 
 static void use_job(struct world *world, struct input *input)
@@ -507,6 +263,8 @@ static void inject_failure(struct world *world, struct input *input)
 
 	if (input_chance(input, 4))
 		fake_fail_none(world->fake);
+	else if (input_chance(input, 4))
+		alloc_fail_nth(1 + input_below(input, 16));
 	else
 		fake_fail_nth(world->fake, 1 + input_below(input, 32),
 			      errors[input_below(input, 9)]);
@@ -529,15 +287,15 @@ void world_call(struct world *world, struct input *input)
 		unmap,
 		look_at_space,
 		populate,
-		open_devices,
-		open_devices,
-		open_devices,
-		close_devices,
-		reset_devices,
-		map_bars,
-		map_bars,
-		use_regions,
-		use_interrupts,
+		world_open_devices,
+		world_open_devices,
+		world_open_devices,
+		world_close_devices,
+		world_reset_devices,
+		world_map_bars,
+		world_map_bars,
+		world_use_regions,
+		world_use_interrupts,
 		use_job,
 		use_job,
 		destroy_job,
@@ -548,6 +306,15 @@ void world_call(struct world *world, struct input *input)
 		use_context,
 		diagnose,
 		inject_failure,
+		world_adopt_memory,
+		world_adopt_memory,
+		world_adopt_space,
+		world_adopt_space,
+		world_hand_over,
+		world_bind,
+		world_start_reaper,
+		world_use_trace,
+		world_shut_down,
 		look_at_memory,
 	};
 

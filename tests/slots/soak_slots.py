@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Takes slots while the daemon, those who fill and those who take are killed at random moments, in a
-machine of scripts/vm, as root. In the end all slots are there, and nothing else is left.
+"""Takes slots while the daemon, those who fill and those who take are killed at random moments, in
+a machine of scripts/vm, as root. In the end all slots are there, and nothing else is left.
 
 Usage: soak_slots.py VFIOBOOST VFIOBOOSTD [ROUNDS [SEED]]
 """

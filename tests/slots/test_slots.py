@@ -112,6 +112,10 @@ def cgroups():
     return sorted(path.name for path in CGROUPS.iterdir() if path.is_dir())
 
 
+def wait_gone(slot):
+    wait_for(lambda: slot not in cgroups(), f"{slot} gone")
+
+
 class Slots(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -136,6 +140,9 @@ class Slots(unittest.TestCase):
         wait_ready("web", len(DEVICES))
         wait_ready("mem")
 
+    def wait_restarted(self, daemon):
+        wait_for(lambda: daemon not in children(self.keeper.pid) and answers(), "restart")
+
     def test_take(self):
         for name, devices in ("web", 1), ("mem", 0):
             taken = json.loads(slots("take", "--class", name, "--json").stdout)["taken"][0]
@@ -143,7 +150,7 @@ class Slots(unittest.TestCase):
             self.assertEqual(taken["devices"], devices)
             self.assertEqual(taken["mapped_bytes"], devices * MEGABYTES << 20)
             # Once, and its pages are gone.
-            wait_for(lambda: taken["slot"] not in cgroups(), f"{taken['slot']} gone")
+            wait_gone(taken["slot"])
             self.assertNotIn(taken["slot"], [slot["slot"] for slot in listing(name)])
 
     def test_policy(self):
@@ -171,7 +178,8 @@ class Slots(unittest.TestCase):
 
     def test_nothing_is_left_of_the_one_before(self):
         write = ("import mmap, os\nm = mmap.mmap(3, 0)\n"
-                 "for at in range(0, len(m), 1 << 20): m[at:at + (1 << 20)] = b'secret!!' * (1 << 17)")
+                 "for at in range(0, len(m), 1 << 20):\n"
+                 " m[at:at + (1 << 20)] = b'secret!!' * (1 << 17)")
         read = ("import mmap\nm = mmap.mmap(3, 0)\nassert not any(\n"
                 " m[at:at + (1 << 20)].strip(b'\\0') for at in range(0, len(m), 1 << 20))")
         for program in write, read, write, read:
@@ -184,7 +192,7 @@ class Slots(unittest.TestCase):
                 slot = wait_taken(name, process.pid)["slot"]
                 process.kill()
                 process.wait()
-            wait_for(lambda: slot not in cgroups(), f"{slot} gone")
+            wait_gone(slot)
 
     def test_a_daemon_keeps_its_slot(self):
         """The process that has taken it ends, its child goes on, as of QEMU's -daemonize."""
@@ -194,7 +202,7 @@ class Slots(unittest.TestCase):
             process.wait()
         slot = wait_taken("mem", child)["slot"]
         os.kill(child, signal.SIGKILL)
-        wait_for(lambda: slot not in cgroups(), f"{slot} gone")
+        wait_gone(slot)
 
     def test_held_by_a_friend(self):
         """Another cgroup's process has the files: the slot is not filled before it has ended."""
@@ -212,7 +220,7 @@ class Slots(unittest.TestCase):
                         "friend named")[0]
         self.assertEqual(held["state"], "returning")
         os.kill(friend, signal.SIGKILL)
-        wait_for(lambda: slot not in cgroups(), f"{slot} gone")
+        wait_gone(slot)
 
     def test_the_daemon_is_killed(self):
         with run_slot("web", "sleep", "60") as process:
@@ -223,13 +231,13 @@ class Slots(unittest.TestCase):
             for _ in range(2):
                 daemon = children(self.keeper.pid)[0]
                 os.kill(daemon, signal.SIGKILL)
-                wait_for(lambda: daemon not in children(self.keeper.pid) and answers(), "restart")
+                self.wait_restarted(daemon)
                 self.assertEqual({slot["slot"]: slot["state"] for slot in listing()}, before)
             self.assertIsNone(process.poll())
             wait_taken("web", process.pid)
             process.kill()
             process.wait()
-        wait_for(lambda: taken not in cgroups(), f"{taken} gone")
+        wait_gone(taken)
 
     def test_the_daemon_is_killed_while_it_fills(self):
         slots("take", "--class", "web")

@@ -124,6 +124,19 @@ static void test_adopted_iommufd(void **state)
 	host_end(&host, NULL, range.memory);
 }
 
+/* A kernel that cannot hand over does not release either: nobody could take it back. */
+static void test_no_handover(void **state)
+{
+	struct fake_config config = {.no_map_file = true};
+	struct host host;
+
+	(void)state;
+	host_ready(&host, &config, VFB_BACKEND_IOMMUFD, 1);
+	assert_fails(vfb_space_release_addresses(host.space), -ENOTSUP, "Linux 6.13");
+	assert_ok(vfb_space_unmap_all(host.space));
+	host_close(&host);
+}
+
 /* The file cannot be mapped into the process. */
 static void test_adopted_memory(void **state)
 {
@@ -252,7 +265,7 @@ static void test_handover_fails(void **state)
 	assert_ok(vfb_space_map(host.space, ranges, 1, NULL));
 	assert_ok(vfb_space_release_addresses(host.space));
 	fake_fail_call(host.fake, "IOMMU_IOAS_CHANGE_PROCESS", 1, ENOTTY);
-	assert_fails(vfb_space_adopt_addresses(host.space, NULL, 0), -ENOTTY, "Linux 6.13");
+	assert_fails(vfb_space_adopt_addresses(host.space, NULL, 0), -ENOTSUP, "Linux 6.13");
 	assert_ok(vfb_space_adopt_addresses(host.space, NULL, 0));
 	assert_ok(vfb_space_unmap_all(host.space));
 	host_end(&host, device, ranges[0].memory);
@@ -387,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_no_map_file),
 		cmocka_unit_test(test_keep_domain_fails),
 		cmocka_unit_test(test_adopted_iommufd),
+		cmocka_unit_test(test_no_handover),
 		cmocka_unit_test(test_adopted_memory),
 		cmocka_unit_test(test_adopted_memory_of_a_node),
 		cmocka_unit_test(test_unmap_all),

@@ -68,9 +68,32 @@ static void test_bind(void **state)
 	end(&host);
 }
 
+/* A kernel without groups; and one that does not say. */
+static void test_opened(void **state)
+{
+	struct vfb_device *device;
+	struct host host;
+
+	(void)state;
+	host_open(&host, &(struct fake_config){.no_type1 = true});
+	add_device(host.fake, NAME, 5, "0000:00:01.0");
+	host_space(&host, VFB_BACKEND_IOMMUFD);
+	assert_ok(vfb_device_open(host.space, NAME, &device));
+	assert_fails(vfb_pci_bind(host.ctx, NAME, NULL, 0), -EBUSY, "this process has /dev/vfio0");
+	vfb_device_close(device);
+	assert_ok(vfb_pci_bind(host.ctx, NAME, NULL, 0));
+	host_close(&host);
+
+	begin(&host, "vfio-pci");
+	fake_deny(host.fake, "/dev/vfio/5", EMFILE);
+	assert_fails(vfb_pci_bind(host.ctx, NAME, NULL, 0), -EMFILE, "/dev/vfio/5", "in use");
+	assert_driver(&host, "vfio-pci");
+	end(&host);
+}
+
 static void test_refused(void **state)
 {
-	static const char *const names[] = {"", ".", "..", "a/b"};
+	static const char *const names[] = {"", ".", "..", "a/b", "a\nb", "a\033"};
 	struct host host;
 
 	(void)state;
@@ -271,6 +294,55 @@ static void test_claim(void **state)
 	end(&host);
 }
 
+/* A process has a file of the driver open, whatever that is called where the process is. */
+static void test_held(void **state)
+{
+	struct vfb_node node = {.major = 241, .minor = 7};
+	struct host host;
+	uint64_t start;
+
+	(void)state;
+	begin(&host, "nvme");
+	fake_add_file(host.fake, FOLDER "/nvme/nvme0/dev", "241:7\n");
+	fake_add_file(host.fake, FOLDER "/nvme/nvme0/ng0n1/dev", "242:1\n");
+	fake_add_file(host.fake, FOLDER "/nvme/nvme0/ng0n1/uevent",
+		      "MAJOR=242\nMINOR=1\nDEVNAME=ng/0n1\n");
+	assert_free(&host);
+
+	begin(&host, "nvme");
+	fake_add_file(host.fake, FOLDER "/nvme/nvme0/dev", "241:7\n");
+	fake_hold_node(host.fake, 4711, "nvme\033[2J", &node);
+	start = fake_now(host.fake);
+	assert_fails(vfb_pci_bind(host.ctx, NAME, "vfio-pci", 0), -EBUSY,
+		     "process 4711 (nvme?[2J) has /dev/nvme0 open");
+	/* It may be udev, which looks at a new device. */
+	assert_in_range(fake_now(host.fake) - start, 500 * MS, 2000 * MS);
+	assert_in_use(&host, "process 4711", "end it first");
+
+	/* A block device of the same number is another one. */
+	begin(&host, "nvme");
+	fake_add_file(host.fake, FOLDER "/nvme/nvme0/dev", "241:7\n");
+	node.is_block = true;
+	fake_hold_node(host.fake, 4711, "dd", &node);
+	assert_free(&host);
+
+	/* Which does not claim it. */
+	begin_with_disk(&host);
+	fake_add_file(host.fake, FOLDER "/nvme/nvme0/nvme0n1/subsystem",
+		      "../../../../../../class/block");
+	node = (struct vfb_node){.is_block = true, .major = 259};
+	fake_hold_node(host.fake, 4711, "qemu", &node);
+	assert_in_use(&host, "process 4711 (qemu)", "/dev/nvme0n1");
+
+	/* A device of which it has a name only. */
+	begin(&host, "nvme");
+	fake_add_file(host.fake, FOLDER "/drm/card0/dev", "226:0\n");
+	fake_add_file(host.fake, FOLDER "/drm/card0/uevent", "DEVNAME=dri/card0\n");
+	node = (struct vfb_node){.major = 226};
+	fake_hold_node(host.fake, 12, "Xorg", &node);
+	assert_in_use(&host, "process 12 (Xorg)", "/dev/dri/card0");
+}
+
 static void begin_with_interface(struct host *host, const char *flags)
 {
 	begin(host, "nvme");
@@ -329,11 +401,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_iommu),
 		cmocka_unit_test(test_bind),
+		cmocka_unit_test(test_opened),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_claim),
+		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_interfaces),
 		cmocka_unit_test(test_hidden_interfaces),
 		cmocka_unit_test(test_virtual_functions),

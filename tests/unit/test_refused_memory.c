@@ -262,6 +262,26 @@ static void test_node_full(void **state)
 	host_close(&host);
 }
 
+/* Pages of a size that cannot be used after all, and that cannot be unmapped: nothing is lost. */
+static void test_not_unmapped(void **state)
+{
+	static const unsigned int node = 0;
+	struct vfb_memory_opts opts = options(GIB, VFB_PAGE_AUTO);
+	struct vfb_memory *memory;
+	struct host host;
+
+	(void)state;
+	host_open(&host, &(struct fake_config){.pages_1g = {1}});
+	opts.kind = VFB_MEMORY_MEMFD;
+	opts.policy = VFB_NUMA_BIND;
+	opts.nodes = &node;
+	opts.node_count = 1;
+	fake_fail_call(host.fake, "mbind", 1, ENOMEM);
+	fake_fail_call(host.fake, "munmap", 1, ENOMEM);
+	assert_int_equal(vfb_memory_create(host.ctx, &opts, &memory), -ENOMEM);
+	host_close(&host);
+}
+
 /* The pool has the pages, but the cgroup may not use as many. */
 static void test_cgroup(void **state)
 {
@@ -328,6 +348,7 @@ int main(void)
 		cmocka_unit_test(test_no_populate),
 		cmocka_unit_test(test_node_full),
 		cmocka_unit_test(test_cgroup),
+		cmocka_unit_test(test_not_unmapped),
 		cmocka_unit_test(test_poisoned_page),
 		cmocka_unit_test(test_damaged_page),
 	};

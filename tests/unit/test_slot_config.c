@@ -131,7 +131,8 @@ static void test_folder(void **state)
 		unlink(path);
 	}
 	rmdir(folder);
-	assert_int_equal(config_read_folder(folder, classes, error), -1);
+	assert_int_equal(config_read_folder(folder, classes, error), 0);
+	assert_int_equal(config_read_folder("/dev/null", classes, error), -1);
 }
 
 int main(void)

@@ -314,6 +314,9 @@ int config_read_folder(const char *folder, struct slot_class *classes, char erro
 	int found = scandir(folder, &entries, is_conf, alphasort), count = 0;
 	bool right = true;
 
+	/* A host without classes, as after installing. */
+	if (found < 0 && errno == ENOENT)
+		return 0;
 	if (found < 0) {
 		snprintf(error_text, 512, "cannot read %.300s: %s", folder, strerror(errno));
 		return -1;

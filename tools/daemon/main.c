@@ -235,6 +235,9 @@ int main(int argc, char **argv)
 	count = config_read_folder(options.config, classes, text);
 	if (count < 0)
 		return fail(text);
+	if (!count)
+		fprintf(stderr, "vfioboostd: there are no classes of slots in %s\n",
+			options.config);
 	if (options.check)
 		return 0;
 	raise_limits();

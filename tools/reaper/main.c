@@ -16,13 +16,15 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "arguments.h"
 
 enum {
 	PIPE = 3,
@@ -30,16 +32,7 @@ enum {
 	FIRST_DEVICE,
 };
 
-struct device {
-	/* The number of the first device that it shares its reset with. */
-	unsigned long set;
-	const char *address;
-	int fd;
-};
-
-static struct device *devices;
-static size_t count;
-static bool reporting;
+static struct reaper_arguments arguments;
 static double begin;
 
 static double seconds_now(void)
@@ -53,19 +46,19 @@ static double seconds_now(void)
 /* Each line with one call, so that those of several threads don't mix. */
 static void report_line(const char *what, const char *address)
 {
-	if (reporting)
+	if (arguments.reporting)
 		dprintf(REPORT, "%s%s %.3f s\n", what, address, seconds_now() - begin);
 }
 
 static void *close_set(void *arg)
 {
-	const struct device *first = arg;
+	size_t first = (uintptr_t)arg;
 
-	for (size_t i = first - devices; i < count; i++) {
-		if (devices[i].set != first->set)
+	for (size_t i = first; i < arguments.count; i++) {
+		if (arguments.devices[i].set != first)
 			continue;
-		close(devices[i].fd);
-		report_line("released ", devices[i].address);
+		close(FIRST_DEVICE + i);
+		report_line("released ", arguments.devices[i].address);
 	}
 	return NULL;
 }
@@ -135,58 +128,38 @@ static bool wait_for_end(int process)
 	return true;
 }
 
-static void close_all(pthread_t *threads)
+static void close_all(void)
 {
+	static pthread_t threads[REAPER_MAX_DEVICES];
 	size_t started = 0;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < arguments.count; i++)
 		/* Without a thread it takes longer. */
-		if (devices[i].set == i &&
-		    pthread_create(&threads[started++], NULL, close_set, &devices[i])) {
+		if (arguments.devices[i].set == i &&
+		    pthread_create(&threads[started++], NULL, close_set, (void *)(uintptr_t)i)) {
 			started--;
-			close_set(&devices[i]);
+			close_set((void *)(uintptr_t)i);
 		}
 	for (size_t i = 0; i < started; i++)
 		pthread_join(threads[i], NULL);
 }
 
-static bool read_devices(char **arguments)
-{
-	for (size_t i = 0; i < count; i++) {
-		char *end;
-
-		devices[i].set = strtoul(arguments[i], &end, 10);
-		if (*end != '@')
-			return false;
-		devices[i].address = end + 1;
-		devices[i].fd = FIRST_DEVICE + i;
-	}
-	return true;
-}
-
 int main(int argc, char **argv)
 {
 	static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
-	pthread_t *threads;
 	int process;
 
-	if (argc < 4 || argc > 1024)
+	if (!reaper_parse(argc, argv, &arguments))
 		return 2;
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
-	reporting = !strcmp(argv[1], "report");
-	count = argc - 3;
-	devices = calloc(count, sizeof(*devices));
-	threads = calloc(count, sizeof(*threads));
-	if (!devices || !threads || !read_devices(argv + 3))
-		return 2;
-	process = open_process(atoi(argv[2]));
+	process = open_process(arguments.process);
 	leave_parent();
 	drop_what_is_not_needed();
 	if (!wait_for_end(process))
 		return 0;
 	begin = seconds_now();
-	close_all(threads);
+	close_all();
 	report_line("done", "");
 	return 0;
 }

@@ -45,7 +45,8 @@ static const char bind_doc[] =
 	"A device is refused while it is in use: if a disk of it is mounted (in any mount "
 	"namespace), used for swap or part of another block device, if a network interface of it "
 	"is up, part of another or in another network namespace, if it has virtual functions, or "
-	"if a process has it open through VFIO. Needs root.\n"
+	"if a process has it open, through VFIO or by a file of its driver such as /dev/nvme0 or "
+	"/dev/dri/card0. Needs root.\n"
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
