@@ -152,17 +152,28 @@ static void must(const char *what, int error)
 
 #define MUST(call) must(#call, call)
 
-/* After the time limit of a batch its devices go on closing in the background. */
-static void destroy_space(struct world *world, struct vfb_space *space)
+/* After the time limit of a batch its devices go on opening or closing in the background. */
+static void must_in_time(struct world *world, const char *what, int (*destroy)(void *object),
+			 void *object)
 {
 	const struct vfb_sys *sys = fake_sys(world->fake);
-	int error = vfb_space_destroy(space);
+	int error = destroy(object);
 
 	for (int tries = 0; error == -EBUSY && tries < 1000; tries++) {
 		sys->sleep(sys, 10 * FAKE_MS);
-		error = vfb_space_destroy(space);
+		error = destroy(object);
 	}
-	must("vfb_space_destroy", error);
+	must(what, error);
+}
+
+static int destroy_space(void *space)
+{
+	return vfb_space_destroy(space);
+}
+
+static int destroy_ctx(void *ctx)
+{
+	return vfb_ctx_destroy(ctx);
 }
 
 /* Mappings that were released to another process come back first. */
@@ -198,7 +209,7 @@ static void end_device(struct world *world, void *device)
 
 static void end_space(struct world *world, void *space)
 {
-	destroy_space(world, space);
+	must_in_time(world, "vfb_space_destroy", destroy_space, space);
 }
 
 static void end_memory(struct world *world, void *memory)
@@ -237,7 +248,7 @@ void world_end(struct world *world)
 	end_objects(world, WORLD_DEVICE, end_device);
 	end_objects(world, WORLD_SPACE, end_space);
 	end_objects(world, WORLD_MEMORY, end_memory);
-	MUST(vfb_ctx_destroy(world->ctx));
+	must_in_time(world, "vfb_ctx_destroy", destroy_ctx, world->ctx);
 	vfb_trace_destroy(world->trace);
 	if (world->trace_fd >= 0)
 		close(world->trace_fd);
