@@ -49,9 +49,9 @@ static void test_no_addresses(void **state)
 	void *memory = &fake;
 
 	(void)state;
-	assert_int_equal(sys->mmap(sys, NULL, UINT64_C(1) << 60, PROT_NONE,
-				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &memory),
-			 -ENOMEM);
+	/* The kernel's error is ENOMEM, valgrind's is EINVAL. */
+	assert_true(sys->mmap(sys, NULL, UINT64_C(1) << 60, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+			      -1, 0, &memory) < 0);
 	assert_ptr_equal(memory, &fake);
 	assert_no_leaks(fake);
 	fake_destroy(fake);
