@@ -302,12 +302,16 @@ int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uin
 
 /* ---- While it is used ---- */
 
+/* Bytes that may be used before the limits are read again, and how often that has been done. */
+struct grant {
+	uint64_t bytes, renewals;
+};
+
 struct vfb_room {
 	const struct vfb_sys *sys;
 	pthread_mutex_t lock;
-	/* Bytes that may be used before the limits are read again: on the host and in the cgroups,
-	 * and on each node. */
-	uint64_t anywhere, nodes[MAX_NODES];
+	/* On the host and in the cgroups, and on each node. */
+	struct grant anywhere, nodes[MAX_NODES];
 };
 
 int vfb_room_create(const struct vfb_sys *sys, struct vfb_room **out)
@@ -330,41 +334,57 @@ void vfb_room_destroy(struct vfb_room *room)
 	free(room);
 }
 
-static bool grant_take(struct vfb_room *room, uint64_t *grant, uint64_t bytes)
+/* @renewals: how often the grant had been renewed when it was too small. */
+static bool grant_take(struct vfb_room *room, struct grant *grant, uint64_t bytes,
+		       uint64_t *renewals)
 {
 	bool taken;
 
 	pthread_mutex_lock(&room->lock);
-	taken = *grant >= bytes;
+	taken = grant->bytes >= bytes;
 	if (taken)
-		*grant -= bytes;
+		grant->bytes -= bytes;
+	*renewals = grant->renewals;
 	pthread_mutex_unlock(&room->lock);
 	return taken;
 }
 
-/* Allows a quarter of what is available, since others use memory, too, and takes @bytes of it. */
-static void grant_renew(struct vfb_room *room, uint64_t *grant, uint64_t left, uint64_t bytes)
+/*
+ * Allows a quarter of what is available, since others use memory, too, and takes @bytes of it.
+ * False if another thread has renewed it since: what was read may have been used by then.
+ */
+static bool grant_renew(struct vfb_room *room, struct grant *grant, uint64_t left, uint64_t bytes,
+			uint64_t renewals)
 {
 	uint64_t quarter = min_bytes(left / 4, MOST_BYTES);
+	bool renewed;
 
 	pthread_mutex_lock(&room->lock);
-	*grant = quarter > bytes ? quarter - bytes : 0;
+	renewed = grant->renewals == renewals;
+	if (renewed) {
+		grant->bytes = quarter > bytes ? quarter - bytes : 0;
+		grant->renewals++;
+	}
 	pthread_mutex_unlock(&room->lock);
+	return renewed;
 }
 
-static int room_take(struct vfb_room *room, uint64_t *grant, int node, uint64_t bytes)
+static int room_take(struct vfb_room *room, struct grant *grant, int node, uint64_t bytes)
 {
 	struct vfb_room_limit limit;
+	uint64_t renewals;
 
-	if (grant_take(room, grant, bytes))
-		return 0;
-	vfb_room_read(room->sys, room->sys->base_page(room->sys), node, 4 * MOST_BYTES, &limit);
-	if (limit.bytes < bytes + SPARE)
-		return vfb_fail(-ENOMEM,
-				"memory ran out while populating: %s, of which %s are left; raise "
-				"the limit, free memory, or use less",
-				limit.text, vfb_size_text(limit.bytes).text);
-	grant_renew(room, grant, limit.bytes, bytes);
+	do {
+		if (grant_take(room, grant, bytes, &renewals))
+			return 0;
+		vfb_room_read(room->sys, room->sys->base_page(room->sys), node, 4 * MOST_BYTES,
+			      &limit);
+		if (limit.bytes < bytes + SPARE)
+			return vfb_fail(-ENOMEM,
+					"memory ran out while populating: %s, of which %s are "
+					"left; raise the limit, free memory, or use less",
+					limit.text, vfb_size_text(limit.bytes).text);
+	} while (!grant_renew(room, grant, limit.bytes, bytes, renewals));
 	return 0;
 }
 
