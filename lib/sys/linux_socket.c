@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "sys/passed_fds.h"
+
 #define UNUSED __attribute__((unused))
 /* SCM_MAX_FD of the kernel: no packet has more. */
 #define MAX_FDS 253
@@ -65,31 +67,6 @@ static int wait_readable(const struct vfb_sys *sys, int fd, uint64_t deadline_ns
 	return ready ? 0 : -ETIMEDOUT;
 }
 
-/* More than fit are closed, and make the packet too long. */
-static bool take_fds(struct msghdr *message, int *fds, size_t *count)
-{
-	size_t room = *count;
-	bool fit = !(message->msg_flags & (MSG_TRUNC | MSG_CTRUNC));
-
-	*count = 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-		size_t given = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < given; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			if (*count < room)
-				fds[(*count)++] = fd;
-			else
-				fit = close(fd) && false;
-		}
-	}
-	return fit;
-}
-
 ssize_t vfb_linux_receive(const struct vfb_sys *sys, int fd, void *buf, size_t bytes, int *fds,
 			  size_t *count, uint64_t deadline_ns)
 {
@@ -118,7 +95,7 @@ ssize_t vfb_linux_receive(const struct vfb_sys *sys, int fd, void *buf, size_t b
 		*count = 0;
 		return done ? -errno : -ECONNRESET;
 	}
-	if (take_fds(&message, fds, count))
+	if (vfb_take_passed_fds(&message, fds, count))
 		return done;
 	while (*count)
 		close(fds[--*count]);

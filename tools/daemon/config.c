@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../parse.h"
 #include "slot/layout.h"
 #include "words.h"
 
@@ -21,7 +22,7 @@ struct key {
 
 static const char *read_count(struct slot_class *class, char *value)
 {
-	return words_number(value, 0, MAX_SLOTS, &class->count) ? NULL : "a number from 0 to 256";
+	return parse_number(value, 0, MAX_SLOTS, &class->count) ? NULL : "a number from 0 to 256";
 }
 
 static const char *read_memory(struct slot_class *class, char *value)
@@ -47,7 +48,7 @@ static const char *read_nodes(struct slot_class *class, char *value)
 	class->node_count = 0;
 	while ((word = words_next(&rest))) {
 		if (class->node_count == MAX_NODES ||
-		    !words_number(word, 0, 1023, &class->nodes[class->node_count++]))
+		    !parse_number(word, 0, 1023, &class->nodes[class->node_count++]))
 			return "numbers of NUMA nodes, at most 16";
 	}
 	return class->node_count ? NULL : "numbers of NUMA nodes";
@@ -96,7 +97,7 @@ static const char *read_devices(struct slot_class *class, char *value)
 
 static const char *read_devices_per_slot(struct slot_class *class, char *value)
 {
-	return words_number(value, 1, VFB_WIRE_DEVICES, &class->devices_per_slot) ?
+	return parse_number(value, 1, VFB_WIRE_DEVICES, &class->devices_per_slot) ?
 		       NULL :
 		       "a number from 1 to 32";
 }
@@ -107,7 +108,7 @@ static bool read_user(struct allow *allow, const char *name)
 
 	if (user)
 		allow->id = user->pw_uid;
-	return user || words_number(name, 0, UINT32_MAX - 1, &allow->id);
+	return user || parse_number(name, 0, UINT32_MAX - 1, &allow->id);
 }
 
 static bool read_group(struct allow *allow, const char *name)
@@ -116,7 +117,7 @@ static bool read_group(struct allow *allow, const char *name)
 
 	if (group)
 		allow->id = group->gr_gid;
-	return group || words_number(name, 0, UINT32_MAX - 1, &allow->id);
+	return group || parse_number(name, 0, UINT32_MAX - 1, &allow->id);
 }
 
 static bool read_cgroup(struct allow *allow, const char *path)
@@ -163,7 +164,7 @@ static const char *read_allowed(struct slot_class *class, char *value)
 
 static const char *read_max_per_user(struct slot_class *class, char *value)
 {
-	return words_number(value, 1, MAX_SLOTS, &class->max_per_user) ? NULL :
+	return parse_number(value, 1, MAX_SLOTS, &class->max_per_user) ? NULL :
 									 "a number from 1 to 256";
 }
 

@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "../parse.h"
 #include "cgroup.h"
 #include "config.h"
 #include "host.h"
@@ -84,7 +85,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		options->cgroup = arg;
 		return 0;
 	case OPTION_FILLERS:
-		if (!words_number(arg, 1, 64, &options->fillers))
+		if (!parse_number(arg, 1, 64, &options->fillers))
 			argp_error(state, "--fillers wants a number from 1 to 64, not \"%s\"", arg);
 		return 0;
 	case OPTION_FILLER:

@@ -2,10 +2,11 @@
 #include "packet.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "sys/passed_fds.h"
 
 union control {
 	struct cmsghdr align;
@@ -32,33 +33,6 @@ int packet_send(int socket, union vfb_wire *message, enum vfb_wire_type type, co
 	return sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-/* What does not fit is closed by the kernel, or here. */
-static bool take_rights(struct msghdr *header, int *fds, size_t *count)
-{
-	size_t room = *count;
-	bool fit = true;
-
-	*count = 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
-		size_t given = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < given; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			if (*count < room) {
-				fds[(*count)++] = fd;
-			} else {
-				close(fd);
-				fit = false;
-			}
-		}
-	}
-	return fit && !(header->msg_flags & (MSG_TRUNC | MSG_CTRUNC));
-}
-
 int packet_receive(int socket, union vfb_wire *message, int *fds, size_t *count)
 {
 	char packet[VFB_WIRE_BYTES];
@@ -78,7 +52,8 @@ int packet_receive(int socket, union vfb_wire *message, int *fds, size_t *count)
 		*count = 0;
 		return bytes ? -errno : 0;
 	}
-	error = take_rights(&header, fds, count) ? vfb_wire_parse(packet, bytes, message) : -EPROTO;
+	error = vfb_take_passed_fds(&header, fds, count) ? vfb_wire_parse(packet, bytes, message) :
+							   -EPROTO;
 	if (error) {
 		packet_close(fds, *count);
 		*count = 0;

@@ -2,10 +2,10 @@
 #include "words.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "../parse.h"
 
 char *words_trim(char *text)
 {
@@ -31,44 +31,14 @@ char *words_next(char **rest)
 	return word;
 }
 
-bool words_number(const char *text, unsigned int low, unsigned int high, unsigned int *out)
-{
-	unsigned long value;
-	char *end;
-
-	if (!isdigit((unsigned char)*text))
-		return false;
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	if (errno || *end || value < low || value > high)
-		return false;
-	*out = value;
-	return true;
-}
-
 bool words_size(const char *text, uint64_t *out)
 {
-	static const char units[] = "KMGT";
-	unsigned long long value;
-	unsigned int shift = 0;
-	const char *unit;
-	char *end;
+	const char *rest;
+	uint64_t bytes;
 
-	if (!isdigit((unsigned char)*text))
+	if (!parse_size(text, &bytes, &rest) || *rest)
 		return false;
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno)
-		return false;
-	if (*end) {
-		unit = strchr(units, toupper((unsigned char)*end));
-		if (!unit || end[1])
-			return false;
-		shift = 10 * (unit - units + 1);
-	}
-	if (value > UINT64_MAX >> shift)
-		return false;
-	*out = (uint64_t)value << shift;
+	*out = bytes;
 	return true;
 }
 

@@ -13,8 +13,6 @@ char *words_trim(char *text);
 /* The next word, separated by white space or commas; NULL: there is none. */
 char *words_next(char **rest);
 
-bool words_number(const char *text, unsigned int low, unsigned int high, unsigned int *out);
-
 /* "2G": bytes, with K, M, G, T for powers of 1024. */
 bool words_size(const char *text, uint64_t *out);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "arguments.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "../parse.h"
 
 const char *const page_size_names[] = {"auto", "4k", "thp", "2m", "1g", "mixed", NULL};
 const char *const backend_names[] = {"auto", "type1", "iommufd", "none", NULL};
@@ -42,7 +42,7 @@ unsigned int argument_number(struct argp_state *state, const char *option, const
 {
 	unsigned int number = 0;
 
-	if (!number_parse(text, &number) || number < low || number > high)
+	if (!parse_number(text, low, high, &number))
 		argp_error(state, "--%s wants a number from %u to %u, not \"%s\"", option, low,
 			   high, text);
 	return number;
@@ -183,44 +183,12 @@ void arguments_parse(const struct arguments *arguments, int argc, char **argv, v
 
 bool size_parse(const char *text, uint64_t *bytes)
 {
-	static const char units[] = "KMGT";
-	unsigned long long number;
-	unsigned int shift = 0;
-	const char *unit;
-	char *end;
+	const char *rest;
+	uint64_t size;
 
-	if (!isdigit((unsigned char)*text))
+	if (!parse_size(text, &size, &rest) ||
+	    (*rest && strcasecmp(rest, "B") && strcasecmp(rest, "iB")))
 		return false;
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	if (errno)
-		return false;
-	if (*end) {
-		unit = strchr(units, toupper((unsigned char)*end));
-		if (!unit)
-			return false;
-		shift = 10 * (unit - units + 1);
-		end++;
-		if (*end && strcasecmp(end, "B") && strcasecmp(end, "iB"))
-			return false;
-	}
-	if (number > UINT64_MAX >> shift)
-		return false;
-	*bytes = (uint64_t)number << shift;
-	return true;
-}
-
-bool number_parse(const char *text, unsigned int *number)
-{
-	unsigned long long value;
-	char *end;
-
-	if (!isdigit((unsigned char)*text))
-		return false;
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno || *end || value > UINT_MAX)
-		return false;
-	*number = value;
+	*bytes = size;
 	return true;
 }

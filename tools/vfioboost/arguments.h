@@ -121,7 +121,4 @@ void argument_device(struct argp_state *state, const char *devices[MAX_DEVICES],
 /* Reads "2G", "512MiB", "4096": bytes, with K, M, G, T for powers of 1024. False: it is no size. */
 bool size_parse(const char *text, uint64_t *bytes);
 
-/* A decimal number and nothing else. */
-bool number_parse(const char *text, unsigned int *number);
-
 #endif

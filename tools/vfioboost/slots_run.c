@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../daemon/packet.h"
+#include "../parse.h"
 #include "arguments.h"
 #include "command.h"
 #include "slots_client.h"
@@ -147,7 +149,7 @@ static void find_word(const struct vfb_wire_grant *grant, const char *word, size
 		snprintf(text, 64, "%" PRIu64, grant->bytes);
 	else if (!strcmp(name, "iommu") && grant->level)
 		snprintf(text, 64, "%d", FIRST_FD + 1);
-	else if (!strncmp(name, "device", 6) && number_parse(name + 6, &device) &&
+	else if (!strncmp(name, "device", 6) && parse_number(name + 6, 0, UINT_MAX, &device) &&
 		 device < grant->device_count)
 		snprintf(text, 64, "%u", FIRST_FD + 2 + device);
 }
