@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "dma/expected.h"
+#include "iommu/iova_set.h"
 #include "memory/memory.h"
 #include "observe/error.h"
 
@@ -70,34 +71,9 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 	return 0;
 }
 
-static bool ranges_contain(const struct vfb_iova_range *ranges, size_t count, uint64_t first,
-			   uint64_t last)
-{
-	for (size_t i = 0; i < count; i++)
-		if (first >= ranges[i].first && last <= ranges[i].last)
-			return true;
-	return false;
-}
-
 bool vfb_iova_is_valid_locked(const struct vfb_space *space, uint64_t first, uint64_t last)
 {
-	return ranges_contain(space->ranges, space->range_count, first, last);
-}
-
-static int outside(const struct vfb_space *space, const struct vfb_range *range, size_t entry)
-{
-	const struct vfb_iova_range *valid;
-	char text[160] = "";
-	size_t length = 0, count;
-
-	valid = vfb_space_valid_locked(space, &count);
-	for (size_t i = 0; i < count && length < sizeof(text) - 48; i++)
-		length += snprintf(text + length, sizeof(text) - length,
-				   " 0x%" PRIx64 "-0x%" PRIx64, valid[i].first, valid[i].last);
-	return vfb_fail(-EINVAL,
-			"%s is outside of the IOVAs that the devices can use:%s: lay memory out "
-			"around them (vfb_layout())",
-			vfb_range_name(range, entry).text, text);
+	return vfb_iova_ranges_contain(space->ranges, space->range_count, first, last);
 }
 
 int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vfb_range *range,
@@ -114,8 +90,12 @@ int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vf
 				vfb_size_text(space->alignment).text);
 	valid = vfb_space_valid_locked(space, &count);
 	if (has_iova && valid &&
-	    !ranges_contain(valid, count, range->iova, range->iova + (range->bytes - 1)))
-		return outside(space, range, entry);
+	    !vfb_iova_ranges_contain(valid, count, range->iova, range->iova + (range->bytes - 1)))
+		return vfb_fail(
+			-EINVAL,
+			"%s is outside of the IOVAs that the devices can use:%s: lay memory out "
+			"around them (vfb_layout())",
+			vfb_range_name(range, entry).text, vfb_iova_ranges_text(valid, count).text);
 	return 0;
 }
 

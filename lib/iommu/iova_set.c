@@ -2,6 +2,8 @@
 #include "iommu/iova_set.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,4 +126,24 @@ int vfb_iova_set_restrict(struct vfb_iova_set *set, const struct vfb_iova_range 
 	error = exclude_gaps(set, sorted, count);
 	free(sorted);
 	return error;
+}
+
+bool vfb_iova_ranges_contain(const struct vfb_iova_range *ranges, size_t count, uint64_t first,
+			     uint64_t last)
+{
+	for (size_t i = 0; i < count; i++)
+		if (first >= ranges[i].first && last <= ranges[i].last)
+			return true;
+	return false;
+}
+
+struct vfb_iova_text vfb_iova_ranges_text(const struct vfb_iova_range *ranges, size_t count)
+{
+	struct vfb_iova_text all = {.text = ""};
+	size_t length = 0;
+
+	for (size_t i = 0; i < count && length + 48 < sizeof(all.text); i++)
+		length += snprintf(all.text + length, sizeof(all.text) - length,
+				   " 0x%" PRIx64 "-0x%" PRIx64, ranges[i].first, ranges[i].last);
+	return all;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "iommu/iommu.h"
+#include "iommu/iova_set.h"
 #include "observe/error.h"
 #include "sys/fault.h"
 #include "sys/rights.h"
@@ -90,36 +91,13 @@ static int report_fault(const struct vfb_iommu *iommu, int error, const struct v
 
 /* ---- EINVAL, ENOSPC ---- */
 
-static bool is_valid(const struct vfb_iova_range *ranges, size_t count, uint64_t first,
-		     uint64_t last)
-{
-	for (size_t i = 0; i < count; i++)
-		if (first >= ranges[i].first && last <= ranges[i].last)
-			return true;
-	return false;
-}
-
-static void print_ranges(const struct vfb_iova_range *ranges, size_t count, char *text,
-			 size_t bytes)
-{
-	size_t length = 0;
-
-	text[0] = '\0';
-	for (size_t i = 0; i < count && length + 48 < bytes; i++)
-		length += snprintf(text + length, bytes - length, " 0x%" PRIx64 "-0x%" PRIx64,
-				   ranges[i].first, ranges[i].last);
-}
-
 static int report_outside(const struct vfb_iommu_map *map, const struct vfb_iova_range *ranges,
 			  size_t count)
 {
-	char valid[256];
-
-	print_ranges(ranges, count, valid, sizeof(valid));
 	return vfb_fail(-EINVAL,
 			"cannot map %s: the devices can only use the IOVAs%s: map elsewhere "
 			"(vfb_layout())",
-			where_of(map).text, valid);
+			where_of(map).text, vfb_iova_ranges_text(ranges, count).text);
 }
 
 static int report_no_entries(const struct vfb_iommu_map *map)
@@ -140,7 +118,8 @@ static int report_domain(struct vfb_iommu *iommu, int error, const struct vfb_io
 
 	if (!unknown && error == -ENOSPC && !entries_left)
 		report_no_entries(map);
-	else if (!unknown && error == -EINVAL && !is_valid(ranges, count, map->iova, last))
+	else if (!unknown && error == -EINVAL &&
+		 !vfb_iova_ranges_contain(ranges, count, map->iova, last))
 		report_outside(map, ranges, count);
 	else if (!unknown && error == -EINVAL && alignment > 1 &&
 		 (map->iova | map->bytes | address) & (alignment - 1))
