@@ -42,13 +42,19 @@ static int populate_step(struct vfb_memory *memory, uint64_t offset, uint64_t by
 }
 
 /* If base pages run out, the kernel kills a process instead of returning an error. */
-static int take_room(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+static int populate_base_pages(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
-	if (vfb_memory_is_hugetlb(memory) ||
-	    !vfb_room_take(memory->ctx->room, vfb_memory_strict_node(memory, offset), bytes))
-		return 0;
+	struct vfb_room *room = memory->ctx->room;
+	int node = vfb_memory_strict_node(memory, offset), error;
+
 	/* If the caller has populated the part, nothing more is needed. */
-	return vfb_memory_absent_bytes(memory, offset, bytes) ? -EDQUOT : 0;
+	if (vfb_room_take(room, node, bytes))
+		return vfb_memory_absent_bytes(memory, offset, bytes) ?
+			       -EDQUOT :
+			       populate_step(memory, offset, bytes);
+	error = populate_step(memory, offset, bytes);
+	vfb_room_populated(room, node, bytes);
+	return error;
 }
 
 /* The steps of vfb_memory_populate_range(), from *@at on, which a failure leaves at its step. */
@@ -71,9 +77,9 @@ static int populate_steps(struct vfb_memory *memory, uint64_t *at, uint64_t end,
 			vfb_pace_wait(memory->ctx->pace, next - offset, job);
 			if (vfb_job_stopped(job))
 				return -ECANCELED;
-			error = take_room(memory, offset, next - offset);
-			if (!error)
-				error = populate_step(memory, offset, next - offset);
+			error = vfb_memory_is_hugetlb(memory) ?
+					populate_step(memory, offset, next - offset) :
+					populate_base_pages(memory, offset, next - offset);
 			if (error)
 				return error;
 			if (whole)

@@ -302,14 +302,19 @@ int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uin
 
 /* ---- While it is used ---- */
 
-/* Bytes that may be used before the limits are read again, and how often that has been done. */
 struct grant {
+	/* What may be used before the limits are read again, and how often that has been done. */
 	uint64_t bytes, renewals;
+	/* What was taken, and is being populated: it may or may not be in what is read. */
+	uint64_t in_flight;
 };
 
 struct vfb_room {
 	const struct vfb_sys *sys;
 	pthread_mutex_t lock;
+	/* Something in flight has arrived. */
+	pthread_cond_t arrived;
+	uint64_t arrivals;
 	/* On the host and in the cgroups, and on each node. */
 	struct grant anywhere, nodes[MAX_NODES];
 };
@@ -323,6 +328,7 @@ int vfb_room_create(const struct vfb_sys *sys, struct vfb_room **out)
 		return vfb_fail_memory();
 	room->sys = sys;
 	pthread_mutex_init(&room->lock, NULL);
+	pthread_cond_init(&room->arrived, NULL);
 	return 0;
 }
 
@@ -330,21 +336,28 @@ void vfb_room_destroy(struct vfb_room *room)
 {
 	if (!room)
 		return;
+	pthread_cond_destroy(&room->arrived);
 	pthread_mutex_destroy(&room->lock);
 	free(room);
 }
 
-/* @renewals: how often the grant had been renewed when it was too small. */
+/* A grant that was too small, as it was then. */
+struct too_small {
+	uint64_t renewals, in_flight, arrivals;
+};
+
 static bool grant_take(struct vfb_room *room, struct grant *grant, uint64_t bytes,
-		       uint64_t *renewals)
+		       struct too_small *then)
 {
 	bool taken;
 
 	pthread_mutex_lock(&room->lock);
 	taken = grant->bytes >= bytes;
-	if (taken)
+	if (taken) {
 		grant->bytes -= bytes;
-	*renewals = grant->renewals;
+		grant->in_flight += bytes;
+	}
+	*then = (struct too_small){grant->renewals, grant->in_flight, room->arrivals};
 	pthread_mutex_unlock(&room->lock);
 	return taken;
 }
@@ -354,29 +367,45 @@ static bool grant_take(struct vfb_room *room, struct grant *grant, uint64_t byte
  * False if another thread has renewed it since: what was read may have been used by then.
  */
 static bool grant_renew(struct vfb_room *room, struct grant *grant, uint64_t left, uint64_t bytes,
-			uint64_t renewals)
+			const struct too_small *then)
 {
 	uint64_t quarter = min_bytes(left / 4, MOST_BYTES);
 	bool renewed;
 
 	pthread_mutex_lock(&room->lock);
-	renewed = grant->renewals == renewals;
+	renewed = grant->renewals == then->renewals;
 	if (renewed) {
 		grant->bytes = quarter > bytes ? quarter - bytes : 0;
+		grant->in_flight += bytes;
 		grant->renewals++;
 	}
 	pthread_mutex_unlock(&room->lock);
 	return renewed;
 }
 
+static void room_wait(struct vfb_room *room, const struct too_small *then)
+{
+	pthread_mutex_lock(&room->lock);
+	while (room->arrivals == then->arrivals)
+		room->sys->cond_wait(room->sys, &room->arrived, &room->lock, UINT64_MAX);
+	pthread_mutex_unlock(&room->lock);
+}
+
+static void room_arrive(struct vfb_room *room, struct grant *grant, uint64_t bytes)
+{
+	pthread_mutex_lock(&room->lock);
+	grant->in_flight -= bytes;
+	room->arrivals++;
+	room->sys->cond_broadcast(room->sys, &room->arrived);
+	pthread_mutex_unlock(&room->lock);
+}
+
 static int room_take(struct vfb_room *room, struct grant *grant, int node, uint64_t bytes)
 {
 	struct vfb_room_limit limit;
-	uint64_t renewals;
+	struct too_small then;
 
-	do {
-		if (grant_take(room, grant, bytes, &renewals))
-			return 0;
+	while (!grant_take(room, grant, bytes, &then)) {
 		vfb_room_read(room->sys, room->sys->base_page(room->sys), node, 4 * MOST_BYTES,
 			      &limit);
 		if (limit.bytes < bytes + SPARE)
@@ -384,7 +413,11 @@ static int room_take(struct vfb_room *room, struct grant *grant, int node, uint6
 					"memory ran out while populating: %s, of which %s are "
 					"left; raise the limit, free memory, or use less",
 					limit.text, vfb_size_text(limit.bytes).text);
-	} while (!grant_renew(room, grant, limit.bytes, bytes, renewals));
+		if (limit.bytes < bytes + SPARE + then.in_flight)
+			room_wait(room, &then);
+		else if (grant_renew(room, grant, limit.bytes - then.in_flight, bytes, &then))
+			return 0;
+	}
 	return 0;
 }
 
@@ -392,7 +425,18 @@ int vfb_room_take(struct vfb_room *room, int node, uint64_t bytes)
 {
 	int error = room_take(room, &room->anywhere, VFB_ROOM_ANYWHERE, bytes);
 
-	if (!error && node >= 0 && node < MAX_NODES)
-		error = room_take(room, &room->nodes[node], node, bytes);
+	if (error || node < 0 || node >= MAX_NODES)
+		return error;
+	/* Those that have taken from the node as well wait for nobody. */
+	error = room_take(room, &room->nodes[node], node, bytes);
+	if (error)
+		room_arrive(room, &room->anywhere, bytes);
 	return error;
+}
+
+void vfb_room_populated(struct vfb_room *room, int node, uint64_t bytes)
+{
+	if (node >= 0 && node < MAX_NODES)
+		room_arrive(room, &room->nodes[node], bytes);
+	room_arrive(room, &room->anywhere, bytes);
 }

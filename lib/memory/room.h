@@ -46,9 +46,11 @@ int vfb_room_create(const struct vfb_sys *sys, struct vfb_room **out);
 void vfb_room_destroy(struct vfb_room *room);
 
 /*
- * To be called for each step of populating base pages, which must be on @node unless that is
- * VFB_ROOM_ANYWHERE. Reports -ENOMEM.
+ * To be called before each step of populating base pages, which must be on @node unless that is
+ * VFB_ROOM_ANYWHERE. Reports -ENOMEM. Otherwise vfb_room_populated() must follow, also if the step
+ * has failed: when little is left, others wait for it.
  */
 int vfb_room_take(struct vfb_room *room, int node, uint64_t bytes);
+void vfb_room_populated(struct vfb_room *room, int node, uint64_t bytes);
 
 #endif

@@ -143,6 +143,24 @@ static void test_out_of_memory(void **state)
 	}
 }
 
+/* However little is left, threads that populate side by side do not use it twice. */
+static void test_last_bytes(void **state)
+{
+	(void)state;
+	for (uint64_t size = 64 * MIB; size < 72 * MIB; size += 256 * KIB) {
+		struct fake_config config = {.memory = {size}, .cpus_per_node = 8};
+		struct vfb_range range = {.bytes = 400 * MIB, .iova = GIB};
+		struct vfb_device *device;
+		struct host host;
+
+		host_start(&host, &config, VFB_BACKEND_IOMMUFD, 1, &device);
+		range.memory = make_memory(&host, 400 * MIB, VFB_PAGE_4K);
+		assert_fails(vfb_space_map(host.space, &range, 1, &best_effort), -ENOMEM,
+			     "memory ran out");
+		host_end(&host, device, range.memory);
+	}
+}
+
 #define DEVICES 5
 
 static void test_devices(void **state)
@@ -232,8 +250,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_map),	      cmocka_unit_test(test_kernel_refuses),
-		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_device_fails),
+		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_last_bytes),
+		cmocka_unit_test(test_devices),	      cmocka_unit_test(test_device_fails),
 	};
 
 	return cmocka_run_group_tests_name("best effort", tests, NULL, NULL);
