@@ -158,7 +158,7 @@ static int note_device(const char *name, void *arg)
 	return 0;
 }
 
-static int compare_addresses(const void *a, const void *b)
+static int compare_pci_addresses(const void *a, const void *b)
 {
 	/* Domains of more digits come later. */
 	size_t length_a = strlen(a), length_b = strlen(b);
@@ -177,7 +177,8 @@ static int list_devices(const struct vfb_sys *sys, const char *path, struct foun
 	if (error)
 		return vfb_fail_errno(error, "cannot read %s", path);
 	if (found->count)
-		qsort(found->addresses, found->count, sizeof(*found->addresses), compare_addresses);
+		qsort(found->addresses, found->count, sizeof(*found->addresses),
+		      compare_pci_addresses);
 	return 0;
 }
 

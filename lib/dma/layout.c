@@ -208,7 +208,7 @@ static int layout_add(struct layout *layout, const struct vfb_layout_part *part,
 	return error;
 }
 
-static int check_valid(const struct vfb_layout_opts *opts)
+static int layout_check_valid(const struct vfb_layout_opts *opts)
 {
 	int error = vfb_entries_check(opts->valid, opts->valid_count, "valid ranges");
 
@@ -223,7 +223,7 @@ static int check_valid(const struct vfb_layout_opts *opts)
 
 static int layout_begin(struct layout *layout, const struct vfb_layout_opts *opts)
 {
-	int error = check_valid(opts);
+	int error = layout_check_valid(opts);
 
 	if (!error)
 		error = vfb_iova_set_init(&layout->set);

@@ -43,7 +43,7 @@ struct nodes {
 	size_t count;
 };
 
-static int add_node(const char *name, void *arg)
+static int cause_add_node(const char *name, void *arg)
 {
 	struct nodes *nodes = arg;
 
@@ -67,7 +67,7 @@ static int add_nodes_of_member(const char *name, void *arg)
 	char path[128];
 
 	snprintf(path, sizeof(path), GROUPS "/%d/devices/%.32s/vfio-dev", members->group, name);
-	members->sys->list(members->sys, path, add_node, members->nodes);
+	members->sys->list(members->sys, path, cause_add_node, members->nodes);
 	return 0;
 }
 

@@ -17,7 +17,7 @@ struct where {
 	char text[64];
 };
 
-static struct where where_of(const struct vfb_iommu_map *map)
+static struct where map_where(const struct vfb_iommu_map *map)
 {
 	struct where where;
 
@@ -32,7 +32,7 @@ static int report_memlock(const struct vfb_iommu *iommu, const struct vfb_iommu_
 			  uint64_t limit, uint64_t locked)
 {
 	bool exceeded = map->bytes > limit || locked > limit - map->bytes;
-	struct where where = where_of(map);
+	struct where where = map_where(map);
 
 	if (exceeded)
 		return vfb_fail(-ENOMEM,
@@ -51,7 +51,7 @@ static int report_memlock(const struct vfb_iommu *iommu, const struct vfb_iommu_
 			iommu->ops->parallel ? " and other processes of the user count, too" : "");
 }
 
-static int report_no_memory(const struct vfb_iommu *iommu, const struct vfb_iommu_map *map)
+static int map_report_no_memory(const struct vfb_iommu *iommu, const struct vfb_iommu_map *map)
 {
 	struct vfb_field locked = {.name = iommu->ops->locked_key, .base = 10};
 	uint64_t limit;
@@ -66,27 +66,28 @@ static int report_no_memory(const struct vfb_iommu *iommu, const struct vfb_iomm
 		"cannot map %s: the kernel is out of memory, and no RLIMIT_MEMLOCK applies: "
 		"the page tables of the IOMMU count in memory.max of the cgroup; memory "
 		"that is not populated is allocated now",
-		where_of(map).text);
+		map_where(map).text);
 }
 
 /* ---- EFAULT ---- */
 
-static int report_fault(const struct vfb_iommu *iommu, int error, const struct vfb_iommu_map *map)
+static int map_report_fault(const struct vfb_iommu *iommu, int error,
+			    const struct vfb_iommu_map *map)
 {
 	struct vfb_fault fault = vfb_sys_find_fault(iommu->sys, (uintptr_t)map->address, map->bytes,
 						    map->flags & VFB_RANGE_WRITE, true, map->fd);
 
 	if (fault.kind)
-		return vfb_fail(error, "cannot map %s: %s", where_of(map).text,
+		return vfb_fail(error, "cannot map %s: %s", map_where(map).text,
 				vfb_fault_describe(&fault).text);
 	if (error != -EFAULT)
-		return vfb_fail_errno(error, "cannot map %s", where_of(map).text);
+		return vfb_fail_errno(error, "cannot map %s", map_where(map).text);
 	return vfb_fail(error,
 			"cannot map %s: the kernel cannot reach the memory at %p, though it is "
 			"mapped and accessible: possible causes are pages that are not populated "
 			"and that a limit of a cgroup or an empty hugetlb pool denies, and a file "
 			"that ends before the mapping does",
-			where_of(map).text, map->address);
+			map_where(map).text, map->address);
 }
 
 /* ---- EINVAL, ENOSPC ---- */
@@ -97,7 +98,7 @@ static int report_outside(const struct vfb_iommu_map *map, const struct vfb_iova
 	return vfb_fail(-EINVAL,
 			"cannot map %s: the devices can only use the IOVAs%s: map elsewhere "
 			"(vfb_layout())",
-			where_of(map).text, vfb_iova_ranges_text(ranges, count).text);
+			map_where(map).text, vfb_iova_ranges_text(ranges, count).text);
 }
 
 static int report_no_entries(const struct vfb_iommu_map *map)
@@ -105,7 +106,7 @@ static int report_no_entries(const struct vfb_iommu_map *map)
 	return vfb_fail(-ENOSPC,
 			"cannot map %s: the kernel's limit of mappings is reached: map fewer, "
 			"larger ranges, or raise dma_entry_limit of vfio_iommu_type1",
-			where_of(map).text);
+			map_where(map).text);
 }
 
 static int report_domain(struct vfb_iommu *iommu, int error, const struct vfb_iommu_map *map)
@@ -124,9 +125,9 @@ static int report_domain(struct vfb_iommu *iommu, int error, const struct vfb_io
 	else if (!unknown && error == -EINVAL && alignment > 1 &&
 		 (map->iova | map->bytes | address) & (alignment - 1))
 		vfb_fail(error, "cannot map %s: it is not aligned to the IOMMU's pages of %s",
-			 where_of(map).text, vfb_size_text(alignment).text);
+			 map_where(map).text, vfb_size_text(alignment).text);
 	else
-		report_fault(iommu, error, map);
+		map_report_fault(iommu, error, map);
 	free(ranges);
 	return error;
 }
@@ -135,10 +136,10 @@ int vfb_iommu_map_failed(struct vfb_iommu *iommu, int error, const struct vfb_io
 {
 	switch (error) {
 	case -ENOMEM:
-		return report_no_memory(iommu, map);
+		return map_report_no_memory(iommu, map);
 	case -EFAULT:
 	case -EOPNOTSUPP:
-		return report_fault(iommu, error, map);
+		return map_report_fault(iommu, error, map);
 	case -EINVAL:
 	case -ENOSPC:
 		return report_domain(iommu, error, map);
@@ -146,7 +147,7 @@ int vfb_iommu_map_failed(struct vfb_iommu *iommu, int error, const struct vfb_io
 		return vfb_fail(error,
 				"cannot map %s: something is mapped there that the library does "
 				"not know of: unmap it, or use another IOVA",
-				where_of(map).text);
+				map_where(map).text);
 	}
-	return vfb_fail_errno(error, "cannot map %s", where_of(map).text);
+	return vfb_fail_errno(error, "cannot map %s", map_where(map).text);
 }

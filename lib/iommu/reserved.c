@@ -27,7 +27,7 @@ struct regions {
 };
 
 /* iommu_group_show_resv_regions(). What is of a kind that is not known is not mapped either. */
-static bool read_region(const char *line, void *arg)
+static bool read_reserved_region(const char *line, void *arg)
 {
 	const struct regions *regions = arg;
 	struct vfb_reserved region = {.kind = VFB_RESERVED_PLAIN};
@@ -49,7 +49,7 @@ void vfb_reserved_each(const struct vfb_sys *sys, int group,
 	char path[64];
 
 	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/reserved_regions", group);
-	vfb_sys_each_line(sys, path, read_region, &regions);
+	vfb_sys_each_line(sys, path, read_reserved_region, &regions);
 }
 
 static bool note_direct(const struct vfb_reserved *reserved, void *arg)

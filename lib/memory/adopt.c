@@ -13,7 +13,8 @@
 
 #define KNOWN_FLAGS (VFB_MEMORY_ADOPT_HAS_FD | VFB_MEMORY_ADOPT_POPULATED)
 
-static int adopt_check_opts(const struct vfb_sys *sys, const struct vfb_memory_adopt_opts *opts)
+static int adopt_check_memory_opts(const struct vfb_sys *sys,
+				   const struct vfb_memory_adopt_opts *opts)
 {
 	uint64_t page = vfb_page_bytes(sys, opts->page_size);
 	uintptr_t address = (uintptr_t)opts->address;
@@ -128,7 +129,7 @@ int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *op
 	*out = NULL;
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
-		error = adopt_check_opts(ctx->sys, &known);
+		error = adopt_check_memory_opts(ctx->sys, &known);
 	if (error)
 		return error;
 	memory = calloc(1, sizeof(*memory));

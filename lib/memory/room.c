@@ -39,7 +39,7 @@ static bool add_stat(const char *line, void *arg)
 }
 
 /* UINT64_MAX: the file contains "max", or does not exist. */
-static uint64_t read_number(const struct vfb_sys *sys, const char *folder, const char *file)
+static uint64_t room_read_number(const struct vfb_sys *sys, const char *folder, const char *file)
 {
 	char path[4352], text[32];
 
@@ -85,8 +85,8 @@ static uint64_t cgroup_reclaimable(const struct search *search, const char *fold
 	snprintf(path, sizeof(path), "%s/memory.stat", folder);
 	vfb_sys_each_line(search->sys, path, add_stat, v1 ? v1_fields : v2_fields);
 	if (!v1 && swap) {
-		uint64_t max = read_number(search->sys, folder, "memory.swap.max");
-		uint64_t used = read_number(search->sys, folder, "memory.swap.current");
+		uint64_t max = room_read_number(search->sys, folder, "memory.swap.max");
+		uint64_t used = room_read_number(search->sys, folder, "memory.swap.current");
 
 		if (max != UINT64_MAX && used != UINT64_MAX)
 			swap = min_bytes(swap, max > used ? max - used : 0);
@@ -108,8 +108,8 @@ static void note_limit(struct search *search, uint64_t left, const char *folder,
 static void look_at_limit(struct search *search, const char *folder, bool v1, const char *max_file,
 			  const char *used_file)
 {
-	uint64_t max = read_number(search->sys, folder, max_file);
-	uint64_t used = read_number(search->sys, folder, used_file), left;
+	uint64_t max = room_read_number(search->sys, folder, max_file);
+	uint64_t used = room_read_number(search->sys, folder, used_file), left;
 
 	if (max >= UINT64_MAX / 4 || used == UINT64_MAX)
 		return;
@@ -157,7 +157,7 @@ struct node_memory {
 	uint64_t total, left, swappable;
 };
 
-static bool add_node(const struct search *search, unsigned int node, struct node_memory *sum)
+static bool room_add_node(const struct search *search, unsigned int node, struct node_memory *sum)
 {
 	struct vfb_field fields[] = {{.name = "MemTotal"},     {.name = "MemFree"},
 				     {.name = "Active(file)"}, {.name = "Inactive(file)"},
@@ -181,12 +181,12 @@ static void look_at_nodes(struct search *search, uint64_t nodes, const char *nam
 	bool found = false;
 
 	for (unsigned int node = 0; node < MAX_NODES; node++)
-		if (nodes >> node & 1 && add_node(search, node, &sum))
+		if (nodes >> node & 1 && room_add_node(search, node, &sum))
 			found = true;
 	if (!found)
 		return;
 	/* The kernel keeps this much free on all nodes together. */
-	reserve = read_number(search->sys, "/proc/sys/vm", "min_free_kbytes");
+	reserve = room_read_number(search->sys, "/proc/sys/vm", "min_free_kbytes");
 	reserve = reserve == UINT64_MAX ? 0 : reserve;
 	left = (sum.left > reserve ? sum.left - reserve : 0) * KIB +
 	       min_bytes(sum.swappable * KIB, search->swap_free);

@@ -62,7 +62,7 @@ static int populate_only(struct vfb_slot *slot, vfb_slot_progress *progress, voi
 	return error;
 }
 
-static int make_space(struct vfb_slot *slot, const struct vfb_slot_cold *cold)
+static int slot_make_space(struct vfb_slot *slot, const struct vfb_slot_cold *cold)
 {
 	struct vfb_space_opts opts = {
 		.size = sizeof(opts),
@@ -82,8 +82,8 @@ static int make_space(struct vfb_slot *slot, const struct vfb_slot_cold *cold)
 }
 
 /* Maps wait for the domain, which appears with the first device. */
-static int open_and_map(struct vfb_slot *slot, const struct vfb_slot_cold *cold,
-			vfb_slot_progress *progress, void *arg)
+static int slot_open_and_map(struct vfb_slot *slot, const struct vfb_slot_cold *cold,
+			     vfb_slot_progress *progress, void *arg)
 {
 	struct vfb_device_request requests[VFB_WIRE_DEVICES] = {{0}};
 	struct vfb_job *open, *map = NULL;
@@ -126,8 +126,8 @@ static int make_all(struct vfb_slot *slot, const struct vfb_slot_cold *cold,
 		return error;
 	if (!cold->device_count)
 		return populate_only(slot, progress, arg);
-	error = make_space(slot, cold);
-	return error ? error : open_and_map(slot, cold, progress, arg);
+	error = slot_make_space(slot, cold);
+	return error ? error : slot_open_and_map(slot, cold, progress, arg);
 }
 
 int vfb_slot_make(struct vfb_ctx *ctx, const struct vfb_slot_cold *cold,

@@ -82,7 +82,7 @@ int vfb_slot_info(const struct vfb_slot *slot, struct vfb_slot_info *info)
  * Adopted devices stay open and attached until the daemon, which is about to get the slot back, has
  * detached them. So nothing is unmapped here: a device would still write there.
  */
-static int destroy_parts(struct vfb_slot *slot)
+static int slot_destroy_parts(struct vfb_slot *slot)
 {
 	int error = vfb_devices_close(slot->devices, slot->device_count, NULL);
 
@@ -123,7 +123,7 @@ int vfb_slot_release(struct vfb_slot *slot)
 
 	if (!slot)
 		return 0;
-	error = destroy_parts(slot);
+	error = slot_destroy_parts(slot);
 	if (error)
 		return error;
 	sys = slot->ctx->sys;

@@ -8,29 +8,22 @@
 
 #include "memory/room.h"
 #include "preload.h"
+#include "sys/rights.h"
 #include "sys/sys.h"
 #include "sys/uapi.h"
-
-/* The bit of CAP_IPC_LOCK in CapEff. */
-#define BUDGET_IPC_LOCK 14
-#define BASE_PAGE	4096
 
 /* type1 counts what a process has locked, iommufd what a user or a process has pinned. */
 static bool budget_allows_lock(uint64_t bytes)
 {
-	struct vfb_field fields[] = {
-		{.name = "CapEff", .base = 16},
-		{.name = "VmLck", .base = 10},
-		{.name = "VmPin", .base = 10},
-	};
+	struct vfb_field fields[] = {{.name = "VmLck", .base = 10}, {.name = "VmPin", .base = 10}};
 	const struct vfb_sys *sys = &vfb_sys_linux;
 	uint64_t limit, locked;
 
 	if (sys->memlock_limit(sys, &limit) || limit == UINT64_MAX ||
-	    vfb_sys_read_fields(sys, "/proc/self/status", fields, 3) ||
-	    fields[0].value >> BUDGET_IPC_LOCK & 1)
+	    vfb_sys_is_capable(sys, VFB_CAP_IPC_LOCK) ||
+	    vfb_sys_read_fields(sys, "/proc/self/status", fields, 2))
 		return true;
-	locked = (fields[1].value + fields[2].value) << 10;
+	locked = (fields[0].value + fields[1].value) << 10;
 	return locked <= limit && bytes <= limit - locked;
 }
 
@@ -61,7 +54,8 @@ bool budget_allows(char *address, uint64_t bytes)
 		return false;
 	}
 	if (!budget_are_of_pool(address) &&
-	    vfb_room_check(&vfb_sys_linux, BASE_PAGE, VFB_ROOM_ANYWHERE, bytes)) {
+	    vfb_room_check(&vfb_sys_linux, vfb_sys_linux.base_page(&vfb_sys_linux),
+			   VFB_ROOM_ANYWHERE, bytes)) {
 		budget_remark_room();
 		return false;
 	}
