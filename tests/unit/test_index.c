@@ -283,6 +283,23 @@ static uint64_t first_gap(const struct vfb_index *index, uint64_t first, uint64_
 	}
 }
 
+/* The summary of each subtree follows from those of its children. */
+static void assert_summary(const struct vfb_interval *interval)
+{
+	const struct vfb_interval *left = RB_LEFT(interval, link),
+				  *right = RB_RIGHT(interval, link);
+	struct vfb_interval expected = *interval;
+
+	if (left)
+		assert_summary(left);
+	if (right)
+		assert_summary(right);
+	vfb_interval_summarize(&expected);
+	assert_true(interval->lowest == expected.lowest);
+	assert_true(interval->highest == expected.highest);
+	assert_true(interval->gap == expected.gap);
+}
+
 /* In a tree that is added to and removed from at random. */
 static void test_random_gaps(void **state)
 {
@@ -300,6 +317,8 @@ static void test_random_gaps(void **state)
 			vfb_index_remove(&index, mapping);
 		else
 			add(&index, place, bytes);
+		if (i % 50 == 0 && index.count)
+			assert_summary(RB_ROOT(&index.mappings));
 		range.last = range.first + random() % 1000 * 0x1000 + 0xfff;
 		expected = first_gap(&index, range.first, range.last, bytes, alignment);
 		if (!vfb_index_find_gap(&index, &range, 1, bytes, 0, alignment, &found))

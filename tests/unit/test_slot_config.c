@@ -70,6 +70,9 @@ static void test_wrong(void **state)
 		{"memory\n", "has no \"=\""},
 		{"memory = 64X\n", "line 1: memory has to be"},
 		{"memory = 99999999999999999999\n", "line 1"},
+		/* 2^64 and a page, which would become a page. */
+		{"memory = 18014398509481988K\n", "line 1"},
+		{"memory = 4KB\n", "line 1"},
 		{"memory = 0\n", "line 1"},
 		{"memory = -1\n", "line 1"},
 		{"memory = 4097\n", "line 1"},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Translating addresses: pieces, gaps, aliases, and while mappings come and go. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -402,6 +403,28 @@ static void test_random(void **state)
 	host_end(&guest.host, NULL, guest.memory);
 }
 
+/* Replaced tables are freed in the course of changes, not only at the end. */
+static void test_memory(void **state)
+{
+	struct guest guest;
+	size_t before, after;
+
+	(void)state;
+	start(&guest, VFB_BACKEND_NONE);
+	map(&guest, 0, 4 * KIB, GIB, 0);
+	assert_found(&guest, GIB, 8, 0, 0);
+	before = mallinfo2().uordblks;
+	for (int i = 0; i < 5000; i++) {
+		map(&guest, 8 * KIB, 4 * KIB, 2 * GIB, 0);
+		unmap(&guest, 2 * GIB, 4 * KIB);
+	}
+	after = mallinfo2().uordblks;
+	assert_true(after < before + 4 * MIB);
+	unmap(&guest, GIB, 4 * KIB);
+	assert_ok(vfb_memory_destroy(guest.memory));
+	host_close(&guest.host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,7 +432,7 @@ int main(void)
 		cmocka_unit_test(test_aliases), cmocka_unit_test(test_without_domain),
 		cmocka_unit_test(test_early),	cmocka_unit_test(test_unmap_fails),
 		cmocka_unit_test(test_none),	cmocka_unit_test(test_readers),
-		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_random),	cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests_name("translate", tests, NULL, NULL);
