@@ -2,7 +2,7 @@
 /**
  * @file slot.h
  * Warm slots: the memory of a guest, its I/O address space and its devices, prepared by vfioboostd
- * before anybody asks for them.
+ * before they are needed.
  *
  * How long taking a slot takes does not depend on its size. What was taken is used once: it is
  * never given to another process, and the daemon prepares a new slot in the background. See
@@ -110,7 +110,7 @@ struct vfb_slot_info {
  * - -ENOENT: there is no such class, or no daemon;
  * - -ECONNREFUSED: the daemon does not run;
  * - -EACCES: the class, or the socket, is not for this user or cgroup;
- * - -EPERM: somebody else than root or this user listens at the socket;
+ * - -EPERM: a user other than root and this one listens at the socket;
  * - -EAGAIN: no slot is ready, nor became ready in time (the text says what they are doing);
  * - -EPROTO, -EPROTONOSUPPORT: the daemon sent something invalid, or has another version;
  * - or an error of vfb_space_adopt_addresses() or vfb_device_adopt(); the slot is then lost, and

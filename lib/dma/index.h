@@ -70,7 +70,7 @@ struct vfb_index {
 	/* Number of the mappings, and their bytes. */
 	size_t count;
 	uint64_t bytes;
-	/* Addresses and changes are kept: somebody translates. */
+	/* Addresses and changes are kept, since there are lookups. */
 	bool is_translated;
 	/* The mappings that can be translated. */
 	struct vfb_addresses addresses;

@@ -76,7 +76,7 @@ static void nodes_try_device(struct nodes *nodes)
 
 #define MAX_NAMES 32
 
-/* What whoever has the group or one of its devices open has open, as in struct vfb_holder. */
+/* What a process has open of the group or of its devices, as in struct vfb_holder. */
 struct names {
 	const struct vfb_sys *sys;
 	char all[MAX_NAMES][sizeof(((struct vfb_holder *)NULL)->what)];

@@ -27,8 +27,8 @@ int vfb_firmware_check(const struct vfb_sys *sys, const char *address, int group
 	return vfb_fail(-EPERM,
 			"the firmware requires a 1:1 mapping of 0x%" PRIx64 "-0x%" PRIx64
 			" for device %s or another of its group (\"direct\" in " GROUPS
-			"/%d/reserved_regions, from an RMRR or IVMD table), so the kernel lets "
-			"nobody else use it: switch off in the firmware's setup what needs that "
+			"/%d/reserved_regions, from an RMRR or IVMD table), so no other "
+			"driver may use it: switch off in the firmware's setup what needs that "
 			"memory (remote management, shared memory of the slot), update the "
 			"firmware, or use another device",
 			region.first, region.last, address, group);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Why the kernel does not let a device be opened: errors with several causes, told apart by what
+/* Why the kernel does not let a device be opened: errors with several causes, distinguished by what
  * sysfs and proc show. */
 #ifndef VFB_CAUSE_H
 #define VFB_CAUSE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Why the kernel does not map a range: errors with several causes, told apart by what proc, the
+/* Why the kernel does not map a range: errors with several causes, distinguished by what proc, the
  * limits and the domain show. */
 #include <errno.h>
 #include <inttypes.h>

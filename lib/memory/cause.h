@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Why memory cannot be mapped or populated: errors with several causes, told apart by what proc,
+/* Why memory cannot be mapped or populated: errors with several causes, distinguished by what proc,
  * sysfs and the cgroups show. */
 #ifndef VFB_MEMORY_CAUSE_H
 #define VFB_MEMORY_CAUSE_H
