@@ -35,13 +35,14 @@ int vfb_nodes_add(const struct vfb_sys *sys, const char *folder, bool is_block,
 		  struct vfb_nodes *nodes)
 {
 	struct vfb_node node = {.is_block = is_block}, *all;
+	const char *last = strrchr(folder, '/');
 	char path[PATH_MAX + 16], text[32];
 
 	snprintf(path, sizeof(path), "%s/dev", folder);
 	if (vfb_sys_read_file(sys, path, text, sizeof(text)) < 0 ||
 	    sscanf(text, "%u:%u", &node.major, &node.minor) != 2)
 		return 0;
-	snprintf(node.name, sizeof(node.name), "/dev/%.30s", strrchr(folder, '/') + 1);
+	snprintf(node.name, sizeof(node.name), "/dev/%.30s", last ? last + 1 : folder);
 	snprintf(path, sizeof(path), "%s/uevent", folder);
 	vfb_sys_each_line(sys, path, name_node, &node);
 	all = realloc(nodes->all, (nodes->count + 1) * sizeof(*all));

@@ -193,7 +193,8 @@ int vfb_space_destroy(struct vfb_space *space)
 	error = begin_destroy(space);
 	if (error)
 		return error;
-	if (space->iommu->adopted && !space->released) {
+	/* What is empty needs no job, which might fail. */
+	if (space->iommu->adopted && !space->released && space->index.count) {
 		error = vfb_space_unmap_all(space);
 		if (error) {
 			cancel_destroy(space);

@@ -62,6 +62,31 @@ static void count_event(const struct vfb_event *event, void *data)
 	++*(unsigned int *)data;
 }
 
+/* A space with a domain that cannot be adopted for want of memory leaves nothing. */
+static void test_adopting(void **state)
+{
+	struct vfb_space_info info = VFB_SPACE_INFO_INIT;
+	struct vfb_device *device;
+	int error = -ENOMEM;
+	struct host host;
+
+	(void)state;
+	host_start(&host, NULL, VFB_BACKEND_IOMMUFD, 1, &device);
+	assert_ok(vfb_space_info(host.space, &info));
+	for (unsigned int n = 1; error; n++) {
+		struct vfb_space *adopted;
+
+		alloc_fail_from(n);
+		error = vfb_space_adopt(host.ctx, info.fd, info.ioas, NULL, &adopted);
+		alloc_fail_nth(0);
+		if (error)
+			assert_int_equal(error, -ENOMEM);
+		else
+			assert_ok(vfb_space_destroy(adopted));
+	}
+	host_end(&host, device, NULL);
+}
+
 /* Ending a subscription needs no memory, and is in time. */
 static void test_unsubscribe(void **state)
 {
@@ -160,7 +185,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_unsubscribe), cmocka_unit_test(test_translations),
 		cmocka_unit_test(test_in_turn),	    cmocka_unit_test(test_overlapped),
-		cmocka_unit_test(test_best_effort),
+		cmocka_unit_test(test_best_effort), cmocka_unit_test(test_adopting),
 	};
 
 	return cmocka_run_group_tests_name("allocations", tests, NULL, NULL);
