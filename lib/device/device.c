@@ -50,30 +50,32 @@ bool vfb_device_wait_to_retry(const struct vfb_sys *sys, int error, uint64_t *wa
 	return true;
 }
 
-static int open_fd(struct vfb_space *space, const struct vfb_pci *pci, const char **call)
+static int open_fd(struct vfb_space *space, const struct vfb_pci *pci,
+		   struct vfb_iommu_opened *opened)
 {
 	struct vfb_iommu_device identity = vfb_device_identity(pci);
 	uint64_t waited = 0;
 	int fd;
 
 	do
-		fd = space->iommu->ops->open_device(space->iommu, &identity, call);
+		fd = space->iommu->ops->open_device(space->iommu, &identity, opened);
 	while (fd < 0 && vfb_device_wait_to_retry(space->ctx->sys, fd, &waited));
 	if (fd == -EADDRINUSE)
 		vfb_space_explain_clash(space, &identity);
 	return fd;
 }
 
-static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci)
+static int open_with_event(struct vfb_space *space, const struct vfb_pci *pci,
+			   struct vfb_iommu_opened *opened)
 {
-	const char *call = space->iommu->ops->open_call;
 	struct vfb_span span;
 	int fd;
 
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_OPEN);
-	fd = open_fd(space, pci, &call);
-	vfb_observe_end(&span, .operation = call, .result = fd < 0 ? fd : 0, .device = pci->address,
-			.node = pci->numa_node);
+	opened->call = space->iommu->ops->open_call;
+	fd = open_fd(space, pci, opened);
+	vfb_observe_end(&span, .operation = opened->call, .result = fd < 0 ? fd : 0,
+			.device = pci->address, .node = pci->numa_node);
 	return fd;
 }
 
@@ -118,11 +120,12 @@ struct vfb_device *vfb_device_new(struct vfb_ctx *ctx, struct vfb_space *space,
 int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, struct vfb_device **out)
 {
 	struct vfb_device *device = vfb_device_new(space->ctx, space, pci);
+	struct vfb_iommu_opened opened = {0};
 	int error;
 
 	if (!device)
 		return -ENOMEM;
-	device->fd = open_with_event(space, pci);
+	device->fd = open_with_event(space, pci, &opened);
 	if (device->fd < 0) {
 		error = device->fd;
 		vfb_device_free(device);
@@ -133,6 +136,8 @@ int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci, stru
 		vfb_device_close_one(device);
 		return error;
 	}
+	device->device_id = opened.device_id;
+	device->domain = opened.domain;
 	/* vfio_pci_core_enable() has set it to whether the reset has worked. */
 	atomic_init(&device->was_reset, device->resets);
 	*out = device;

@@ -54,6 +54,8 @@ struct vfb_device {
 	unsigned int regions, irqs;
 	/* A job is closing it. */
 	atomic_bool closing;
+	/* iommufd: see struct vfb_iommu_opened. */
+	uint32_t device_id, domain;
 	/* It can be reset by itself. */
 	bool resets;
 	/* Opening it has reset it, or the library has since. */

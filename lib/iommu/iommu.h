@@ -16,6 +16,14 @@ struct vfb_iommu_device {
 	const char *node;
 };
 
+/* What opening a device has done. */
+struct vfb_iommu_opened {
+	/* The call that was made, or that failed. */
+	const char *call;
+	/* iommufd, by its node: the IDs of the device, and of the domain it is attached to. */
+	uint32_t device_id, domain;
+};
+
 /* What a space is created from. */
 struct vfb_iommu_source {
 	/* The caller's container or iommufd, -1: none; and the ID of the IOAS in it, 0: that of its
@@ -96,10 +104,9 @@ struct vfb_iommu_ops {
 	int (*attach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
 	void (*detach)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
 	/* Opens a device, which resets it, and returns its file descriptor. -EAGAIN: the kernel did
-	 * not get a lock, try again. May run in parallel. @call is set to the call that was made if
-	 * it is not open_call. */
+	 * not get a lock, try again. May run in parallel. @opened->call is open_call beforehand. */
 	int (*open_device)(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
-			   const char **call);
+			   struct vfb_iommu_opened *opened);
 
 	/* The file of an attached group, which a bus reset requires as proof of ownership; -1 if
 	 * the devices themselves are the proof. */

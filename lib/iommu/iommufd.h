@@ -35,7 +35,7 @@ struct iommufd {
 int vfb_iommufd_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
 void vfb_iommufd_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device);
 int vfb_iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
-			    const char **call);
+			    struct vfb_iommu_opened *opened);
 int vfb_iommufd_group_fd(struct vfb_iommu *iommu, int group);
 
 #endif

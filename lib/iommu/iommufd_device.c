@@ -97,20 +97,23 @@ void vfb_iommufd_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *
 		vfb_groups_release(&iommufd->groups, iommu->sys, device->group);
 }
 
-static int attach_to(struct iommufd *iommufd, int fd, uint32_t id)
+/* *@domain is what it is attached to then: the kernel chooses one for an IOAS. */
+static int attach_to(struct iommufd *iommufd, int fd, uint32_t id, uint32_t *domain)
 {
 	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach), .pt_id = id};
 	const struct vfb_sys *sys = iommufd->iommu.sys;
+	int error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
 
-	return sys->ioctl(sys, fd, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+	*domain = attach.pt_id;
+	return error;
 }
 
 /* Attaches a device to a suitable domain of the list, or to a new one. */
-static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
+static int attach_domain(struct iommufd *iommufd, int fd, struct vfb_iommu_opened *opened)
 {
 	struct vfb_iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
-		.dev_id = device,
+		.dev_id = opened->device_id,
 		.pt_id = iommufd->ioas,
 	};
 	const struct vfb_sys *sys = iommufd->iommu.sys;
@@ -119,25 +122,25 @@ static int attach_domain(struct iommufd *iommufd, int fd, uint32_t device)
 	vfb_sleep_lock_take(&iommufd->domains_lock);
 	/* EINVAL: the device is behind another IOMMU than the domain. */
 	for (size_t i = 0; i < iommufd->domain_count && error == -EINVAL; i++)
-		error = attach_to(iommufd, fd, iommufd->domains[i]);
+		error = attach_to(iommufd, fd, iommufd->domains[i], &opened->domain);
 	if (error == -EINVAL && iommufd->domain_count < MAX_DOMAINS) {
 		error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_ALLOC, &alloc);
 		if (!error) {
 			iommufd->domains[iommufd->domain_count++] = alloc.out_hwpt_id;
 			iommufd->iommu.has_domain = true;
-			error = attach_to(iommufd, fd, alloc.out_hwpt_id);
+			error = attach_to(iommufd, fd, alloc.out_hwpt_id, &opened->domain);
 		}
 	}
 	vfb_sleep_lock_release(&iommufd->domains_lock);
 	return error;
 }
 
-static int attach_ioas(struct iommufd *iommufd, int fd, uint32_t device_id,
-		       const struct vfb_iommu_device *device)
+static int attach_ioas(struct iommufd *iommufd, int fd, const struct vfb_iommu_device *device,
+		       struct vfb_iommu_opened *opened)
 {
 	const struct vfb_sys *sys = iommufd->iommu.sys;
-	int error = iommufd->keep_domain ? attach_domain(iommufd, fd, device_id) :
-					   attach_to(iommufd, fd, iommufd->ioas);
+	int error = iommufd->keep_domain ? attach_domain(iommufd, fd, opened) :
+					   attach_to(iommufd, fd, iommufd->ioas, &opened->domain);
 
 	if (error == -EADDRINUSE)
 		return vfb_group_reserves_iovas(device);
@@ -166,7 +169,8 @@ static int bind_failed(const struct vfb_sys *sys, int error, const struct vfb_io
 	return vfb_iommu_open_failed(sys, error, device, call);
 }
 
-static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *device)
+static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *device,
+			struct vfb_iommu_opened *opened)
 {
 	struct vfb_vfio_device_bind_iommufd bind = {
 		.argsz = sizeof(bind),
@@ -185,7 +189,8 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 		sys->close(sys, fd);
 		return bind_failed(sys, error, device, "VFIO_DEVICE_BIND_IOMMUFD", false);
 	}
-	error = attach_ioas(iommufd, fd, bind.out_devid, device);
+	opened->device_id = bind.out_devid;
+	error = attach_ioas(iommufd, fd, device, opened);
 	if (!error)
 		return fd;
 	sys->close(sys, fd);
@@ -206,14 +211,14 @@ static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_io
 }
 
 int vfb_iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
-			    const char **call)
+			    struct vfb_iommu_opened *opened)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 	int group = vfb_groups_fd(&iommufd->groups, device->group);
 
 	if (group < 0)
-		return open_by_node(iommufd, device);
-	*call = "VFIO_GROUP_GET_DEVICE_FD";
+		return open_by_node(iommufd, device, opened);
+	opened->call = "VFIO_GROUP_GET_DEVICE_FD";
 	return open_by_group(iommufd, group, device);
 }
 

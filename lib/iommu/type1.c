@@ -150,12 +150,12 @@ static void type1_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device 
 }
 
 static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
-			     const char **call)
+			     struct vfb_iommu_opened *opened)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
 	int fd;
 
-	(void)call;
+	(void)opened;
 	fd = iommu->sys->ioctl(iommu->sys, vfb_groups_fd(&type1->groups, device->group),
 			       VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
 	if (fd < 0)

@@ -108,15 +108,20 @@ static int take_space(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
 	return vfb_space_adopt_addresses(slot->space, slot->ranges, slot->range_count);
 }
 
-static int take_device(struct vfb_slot *slot, int fd, const char *address)
+static int take_device(struct vfb_slot *slot, const struct vfb_wire_grant *grant, size_t i)
 {
 	struct vfb_device_adopt_opts opts = {
 		.size = sizeof(opts),
-		.address = address,
+		.address = grant->devices[i],
 		.space = slot->space,
 	};
-	int error = vfb_device_adopt(slot->ctx, fd, &opts, &slot->devices[slot->device_count]);
+	int error;
 
+	if (grant->group_count) {
+		opts.flags = VFB_DEVICE_ADOPT_HAS_GROUP_FD;
+		opts.group_fd = slot->fds[2 + grant->device_count + grant->device_ids[i]];
+	}
+	error = vfb_device_adopt(slot->ctx, slot->fds[2 + i], &opts, &slot->devices[i]);
 	if (!error)
 		slot->device_count++;
 	return error;
@@ -130,7 +135,7 @@ static int take_over(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
 	if (!error && grant->level > 0)
 		error = take_space(slot, grant);
 	for (size_t i = 0; i < grant->device_count && !error; i++)
-		error = take_device(slot, slot->fds[2 + i], grant->devices[i]);
+		error = take_device(slot, grant, i);
 	return error;
 }
 

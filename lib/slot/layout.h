@@ -7,7 +7,7 @@
 #include <vfioboost/space.h>
 
 /* No layout has more. */
-#define VFB_LAYOUT_RANGES 2
+#define VFB_LAYOUT_RANGES 6
 
 /*
  * The ranges that a VMM maps for a guest of @bytes, with IOVA, offset and length, readable and

@@ -39,6 +39,10 @@ typedef void vfb_slot_progress(uint64_t bytes_done, void *arg);
 int vfb_slot_make(struct vfb_ctx *ctx, const struct vfb_slot_cold *cold,
 		  vfb_slot_progress *progress, void *arg, struct vfb_slot **out);
 
+/* What to hand over, with the file descriptors, which stay the slot's. Returns their number. */
+size_t vfb_slot_describe(const struct vfb_slot *slot, struct vfb_wire_grant *grant,
+			 int fds[VFB_WIRE_FDS]);
+
 /* Asks the daemon for a slot, and takes over what it sends. */
 int vfb_slot_fetch(struct vfb_ctx *ctx, const struct vfb_slot_opts *opts, struct vfb_slot **out);
 

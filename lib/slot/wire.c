@@ -73,6 +73,19 @@ static bool ranges_are_valid(const struct vfb_wire_grant *grant)
 	return true;
 }
 
+static bool devices_are_valid(const struct vfb_wire_grant *grant)
+{
+	bool has_groups = grant->device_count && grant->backend == VFB_BACKEND_TYPE1;
+
+	if (grant->group_count > grant->device_count || (grant->group_count > 0) != has_groups)
+		return false;
+	for (size_t i = 0; i < grant->device_count; i++)
+		if (!grant->devices[i][0] || !is_text(grant->devices[i], VFB_WIRE_ADDRESS, false) ||
+		    (has_groups && grant->device_ids[i] >= grant->group_count))
+			return false;
+	return true;
+}
+
 static bool grant_is_valid(const struct vfb_wire_grant *grant)
 {
 	if (!is_text(grant->slot, VFB_WIRE_NAME, false) || !grant->slot[0] ||
@@ -80,7 +93,7 @@ static bool grant_is_valid(const struct vfb_wire_grant *grant)
 	    !vfb_wire_is_class(grant->class_name))
 		return false;
 	if (grant->level > 2 || grant->backend > VFB_BACKEND_NONE ||
-	    grant->page_size == VFB_PAGE_AUTO || grant->page_size > VFB_PAGE_1G || grant->reserved)
+	    grant->page_size == VFB_PAGE_AUTO || grant->page_size > VFB_PAGE_1G)
 		return false;
 	if (grant->range_count > VFB_WIRE_RANGES || grant->device_count > VFB_WIRE_DEVICES ||
 	    (grant->level == 0 && grant->range_count) ||
@@ -88,10 +101,7 @@ static bool grant_is_valid(const struct vfb_wire_grant *grant)
 		return false;
 	if (!grant->bytes || grant->bytes & PAGE_MASK || grant->bytes > INT64_MAX)
 		return false;
-	for (size_t i = 0; i < grant->device_count; i++)
-		if (!grant->devices[i][0] || !is_text(grant->devices[i], VFB_WIRE_ADDRESS, false))
-			return false;
-	return ranges_are_valid(grant);
+	return devices_are_valid(grant) && ranges_are_valid(grant);
 }
 
 static bool status_is_valid(const struct vfb_wire_status *status)
@@ -152,7 +162,7 @@ size_t vfb_wire_finish(union vfb_wire *message, enum vfb_wire_type type)
 
 size_t vfb_wire_fd_count(const struct vfb_wire_grant *grant)
 {
-	return 1 + (grant->level > 0) + grant->device_count;
+	return 1 + (grant->level > 0) + grant->device_count + grant->group_count;
 }
 
 const char *vfb_wire_state_name(uint32_t state)

@@ -26,8 +26,8 @@
 
 #define VFB_WIRE_RANGES	 8
 #define VFB_WIRE_DEVICES 32
-/* The memory, the container or iommufd, the devices. */
-#define VFB_WIRE_FDS (2 + VFB_WIRE_DEVICES)
+/* The memory, the container or iommufd, the devices, their groups. */
+#define VFB_WIRE_FDS (2 + 2 * VFB_WIRE_DEVICES)
 /* No packet is longer. */
 #define VFB_WIRE_BYTES 4096
 
@@ -84,7 +84,10 @@ struct vfb_wire_result {
 	char text[VFB_WIRE_TEXT];
 };
 
-/* File descriptors come in this order: memory; the container or iommufd, if level >= 1; devices. */
+/*
+ * File descriptors come in this order: memory; the container or iommufd, if level >= 1; devices;
+ * groups.
+ */
 struct vfb_wire_grant {
 	struct vfb_wire_header header;
 	char slot[VFB_WIRE_NAME];
@@ -96,12 +99,15 @@ struct vfb_wire_grant {
 	/* iommufd: the IOAS, and the domain. */
 	uint32_t ioas, domain;
 	uint32_t range_count, device_count;
-	uint32_t reserved;
+	/* type1: the groups of the devices, which their users need for KVM. */
+	uint32_t group_count;
 	uint64_t bytes;
 	struct {
 		uint64_t iova, offset, bytes;
 	} ranges[VFB_WIRE_RANGES];
 	char devices[VFB_WIRE_DEVICES][VFB_WIRE_ADDRESS];
+	/* iommufd: the IDs of the devices; type1: the places of their groups, from 0 on. */
+	uint32_t device_ids[VFB_WIRE_DEVICES];
 };
 
 enum vfb_wire_state {

@@ -46,40 +46,13 @@ static struct vfb_slot_cold cold_of(enum vfb_backend backend, size_t devices)
 	};
 }
 
-static void describe(struct broker *broker, enum vfb_backend backend)
+static void describe(struct broker *broker)
 {
 	struct vfb_wire_grant *grant = &broker->answer.grant;
-	struct vfb_memory_info memory = VFB_MEMORY_INFO_INIT;
-	struct vfb_device_info device = VFB_DEVICE_INFO_INIT;
-	struct vfb_space_info space;
 
-	assert_ok(vfb_memory_info(broker->slot->memory, &memory));
-	*grant = (struct vfb_wire_grant){
-		.slot = "web-1",
-		.class_name = "web",
-		.bytes = memory.bytes,
-		.page_size = memory.page_size,
-		.level = broker->slot->space ? 2 : 0,
-		.backend = backend,
-		.device_count = broker->slot->device_count,
-		.range_count = broker->slot->range_count,
-	};
-	broker->fds[broker->fd_count++] = memory.fd;
-	if (broker->slot->space) {
-		space = info_of(broker->slot->space);
-		grant->ioas = space.ioas;
-		broker->fds[broker->fd_count++] = space.fd;
-	}
-	for (size_t i = 0; i < broker->slot->range_count; i++) {
-		grant->ranges[i].iova = broker->slot->ranges[i].iova;
-		grant->ranges[i].offset = broker->slot->ranges[i].offset;
-		grant->ranges[i].bytes = broker->slot->ranges[i].bytes;
-	}
-	for (size_t i = 0; i < broker->slot->device_count; i++) {
-		assert_ok(vfb_device_info(broker->slot->devices[i], &device));
-		broker->fds[broker->fd_count++] = device.fd;
-		strcpy(grant->devices[i], addresses[i]);
-	}
+	broker->fd_count = vfb_slot_describe(broker->slot, grant, broker->fds);
+	strcpy(grant->slot, "web-1");
+	strcpy(grant->class_name, "web");
 	broker->bytes = vfb_wire_finish(&broker->answer, VFB_WIRE_GRANT);
 }
 
@@ -93,7 +66,7 @@ static void broker_open(struct broker *broker, struct host *host, enum vfb_backe
 	assert_ok(vfb_slot_make(broker->ctx, &cold, NULL, NULL, &broker->slot));
 	if (devices)
 		assert_ok(vfb_space_release_addresses(broker->slot->space));
-	describe(broker, backend);
+	describe(broker);
 	fake_listen(host->fake, answer_request, broker);
 }
 

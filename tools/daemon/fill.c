@@ -49,44 +49,6 @@ static int reset_devices(const struct vfb_slot *slot)
 	return error && error != -EAGAIN ? -EUCLEAN : error;
 }
 
-static int describe(const struct vfb_slot *slot, struct vfb_wire_grant *grant, int *fds)
-{
-	struct vfb_memory_info memory = VFB_MEMORY_INFO_INIT;
-	struct vfb_device_info device = VFB_DEVICE_INFO_INIT;
-	struct vfb_space_info space = VFB_SPACE_INFO_INIT;
-	size_t count = 0;
-
-	vfb_memory_info(slot->memory, &memory);
-	fds[count++] = memory.fd;
-	*grant = (struct vfb_wire_grant){
-		/* The daemon writes its own names. */
-		.slot = "slot",
-		.class_name = "class",
-		.level = slot->space ? 2 : 0,
-		.page_size = memory.page_size,
-		.bytes = memory.bytes,
-		.range_count = slot->range_count,
-		.device_count = slot->device_count,
-	};
-	if (!slot->space)
-		return count;
-	vfb_space_info(slot->space, &space);
-	fds[count++] = space.fd;
-	grant->backend = space.backend;
-	grant->ioas = space.ioas;
-	for (size_t i = 0; i < slot->range_count; i++) {
-		grant->ranges[i].iova = slot->ranges[i].iova;
-		grant->ranges[i].offset = slot->ranges[i].offset;
-		grant->ranges[i].bytes = slot->ranges[i].bytes;
-	}
-	for (size_t i = 0; i < slot->device_count; i++) {
-		vfb_device_info(slot->devices[i], &device);
-		fds[count++] = device.fd;
-		snprintf(grant->devices[i], sizeof(grant->devices[i]), "%s", device.address);
-	}
-	return count;
-}
-
 /* The process ends without closing anything: the daemon has all files then. */
 static int hand_over(const struct vfb_slot *slot)
 {
@@ -100,7 +62,7 @@ static int hand_over(const struct vfb_slot *slot)
 		error = vfb_space_release_addresses(slot->space);
 	if (error)
 		return error;
-	count = describe(slot, &message.grant, fds);
+	count = vfb_slot_describe(slot, &message.grant, fds);
 	return packet_send(DAEMON, &message, VFB_WIRE_GRANT, fds, count);
 }
 

@@ -140,22 +140,10 @@ static bool exec_set_records(struct settings *settings, int fd)
 	return true;
 }
 
-/* The path of a part of the project: beside this program, or where it was installed. NULL if it
- * is in neither place, which has been reported. */
-static const char *exec_find_part(const char *beside, const char *installed, char path[PATH_MAX])
-{
-	const char *found = program_beside(beside, path);
-
-	if (found || !access(installed, R_OK))
-		return found ? found : installed;
-	fprintf(stderr, "vfioboost exec: %s is missing: install it\n", installed);
-	return NULL;
-}
-
 static bool exec_set_reaper(struct settings *settings)
 {
 	char path[PATH_MAX];
-	const char *reaper = exec_find_part("../reaper/vfioboost-reaper", REAPER_PATH, path);
+	const char *reaper = program_part("../reaper/vfioboost-reaper", REAPER_PATH, path);
 
 	if (!reaper)
 		return false;
@@ -167,18 +155,9 @@ static bool exec_set_reaper(struct settings *settings)
 	return true;
 }
 
-/* LD_PRELOAD is a list with colons. */
 static bool exec_set_preload(void)
 {
-	const char *others = getenv("LD_PRELOAD"), *preload;
-	char path[PATH_MAX], all[3 * PATH_MAX];
-
-	preload = exec_find_part("../preload/libvfioboost-preload.so", PRELOAD_PATH, path);
-	if (!preload)
-		return false;
-	snprintf(all, sizeof(all), "%s%s%s", preload, others && *others ? ":" : "",
-		 others ? others : "");
-	return !setenv("LD_PRELOAD", all, 1);
+	return program_preload("../preload/libvfioboost-preload.so", PRELOAD_PATH);
 }
 
 static volatile sig_atomic_t command_process;

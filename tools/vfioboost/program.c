@@ -132,3 +132,27 @@ const char *program_beside(const char *name, char path[PATH_MAX])
 	snprintf(last + 1, PATH_MAX - (last + 1 - path), "%s", name);
 	return access(path, R_OK) ? NULL : path;
 }
+
+const char *program_part(const char *beside, const char *installed, char path[PATH_MAX])
+{
+	const char *found = program_beside(beside, path);
+
+	if (found || !access(installed, R_OK))
+		return found ? found : installed;
+	fprintf(stderr, "vfioboost: %s is missing: install it\n", installed);
+	return NULL;
+}
+
+/* LD_PRELOAD is a list with colons. */
+bool program_preload(const char *beside, const char *installed)
+{
+	const char *others = getenv("LD_PRELOAD"), *preload;
+	char path[PATH_MAX], all[3 * PATH_MAX];
+
+	preload = program_part(beside, installed, path);
+	if (!preload)
+		return false;
+	snprintf(all, sizeof(all), "%s%s%s", preload, others && *others ? ":" : "",
+		 others ? others : "");
+	return !setenv("LD_PRELOAD", all, 1);
+}

@@ -3,6 +3,7 @@
 #define PROGRAM_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 /*
  * Finds the program that execvp(3) would run, and whether an object can be preloaded into it.
@@ -15,5 +16,14 @@ const char *program_check(const char *name, char path[PATH_MAX]);
  * it is once the program has been installed. @path gets where it is.
  */
 const char *program_beside(const char *name, char path[PATH_MAX]);
+
+/*
+ * A part of the project: beside this program, or where it was installed. NULL if it is in neither
+ * place, which has been reported.
+ */
+const char *program_part(const char *beside, const char *installed, char path[PATH_MAX]);
+
+/* Has such a part preloaded into programs that this one runs. False: reported, or no memory. */
+bool program_preload(const char *beside, const char *installed);
 
 #endif

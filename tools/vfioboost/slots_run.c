@@ -15,15 +15,18 @@
 
 #include "../daemon/packet.h"
 #include "../parse.h"
+#include "../takeover/settings.h"
 #include "arguments.h"
 #include "command.h"
+#include "program.h"
 #include "slots_client.h"
 
-#define FIRST_FD 3
+#define FIRST_FD TAKEOVER_FIRST_FD
 
 struct options {
 	const char *class_name, *socket;
 	unsigned int wait;
+	bool verbose;
 	char **command;
 };
 
@@ -51,6 +54,8 @@ static const char doc[] =
 static const struct argp_option argp_options[] = {
 	{"socket", 's', "PATH", 0, "Where vfioboostd listens (" VFB_WIRE_SOCKET ")", 0},
 	{"wait", 'w', "SECONDS", 0, "How long to wait for a slot (0)", 0},
+	{"verbose", 'v', NULL, 0, "Print what the command finds prepared, and what the kernel maps",
+	 0},
 	{0},
 };
 
@@ -64,6 +69,9 @@ static error_t run_parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'w':
 		options->wait = argument_number(state, "wait", arg, 0, 3600);
+		return 0;
+	case 'v':
+		options->verbose = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (!options->class_name) {
@@ -124,11 +132,25 @@ static void announce(const struct vfb_wire_grant *grant, size_t count)
 
 	for (size_t i = 0; i < grant->device_count; i++)
 		used += snprintf(names + used, sizeof(names) - used, ":device%zu", i);
+	for (size_t i = 0; i < grant->group_count; i++)
+		used += snprintf(names + used, sizeof(names) - used, ":group%zu", i);
 	setenv("LISTEN_FDNAMES", names, 1);
 	snprintf(number, sizeof(number), "%zu", count);
 	setenv("LISTEN_FDS", number, 1);
 	snprintf(number, sizeof(number), "%d", getpid());
 	setenv("LISTEN_PID", number, 1);
+}
+
+/* A VMM that opens the devices of the slot as if there were none takes them over. */
+static bool prepare_takeover(const struct options *options, const struct vfb_wire_grant *grant)
+{
+	struct takeover_settings settings = {.grant = *grant, .verbose = options->verbose};
+	char text[TAKEOVER_TEXT];
+
+	if (!grant->level)
+		return true;
+	return takeover_format(&settings, text) && !setenv(TAKEOVER_VARIABLE, text, 1) &&
+	       program_preload("../takeover/libvfioboost-takeover.so", TAKEOVER_PATH);
 }
 
 /* What "{word}" stands for; "": it stays. */
@@ -199,6 +221,8 @@ int slots_run(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	announce(&grant, count);
+	if (!prepare_takeover(&options, &grant))
+		return EXIT_FAILED;
 	for (char **argument = options.command; *argument; argument++) {
 		*argument = replace_words(&grant, *argument);
 		if (!*argument)

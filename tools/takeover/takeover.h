@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TAKEOVER_H
+#define TAKEOVER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ledger.h"
+#include "settings.h"
+
+/* A device of the slot. */
+struct takeover_device {
+	/* A private copy, and the one that the program was started with. */
+	int fd, started;
+	dev_t node;
+	/* File descriptors that the program has of it. */
+	unsigned int opens;
+	/* The program has bound it, or got it from its group. */
+	bool is_used;
+	/* It is attached as it was when the slot was filled. */
+	bool is_attached;
+	/* Nobody has used it since it was reset. */
+	bool is_fresh;
+};
+
+/*
+ * The slot in this process, under the lock but for what is constant once it is active. Its files
+ * are private copies: the program may close those that it was started with.
+ */
+struct takeover {
+	struct takeover_settings settings;
+	int memory, iommu;
+	dev_t iommu_node, memory_device;
+	ino_t memory_inode;
+	struct takeover_device devices[VFB_WIRE_DEVICES];
+	int groups[VFB_WIRE_DEVICES];
+	dev_t group_nodes[VFB_WIRE_DEVICES];
+	struct ledger ledger;
+	/* iommufd: the IOAS was given to the program. type1: a container was. */
+	bool is_given;
+	unsigned int containers;
+};
+extern struct takeover takeover;
+
+/* There is a slot, and the program has begun to use it. */
+extern atomic_bool takeover_is_active;
+
+/* What a file descriptor of the program is. */
+enum takeover_kind {
+	TAKEOVER_NONE,
+	/* The iommufd or container. */
+	TAKEOVER_IOMMU,
+	TAKEOVER_DEVICE,
+	TAKEOVER_GROUP,
+};
+
+struct takeover_file {
+	enum takeover_kind kind;
+	unsigned int index;
+};
+
+struct takeover_file takeover_file_of(int fd);
+/* Returns @fd. */
+int takeover_file_add(int fd, enum takeover_kind kind, unsigned int index);
+/* The program has closed it. */
+void takeover_file_closed(int fd, struct takeover_file file);
+
+/* A duplicate of @fd for the program; -1 with errno. */
+int takeover_give(int fd, enum takeover_kind kind, unsigned int index);
+
+void takeover_lock(void);
+void takeover_unlock(void);
+
+/* From now on the program's mappings are those of the ledger. The lock is held. */
+void takeover_activate_locked(void);
+
+/* With --verbose: what was answered. */
+__attribute__((format(printf, 1, 2))) void takeover_say(const char *format, ...);
+
+/*
+ * Requests that were answered here: true, with *@result as that of ioctl(2), errno included. False:
+ * the kernel is to be asked. The lock is held.
+ */
+bool iommufd_answer_locked(unsigned long request, void *arg, int *result);
+bool iommufd_answer_device_locked(int fd, unsigned int index, unsigned long request, void *arg,
+				  int *result);
+bool type1_answer_locked(unsigned long request, void *arg, int *result);
+bool type1_answer_group_locked(unsigned int index, unsigned long request, void *arg, int *result);
+/* Of devices with either. */
+bool device_answer_reset_locked(unsigned int index, int *result);
+
+extern const struct ledger_ops iommufd_ledger_ops, type1_ledger_ops;
+
+/* A request of a program to map or unmap: 0 or -1, with errno. */
+int takeover_map_locked(struct ledger_request *request, void *arg);
+int takeover_unmap_locked(uint64_t iova, uint64_t end, uint64_t *bytes);
+void takeover_reconcile_locked(void);
+
+/*
+ * Sets where the memory of the program in [@address, @address + @bytes) is in the slot's. False:
+ * it is not, or not all of it, or it is a private mapping.
+ */
+bool where_is(uint64_t address, uint64_t bytes, uint64_t *offset);
+
+/* A file descriptor; -1 with errno; -2: @path is none of the slot's. */
+int takeover_open(const char *path);
+
+/* Whether this thread holds a mutex; then what it unmaps is put off until it releases it. */
+bool defer_until_unlock(void);
+
+/* A guest is about to run: nothing is put off any longer, unless a thread still holds a mutex. */
+void defer_guest_runs(void);
+
+/* A device was taken over in this thread. Its first reset was done in advance as long as that
+ * thread does not wait for events, and no guest runs. */
+void defer_fresh(void);
+
+#endif
