@@ -56,7 +56,7 @@ struct vfb_fake_opts {
 	size_t size;
 	/** VFB_FAKE_... */
 	uint32_t flags;
-	/** Number of NUMA nodes, at most 8, and of CPUs on each, at most 64; 0: 1 node, 4 CPUs. */
+	/** Number of NUMA nodes, at most 16, and of CPUs on each, at most 64; 0: 1 node, 4 CPUs. */
 	unsigned int nodes, cpus_per_node;
 	/** Free memory of each node in bytes, without huge pages; 0: 64 GiB. */
 	uint64_t node_bytes;

@@ -22,7 +22,7 @@
 
 struct fake;
 
-#define FAKE_NODES 8
+#define FAKE_NODES 16
 #define FAKE_KIB   (UINT64_C(1) << 10)
 #define FAKE_MIB   (UINT64_C(1) << 20)
 #define FAKE_GIB   (UINT64_C(1) << 30)
@@ -289,6 +289,12 @@ unsigned int fake_calls(struct fake *fake);
 
 /* Mutexes that this thread holds: in a subscriber's callback there must be none. */
 unsigned int fake_locks_held(void);
+/* How often this thread has taken a mutex so far, and how often it had to wait for one; those of
+ * the model included. */
+struct fake_locks {
+	uint64_t taken, waited;
+};
+struct fake_locks fake_locks(void);
 
 /* ---- Time and threads ---- */
 

@@ -6,6 +6,7 @@
 #include "model.h"
 
 static _Thread_local unsigned int held;
+static _Thread_local struct fake_locks counts;
 
 int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
 int __real_pthread_mutex_trylock(pthread_mutex_t *mutex);
@@ -16,8 +17,13 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
 
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
 {
-	int error = __real_pthread_mutex_lock(mutex);
+	int error = __real_pthread_mutex_trylock(mutex);
 
+	if (error == EBUSY) {
+		counts.waited++;
+		error = __real_pthread_mutex_lock(mutex);
+	}
+	counts.taken += !error;
 	held += !error;
 	return error;
 }
@@ -39,6 +45,11 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
 unsigned int fake_locks_held(void)
 {
 	return held;
+}
+
+struct fake_locks fake_locks(void)
+{
+	return counts;
 }
 
 void fk_locks_check(struct fake *fake, const char *call, unsigned int allowed)

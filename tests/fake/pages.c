@@ -4,7 +4,7 @@
 
 #include "model.h"
 
-#define PAGE_NODE 0x0f
+#define PAGE_NODE 0x1f
 
 static const uint64_t pool_page[] = {PAGE_4K, PAGE_2M, PAGE_1G};
 

@@ -114,7 +114,7 @@ static void put_allowed_nodes(struct fake *fake, struct text *text)
 	const char *comma = "";
 
 	if (!fake->config.cpuset_mems)
-		fk_put(text, "0-7");
+		fk_put(text, "0-%d", FAKE_NODES - 1);
 	for (int n = 0; n < FAKE_NODES; n++) {
 		if (!(fake->config.cpuset_mems & 1u << n))
 			continue;
@@ -150,7 +150,7 @@ static int status(struct fake *fake, struct text *text)
 	fk_put(text, "Mems_allowed:\t");
 	for (int i = 0; i < 31; i++)
 		fk_put(text, "00000000,");
-	fk_put(text, "000000ff\nMems_allowed_list:\t");
+	fk_put(text, "0000ffff\nMems_allowed_list:\t");
 	put_allowed_nodes(fake, text);
 	fk_put(text, "\nvoluntary_ctxt_switches:\t0\n"
 		     "nonvoluntary_ctxt_switches:\t0\nx86_Thread_features:\t\n"

@@ -56,8 +56,8 @@ static void options_are_checked(void **state)
 	opts.flags = 1u << 31;
 	assert_fails(vfb_fake_create(&opts, &fake), -EINVAL, "0x80000000");
 	opts.flags = 0;
-	opts.nodes = 9;
-	assert_fails(vfb_fake_create(&opts, &fake), -EINVAL, "9");
+	opts.nodes = 17;
+	assert_fails(vfb_fake_create(&opts, &fake), -EINVAL, "17");
 	opts.nodes = 0;
 	opts.iova_bits = 31;
 	assert_fails(vfb_fake_create(&opts, &fake), -EINVAL, "31");
@@ -84,8 +84,8 @@ static void devices_are_checked(void **state)
 	device.bridge = "bridge";
 	assert_fails(vfb_fake_add_device(fake, &device), -EINVAL, "bridge");
 	device.bridge = NULL;
-	device.node = 8;
-	assert_fails(vfb_fake_add_device(fake, &device), -EINVAL, "8");
+	device.node = 16;
+	assert_fails(vfb_fake_add_device(fake, &device), -EINVAL, "16");
 	device.node = 0;
 	assert_int_equal(vfb_ctx_create(NULL, &ctx), 0);
 	assert_int_equal(vfb_space_create(ctx, NULL, &space), 0);

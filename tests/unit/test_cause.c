@@ -225,7 +225,7 @@ static void test_hugepages(void **state)
 	assert_ok(vfb_memory_destroy(other));
 	fake_fail_call(host.fake, "madvise", 1, EFAULT);
 	assert_fails(vfb_memory_populate(memory), -ENOMEM, "2 of them are free", "possible causes",
-		     "cpuset (0-7)");
+		     "cpuset (0-15)");
 	fake_add_file(host.fake, "/proc/self/cgroup", "4:hugetlb:/guest\n0::/vm.slice\n");
 	fake_add_file(host.fake, "/sys/fs/cgroup/hugetlb/guest/hugetlb.2MB.limit_in_bytes",
 		      "4194304\n");
