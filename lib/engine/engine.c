@@ -24,6 +24,8 @@ struct pool {
 	cpu_set_t cpus;
 	unsigned int cpu_count;
 	unsigned int threads;
+	/* Threads that wait, without those that were woken and do not run yet. */
+	unsigned int idle, woken;
 	/* Its threads also take tasks of the queue for any worker. */
 	bool takes_any;
 };
@@ -51,6 +53,8 @@ struct vfb_engine {
 	struct thread *workers;
 	unsigned int worker_count;
 	unsigned int node_count;
+	/* The node whose workers are woken next for a task that any worker may run. */
+	unsigned int next_node;
 	struct pool nodes[];
 };
 
@@ -90,6 +94,28 @@ static void pool_init(struct pool *pool)
 	pthread_cond_init(&pool->filled, NULL);
 }
 
+static void pool_wait_locked(struct vfb_engine *engine, struct pool *pool)
+{
+	pool->idle++;
+	engine->sys->cond_wait(engine->sys, &pool->filled, &engine->lock, UINT64_MAX);
+	/* It was woken, or has woken without a reason. */
+	if (pool->woken)
+		pool->woken--;
+	else
+		pool->idle--;
+}
+
+/* Wakes a thread that waits. If there is none, one will look at the queue when its task is done. */
+static bool pool_wake_locked(struct vfb_engine *engine, struct pool *pool)
+{
+	if (!pool->idle)
+		return false;
+	pool->idle--;
+	pool->woken++;
+	engine->sys->cond_signal(engine->sys, &pool->filled);
+	return true;
+}
+
 /* Returns the next task for a thread of @pool, or NULL if the engine is stopping. */
 static struct vfb_task *wait_for_task(struct vfb_engine *engine, struct pool *pool)
 {
@@ -102,7 +128,7 @@ static struct vfb_task *wait_for_task(struct vfb_engine *engine, struct pool *po
 			task = queue_take(&engine->any);
 		if (task || engine->stopping)
 			break;
-		engine->sys->cond_wait(engine->sys, &pool->filled, &engine->lock, UINT64_MAX);
+		pool_wait_locked(engine, pool);
 	}
 	pthread_mutex_unlock(&engine->lock);
 	return task;
@@ -246,10 +272,22 @@ int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vf
 	return 0;
 }
 
-static void wake_workers(struct vfb_engine *engine)
+/* Nodes take turns, so that their memory channels share the load. */
+static bool any_wake_locked(struct vfb_engine *engine)
 {
-	for (unsigned int node = 0; node < engine->node_count; node++)
-		engine->sys->cond_broadcast(engine->sys, &engine->nodes[node].filled);
+	for (unsigned int i = 0; i < engine->node_count; i++) {
+		struct pool *pool = &engine->nodes[engine->next_node];
+
+		engine->next_node = (engine->next_node + 1) % engine->node_count;
+		if (pool_wake_locked(engine, pool))
+			return true;
+	}
+	return false;
+}
+
+static unsigned int task_runs(const struct vfb_task *task)
+{
+	return task->runs ? task->runs : 1;
 }
 
 void vfb_engine_destroy(struct vfb_engine *engine)
@@ -258,7 +296,8 @@ void vfb_engine_destroy(struct vfb_engine *engine)
 	engine->stopping = true;
 	engine->sys->cond_broadcast(engine->sys, &engine->sleepers.filled);
 	engine->sys->cond_broadcast(engine->sys, &engine->late.filled);
-	wake_workers(engine);
+	for (unsigned int node = 0; node < engine->node_count; node++)
+		engine->sys->cond_broadcast(engine->sys, &engine->nodes[node].filled);
 	pthread_mutex_unlock(&engine->lock);
 	for (unsigned int i = 0; i < engine->worker_count; i++)
 		engine->sys->thread_join(engine->sys, engine->workers[i].id);
@@ -287,16 +326,15 @@ unsigned int vfb_engine_nodes(const struct vfb_engine *engine)
 
 void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int node)
 {
+	unsigned int runs = task_runs(task);
 	struct pool *pool = NULL;
 
 	if (node >= 0 && (unsigned int)node < engine->node_count && engine->nodes[node].threads)
 		pool = &engine->nodes[node];
 	pthread_mutex_lock(&engine->lock);
 	queue_append(pool ? &pool->queue : &engine->any, task);
-	if (pool)
-		engine->sys->cond_broadcast(engine->sys, &pool->filled);
-	else
-		wake_workers(engine);
+	while (runs && (pool ? pool_wake_locked(engine, pool) : any_wake_locked(engine)))
+		runs--;
 	pthread_mutex_unlock(&engine->lock);
 }
 
@@ -358,13 +396,12 @@ void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count)
 
 void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *task)
 {
-	unsigned int runs = task->runs ? task->runs : 1;
+	unsigned int runs = task_runs(task);
 
 	pthread_mutex_lock(&engine->lock);
-	/* There may be many sleepers: wake only as many as have something to do. */
-	while (runs--)
-		engine->sys->cond_signal(engine->sys, &engine->sleepers.filled);
 	queue_append(&engine->sleepers.queue, task);
+	while (runs && pool_wake_locked(engine, &engine->sleepers))
+		runs--;
 	pthread_mutex_unlock(&engine->lock);
 }
 
@@ -385,7 +422,7 @@ int vfb_engine_reserve_late(struct vfb_engine *engine)
 void vfb_engine_submit_late(struct vfb_engine *engine, struct vfb_task *task)
 {
 	pthread_mutex_lock(&engine->lock);
-	engine->sys->cond_signal(engine->sys, &engine->late.filled);
 	queue_append(&engine->late.queue, task);
+	pool_wake_locked(engine, &engine->late);
 	pthread_mutex_unlock(&engine->lock);
 }
