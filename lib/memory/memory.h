@@ -114,6 +114,8 @@ int vfb_memory_apply_policy(struct vfb_memory *memory);
 /* The node whose workers should populate the page at @offset; VFB_ANY_NODE: any. @piece: the number
  * of the piece, to distribute pieces over several nodes. */
 int vfb_memory_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece);
+/* Where the part from @offset ends that the policy places alike. */
+uint64_t vfb_memory_policy_end(const struct vfb_memory *memory, uint64_t offset);
 /* Whether the policy allows the page at @offset on @node. */
 bool vfb_memory_belongs(const struct vfb_memory *memory, uint64_t offset, unsigned int node);
 
@@ -124,7 +126,7 @@ bool vfb_memory_belongs(const struct vfb_memory *memory, uint64_t offset, unsign
 int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
 			      struct vfb_job *job);
 
-void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule);
+void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule, uint64_t count);
 
 /* How many bytes of the part are not present. */
 uint64_t vfb_memory_absent_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
@@ -145,6 +147,11 @@ int vfb_memory_strict_node(const struct vfb_memory *memory, uint64_t offset);
 
 /* Whether the library has populated the whole part; a hint for planning. */
 bool vfb_memory_was_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
+
+/* Where the part from @offset ends, at @end or before, of which all has been populated, or nothing.
+ */
+uint64_t vfb_memory_same_end(const struct vfb_memory *memory, uint64_t offset, uint64_t end,
+			     bool *populated);
 
 /*
  * Whether the whole part is populated now. Asks the kernel, since the owner may have released pages

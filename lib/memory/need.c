@@ -36,23 +36,29 @@ static void need_add(struct need *need, const struct vfb_memory *memory, uint64_
 		need->nodes[node] += bytes;
 }
 
+static uint64_t first_of(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* @exact: ask the kernel which pages others have populated. */
 static void need_add_part(struct need *need, const struct vfb_memory_part *part, bool exact)
 {
 	const struct vfb_memory *memory = part->memory;
-	uint64_t size = vfb_memory_granule(memory), end = part->offset + part->bytes, next;
+	uint64_t end = part->offset + part->bytes, next;
+	bool populated;
 
 	if (memory->region || memory->trusted)
 		return;
 	for (uint64_t offset = part->offset; offset < end; offset = next) {
-		next = (offset / size + 1) * size;
-		if (next > end)
-			next = end;
-		if (vfb_memory_was_populated(memory, offset, next - offset))
-			continue;
-		need_add(need, memory, offset,
-			 exact ? vfb_memory_absent_bytes(memory, offset, next - offset) :
-				 next - offset);
+		next = first_of(end, vfb_memory_policy_end(memory, offset));
+		if (offset < memory->bulk_bytes)
+			next = first_of(next, memory->bulk_bytes);
+		next = vfb_memory_same_end(memory, offset, next, &populated);
+		if (!populated)
+			need_add(need, memory, offset,
+				 exact ? vfb_memory_absent_bytes(memory, offset, next - offset) :
+					 next - offset);
 	}
 }
 

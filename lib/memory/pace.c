@@ -19,7 +19,7 @@ int vfb_pace_create(const struct vfb_sys *sys, struct vfb_pace **out)
 		return vfb_fail_memory();
 	pace->sys = sys;
 	pthread_mutex_init(&pace->lock, NULL);
-	pace->bytes_per_s = UINT64_MAX;
+	atomic_init(&pace->bytes_per_s, UINT64_MAX);
 	*out = pace;
 	return 0;
 }
@@ -35,7 +35,7 @@ void vfb_pace_destroy(struct vfb_pace *pace)
 void vfb_pace_set(struct vfb_pace *pace, uint64_t bytes_per_s)
 {
 	pthread_mutex_lock(&pace->lock);
-	pace->bytes_per_s = bytes_per_s;
+	atomic_store(&pace->bytes_per_s, bytes_per_s);
 	/* The old rate delays nobody any more. */
 	pace->next_ns = 0;
 	pthread_mutex_unlock(&pace->lock);
@@ -47,20 +47,20 @@ static uint64_t take_turn(struct vfb_pace *pace, uint64_t bytes)
 	uint64_t now, wait = 0;
 
 	pthread_mutex_lock(&pace->lock);
-	if (pace->bytes_per_s != UINT64_MAX) {
+	if (vfb_pace_is_limited(pace)) {
 		now = pace->sys->now(pace->sys);
 		if (pace->next_ns > now)
 			wait = pace->next_ns - now;
 		else if (now - pace->next_ns > BURST_NS)
 			pace->next_ns = now;
 		if (!wait)
-			pace->next_ns += (uint64_t)(1e9 * bytes / pace->bytes_per_s);
+			pace->next_ns += (uint64_t)(1e9 * bytes / atomic_load(&pace->bytes_per_s));
 	}
 	pthread_mutex_unlock(&pace->lock);
 	return wait;
 }
 
-void vfb_pace_wait(struct vfb_pace *pace, uint64_t bytes, struct vfb_job *job)
+void vfb_pace_wait_limited(struct vfb_pace *pace, uint64_t bytes, struct vfb_job *job)
 {
 	uint64_t wait;
 

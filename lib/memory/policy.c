@@ -189,14 +189,31 @@ int vfb_memory_apply_policy(struct vfb_memory *memory)
 	}
 }
 
-/* The node of VFB_NUMA_SPLIT for the page at @offset. */
-static unsigned int part_node(const struct vfb_memory *memory, uint64_t offset)
+/* The part of VFB_NUMA_SPLIT that has the page at @offset, and where it ends. */
+static size_t find_part(const struct vfb_memory *memory, uint64_t offset, uint64_t *end)
 {
 	size_t i = 0;
 
-	while (i + 1 < memory->node_count && offset >= memory->node_bytes[i])
-		offset -= memory->node_bytes[i++];
-	return memory->nodes[i];
+	*end = memory->node_bytes[0];
+	while (i + 1 < memory->node_count && offset >= *end)
+		*end += memory->node_bytes[++i];
+	return i;
+}
+
+static unsigned int part_node(const struct vfb_memory *memory, uint64_t offset)
+{
+	uint64_t end;
+
+	return memory->nodes[find_part(memory, offset, &end)];
+}
+
+uint64_t vfb_memory_policy_end(const struct vfb_memory *memory, uint64_t offset)
+{
+	uint64_t end = memory->bytes;
+
+	if (memory->policy == VFB_NUMA_SPLIT)
+		find_part(memory, offset, &end);
+	return end;
 }
 
 /*

@@ -57,39 +57,107 @@ static int populate_base_pages(struct vfb_memory *memory, uint64_t offset, uint6
 	return error;
 }
 
+/*
+ * Many steps, after which the worker looks at what all workers share: locks and counters. They are
+ * few enough for progress to be shown.
+ */
+#define STRETCH_BYTES (64 * MIB)
+
+struct stretch {
+	uint64_t end;
+	/* Base pages: what it may use was taken for all of it, on this node. */
+	bool granted;
+	int node;
+};
+
+static struct stretch stretch_begin(struct vfb_memory *memory, uint64_t offset, uint64_t end)
+{
+	struct stretch stretch = {.end = end, .node = VFB_ROOM_ANYWHERE};
+	uint64_t size = vfb_memory_granule(memory);
+
+	/* With a limit each step may take seconds. */
+	if (vfb_pace_is_limited(memory->ctx->pace) || size > STRETCH_BYTES)
+		end = (offset / size + 1) * size;
+	else
+		end = (offset / STRETCH_BYTES + 1) * STRETCH_BYTES;
+	if (end < stretch.end)
+		stretch.end = end;
+	if (vfb_memory_is_hugetlb(memory) || stretch.end > vfb_memory_policy_end(memory, offset))
+		return stretch;
+	stretch.node = vfb_memory_strict_node(memory, offset);
+	stretch.granted = vfb_room_try_take(memory->ctx->room, stretch.node, stretch.end - offset);
+	return stretch;
+}
+
+/* A part in which nothing is marked as populated. *@at follows what is populated. */
+static int populate_absent(struct vfb_memory *memory, uint64_t *at, uint64_t end, bool in_room,
+			   struct vfb_job *job)
+{
+	uint64_t size = vfb_memory_granule(memory), next = (*at / size + 1) * size;
+
+	for (; *at < end; *at = next, next += size) {
+		int error;
+
+		if (next > end)
+			next = end;
+		vfb_pace_wait(memory->ctx->pace, next - *at, job);
+		if (vfb_job_stopped(job))
+			return -ECANCELED;
+		error = in_room ? populate_step(memory, *at, next - *at) :
+				  populate_base_pages(memory, *at, next - *at);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int populate_stretch(struct vfb_memory *memory, uint64_t *at, const struct stretch *stretch,
+			    struct vfb_job *job)
+{
+	bool in_room = stretch->granted || vfb_memory_is_hugetlb(memory), populated;
+	int error = 0;
+
+	while (*at < stretch->end && !error) {
+		uint64_t end = vfb_memory_same_end(memory, *at, stretch->end, &populated);
+
+		if (!populated)
+			error = populate_absent(memory, at, end, in_room, job);
+		/* If pages are missing, granules are marked as absent, and seen next time. */
+		else if (vfb_memory_is_populated(memory, *at, end - *at))
+			*at = end;
+	}
+	return error;
+}
+
+/* Marks the granules that are completely in a part. */
+static void mark_whole_granules(struct vfb_memory *memory, uint64_t offset, uint64_t end)
+{
+	uint64_t size = vfb_memory_granule(memory);
+	uint64_t first = (offset + size - 1) / size;
+	uint64_t last = end == memory->bytes ? (end + size - 1) / size : end / size;
+
+	if (last > first)
+		vfb_memory_mark_populated(memory, first, last - first);
+}
+
 /* The steps of vfb_memory_populate_range(), from *@at on, which a failure leaves at its step. */
 static int populate_steps(struct vfb_memory *memory, uint64_t *at, uint64_t end,
 			  struct vfb_job *job)
 {
-	uint64_t size = vfb_memory_granule(memory), offset;
+	int error = 0;
 
-	while ((offset = *at) < end) {
-		uint64_t granule = offset / size, next = (granule + 1) * size;
-		bool whole = offset == granule * size;
-		int error;
+	while (*at < end && !error) {
+		struct stretch stretch = stretch_begin(memory, *at, end);
+		uint64_t begin = *at;
 
-		if (next > memory->bytes)
-			next = memory->bytes;
-		whole = whole && next <= end;
-		if (next > end)
-			next = end;
-		if (!vfb_memory_is_populated(memory, offset, next - offset)) {
-			vfb_pace_wait(memory->ctx->pace, next - offset, job);
-			if (vfb_job_stopped(job))
-				return -ECANCELED;
-			error = vfb_memory_is_hugetlb(memory) ?
-					populate_step(memory, offset, next - offset) :
-					populate_base_pages(memory, offset, next - offset);
-			if (error)
-				return error;
-			if (whole)
-				vfb_memory_mark_populated(memory, granule);
-		}
+		error = populate_stretch(memory, at, &stretch, job);
+		if (stretch.granted)
+			vfb_room_populated(memory->ctx->room, stretch.node, stretch.end - begin);
+		mark_whole_granules(memory, begin, *at);
 		if (job)
-			atomic_fetch_add(&job->bytes_done, next - offset);
-		*at = next;
+			atomic_fetch_add(&job->bytes_done, *at - begin);
 	}
-	return 0;
+	return error;
 }
 
 /* Of the step at @offset. */

@@ -50,12 +50,26 @@ static uint64_t granule_bytes(const struct vfb_memory *memory, uint64_t granule)
 	return left < size ? left : size;
 }
 
-void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule)
+void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule, uint64_t count)
 {
-	unsigned long bit = 1UL << (granule % BITS);
+	uint64_t end = granule + count, size = vfb_memory_granule(memory), bytes = 0;
 
-	if (!(atomic_fetch_or(&memory->populated[granule / BITS], bit) & bit))
-		atomic_fetch_add(&memory->populated_bytes, granule_bytes(memory, granule));
+	while (granule < end) {
+		uint64_t first = granule % BITS, bits = BITS - first;
+		unsigned long mask, added;
+
+		if (bits > end - granule)
+			bits = end - granule;
+		mask = (~0UL >> (BITS - bits)) << first;
+		added = mask & ~atomic_fetch_or(&memory->populated[granule / BITS], mask);
+		granule += bits;
+		bytes += __builtin_popcountl(added) * size;
+		if (added >> (first + bits - 1) & 1)
+			bytes -= size - granule_bytes(memory, granule - 1);
+	}
+	/* All workers share it. */
+	if (bytes)
+		atomic_fetch_add(&memory->populated_bytes, bytes);
 }
 
 static void mark_absent(struct vfb_memory *memory, uint64_t granule)
@@ -71,12 +85,17 @@ static enum presence look_at_pages(const struct vfb_memory *memory, uint64_t off
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	uint64_t base = sys->base_page(sys);
+	/* Pages of hugetlb are present as a whole. */
+	size_t step = memory->page_bytes > base ? memory->page_bytes / base : 1;
+	size_t count = bytes / base;
 	unsigned char present[LOOK_PAGES], all = 1;
 	int error;
 
 	error = sys->mincore(sys, memory->address + offset, bytes, present);
-	for (size_t i = 0; !error && i < bytes / base; i++)
+	for (size_t i = 0; !error && i < count; i += step)
 		all &= present[i];
+	if (!error && count)
+		all &= present[count - 1];
 	if (error == -ENOMEM)
 		return UNMAPPED;
 	/* Without an answer (EAGAIN), rely on the bits. */
@@ -115,16 +134,31 @@ uint64_t vfb_memory_absent_bytes(const struct vfb_memory *memory, uint64_t offse
 	return absent;
 }
 
+uint64_t vfb_memory_same_end(const struct vfb_memory *memory, uint64_t offset, uint64_t end,
+			     bool *populated)
+{
+	uint64_t size = vfb_memory_granule(memory), granule = offset / size;
+	uint64_t granules = (end + size - 1) / size;
+	unsigned long same;
+
+	*populated = granule_is_marked(memory, granule);
+	same = *populated ? ~0UL : 0;
+	/* A terabyte has half a million bits: compare whole words. */
+	while (granule < granules && granule_is_marked(memory, granule) == *populated)
+		granule += granule % BITS == 0 && granules - granule >= BITS &&
+					   atomic_load(&memory->populated[granule / BITS]) == same ?
+				   BITS :
+				   1;
+	return granule * size < end ? granule * size : end;
+}
+
 bool vfb_memory_was_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
-	uint64_t size = vfb_memory_granule(memory);
+	bool populated;
 
-	if (memory->region)
-		return true;
-	for (uint64_t granule = offset / size; granule * size < offset + bytes; granule++)
-		if (!granule_is_marked(memory, granule))
-			return false;
-	return true;
+	return memory->region || !bytes ||
+	       (vfb_memory_same_end(memory, offset, offset + bytes, &populated) == offset + bytes &&
+		populated);
 }
 
 /* Clears the bits of the granules in which pages are missing. */

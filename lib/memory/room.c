@@ -15,9 +15,10 @@
 /* For page tables, and for what the kernel charges in advance (MEMCG_CHARGE_BATCH). */
 #define SPARE	  (512 * KIB)
 #define MAX_NODES 64
-/* The most that is used before the limits are read again, and how long it is believed. */
-#define MOST_BYTES  (1024 * MIB)
-#define BELIEVED_NS UINT64_C(100000000)
+/* The most that is used before the limits are read again; or this part of what is left, if that is
+ * more: many workers use 1 GiB in a few milliseconds. */
+#define MOST_BYTES (1024 * MIB)
+#define MOST_PART  64
 
 /* ---- Files of numbers ---- */
 
@@ -315,6 +316,8 @@ struct vfb_room {
 	/* Something in flight has arrived. */
 	pthread_cond_t arrived;
 	uint64_t arrivals;
+	/* How many threads wait for that. */
+	unsigned int waiting;
 	/* On the host and in the cgroups, and on each node. */
 	struct grant anywhere, nodes[MAX_NODES];
 };
@@ -346,6 +349,33 @@ struct too_small {
 	uint64_t renewals, in_flight, arrivals;
 };
 
+static struct grant *node_grant(struct vfb_room *room, int node)
+{
+	return node >= 0 && node < MAX_NODES ? &room->nodes[node] : NULL;
+}
+
+static void grant_use_locked(struct grant *grant, uint64_t bytes)
+{
+	grant->bytes -= bytes;
+	grant->in_flight += bytes;
+}
+
+bool vfb_room_try_take(struct vfb_room *room, int node, uint64_t bytes)
+{
+	struct grant *grant = node_grant(room, node);
+	bool taken;
+
+	pthread_mutex_lock(&room->lock);
+	taken = room->anywhere.bytes >= bytes && (!grant || grant->bytes >= bytes);
+	if (taken) {
+		grant_use_locked(&room->anywhere, bytes);
+		if (grant)
+			grant_use_locked(grant, bytes);
+	}
+	pthread_mutex_unlock(&room->lock);
+	return taken;
+}
+
 static bool grant_take(struct vfb_room *room, struct grant *grant, uint64_t bytes,
 		       struct too_small *then)
 {
@@ -353,10 +383,8 @@ static bool grant_take(struct vfb_room *room, struct grant *grant, uint64_t byte
 
 	pthread_mutex_lock(&room->lock);
 	taken = grant->bytes >= bytes;
-	if (taken) {
-		grant->bytes -= bytes;
-		grant->in_flight += bytes;
-	}
+	if (taken)
+		grant_use_locked(grant, bytes);
 	*then = (struct too_small){grant->renewals, grant->in_flight, room->arrivals};
 	pthread_mutex_unlock(&room->lock);
 	return taken;
@@ -369,7 +397,8 @@ static bool grant_take(struct vfb_room *room, struct grant *grant, uint64_t byte
 static bool grant_renew(struct vfb_room *room, struct grant *grant, uint64_t left, uint64_t bytes,
 			const struct too_small *then)
 {
-	uint64_t quarter = min_bytes(left / 4, MOST_BYTES);
+	uint64_t most = left / MOST_PART > MOST_BYTES ? left / MOST_PART : MOST_BYTES;
+	uint64_t quarter = min_bytes(left / 4, most);
 	bool renewed;
 
 	pthread_mutex_lock(&room->lock);
@@ -386,17 +415,24 @@ static bool grant_renew(struct vfb_room *room, struct grant *grant, uint64_t lef
 static void room_wait(struct vfb_room *room, const struct too_small *then)
 {
 	pthread_mutex_lock(&room->lock);
+	room->waiting++;
 	while (room->arrivals == then->arrivals)
 		room->sys->cond_wait(room->sys, &room->arrived, &room->lock, UINT64_MAX);
+	room->waiting--;
 	pthread_mutex_unlock(&room->lock);
 }
 
-static void room_arrive(struct vfb_room *room, struct grant *grant, uint64_t bytes)
+/* @other: NULL for none. */
+static void room_arrive(struct vfb_room *room, struct grant *one, struct grant *other,
+			uint64_t bytes)
 {
 	pthread_mutex_lock(&room->lock);
-	grant->in_flight -= bytes;
+	one->in_flight -= bytes;
+	if (other)
+		other->in_flight -= bytes;
 	room->arrivals++;
-	room->sys->cond_broadcast(room->sys, &room->arrived);
+	if (room->waiting)
+		room->sys->cond_broadcast(room->sys, &room->arrived);
 	pthread_mutex_unlock(&room->lock);
 }
 
@@ -423,20 +459,19 @@ static int room_take(struct vfb_room *room, struct grant *grant, int node, uint6
 
 int vfb_room_take(struct vfb_room *room, int node, uint64_t bytes)
 {
+	struct grant *grant = node_grant(room, node);
 	int error = room_take(room, &room->anywhere, VFB_ROOM_ANYWHERE, bytes);
 
-	if (error || node < 0 || node >= MAX_NODES)
+	if (error || !grant)
 		return error;
 	/* Those that have taken from the node as well wait for nobody. */
-	error = room_take(room, &room->nodes[node], node, bytes);
+	error = room_take(room, grant, node, bytes);
 	if (error)
-		room_arrive(room, &room->anywhere, bytes);
+		room_arrive(room, &room->anywhere, NULL, bytes);
 	return error;
 }
 
 void vfb_room_populated(struct vfb_room *room, int node, uint64_t bytes)
 {
-	if (node >= 0 && node < MAX_NODES)
-		room_arrive(room, &room->nodes[node], bytes);
-	room_arrive(room, &room->anywhere, bytes);
+	room_arrive(room, &room->anywhere, node_grant(room, node), bytes);
 }

@@ -51,6 +51,8 @@ void vfb_room_destroy(struct vfb_room *room);
  * has failed: when little is left, others wait for it.
  */
 int vfb_room_take(struct vfb_room *room, int node, uint64_t bytes);
+/* The same for many steps at once, as long as plenty is left: false if that is not known. */
+bool vfb_room_try_take(struct vfb_room *room, int node, uint64_t bytes);
 void vfb_room_populated(struct vfb_room *room, int node, uint64_t bytes);
 
 #endif
