@@ -18,7 +18,7 @@
 #define NOBODY (1u << 31)
 
 #define MAX_CALLS    160
-#define CALLS_PER_OP 9
+#define CALLS_PER_OP 10
 
 struct kernel_call {
 	const char *name;

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vfioboost.h>
 
@@ -136,6 +137,23 @@ static void *create_context(void *arg)
 	if (!*error)
 		*error = vfb_ctx_create(&opts, &ctx);
 	return NULL;
+}
+
+/* The first thread of a process is one of the library's. */
+static int create_first_thread(void)
+{
+	int error = 0, status = -1;
+	pid_t child = fork();
+
+	if (child == 0) {
+		create_context(&error);
+		_exit(error ? 1 : 0);
+	}
+	if (child < 0 || waitpid(child, &status, 0) < 0 || status != 0) {
+		fprintf(stderr, "seccomp: a process without threads ended with 0x%x\n", status);
+		return -ECHILD;
+	}
+	return 0;
 }
 
 struct vmm {
@@ -323,7 +341,7 @@ int main(int argc, char **argv)
 	/* Before it is forbidden to look what it is. */
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	puts("filters that kill");
-	if (pthread_create(&creator, NULL, create_context, &error))
+	if (create_first_thread() || pthread_create(&creator, NULL, create_context, &error))
 		return 1;
 	pthread_join(creator, NULL);
 	if (!error)
