@@ -93,5 +93,8 @@ int vfb_batch_read(struct vfb_batch_opts *known, const struct vfb_batch_opts *op
 	if (known->flags & ~(VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE))
 		return vfb_fail(-EINVAL, "unknown flags 0x%x of a batch: this version knows 0x%x",
 				known->flags, VFB_BATCH_BEST_EFFORT | VFB_BATCH_COALESCE);
+	if (known->reserved)
+		return vfb_fail(-EINVAL, "the reserved field of a batch's options is set: set it "
+					 "to zero");
 	return 0;
 }

@@ -161,6 +161,13 @@ struct vfb_batch_opts {
 	 * then are closed in the background. Unmapping and resetting ignore the limit.
 	 */
 	uint64_t timeout_ns;
+	/**
+	 * The context's threads work on batches of a higher priority first, and share themselves
+	 * out among those of equal priority, by bytes. What a thread has begun, it completes: a
+	 * piece of memory, or a device. Batches of at most 16 MiB wait for nobody.
+	 */
+	int priority;
+	uint32_t reserved;
 };
 
 #define VFB_BATCH_OPTS_INIT VFB_SIZED(struct vfb_batch_opts)

@@ -341,6 +341,7 @@ int vfb_bars_map_start(struct vfb_space *space, struct vfb_bar *bars, size_t cou
 		return error;
 	job->bars = bars;
 	job->best_effort = known.flags & VFB_BATCH_BEST_EFFORT;
+	vfb_job_set_rank(&job->job, known.priority, false);
 	error = vfb_job_set_timeout(&job->job, known.timeout_ns);
 	if (error) {
 		vfb_job_fini(&job->job);

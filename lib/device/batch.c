@@ -8,19 +8,21 @@
 #include "container_of.h"
 
 int vfb_device_batch_init(struct vfb_device_batch *batch, const struct vfb_job_ops *ops,
-			  struct vfb_ctx *ctx, size_t count, unsigned int width)
+			  struct vfb_ctx *ctx, size_t count, const struct vfb_batch_opts *opts)
 {
 	int error;
 
 	batch->ctx = ctx;
 	batch->count = count;
-	batch->width = width;
+	batch->width = opts->width;
 	batch->items = calloc(count + 1, sizeof(*batch->items));
 	batch->chains = calloc(count + 1, sizeof(*batch->chains));
 	error = batch->items && batch->chains ? vfb_job_init(&batch->job, ops, ctx, count) :
 						vfb_fail_memory();
 	if (error)
 		vfb_device_batch_free(batch);
+	else
+		vfb_job_set_rank(&batch->job, opts->priority, false);
 	return error;
 }
 

@@ -50,7 +50,7 @@ struct vfb_device_batch {
 
 /* Fills in a batch, with zeroed items. vfb_job_fini() and vfb_device_batch_free() undo it. */
 int vfb_device_batch_init(struct vfb_device_batch *batch, const struct vfb_job_ops *ops,
-			  struct vfb_ctx *ctx, size_t count, unsigned int width);
+			  struct vfb_ctx *ctx, size_t count, const struct vfb_batch_opts *opts);
 void vfb_device_batch_free(struct vfb_device_batch *batch);
 
 /* Reserves threads for it to sleep in, until it ends. */

@@ -184,8 +184,7 @@ static int close_create_batch(struct vfb_ctx *ctx, struct vfb_device *const *dev
 
 	if (!batch)
 		return vfb_fail_memory();
-	error = vfb_device_batch_init(batch, &close_ops, ctx, count_devices(devices, count),
-				      opts->width);
+	error = vfb_device_batch_init(batch, &close_ops, ctx, count_devices(devices, count), opts);
 	if (error) {
 		free(batch);
 		return error;

@@ -396,8 +396,7 @@ static int open_prepare_batch(struct open_job *open, size_t count,
 	size_t culprit;
 	int error;
 
-	error = vfb_device_batch_init(&open->batch, &open_ops, open->space->ctx, count,
-				      opts->width);
+	error = vfb_device_batch_init(&open->batch, &open_ops, open->space->ctx, count, opts);
 	if (error)
 		return error;
 	for (size_t i = 0; i < count; i++) {

@@ -338,12 +338,13 @@ static int fill_batch(struct vfb_device_batch *batch, struct vfb_reset_request *
 	return 0;
 }
 
-static int reset_prepare_batch(struct reset_job *job, size_t count, unsigned int width)
+static int reset_prepare_batch(struct reset_job *job, size_t count,
+			       const struct vfb_batch_opts *opts)
 {
 	struct vfb_device_batch *batch = &job->batch;
 	int error;
 
-	error = vfb_device_batch_init(batch, &reset_ops, job->resets[0].device->ctx, count, width);
+	error = vfb_device_batch_init(batch, &reset_ops, job->resets[0].device->ctx, count, opts);
 	if (error)
 		return error;
 	error = vfb_device_batch_reserve(batch);
@@ -376,7 +377,7 @@ int vfb_devices_reset_start(struct vfb_reset_request *resets, size_t count,
 	if (!job)
 		return vfb_fail_memory();
 	job->resets = resets;
-	error = reset_prepare_batch(job, count, known.width);
+	error = reset_prepare_batch(job, count, &known);
 	if (error) {
 		free_reset(&job->batch.job);
 		return error;

@@ -74,7 +74,7 @@ static void cut_run(struct map_job *map, const struct vfb_plan_run *run, unsigne
 		if (bytes > run->bytes - begin)
 			bytes = run->bytes - begin;
 		*piece = (struct map_piece){
-			.task.run = vfb_pipeline_run_piece,
+			.task = {.run = vfb_pipeline_run_piece, .bytes = bytes},
 			.owner = map,
 			.run = run,
 			.memory = range->memory,

@@ -10,6 +10,7 @@
 #include "engine/job.h"
 #include "memory/memory.h"
 #include "observe/error.h"
+#include "options.h"
 
 /* The kernel populates so much within the map call sooner than one can ask it for what is absent.
  */
@@ -186,10 +187,16 @@ int vfb_map_here(struct vfb_space *space, struct vfb_range *ranges, size_t count
 	return error;
 }
 
-/*
- * Whether one thread maps the ranges as fast as several would. Memory that workers of a node must
- * populate is left to them.
- */
+/* Workers of a node populate memory that is bound to it, unless it is so little that waking one
+ * takes longer. */
+static bool node_must_populate(const struct vfb_range *range)
+{
+	return range->bytes > UNASKED_BYTES &&
+	       !vfb_memory_was_populated(range->memory, range->offset, range->bytes) &&
+	       vfb_memory_node(range->memory, range->offset, 0) != VFB_ANY_NODE;
+}
+
+/* Whether one thread maps the ranges as fast as several would. */
 static bool ranges_fit_here(const struct vfb_range *ranges, size_t count)
 {
 	uint64_t bytes = 0;
@@ -206,8 +213,7 @@ static bool ranges_fit_here(const struct vfb_range *ranges, size_t count)
 		if (range->offset > range->memory->bytes ||
 		    range->bytes > range->memory->bytes - range->offset)
 			return false;
-		if (!vfb_memory_was_populated(range->memory, range->offset, range->bytes) &&
-		    vfb_memory_node(range->memory, range->offset, 0) != VFB_ANY_NODE)
+		if (node_must_populate(range))
 			return false;
 	}
 	return true;
@@ -217,11 +223,14 @@ int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, size_t coun
 		  const struct vfb_batch_opts *opts)
 {
 	int error = vfb_observer_check_process(&space->ctx->observer);
+	struct vfb_batch_opts known;
 	struct vfb_job *job;
 
+	if (!error)
+		error = vfb_batch_read(&known, opts, ranges, count);
 	if (error)
 		return error;
-	if (!opts && ranges_fit_here(ranges, count)) {
+	if (!known.flags && !known.timeout_ns && ranges_fit_here(ranges, count)) {
 		struct vfb_mapping *mappings[VFB_HERE_RANGES] = {NULL};
 		struct here here = {space, ranges, count, mappings, .may_use_job = true};
 

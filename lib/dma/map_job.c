@@ -250,6 +250,7 @@ static int allocate_map(struct vfb_space *space, struct vfb_range *ranges, size_
 	map->space = map->calls.space = space;
 	map->ranges = ranges;
 	map->width = opts->width ? opts->width : UINT_MAX;
+	map->priority = opts->priority;
 	map->best_effort = opts->flags & VFB_BATCH_BEST_EFFORT;
 	map->joined = opts->flags & VFB_BATCH_COALESCE;
 	map->serial = !space->iommu->ops->parallel;

@@ -95,16 +95,6 @@ static bool piece_is_populated(struct map_job *map, struct map_piece *piece)
 	return map_now;
 }
 
-/* Background work queues only as many pieces as run, so that other jobs are not delayed. */
-static unsigned int width_of(const struct map_job *map)
-{
-	unsigned int workers = vfb_engine_workers(map->space->ctx->engine);
-
-	if (map->waves[map->wave].background && workers < map->width)
-		return workers;
-	return map->width;
-}
-
 static bool can_be_submitted_locked(const struct map_job *map, const struct map_piece *piece)
 {
 	return piece->state == PIECE_TO_DO ||
@@ -116,7 +106,7 @@ static struct map_piece *take_piece(struct map_job *map)
 	struct map_piece *piece = NULL;
 
 	pthread_mutex_lock(&map->lock);
-	while (!piece && map->next_piece < map->end_piece && map->running < width_of(map)) {
+	while (!piece && map->next_piece < map->end_piece && map->running < map->width) {
 		piece = &map->pieces[map->next_piece++];
 		if (!can_be_submitted_locked(map, piece))
 			piece = NULL;
@@ -276,6 +266,7 @@ static void queue_pieces(struct map_job *map, size_t first_run, size_t wave)
 {
 	size_t end = vfb_map_wave_end(map, wave);
 
+	vfb_job_set_rank(&map->job, map->priority, map->waves[wave].background);
 	pthread_mutex_lock(&map->lock);
 	map->next_piece = map->plan.runs[first_run].first_piece;
 	map->end_piece = map->plan.runs[end - 1].first_piece + map->plan.runs[end - 1].piece_count;

@@ -83,6 +83,7 @@ struct map_job {
 	struct vfb_calls calls;
 	/* Number of pieces that run in parallel. */
 	unsigned int width;
+	int priority;
 	bool best_effort;
 	/* The kernel serializes map calls. */
 	bool serial;

@@ -8,6 +8,7 @@
 #include "dma/choose.h"
 #include "dma/index.h"
 #include "dma/translate.h"
+#include "engine/job.h"
 #include "iommu/iommu.h"
 #include "iommu/iova_set.h"
 
@@ -15,7 +16,7 @@
  * Limits of what is mapped or unmapped in the calling thread, without a job: the smallest piece of
  * a worker, and as many calls as take no longer than waking a worker.
  */
-#define VFB_HERE_BYTES	(16 * MIB)
+#define VFB_HERE_BYTES	VFB_SMALL_BYTES
 #define VFB_HERE_RANGES 16
 
 /* Called when it is known whether the space has a domain. */

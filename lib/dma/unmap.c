@@ -362,6 +362,7 @@ static int start_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t
 		return error;
 	}
 	unmap->job.bytes = unmap->unmap.bytes;
+	vfb_job_set_rank(&unmap->job, known.priority, false);
 	*out = &unmap->job;
 	vfb_calls_unmap(&unmap->unmap.calls, &unmap->job, known.width);
 	vfb_job_release(&unmap->job);
@@ -430,11 +431,14 @@ int vfb_space_unmap(struct vfb_space *space, struct vfb_range *ranges, size_t co
 		    const struct vfb_batch_opts *opts)
 {
 	int error = vfb_observer_check_process(&space->ctx->observer);
+	struct vfb_batch_opts known;
 	struct vfb_job *job;
 
+	if (!error)
+		error = vfb_batch_read(&known, opts, ranges, count);
 	if (error)
 		return error;
-	if (!opts && unmap_fits_here(ranges, count))
+	if (!known.flags && unmap_fits_here(ranges, count))
 		return vfb_observe_check_wait() ?: unmap_here(space, ranges, count);
 	return vfb_job_sync(job, vfb_space_unmap_start(space, ranges, count, opts, &job));
 }

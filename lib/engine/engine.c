@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/queue.h"
 #include "engine/quota.h"
 #include "observe/error.h"
 #include "observe/span.h"
@@ -13,35 +14,43 @@
 #define MAX_WORKERS  4096
 #define MAX_SLEEPERS 64
 
-struct queue {
-	struct vfb_task *head, **tail;
-};
-
-/* Threads that share a queue. */
-struct pool {
-	struct queue queue;
-	pthread_cond_t filled;
-	cpu_set_t cpus;
-	unsigned int cpu_count;
-	unsigned int threads;
-	/* Threads that wait, without those that were woken and do not run yet. */
-	unsigned int idle, woken;
-	/* Its threads also take tasks of the queue for any worker. */
-	bool takes_any;
-};
-
 struct thread {
 	struct vfb_engine *engine;
 	struct pool *pool;
 	pthread_t id;
+	/* While it waits for a task: the next one that does, and what wakes it. */
+	struct thread *next_idle;
+	pthread_cond_t woken;
+	bool is_idle;
+};
+
+/* Threads that share a queue. */
+struct pool {
+	struct vfb_queue queue;
+	/* The last to become idle first: its caches are the warmest. */
+	struct thread *idle;
+	cpu_set_t cpus;
+	unsigned int cpu_count;
+	unsigned int threads;
+	/* Its threads are workers: they also take small tasks, and those for any worker. */
+	bool works;
 };
 
 struct vfb_engine {
 	const struct vfb_sys *sys;
 	pthread_mutex_t lock;
 	bool stopping;
-	/* For any worker whose pool has an empty queue. */
-	struct queue any;
+	/* Number of tasks that were submitted. */
+	uint64_t submitted;
+	/* Where the service of workers stands: the rank and turn of the task that began last. */
+	int64_t rank;
+	uint64_t turn;
+	/* For any worker, and the node where one is woken next. */
+	struct vfb_queue any;
+	unsigned int next_node;
+	/* One thread for small tasks, if no worker is idle. */
+	struct pool small;
+	struct thread small_thread;
 	struct pool sleepers;
 	struct thread sleeper_threads[MAX_SLEEPERS];
 	unsigned int reserved_sleepers;
@@ -53,82 +62,75 @@ struct vfb_engine {
 	struct thread *workers;
 	unsigned int worker_count;
 	unsigned int node_count;
-	/* The node whose workers are woken next for a task that any worker may run. */
-	unsigned int next_node;
 	struct pool nodes[];
 };
 
-static void queue_init(struct queue *queue)
+static struct vfb_task *take_work(struct vfb_engine *engine, struct pool *pool)
 {
-	queue->head = NULL;
-	queue->tail = &queue->head;
-}
+	struct vfb_task *task = vfb_queue_take(&engine->small.queue);
+	bool own;
 
-static void queue_append(struct queue *queue, struct vfb_task *task)
-{
-	task->next = NULL;
-	*queue->tail = task;
-	queue->tail = &task->next;
-}
-
-/* A task stays at the head until it has been taken as often as it is to run. */
-static struct vfb_task *queue_take(struct queue *queue)
-{
-	struct vfb_task *task = queue->head;
-
-	if (!task)
-		return NULL;
-	if (task->runs > 1) {
-		task->runs--;
+	if (task)
 		return task;
+	own = vfb_task_precedes(vfb_queue_first(&pool->queue), vfb_queue_first(&engine->any));
+	task = vfb_queue_take(own ? &pool->queue : &engine->any);
+	if (task) {
+		engine->rank = task->rank;
+		engine->turn = task->turn;
 	}
-	queue->head = task->next;
-	if (!queue->head)
-		queue->tail = &queue->head;
 	return task;
 }
 
-static void pool_init(struct pool *pool)
+static void wait_idle(struct vfb_engine *engine, struct thread *thread)
 {
-	queue_init(&pool->queue);
-	pthread_cond_init(&pool->filled, NULL);
+	struct pool *pool = thread->pool;
+
+	thread->next_idle = pool->idle;
+	pool->idle = thread;
+	thread->is_idle = true;
+	while (thread->is_idle)
+		engine->sys->cond_wait(engine->sys, &thread->woken, &engine->lock, UINT64_MAX);
 }
 
-static void pool_wait_locked(struct vfb_engine *engine, struct pool *pool)
+/* Wakes one thread of a pool. Returns false if none is idle. */
+static bool wake_one(struct vfb_engine *engine, struct pool *pool)
 {
-	pool->idle++;
-	engine->sys->cond_wait(engine->sys, &pool->filled, &engine->lock, UINT64_MAX);
-	/* It was woken, or has woken without a reason. */
-	if (pool->woken)
-		pool->woken--;
-	else
-		pool->idle--;
-}
+	struct thread *thread = pool->idle;
 
-/* Wakes a thread that waits. If there is none, one will look at the queue when its task is done. */
-static bool pool_wake_locked(struct vfb_engine *engine, struct pool *pool)
-{
-	if (!pool->idle)
+	if (!thread)
 		return false;
-	pool->idle--;
-	pool->woken++;
-	engine->sys->cond_signal(engine->sys, &pool->filled);
+	pool->idle = thread->next_idle;
+	thread->is_idle = false;
+	engine->sys->cond_signal(engine->sys, &thread->woken);
 	return true;
 }
 
-/* Returns the next task for a thread of @pool, or NULL if the engine is stopping. */
-static struct vfb_task *wait_for_task(struct vfb_engine *engine, struct pool *pool)
+/* Nodes take turns, so that their memory channels share the load. */
+static bool wake_worker(struct vfb_engine *engine)
 {
+	for (unsigned int i = 0; i < engine->node_count; i++) {
+		struct pool *pool = &engine->nodes[engine->next_node];
+
+		engine->next_node = (engine->next_node + 1) % engine->node_count;
+		if (wake_one(engine, pool))
+			return true;
+	}
+	return false;
+}
+
+/* Returns the next task for a thread, or NULL if the engine is stopping. */
+static struct vfb_task *wait_for_task(struct thread *thread)
+{
+	struct vfb_engine *engine = thread->engine;
+	struct pool *pool = thread->pool;
 	struct vfb_task *task;
 
 	pthread_mutex_lock(&engine->lock);
 	for (;;) {
-		task = queue_take(&pool->queue);
-		if (!task && pool->takes_any)
-			task = queue_take(&engine->any);
+		task = pool->works ? take_work(engine, pool) : vfb_queue_take(&pool->queue);
 		if (task || engine->stopping)
 			break;
-		pool_wait_locked(engine, pool);
+		wait_idle(engine, thread);
 	}
 	pthread_mutex_unlock(&engine->lock);
 	return task;
@@ -139,7 +141,7 @@ static void *run_thread(void *arg)
 	struct thread *thread = arg;
 	struct vfb_task *task;
 
-	while ((task = wait_for_task(thread->engine, thread->pool))) {
+	while ((task = wait_for_task(thread))) {
 		vfb_observe_adopt(task->span);
 		task->run(task);
 	}
@@ -154,9 +156,12 @@ static int start_thread(struct vfb_engine *engine, struct thread *thread, struct
 
 	thread->engine = engine;
 	thread->pool = pool;
+	pthread_cond_init(&thread->woken, NULL);
 	error = engine->sys->thread_create(engine->sys, name, cpus, run_thread, thread,
 					   &thread->id);
-	if (!error)
+	if (error)
+		pthread_cond_destroy(&thread->woken);
+	else
 		pool->threads++;
 	return error;
 }
@@ -253,12 +258,13 @@ int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vf
 	engine->sys = sys;
 	engine->node_count = node_count;
 	pthread_mutex_init(&engine->lock, NULL);
-	queue_init(&engine->any);
-	pool_init(&engine->sleepers);
-	pool_init(&engine->late);
+	vfb_queue_init(&engine->any);
+	vfb_queue_init(&engine->small.queue);
+	vfb_queue_init(&engine->sleepers.queue);
+	vfb_queue_init(&engine->late.queue);
 	for (unsigned int node = 0; node < node_count; node++) {
-		pool_init(&engine->nodes[node]);
-		engine->nodes[node].takes_any = true;
+		vfb_queue_init(&engine->nodes[node].queue);
+		engine->nodes[node].works = true;
 	}
 
 	error = find_cpus(engine);
@@ -272,43 +278,34 @@ int vfb_engine_create(const struct vfb_sys *sys, unsigned int threads, struct vf
 	return 0;
 }
 
-/* Nodes take turns, so that their memory channels share the load. */
-static bool any_wake_locked(struct vfb_engine *engine)
+static void wake_all(struct vfb_engine *engine, struct pool *pool)
 {
-	for (unsigned int i = 0; i < engine->node_count; i++) {
-		struct pool *pool = &engine->nodes[engine->next_node];
-
-		engine->next_node = (engine->next_node + 1) % engine->node_count;
-		if (pool_wake_locked(engine, pool))
-			return true;
-	}
-	return false;
+	while (wake_one(engine, pool))
+		;
 }
 
-static unsigned int task_runs(const struct vfb_task *task)
+static void join_threads(struct vfb_engine *engine, struct thread *threads, unsigned int count)
 {
-	return task->runs ? task->runs : 1;
+	for (unsigned int i = 0; i < count; i++) {
+		engine->sys->thread_join(engine->sys, threads[i].id);
+		pthread_cond_destroy(&threads[i].woken);
+	}
 }
 
 void vfb_engine_destroy(struct vfb_engine *engine)
 {
 	pthread_mutex_lock(&engine->lock);
 	engine->stopping = true;
-	engine->sys->cond_broadcast(engine->sys, &engine->sleepers.filled);
-	engine->sys->cond_broadcast(engine->sys, &engine->late.filled);
+	wake_all(engine, &engine->small);
+	wake_all(engine, &engine->sleepers);
+	wake_all(engine, &engine->late);
 	for (unsigned int node = 0; node < engine->node_count; node++)
-		engine->sys->cond_broadcast(engine->sys, &engine->nodes[node].filled);
+		wake_all(engine, &engine->nodes[node]);
 	pthread_mutex_unlock(&engine->lock);
-	for (unsigned int i = 0; i < engine->worker_count; i++)
-		engine->sys->thread_join(engine->sys, engine->workers[i].id);
-	for (unsigned int i = 0; i < engine->sleepers.threads; i++)
-		engine->sys->thread_join(engine->sys, engine->sleeper_threads[i].id);
-	if (engine->late.threads)
-		engine->sys->thread_join(engine->sys, engine->late_thread.id);
-	for (unsigned int node = 0; node < engine->node_count; node++)
-		pthread_cond_destroy(&engine->nodes[node].filled);
-	pthread_cond_destroy(&engine->sleepers.filled);
-	pthread_cond_destroy(&engine->late.filled);
+	join_threads(engine, engine->workers, engine->worker_count);
+	join_threads(engine, &engine->small_thread, engine->small.threads);
+	join_threads(engine, engine->sleeper_threads, engine->sleepers.threads);
+	join_threads(engine, &engine->late_thread, engine->late.threads);
 	pthread_mutex_destroy(&engine->lock);
 	free(engine->workers);
 	free(engine);
@@ -324,17 +321,74 @@ unsigned int vfb_engine_nodes(const struct vfb_engine *engine)
 	return engine->node_count;
 }
 
+static void submit_locked(struct vfb_engine *engine, struct vfb_queue *queue, struct vfb_task *task)
+{
+	int64_t rank = task->share ? task->share->rank : 0;
+
+	task->number = engine->submitted++;
+	vfb_queue_add(queue, task, rank == engine->rank ? engine->turn : 0);
+}
+
+static int start_small_locked(struct vfb_engine *engine)
+{
+	if (engine->small.threads)
+		return 0;
+	return start_thread(engine, &engine->small_thread, &engine->small, "vfb-small");
+}
+
+/* If the thread cannot be started, a worker runs small tasks when it is free. */
+static void wake_for_small_locked(struct vfb_engine *engine)
+{
+	if (!wake_worker(engine) && !wake_one(engine, &engine->small) && !engine->complete)
+		start_small_locked(engine);
+}
+
+static void submit_small_locked(struct vfb_engine *engine, struct vfb_task *task)
+{
+	unsigned int runs = task->runs ? task->runs : 1;
+
+	submit_locked(engine, &engine->small.queue, task);
+	wake_for_small_locked(engine);
+	while (--runs && wake_worker(engine))
+		;
+}
+
+static void submit_work_locked(struct vfb_engine *engine, struct vfb_task *task, struct pool *pool)
+{
+	unsigned int runs = task->runs ? task->runs : 1;
+	bool woken = true;
+
+	submit_locked(engine, pool ? &pool->queue : &engine->any, task);
+	while (runs-- && woken)
+		woken = pool ? wake_one(engine, pool) : wake_worker(engine);
+}
+
 void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int node)
 {
-	unsigned int runs = task_runs(task);
 	struct pool *pool = NULL;
 
 	if (node >= 0 && (unsigned int)node < engine->node_count && engine->nodes[node].threads)
 		pool = &engine->nodes[node];
 	pthread_mutex_lock(&engine->lock);
-	queue_append(pool ? &pool->queue : &engine->any, task);
-	while (runs && (pool ? pool_wake_locked(engine, pool) : any_wake_locked(engine)))
-		runs--;
+	/* To wait for a worker of the node would take longer than memory that is far away. */
+	if (task->small && !(pool && pool->idle))
+		submit_small_locked(engine, task);
+	else
+		submit_work_locked(engine, task, pool);
+	pthread_mutex_unlock(&engine->lock);
+}
+
+void vfb_engine_hurry(struct vfb_engine *engine, const struct vfb_share *share)
+{
+	bool found;
+
+	pthread_mutex_lock(&engine->lock);
+	found = vfb_queue_move(&engine->any, &engine->small.queue, share);
+	for (unsigned int node = 0; node < engine->node_count; node++)
+		if (vfb_queue_move(&engine->nodes[node].queue, &engine->small.queue, share))
+			found = true;
+	if (found)
+		wake_for_small_locked(engine);
 	pthread_mutex_unlock(&engine->lock);
 }
 
@@ -363,7 +417,7 @@ int vfb_engine_create_all(struct vfb_engine *engine, unsigned int sleepers)
 		return vfb_fail(-EINVAL, "threads for %u devices are more than the limit of %d",
 				sleepers, MAX_SLEEPERS);
 	pthread_mutex_lock(&engine->lock);
-	error = start_sleepers_locked(engine, sleepers);
+	error = start_sleepers_locked(engine, sleepers) ?: start_small_locked(engine);
 	engine->complete = !error;
 	pthread_mutex_unlock(&engine->lock);
 	return error ? fail_sleepers(error) : vfb_engine_reserve_late(engine);
@@ -394,15 +448,21 @@ void vfb_engine_release_sleepers(struct vfb_engine *engine, unsigned int count)
 	pthread_mutex_unlock(&engine->lock);
 }
 
-void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *task)
+static void submit_to_pool(struct vfb_engine *engine, struct vfb_task *task, struct pool *pool)
 {
-	unsigned int runs = task_runs(task);
+	unsigned int runs = task->runs ? task->runs : 1;
 
 	pthread_mutex_lock(&engine->lock);
-	queue_append(&engine->sleepers.queue, task);
-	while (runs && pool_wake_locked(engine, &engine->sleepers))
-		runs--;
+	submit_locked(engine, &pool->queue, task);
+	/* There may be many threads: wake only as many as have something to do. */
+	while (runs-- && wake_one(engine, pool))
+		;
 	pthread_mutex_unlock(&engine->lock);
+}
+
+void vfb_engine_submit_sleeping(struct vfb_engine *engine, struct vfb_task *task)
+{
+	submit_to_pool(engine, task, &engine->sleepers);
 }
 
 int vfb_engine_reserve_late(struct vfb_engine *engine)
@@ -421,8 +481,5 @@ int vfb_engine_reserve_late(struct vfb_engine *engine)
 
 void vfb_engine_submit_late(struct vfb_engine *engine, struct vfb_task *task)
 {
-	pthread_mutex_lock(&engine->lock);
-	queue_append(&engine->late.queue, task);
-	pool_wake_locked(engine, &engine->late);
-	pthread_mutex_unlock(&engine->lock);
+	submit_to_pool(engine, task, &engine->late);
 }

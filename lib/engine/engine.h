@@ -4,29 +4,18 @@
 
 #include <stddef.h>
 
+#include "engine/task.h"
 #include "sys/sys.h"
 
 /* The node of a task that any worker may run. */
 #define VFB_ANY_NODE (-1)
 
 /*
- * A piece of work, embedded in an object of its owner. It may be freed or submitted again as soon
- * as it has run for the last time.
- */
-struct vfb_task {
-	/* Used by the engine while the task is queued. */
-	struct vfb_task *next;
-	void (*run)(struct vfb_task *task);
-	/* Parent of the spans of its work: the span of its job. */
-	uint64_t span;
-	/* How many times it runs, in as many threads as are free; 0 means once. */
-	unsigned int runs;
-};
-
-/*
  * The threads of a context. Workers compute: there is one per CPU, bound to the CPUs of its NUMA
  * node. Sleepers wait in the kernel for device resets: there are as many as there are resets to
- * wait for. Neither runs a task with a lock held.
+ * wait for. One more thread does what jobs with little work need while all workers are busy: a
+ * worker may take long to finish its task, but a thread that wakes gets a CPU soon. None of them
+ * runs a task with a lock held.
  */
 struct vfb_engine;
 
@@ -46,8 +35,14 @@ unsigned int vfb_engine_workers(const struct vfb_engine *engine);
 /* The number of possible nodes of the machine. */
 unsigned int vfb_engine_nodes(const struct vfb_engine *engine);
 
-/* Queues a task for the workers of @node, or for any worker when the node has none. */
+/*
+ * Queues a task for the workers of @node, or for any worker if the node has none. A small task that
+ * would have to wait for them goes to any worker, or to the thread that is kept for it.
+ */
 void vfb_engine_submit(struct vfb_engine *engine, struct vfb_task *task, int node);
+
+/* The job has stopped, so that its tasks have little to do: those queued for workers run soon. */
+void vfb_engine_hurry(struct vfb_engine *engine, const struct vfb_share *share);
 
 /*
  * Makes sure that there are @count sleepers in addition to those already reserved, or fewer if the

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "container_of.h"
@@ -66,9 +67,16 @@ void vfb_job_hold(struct vfb_job *job)
 	job_hold_times(job, 1);
 }
 
+void vfb_job_set_rank(struct vfb_job *job, int priority, bool background)
+{
+	job->share.rank = background ? (int64_t)priority + 2 * (int64_t)INT_MIN : priority;
+}
+
 static void job_prepare_task(struct vfb_job *job, struct vfb_task *task)
 {
 	task->span = job->span.id;
+	task->share = &job->share;
+	task->small = job->bytes && job->bytes <= VFB_SMALL_BYTES;
 	job_hold_times(job, task->runs ? task->runs : 1);
 }
 
@@ -156,14 +164,17 @@ void vfb_job_release(struct vfb_job *job)
 
 int vfb_job_fail(struct vfb_job *job, int error, bool stop)
 {
+	bool stops;
+
 	pthread_mutex_lock(&job->lock);
 	if (!job->result) {
 		job->result = error;
 		vfb_error_save(job->error);
 	}
-	if (stop)
-		atomic_store(&job->stopped, true);
+	stops = stop && !atomic_exchange(&job->stopped, true);
 	pthread_mutex_unlock(&job->lock);
+	if (stops)
+		vfb_engine_hurry(job->ctx->engine, &job->share);
 	return error;
 }
 
@@ -374,14 +385,19 @@ int vfb_job_wait_entry(struct vfb_job *job, size_t entry, uint64_t timeout_ns)
 /* Sets the result and stops the job, unless the result is already final. */
 static void job_stop(struct vfb_job *job, int result, const char *text)
 {
+	bool stops;
+
 	pthread_mutex_lock(&job->lock);
 	/* After a failure that did not stop the job there is still work to cancel. */
-	if (job->state == VFB_JOB_RUNNING && !vfb_job_stopped(job)) {
+	stops = job->state == VFB_JOB_RUNNING && !vfb_job_stopped(job);
+	if (stops) {
 		job->result = result;
 		snprintf(job->error, sizeof(job->error), "%s", text);
 		atomic_store(&job->stopped, true);
 	}
 	pthread_mutex_unlock(&job->lock);
+	if (stops)
+		vfb_engine_hurry(job->ctx->engine, &job->share);
 }
 
 void vfb_job_cancel(struct vfb_job *job)

@@ -13,6 +13,9 @@
 
 struct vfb_ctx;
 
+/* A job of so many bytes is small: less than one worker would make of a larger one at a time. */
+#define VFB_SMALL_BYTES (UINT64_C(16) << 20)
+
 /* The operations of one kind of job. */
 struct vfb_job_ops {
 	/* Name in events: "map", "open". */
@@ -58,6 +61,7 @@ struct vfb_job {
 	struct vfb_ctx *ctx;
 	const struct vfb_sys *sys;
 	struct vfb_span span;
+	struct vfb_share share;
 	uint64_t entries, bytes;
 	atomic_uint_fast64_t entries_done, bytes_done;
 	/* Set by the first failure that stops the job, or a cancel: no new work may begin. */
@@ -90,6 +94,12 @@ void vfb_job_fini(struct vfb_job *job);
 
 /* The job will be ready before it ends: creates a file descriptor for that. */
 int vfb_job_has_background(struct vfb_job *job);
+
+/*
+ * The rank of the tasks that are submitted from now on: jobs of a higher priority go first, and
+ * work in the background, whatever its priority, last.
+ */
+void vfb_job_set_rank(struct vfb_job *job, int priority, bool background);
 
 /* Submits a task, which holds the job once per run: each run must release it. */
 void vfb_job_submit(struct vfb_job *job, struct vfb_task *task, int node);

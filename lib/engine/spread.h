@@ -11,7 +11,8 @@
 struct vfb_spread {
 	struct vfb_task task;
 	struct vfb_job *job;
-	size_t count;
+	/* The items, and how many a run visits before other jobs have their turn. */
+	size_t count, chunk;
 	atomic_size_t next;
 	void (*visit)(struct vfb_spread *spread, size_t item);
 };

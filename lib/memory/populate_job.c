@@ -79,7 +79,7 @@ static void populate_add_pieces(struct populate_job *populate, struct vfb_memory
 		uint64_t left = memory->bytes - offset;
 
 		populate->tasks[populate->task_count++] = (struct populate_task){
-			.task.run = run_populate,
+			.task = {.run = run_populate, .bytes = left < piece ? left : piece},
 			.owner = populate,
 			.memory = memory,
 			.offset = offset,

@@ -54,6 +54,7 @@ static int setup(void **state)
 	fake = fake_create(NULL);
 	ctx.sys = fake_sys(fake);
 	assert_int_equal(vfb_observer_init(&ctx.observer, ctx.sys), 0);
+	assert_ok(vfb_engine_create(ctx.sys, 1, &ctx.engine));
 	return 0;
 }
 
@@ -61,6 +62,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	assert_int_equal(atomic_load(&ctx.objects), 0);
+	vfb_engine_destroy(ctx.engine);
 	vfb_observer_destroy(&ctx.observer);
 	assert_no_leaks(fake);
 	fake_destroy(fake);

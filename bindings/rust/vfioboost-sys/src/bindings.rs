@@ -93,12 +93,14 @@ pub struct vfb_batch_opts {
     pub width: ::std::os::raw::c_uint,
     pub flags: u32,
     pub timeout_ns: u64,
+    pub priority: ::std::os::raw::c_int,
+    pub reserved: u32,
 }
 #[test]
 fn bindgen_test_layout_vfb_batch_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_batch_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_batch_opts>(), 24usize, "Size of vfb_batch_opts");
+    assert_eq!(::std::mem::size_of::<vfb_batch_opts>(), 32usize, "Size of vfb_batch_opts");
     assert_eq!(::std::mem::align_of::<vfb_batch_opts>(), 8usize, "Alignment of vfb_batch_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -119,6 +121,16 @@ fn bindgen_test_layout_vfb_batch_opts() {
         unsafe { ::std::ptr::addr_of!((*ptr).timeout_ns) as usize - ptr as usize },
         16usize,
         "Offset of field: vfb_batch_opts::timeout_ns"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).priority) as usize - ptr as usize },
+        24usize,
+        "Offset of field: vfb_batch_opts::priority"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        28usize,
+        "Offset of field: vfb_batch_opts::reserved"
     );
 }
 #[repr(C)]

@@ -26,6 +26,8 @@ pub struct BatchOptions {
     pub coalesce: bool,
     /// Time limit, after which the job is cancelled and fails with `ETIMEDOUT`.
     pub timeout: Option<Duration>,
+    /// The threads work on batches of a higher priority first.
+    pub priority: i32,
 }
 
 impl BatchOptions {
@@ -43,6 +45,8 @@ impl BatchOptions {
             flags,
             // 0 would mean that there is none.
             timeout_ns: self.timeout.map_or(0, |timeout| nanoseconds(timeout).max(1)),
+            priority: self.priority,
+            reserved: 0,
         }
     }
 }
