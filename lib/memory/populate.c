@@ -28,17 +28,25 @@ static int touch_pages(struct vfb_memory *memory, uint64_t offset, uint64_t byte
 	return error;
 }
 
-static int populate_step(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+/* Interrupted, or on a kernel that cannot do it, or a real failure. */
+static int populate_step_again(struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
+			       int error)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	int error;
 
-	do
+	while (error == -EINTR || error == -EAGAIN)
 		error = sys->madvise(sys, memory->address + offset, bytes, MADV_POPULATE_WRITE);
-	while (error == -EINTR || error == -EAGAIN);
 	if (error == -EINVAL && !kernel_can_populate(memory))
 		error = touch_pages(memory, offset, bytes);
 	return error;
+}
+
+static inline int populate_step(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	int error = sys->madvise(sys, memory->address + offset, bytes, MADV_POPULATE_WRITE);
+
+	return error ? populate_step_again(memory, offset, bytes, error) : 0;
 }
 
 /* If base pages run out, the kernel kills a process instead of returning an error. */
@@ -70,22 +78,31 @@ struct stretch {
 	int node;
 };
 
+static uint64_t end_of_multiple(uint64_t offset, uint64_t size, uint64_t end)
+{
+	uint64_t next = (offset / size + 1) * size;
+
+	return next < end ? next : end;
+}
+
 static struct stretch stretch_begin(struct vfb_memory *memory, uint64_t offset, uint64_t end)
 {
-	struct stretch stretch = {.end = end, .node = VFB_ROOM_ANYWHERE};
-	uint64_t size = vfb_memory_granule(memory);
+	uint64_t size = vfb_memory_granule(memory), step = end_of_multiple(offset, size, end);
+	struct stretch stretch = {.end = step, .node = VFB_ROOM_ANYWHERE};
 
 	/* With a limit each step may take seconds. */
-	if (vfb_pace_is_limited(memory->ctx->pace) || size > STRETCH_BYTES)
-		end = (offset / size + 1) * size;
-	else
-		end = (offset / STRETCH_BYTES + 1) * STRETCH_BYTES;
-	if (end < stretch.end)
-		stretch.end = end;
-	if (vfb_memory_is_hugetlb(memory) || stretch.end > vfb_memory_policy_end(memory, offset))
+	if (size < STRETCH_BYTES && !vfb_pace_is_limited(memory->ctx->pace))
+		stretch.end = end_of_multiple(offset, STRETCH_BYTES, end);
+	if (vfb_memory_is_hugetlb(memory))
 		return stretch;
-	stretch.node = vfb_memory_strict_node(memory, offset);
-	stretch.granted = vfb_room_try_take(memory->ctx->room, stretch.node, stretch.end - offset);
+	if (stretch.end <= vfb_memory_policy_end(memory, offset)) {
+		stretch.node = vfb_memory_strict_node(memory, offset);
+		stretch.granted = vfb_room_try_take(memory->ctx->room, stretch.node,
+						    stretch.end - offset);
+	}
+	/* The step reads the limits, and may find that there is more. */
+	if (!stretch.granted)
+		stretch.end = step;
 	return stretch;
 }
 
@@ -160,19 +177,11 @@ static int populate_steps(struct vfb_memory *memory, uint64_t *at, uint64_t end,
 	return error;
 }
 
-/* Of the step at @offset. */
-static uint64_t step_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t end)
-{
-	uint64_t size = vfb_memory_granule(memory), next = (offset / size + 1) * size;
-
-	return (next < end ? next : end) - offset;
-}
-
 int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
 			      struct vfb_job *job)
 {
 	struct vfb_span span;
-	uint64_t failed = offset;
+	uint64_t failed = offset, step;
 	int error;
 
 	vfb_observe_begin(&span, &memory->ctx->observer, VFB_PHASE_POPULATE);
@@ -185,8 +194,8 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 		return -ENOMEM;
 	if (!error || error == -ECANCELED)
 		return error;
-	return vfb_populate_failed(memory, failed, step_bytes(memory, failed, offset + bytes),
-				   error, node);
+	step = end_of_multiple(failed, vfb_memory_granule(memory), offset + bytes);
+	return vfb_populate_failed(memory, failed, step - failed, error, node);
 }
 
 uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
