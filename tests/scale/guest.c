@@ -130,8 +130,10 @@ static const char *start(struct guest *guest)
 	guest->result->open_ns = fake_now(guest->fake) - begin;
 	CALL("mapping", vfb_job_wait(map, UINT64_MAX));
 	guest->result->start_ns = fake_now(guest->fake) - begin;
+	meter_begin();
 	vfb_job_destroy(open);
 	vfb_job_destroy(map);
+	meter_end();
 	note(guest, SCALE_START);
 	return NULL;
 }

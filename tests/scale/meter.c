@@ -212,64 +212,39 @@ const struct vfb_sys *meter_create(const struct vfb_sys *inner, bool quick)
 
 /* ---- Memory ---- */
 
-/* Where the library's allocations are: a hash table, which never shrinks. */
-#define ROOM (1u << 20)
-
-static void *owned[ROOM];
-static pthread_mutex_t owned_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t allocations, bytes_now, bytes_most;
-static void *const gone = &owned_lock;
+/* What the library allocates, it also frees. */
+static atomic_uint_fast64_t allocations, bytes_now, bytes_most;
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
 void *__real_realloc(void *old, size_t bytes);
 void *__real_reallocarray(void *old, size_t count, size_t bytes);
 void __real_free(void *memory);
-int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
-int __real_pthread_mutex_unlock(pthread_mutex_t *mutex);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
 void *__wrap_reallocarray(void *old, size_t count, size_t bytes);
 void __wrap_free(void *memory);
 
-static size_t slot_of(const void *memory)
-{
-	return ((uintptr_t)memory >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 44;
-}
-
 static void *note(void *memory)
 {
-	size_t slot = slot_of(memory);
+	uint64_t now, most;
 
 	if (!memory || !self.inside)
 		return memory;
-	__real_pthread_mutex_lock(&owned_lock);
-	while (owned[slot] && owned[slot] != gone)
-		slot = (slot + 1) % ROOM;
-	owned[slot] = memory;
-	allocations++;
-	bytes_now += malloc_usable_size(memory);
-	if (bytes_now > bytes_most)
-		bytes_most = bytes_now;
-	__real_pthread_mutex_unlock(&owned_lock);
+	now = malloc_usable_size(memory);
+	now += atomic_fetch_add(&bytes_now, now);
+	most = atomic_load(&bytes_most);
+	while (now > most && !atomic_compare_exchange_weak(&bytes_most, &most, now))
+		;
+	atomic_fetch_add(&allocations, 1);
 	return memory;
 }
 
 static void forget(void *memory)
 {
-	size_t slot = slot_of(memory);
-
-	if (!memory)
-		return;
-	__real_pthread_mutex_lock(&owned_lock);
-	while (owned[slot] && owned[slot] != memory)
-		slot = (slot + 1) % ROOM;
-	if (owned[slot]) {
-		owned[slot] = gone;
-		bytes_now -= malloc_usable_size(memory);
-	}
-	__real_pthread_mutex_unlock(&owned_lock);
+	if (memory && self.inside)
+		atomic_fetch_sub(&bytes_now, malloc_usable_size(memory));
 }
 
 void *__wrap_malloc(size_t bytes)
@@ -313,9 +288,9 @@ struct meter_counts meter_read(void)
 		.threads = atomic_load(&threads),
 		.steps = atomic_load(&steps),
 		.looks = atomic_load(&looks),
-		.allocations = allocations,
-		.bytes = bytes_now,
-		.most_bytes = bytes_most,
+		.allocations = atomic_load(&allocations),
+		.bytes = atomic_load(&bytes_now),
+		.most_bytes = atomic_load(&bytes_most),
 	};
 }
 

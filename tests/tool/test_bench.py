@@ -50,6 +50,33 @@ class Bench(unittest.TestCase):
         line = json.loads(run(*POPULATE, "--stalls", "--json").stdout)["results"][0]
         self.assertEqual(list(line)[-2:], ["longest_wait_s", "longest_wait_of_memset_s"])
 
+    def test_plan(self):
+        arguments = ["plan", "--cpus", "8", "--nodes", "2", "--memory", "8G", "--devices", "3",
+                     "--page-size", "1g", "--populate-rate", "8G", "--map-rate", "4G",
+                     "--unmap-rate", "8G", "--reset", "500"]
+        result = json.loads(run(*arguments, "--json").stdout)
+        self.assertEqual({name: result[name] for name in ("cpus", "nodes", "devices",
+                                                          "memory_bytes", "page_size", "backend")},
+                         {"cpus": 8, "nodes": 2, "devices": 3, "memory_bytes": 8 << 30,
+                          "page_size": "1g", "backend": "iommufd"})
+        steps = result["steps"]
+        self.assertEqual(steps["context"]["threads"], 8)
+        self.assertEqual(steps["start"]["populate_calls"], 8)
+        self.assertLess(result["own_bytes"], 1 << 20)
+        self.assertEqual([result[name] for name in ("populate_s", "open_s", "map_s", "bound")],
+                         [1, 0.5, 0.25, "populating"])
+        # The pages of a worker are mapped by it when it has populated them.
+        self.assertAlmostEqual(result["start_s"], 1.25, delta=0.01)
+        self.assertAlmostEqual(result["devices_open_s"], 0.5, delta=0.01)
+        lines = run(*arguments, "--backend", "type1", "--reset", "5000").stdout.splitlines()
+        self.assertIn("start        5.00 s: populating 1.00 s, mapping 2.00 s, opening 5.00 s",
+                      lines)
+        self.assertEqual(lines[-1], "opening bounds the start")
+        for wrong, text in ((["--nodes", "3"], "8 CPUs"), (["--memory", "3G"], "each of 2 nodes"),
+                            (["--page-size", "mixed"], "one size"), (["--backend", "none"],
+                                                                      "backend")):
+            self.assertIn(text, run(*arguments, *wrong, status=2).stderr)
+
     def test_events(self):
         result = json.loads(run("events", "--memory", "4M", "--repeat", "1", "--json").stdout)
         for name in ("calls_ns", "point_ns", "counted_ns", "nobody_s", "counters_s", "trace_s"):

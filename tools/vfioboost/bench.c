@@ -8,6 +8,7 @@ static const struct command parts[] = {
 	{"map", bench_map, "mapping and unmapping, with each backend and number of threads"},
 	{"close", bench_close, "closing devices: one, all in parallel, all one after another"},
 	{"open", bench_open, "opening devices: one, all in parallel, all one after another"},
+	{"plan", bench_plan, "what a start would take on a host of any size, without that host"},
 	{"populate", bench_populate, "populating memory, compared with the limit of the machine"},
 	{"translate", bench_translate, "translating addresses, compared with a reader-writer lock"},
 };

@@ -52,6 +52,7 @@ int bench_growth(int argc, char **argv);
 int bench_map(int argc, char **argv);
 int bench_close(int argc, char **argv);
 int bench_open(int argc, char **argv);
+int bench_plan(int argc, char **argv);
 int bench_populate(int argc, char **argv);
 int bench_translate(int argc, char **argv);
 
