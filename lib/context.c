@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "memory/pace.h"
 #include "memory/room.h"
+#include "memory/ways.h"
 #include "observe/error.h"
 #include "options.h"
 
@@ -30,6 +31,8 @@ static int create_parts(struct vfb_ctx *ctx, const struct vfb_ctx_opts *opts)
 		error = vfb_rates_create(&ctx->rates);
 	if (!error)
 		error = vfb_room_create(ctx->sys, &ctx->room);
+	if (!error)
+		error = vfb_ways_create(&ctx->ways);
 	if (!error)
 		error = vfb_turns_create(ctx->sys, &ctx->turns);
 	if (!error)
@@ -51,6 +54,7 @@ static void destroy_parts(struct vfb_ctx *ctx)
 	if (ctx->deadlines)
 		vfb_deadlines_destroy(ctx->deadlines);
 	vfb_turns_destroy(ctx->turns);
+	vfb_ways_destroy(ctx->ways);
 	vfb_room_destroy(ctx->room);
 	vfb_rates_destroy(ctx->rates);
 	vfb_pace_destroy(ctx->pace);

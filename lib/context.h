@@ -15,6 +15,7 @@ struct vfb_pace;
 struct vfb_rates;
 struct vfb_room;
 struct vfb_turns;
+struct vfb_ways;
 
 /* Shared by all objects of a context. Each part is known only to its own layer. */
 struct vfb_ctx {
@@ -28,6 +29,7 @@ struct vfb_ctx {
 	struct vfb_rates *rates;
 	struct vfb_room *room;
 	struct vfb_turns *turns;
+	struct vfb_ways *ways;
 	/* Number of objects. The context cannot be destroyed before them. */
 	atomic_uint objects;
 };

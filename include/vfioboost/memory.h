@@ -219,12 +219,31 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  * kernel can reclaim included, and again while they are populated, since others use memory too.
  * Mapping does the same.
  *
- * It uses madvise(2) with MADV_POPULATE_WRITE (Linux 5.14), which holds the kernel's mmap_lock for
- * reading. It therefore proceeds in steps of 2 MiB, or of one page of 1 GiB, so that other threads
- * of the process that map or unmap wait for one step at most. Older kernels get each page touched
- * by an atomic futex(2) operation that changes nothing. Unlike a write from user space it returns
- * an error instead of raising SIGBUS, and it does not lose bytes that other threads write at the
- * same time.
+ * There are two ways to populate. MADV_POPULATE_WRITE (Linux 5.14) holds the kernel's mmap_lock for
+ * reading, in steps of 2 MiB, or of one page of 1 GiB; threads of the process that map or unmap
+ * wait for these steps, and the steps for them. Touching in user mode takes the lock of the one
+ * mapping where the kernel has such locks, so that neither waits for the other, but each page costs
+ * an exception. A context measures both with the first steps of each kind of memory, uses the one
+ * that is faster (touching if they are about equal), and tries the other again from time to time.
+ *
+ * A touch is an atomic operation that changes nothing. It may raise SIGBUS or SIGSEGV, so workers
+ * make it in a child process that shares the memory and files of this one, but no signal handlers,
+ * while the worker waits. The child, named vfb-touch, lives for 32 MiB, and no longer than the
+ * worker. wait(2) does not report it (except with __WALL or __WCLONE), nor SIGCHLD. A page that
+ * cannot be touched is left to MADV_POPULATE_WRITE, for its error. What else sees the children:
+ * - ps(1) and top(1) list them, with the memory of this process as theirs.
+ * - They count against RLIMIT_NPROC and pids.max, up to one for each worker. If one cannot be
+ *   created, MADV_POPULATE_WRITE is used.
+ * - They are in the worker's cgroup; pages are charged as if the worker had populated them.
+ *   Their CPU time is that of waited-for children (RUSAGE_CHILDREN).
+ * - Debuggers do not follow them; a breakpoint or a SIGKILL ends one, and its part is populated by
+ *   the other way. They are not in core dumps, and do not dump core.
+ * - Threads that have a seccomp filter create none.
+ * The calling thread, memory below 16 MiB, a limited rate (vfb_ctx_set_populate_rate()), and
+ * adopted memory that is not anonymous or a file of tmpfs or hugetlbfs never use them.
+ *
+ * Kernels before 5.14 get each page touched by an atomic futex(2) operation that changes nothing,
+ * and returns an error instead of raising SIGBUS.
  *
  * @param memory  the memory
  *

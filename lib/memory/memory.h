@@ -14,6 +14,12 @@
 
 struct vfb_iommu_region;
 
+enum vfb_plainness {
+	VFB_PLAIN_UNKNOWN,
+	VFB_PLAIN,
+	VFB_NOT_PLAIN,
+};
+
 struct vfb_memory {
 	struct vfb_ctx *ctx;
 	char *address;
@@ -49,6 +55,8 @@ struct vfb_memory {
 	atomic_uint users;
 	/* VFB_MEMORY_ADOPT_POPULATED: believe it without asking the kernel. */
 	bool trusted;
+	/* Whether adopted memory consists of nothing but memory: enum vfb_plainness. */
+	atomic_int plain;
 	/* One bit per granule that is completely populated. */
 	atomic_ulong *populated;
 	atomic_uint_fast64_t populated_bytes;

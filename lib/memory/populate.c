@@ -5,8 +5,22 @@
 #include "memory/cause.h"
 #include "memory/pace.h"
 #include "memory/room.h"
+#include "memory/ways.h"
 #include "round.h"
 #include "sys/uapi.h"
+
+/* For less a child is not worth while. */
+#define TOUCH_MIN_BYTES (16 * MIB)
+
+/* What a worker populates. */
+struct populating {
+	struct vfb_memory *memory;
+	struct vfb_job *job;
+	/* Follows what is populated; a failure leaves it at its step. */
+	uint64_t offset;
+	/* It may be touched in user mode; some of it has been. */
+	bool may_touch, touched;
+};
 
 /* Linux before 5.14 refuses the advice for every range, even an empty one. */
 static bool kernel_can_populate(const struct vfb_memory *memory)
@@ -106,42 +120,97 @@ static struct stretch stretch_begin(struct vfb_memory *memory, uint64_t offset, 
 	return stretch;
 }
 
-/* A part in which nothing is marked as populated. *@at follows what is populated. */
-static int populate_absent(struct vfb_memory *memory, uint64_t *at, uint64_t end, bool in_room,
-			   struct vfb_job *job)
+/* By MADV_POPULATE_WRITE. */
+static int advise_part(struct populating *at, uint64_t end, bool in_room)
 {
-	uint64_t size = vfb_memory_granule(memory), next = (*at / size + 1) * size;
-
-	for (; *at < end; *at = next, next += size) {
-		int error;
-
-		if (next > end)
-			next = end;
-		vfb_pace_wait(memory->ctx->pace, next - *at, job);
-		if (vfb_job_stopped(job))
-			return -ECANCELED;
-		error = in_room ? populate_step(memory, *at, next - *at) :
-				  populate_base_pages(memory, *at, next - *at);
-		if (error)
-			return error;
-	}
-	return 0;
-}
-
-static int populate_stretch(struct vfb_memory *memory, uint64_t *at, const struct stretch *stretch,
-			    struct vfb_job *job)
-{
-	bool in_room = stretch->granted || vfb_memory_is_hugetlb(memory), populated;
+	struct vfb_memory *memory = at->memory;
 	int error = 0;
 
-	while (*at < stretch->end && !error) {
-		uint64_t end = vfb_memory_same_end(memory, *at, stretch->end, &populated);
+	while (at->offset < end && !error) {
+		uint64_t size = vfb_memory_granule(memory);
+		uint64_t bytes = end_of_multiple(at->offset, size, end) - at->offset;
+
+		vfb_pace_wait(memory->ctx->pace, bytes, at->job);
+		if (vfb_job_stopped(at->job))
+			return -ECANCELED;
+		error = in_room ? populate_step(memory, at->offset, bytes) :
+				  populate_base_pages(memory, at->offset, bytes);
+		if (!error)
+			at->offset += bytes;
+	}
+	return error;
+}
+
+/*
+ * In user mode. Pages that remain untouched, for whatever reason, are for MADV_POPULATE_WRITE,
+ * which returns an error where a touch raises a signal.
+ */
+static int touch_part(struct populating *at, uint64_t end)
+{
+	struct vfb_memory *memory = at->memory;
+	const struct vfb_sys *sys = memory->ctx->sys;
+	struct vfb_touch touch = {
+		.address = memory->address + at->offset,
+		.bytes = end - at->offset,
+		.page_bytes = vfb_memory_page_at(memory, at->offset),
+		.stop = &at->job->stopped,
+	};
+	int error = sys->touch_range(sys, &touch);
+
+	at->offset += touch.touched < touch.bytes ? touch.touched : touch.bytes;
+	at->touched = at->touched || touch.touched;
+	/* One process more may be too many now, and under valgrind, it always is. */
+	at->may_touch = !error;
+	return error == -ECANCELED ? error : 0;
+}
+
+/* By the way that is cheaper, as far as is known, which is measured. */
+static int populate_part(struct populating *at, uint64_t end)
+{
+	struct vfb_ctx *ctx = at->memory->ctx;
+	uint64_t offset = at->offset, begin = ctx->sys->now(ctx->sys), most;
+	enum vfb_way way = vfb_ways_choose(ctx->ways, at->memory, &most);
+	int error;
+
+	most = round_up(most, vfb_memory_granule(at->memory));
+	if (most < end - offset)
+		end = offset + most;
+	error = way == VFB_WAY_TOUCH ? touch_part(at, end) : advise_part(at, end, true);
+	if (at->offset == end)
+		vfb_ways_add(ctx->ways, at->memory, way, end - offset,
+			     ctx->sys->now(ctx->sys) - begin);
+	return error;
+}
+
+/* A part in which nothing is marked as populated. */
+static int populate_absent(struct populating *at, uint64_t end, bool in_room)
+{
+	int error = 0;
+
+	while (at->offset < end && !error) {
+		/* Small steps are easier to pace. */
+		if (in_room && at->may_touch && !vfb_pace_is_limited(at->memory->ctx->pace))
+			error = populate_part(at, end);
+		else
+			error = advise_part(at, end, in_room);
+	}
+	return error;
+}
+
+static int populate_stretch(struct populating *at, const struct stretch *stretch)
+{
+	bool in_room = stretch->granted || vfb_memory_is_hugetlb(at->memory), populated;
+	int error = 0;
+
+	while (at->offset < stretch->end && !error) {
+		uint64_t end = vfb_memory_same_end(at->memory, at->offset, stretch->end,
+						   &populated);
 
 		if (!populated)
-			error = populate_absent(memory, at, end, in_room, job);
+			error = populate_absent(at, end, in_room);
 		/* If pages are missing, granules are marked as absent, and seen next time. */
-		else if (vfb_memory_is_populated(memory, *at, end - *at))
-			*at = end;
+		else if (vfb_memory_is_populated(at->memory, at->offset, end - at->offset))
+			at->offset = end;
 	}
 	return error;
 }
@@ -157,22 +226,21 @@ static void mark_whole_granules(struct vfb_memory *memory, uint64_t offset, uint
 		vfb_memory_mark_populated(memory, first, last - first);
 }
 
-/* The steps of vfb_memory_populate_range(), from *@at on, which a failure leaves at its step. */
-static int populate_steps(struct vfb_memory *memory, uint64_t *at, uint64_t end,
-			  struct vfb_job *job)
+static int populate_steps(struct populating *at, uint64_t end)
 {
+	struct vfb_memory *memory = at->memory;
 	int error = 0;
 
-	while (*at < end && !error) {
-		struct stretch stretch = stretch_begin(memory, *at, end);
-		uint64_t begin = *at;
+	while (at->offset < end && !error) {
+		struct stretch stretch = stretch_begin(memory, at->offset, end);
+		uint64_t begin = at->offset;
 
-		error = populate_stretch(memory, at, &stretch, job);
+		error = populate_stretch(at, &stretch);
 		if (stretch.granted)
 			vfb_room_populated(memory->ctx->room, stretch.node, stretch.end - begin);
-		mark_whole_granules(memory, begin, *at);
-		if (job)
-			atomic_fetch_add(&job->bytes_done, *at - begin);
+		mark_whole_granules(memory, begin, at->offset);
+		if (at->job)
+			atomic_fetch_add(&at->job->bytes_done, at->offset - begin);
 	}
 	return error;
 }
@@ -180,22 +248,26 @@ static int populate_steps(struct vfb_memory *memory, uint64_t *at, uint64_t end,
 int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
 			      struct vfb_job *job)
 {
+	struct populating at = {memory, job, offset, false, false};
+	uint64_t end = offset + bytes;
 	struct vfb_span span;
-	uint64_t failed = offset, step;
+	uint64_t step;
 	int error;
 
 	vfb_observe_begin(&span, &memory->ctx->observer, VFB_PHASE_POPULATE);
-	error = populate_steps(memory, &failed, offset + bytes, job);
-	vfb_observe_end(&span, .operation = "MADV_POPULATE_WRITE", .result = error,
-			.address = (uintptr_t)memory->address + offset, .bytes = bytes,
-			.page_bytes = memory->page_bytes, .node = node);
+	/* Without a job this is a thread of the caller, who waits for little. */
+	at.may_touch = job && bytes >= TOUCH_MIN_BYTES && vfb_ways_may_touch(memory);
+	error = populate_steps(&at, end);
+	vfb_observe_end(&span, .operation = at.touched ? "touch" : "MADV_POPULATE_WRITE",
+			.result = error, .address = (uintptr_t)memory->address + offset,
+			.bytes = bytes, .page_bytes = memory->page_bytes, .node = node);
 	/* vfb_room_take() has reported it. */
 	if (error == -EDQUOT)
 		return -ENOMEM;
 	if (!error || error == -ECANCELED)
 		return error;
-	step = end_of_multiple(failed, vfb_memory_granule(memory), offset + bytes);
-	return vfb_populate_failed(memory, failed, step - failed, error, node);
+	step = end_of_multiple(at.offset, vfb_memory_granule(memory), end);
+	return vfb_populate_failed(memory, at.offset, step - at.offset, error, node);
 }
 
 uint64_t vfb_memory_piece_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes,

@@ -170,6 +170,47 @@ struct vfb_fault vfb_sys_find_fault(const struct vfb_sys *sys, uint64_t first, u
 	return search.fault;
 }
 
+/* Files without a name that others can open: memfd_create(2), shared anonymous memory, shmget(2).
+ */
+static bool is_nameless_memory(const struct mapping *mapping)
+{
+	return begins(mapping->path, "/memfd:") || begins(mapping->path, "/dev/zero (deleted)") ||
+	       begins(mapping->path, "/anon_hugepage") || begins(mapping->path, "/SYSV");
+}
+
+static bool mapping_is_memory(const struct fault_search *search, const struct mapping *mapping)
+{
+	struct vfb_sys_file file;
+
+	if (!mapping->inode)
+		return !mapping->path[0] || begins(mapping->path, "[anon") ||
+		       begins(mapping->path, "[heap]");
+	return is_nameless_memory(mapping) ||
+	       (look_at_file(search, mapping, &file) && file.is_regular && file.is_memory);
+}
+
+/* Returns false if no further line has to be read. */
+static bool visit_memory(const char *line, void *arg)
+{
+	struct fault_search *search = arg;
+	struct mapping mapping;
+
+	if (!fault_parse(line, &mapping) || mapping.end <= search->at)
+		return true;
+	if (mapping.start > search->at || !mapping_is_memory(search, &mapping))
+		return false;
+	search->at = mapping.end;
+	return search->at < search->end;
+}
+
+bool vfb_sys_is_memory(const struct vfb_sys *sys, uint64_t first, uint64_t bytes, int fd)
+{
+	struct fault_search search = {.sys = sys, .at = first, .end = first + bytes, .fd = fd};
+
+	return !vfb_sys_each_line(sys, "/proc/self/maps", visit_memory, &search) &&
+	       search.at >= search.end;
+}
+
 struct vfb_fault_text vfb_fault_describe(const struct vfb_fault *fault)
 {
 	const char *name = fault->path[0] ? fault->path : "anonymous memory";

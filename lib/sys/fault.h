@@ -42,6 +42,12 @@ struct vfb_fault {
 struct vfb_fault vfb_sys_find_fault(const struct vfb_sys *sys, uint64_t first, uint64_t bytes,
 				    bool write, bool pin, int fd);
 
+/*
+ * Whether all of [first, first + bytes) is anonymous memory or files of tmpfs and hugetlbfs, as far
+ * as /proc/self/maps shows: nothing that a write could reach but memory. @fd: as above.
+ */
+bool vfb_sys_is_memory(const struct vfb_sys *sys, uint64_t first, uint64_t bytes, int fd);
+
 /* A sentence about it that says what to do, "" for VFB_FAULT_NONE. */
 struct vfb_fault_text {
 	char text[384];

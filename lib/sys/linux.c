@@ -22,6 +22,7 @@
 #include "sys/linux_numa.h"
 #include "sys/linux_process.h"
 #include "sys/linux_socket.h"
+#include "sys/linux_touch.h"
 #include "sys/sys.h"
 
 #define UNUSED __attribute__((unused))
@@ -382,6 +383,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.madvise = linux_madvise,
 	.mincore = linux_mincore,
 	.touch = linux_touch,
+	.touch_range = vfb_linux_touch_range,
 	.memfd_create = linux_memfd_create,
 	.ftruncate = linux_ftruncate,
 	.file_info = linux_file_info,

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,16 @@ struct vfb_node {
 	unsigned int major, minor;
 	/* "/dev/nvme0", for messages. */
 	char name[40];
+};
+
+/* Pages that are to be touched from the first to the last. */
+struct vfb_touch {
+	char *address;
+	uint64_t bytes, page_bytes;
+	/* Ends it early when it becomes true; may be NULL. */
+	const atomic_bool *stop;
+	/* The result: so many bytes from the beginning have been touched. It changes meanwhile. */
+	volatile uint64_t touched;
 };
 
 /*

@@ -58,6 +58,8 @@ struct fake_config {
 	const char *defrag;
 	/* Linux before 5.14: MADV_POPULATE_WRITE gives EINVAL. */
 	bool no_populate;
+	/* A seccomp filter (of which the calls take no notice). */
+	bool has_filter;
 	/* Linux before 6.3: MFD_NOEXEC_SEAL gives EINVAL. */
 	bool no_noexec_seal;
 	/* cpu.max of the process's cgroup, "150000 100000" ("max 100000"). */
@@ -118,6 +120,8 @@ struct fake_config {
 	/* Costs on the virtual clock: a thread zeroing 1 GiB (250 ms); a map or unmap call
 	 * (10 us), and in addition pinning and mapping 1 GiB (20 ms), unmapping 1 GiB (10 ms). */
 	uint64_t zero_ns_per_gib, map_call_ns, pin_ns_per_gib, unmap_ns_per_gib;
+	/* What each MADV_POPULATE_WRITE waits for mmap_lock; the exception of each touched page. */
+	uint64_t mmap_wait_ns, fault_ns;
 	/* The clock at fake_create() (1 s). */
 	uint64_t start_ns;
 	/* Abort when the clock stands still, and no call is made, for so many real seconds (30). */
@@ -219,6 +223,8 @@ void fake_add_file(struct fake *fake, const char *path, const char *text);
 const char *fake_helper(struct fake *fake);
 
 /* The number of the process from now on (77): what the child of a fork is. */
+/* Changes mmap_wait_ns of the configuration. */
+void fake_set_mmap_wait(struct fake *fake, uint64_t ns);
 void fake_set_process(struct fake *fake, int process);
 
 /* Another process has @path open, as /proc/PID/fd shows; it keeps nobody from opening it. */
@@ -341,6 +347,9 @@ struct fake_stats {
 	uint64_t pinned_bytes, locked_vm, user_locked;
 	/* MADV_POPULATE_WRITE: calls that succeeded, the most in flight at once, the longest. */
 	unsigned int populate_calls, max_populates_in_flight;
+	/* Of memory that was touched in user mode. */
+	unsigned int touch_calls;
+	uint64_t touched_bytes;
 	uint64_t max_populate_bytes;
 	/* Bytes zeroed so far by populating; and by MAP, since they were not populated. */
 	uint64_t populated_bytes, populated_by_map_bytes;

@@ -278,6 +278,7 @@ static int op_madvise(const struct vfb_sys *sys, void *addr, size_t bytes, int a
 		goto out;
 	}
 	COUNT_UP(fake, populates_in_flight, max_populates_in_flight);
+	fk_clock_spend(fake, fake->config.mmap_wait_ns);
 	error = fk_memory_populate(fake, start, end);
 	fake->populates_in_flight--;
 	if (!error) {
@@ -323,6 +324,53 @@ static int op_touch(const struct vfb_sys *sys, void *addr)
 	kernel_leave(fake);
 	/* vm_fault_to_errno() without FOLL_HWPOISON; out of memory stays ENOMEM. */
 	return error == -EHWPOISON || error == -EINVAL ? -EFAULT : error;
+}
+
+/* How far a child comes before a page raises a signal. It looks for touch->stop at each page; here
+ * time passes for 2 MiB at once. */
+static int do_touch_range(struct fake *fake, struct vfb_touch *touch)
+{
+	uint64_t start = (uintptr_t)touch->address, step = max_u64(touch->page_bytes, PAGE_2M);
+
+	while (touch->touched < touch->bytes) {
+		uint64_t at = start + touch->touched;
+		const struct vma *vma = fk_vma_find(fake, at);
+		uint64_t next = min_u64(start + touch->bytes, (at / step + 1) * step);
+
+		if (touch->stop && atomic_load(touch->stop))
+			return -ECANCELED;
+		if (vma && vma->device)
+			fk_misuse(fake, "wrote to the region of a device at %#lx",
+				  (unsigned long)at);
+		if (fk_memory_populate(fake, at, next)) {
+			while (!fk_memory_populate(fake, at, at + PAGE_4K))
+				at += PAGE_4K;
+			touch->touched = (at - start) / touch->page_bytes * touch->page_bytes;
+			return -EFAULT;
+		}
+		touch->touched = next - start;
+		fk_clock_spend(fake, (next - at) / touch->page_bytes * fake->config.fault_ns);
+	}
+	return 0;
+}
+
+static int op_touch_range(const struct vfb_sys *sys, struct vfb_touch *touch)
+{
+	struct fake *fake = kernel_enter(sys);
+	int error = fk_inject_slow(fake, "touch_range", NULL, EAGAIN);
+
+	touch->touched = 0;
+	if (!error && !fk_thread_self(fake)->created)
+		fk_misuse(fake, "a thread of the caller has made a child");
+	if (!error) {
+		COUNT_UP(fake, populates_in_flight, max_populates_in_flight);
+		error = do_touch_range(fake, touch);
+		fake->populates_in_flight--;
+		fake->stats.touch_calls++;
+		fake->stats.touched_bytes += touch->touched;
+	}
+	kernel_leave(fake);
+	return error;
 }
 
 /* mpol_set_nodemask() leaves only those. */
@@ -417,6 +465,13 @@ static int op_page_nodes(const struct vfb_sys *sys, void *const *pages, size_t c
 	return error;
 }
 
+void fake_set_mmap_wait(struct fake *fake, uint64_t ns)
+{
+	kernel_enter(&fake->sys);
+	fake->config.mmap_wait_ns = ns;
+	kernel_leave(fake);
+}
+
 void fk_memory_table(struct vfb_sys *sys)
 {
 	sys->mmap = op_mmap;
@@ -424,6 +479,7 @@ void fk_memory_table(struct vfb_sys *sys)
 	sys->madvise = op_madvise;
 	sys->mincore = op_mincore;
 	sys->touch = op_touch;
+	sys->touch_range = op_touch_range;
 	sys->mbind = op_mbind;
 	sys->get_mempolicy = op_get_mempolicy;
 	sys->page_nodes = op_page_nodes;

@@ -141,10 +141,10 @@ static int status(struct fake *fake, struct text *text)
 	       0, 0, 0, 0, 0, 0);
 	fk_put(text, "CapPrm:\t%016" PRIx64 "\nCapEff:\t%016" PRIx64 "\n", caps, caps);
 	fk_put(text,
-	       "CapBnd:\t000001ffffffffff\nCapAmb:\t%016d\nNoNewPrivs:\t0\nSeccomp:\t0\n"
+	       "CapBnd:\t000001ffffffffff\nCapAmb:\t%016d\nNoNewPrivs:\t0\nSeccomp:\t%d\n"
 	       "Seccomp_filters:\t0\nSpeculation_Store_Bypass:\tvulnerable\n"
 	       "SpeculationIndirectBranch:\talways enabled\nCpus_allowed:\tff\n",
-	       0);
+	       0, fake->config.has_filter ? 2 : 0);
 	fk_put(text, "Cpus_allowed_list:\t");
 	fk_put_cpus(text, &fk_thread_self(fake)->cpus);
 	fk_put(text, "Mems_allowed:\t");
@@ -287,7 +287,7 @@ int fk_sysfs_proc(struct fake *fake, const char *path, struct text *text)
 		return list_processes(fake, text);
 	if (sscanf(path, "/proc/%d%n", &pid, &end) == 1 && end)
 		return process_path(fake, pid, path + end, text);
-	if (!strcmp(path, "/proc/self/status"))
+	if (!strcmp(path, "/proc/self/status") || !strcmp(path, "/proc/thread-self/status"))
 		return status(fake, text);
 	if (!strcmp(path, "/proc/meminfo"))
 		return meminfo(fake, text);

@@ -119,12 +119,12 @@ class Trace(unittest.TestCase):
         self.assertIn("populate", error)
 
     def test_statistics(self):
-        result = json.loads(run("run", "--memory", "32M", "--page-size", "4k", "--json", "--stats",
+        result = json.loads(run("run", "--memory", "8M", "--page-size", "4k", "--json", "--stats",
                                 "--syscalls").stdout)
         entries = {(e["phase"], e["operation"]): e for e in result["boost"]["stats"]}
         populate = entries["populate", "MADV_POPULATE_WRITE"]
-        self.assertEqual(populate["bytes"], 32 << 20)
-        self.assertEqual(populate["size_log10"], 7)
+        self.assertEqual(populate["bytes"], 8 << 20)
+        self.assertEqual(populate["size_log10"], 6)
         self.assertGreaterEqual(entries["syscall", "madvise"]["count"], 1)
         for entry in result["boost"]["stats"]:
             self.assertLessEqual(entry["min_ns"], entry["median_ns"])

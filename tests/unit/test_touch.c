@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The running kernel makes pages present, one after another, without a signal. */
+#include <errno.h>
 #include <linux/memfd.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "host.h"
 
 #define HUGE_2M (21 << MFD_HUGE_SHIFT)
+
+static volatile int signals;
 
 static bool is_present(void *page)
 {
@@ -97,6 +102,114 @@ static void test_hugetlb(void **state)
 	munmap(pages, bytes);
 }
 
+/* ---- In user mode, in a child ---- */
+
+static int touch_range(struct vfb_touch *touch, char *pages, uint64_t bytes)
+{
+	touch->address = pages;
+	touch->bytes = bytes;
+	touch->page_bytes = 4 * KIB;
+	return vfb_sys_linux.touch_range(&vfb_sys_linux, touch);
+}
+
+static void test_range(void **state)
+{
+	char *pages = map(64 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	struct vfb_touch touch = {0};
+
+	(void)state;
+	memset(pages, 'x', 8 * KIB);
+	assert_int_equal(touch_range(&touch, pages, 60 * KIB), 0);
+	assert_int_equal(touch.touched, 60 * KIB);
+	for (size_t i = 0; i < 15; i++)
+		assert_true(is_present(pages + i * 4 * KIB));
+	assert_false(is_present(pages + 60 * KIB));
+	/* What is there stays. */
+	for (size_t i = 0; i < 16 * KIB; i++)
+		assert_int_equal(pages[i], i < 8 * KIB ? 'x' : 0);
+	munmap(pages, 64 * KIB);
+}
+
+static void count_signal(int number)
+{
+	(void)number;
+	signals++;
+}
+
+/* The program sees nothing of what happens: no signal, no child, no core. */
+static void test_range_ends(void **state)
+{
+	struct sigaction action = {.sa_handler = count_signal}, before[3];
+	static const int numbers[] = {SIGBUS, SIGSEGV, SIGCHLD};
+	int fd = memfd_create("test", MFD_CLOEXEC);
+	struct vfb_touch touch = {0};
+	char *pages;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		sigaction(numbers[i], &action, &before[i]);
+	assert_int_equal(ftruncate(fd, 8 * KIB), 0);
+	pages = map(16 * KIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	/* Beyond the end of the file. */
+	assert_int_equal(touch_range(&touch, pages, 16 * KIB), -EFAULT);
+	assert_int_equal(touch.touched, 8 * KIB);
+	mprotect(pages, 8 * KIB, PROT_READ);
+	assert_int_equal(touch_range(&touch, pages, 16 * KIB), -EFAULT);
+	assert_int_equal(touch.touched, 0);
+	munmap(pages, 16 * KIB);
+	assert_int_equal(touch_range(&touch, pages, 16 * KIB), -EFAULT);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	assert_int_equal(signals, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		sigaction(numbers[i], &before[i], NULL);
+	close(fd);
+}
+
+static void test_range_stops(void **state)
+{
+	char *pages = map(16 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	atomic_bool stop = true;
+	struct vfb_touch touch = {.stop = &stop};
+
+	(void)state;
+	assert_int_equal(touch_range(&touch, pages, 16 * KIB), -ECANCELED);
+	assert_int_equal(touch.touched, 0);
+	assert_false(is_present(pages));
+	munmap(pages, 16 * KIB);
+}
+
+/* Many threads at once, each of which gets all of its own pages; and the limit of processes. */
+static void *touch_own_pages(void *arg)
+{
+	char *pages = map(MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	struct vfb_touch touch = {0};
+	int *error = arg;
+
+	for (int i = 0; i < 20 && !*error; i++) {
+		madvise(pages, MIB, MADV_DONTNEED);
+		*error = touch_range(&touch, pages, MIB);
+		if (!*error && (touch.touched != MIB || !is_present(pages + MIB - 4 * KIB)))
+			*error = -EIO;
+	}
+	munmap(pages, MIB);
+	return NULL;
+}
+
+static void test_range_threads(void **state)
+{
+	pthread_t threads[8];
+	int errors[8] = {0};
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, touch_own_pages, &errors[i]), 0);
+	for (size_t i = 0; i < 8; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(errors[i], 0);
+	}
+}
+
 static void *get_stack_size(void *arg)
 {
 	pthread_attr_t attr;
@@ -131,9 +244,11 @@ static void test_stack(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_stack),	cmocka_unit_test(test_anonymous),
-		cmocka_unit_test(test_memfd),	cmocka_unit_test(test_not_to_be_written),
-		cmocka_unit_test(test_hugetlb),
+		cmocka_unit_test(test_stack),	      cmocka_unit_test(test_anonymous),
+		cmocka_unit_test(test_memfd),	      cmocka_unit_test(test_not_to_be_written),
+		cmocka_unit_test(test_hugetlb),	      cmocka_unit_test(test_range),
+		cmocka_unit_test(test_range_ends),    cmocka_unit_test(test_range_stops),
+		cmocka_unit_test(test_range_threads),
 	};
 
 	return cmocka_run_group_tests_name("touch", tests, NULL, NULL);
