@@ -77,6 +77,31 @@ class Bench(unittest.TestCase):
                                                                       "backend")):
             self.assertIn(text, run(*arguments, *wrong, status=2).stderr)
 
+    def test_starts(self):
+        """Without devices, which needs no VFIO."""
+        result = json.loads(run("starts", "--guests", "3", "--memory", "4M", "--page-size", "4k",
+                                "--backend", "none", "--repeat", "2", "--json").stdout)
+        self.assertEqual([result[name] for name in ("guests", "devices", "memory_bytes", "repeat")],
+                         [3, 0, 4 << 20, 2])
+        for way in ("serial", "beside"):
+            start = result["start"][way]
+            self.assertGreater(start["median_s"], 0)
+            self.assertLessEqual(start["median_s"], start["p99_s"])
+            self.assertLessEqual(start["p99_s"], start["longest_s"])
+            self.assertLessEqual(result["map"][way]["longest_s"], start["longest_s"])
+            # All of them last at least as long as the longest.
+            self.assertGreater(result["all_start"][way], 0)
+            self.assertGreater(result["all_cpu"][way], 0)
+        calls = {call["name"]: call["calls"] for call in result["calls"]}
+        self.assertGreaterEqual(calls["madvise"], 3 * 2)
+        lines = run("starts", "--guests", "2", "--memory", "4M", "--page-size", "4k", "--backend",
+                    "none", "--repeat", "1").stdout.splitlines()
+        self.assertEqual(lines[0], "2 guests, 0 of them with a device, medians of 1 runs")
+        # A guest that fails says why, and so does the exit status.
+        failed = run("starts", "--guests", "2", "--backend", "none", "--repeat", "1", "--device",
+                     "0000:99:00.0", status=1)
+        self.assertIn("0000:99:00.0", failed.stderr)
+
     def test_events(self):
         result = json.loads(run("events", "--memory", "4M", "--repeat", "1", "--json").stdout)
         for name in ("calls_ns", "point_ns", "counted_ns", "nobody_s", "counters_s", "trace_s"):

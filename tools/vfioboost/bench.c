@@ -10,6 +10,7 @@ static const struct command parts[] = {
 	{"open", bench_open, "opening devices: one, all in parallel, all one after another"},
 	{"plan", bench_plan, "what a start would take on a host of any size, without that host"},
 	{"populate", bench_populate, "populating memory, compared with the limit of the machine"},
+	{"starts", bench_starts, "starting many guests at once, compared with one after another"},
 	{"translate", bench_translate, "translating addresses, compared with a reader-writer lock"},
 };
 

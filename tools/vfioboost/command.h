@@ -54,6 +54,7 @@ int bench_close(int argc, char **argv);
 int bench_open(int argc, char **argv);
 int bench_plan(int argc, char **argv);
 int bench_populate(int argc, char **argv);
+int bench_starts(int argc, char **argv);
 int bench_translate(int argc, char **argv);
 
 int slots_add(int argc, char **argv);
