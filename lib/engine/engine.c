@@ -31,6 +31,8 @@ struct pool {
 	struct thread *idle;
 	cpu_set_t cpus;
 	unsigned int cpu_count;
+	/* These are not all that the caller may use. */
+	bool is_bound;
 	unsigned int threads;
 	/* Its threads are workers: they also take small tasks, and those for any worker. */
 	bool works;
@@ -151,7 +153,7 @@ static void *run_thread(void *arg)
 static int start_thread(struct vfb_engine *engine, struct thread *thread, struct pool *pool,
 			const char *name)
 {
-	const cpu_set_t *cpus = pool->cpu_count ? &pool->cpus : NULL;
+	const cpu_set_t *cpus = pool->is_bound ? &pool->cpus : NULL;
 	int error;
 
 	thread->engine = engine;
@@ -186,6 +188,7 @@ static int find_cpus(struct vfb_engine *engine)
 			return vfb_fail_errno(error, "cannot read the CPUs of node %u", node);
 		CPU_AND(&pool->cpus, &pool->cpus, &affinity);
 		pool->cpu_count = CPU_COUNT(&pool->cpus);
+		pool->is_bound = pool->cpu_count && !CPU_EQUAL(&pool->cpus, &affinity);
 	}
 	return 0;
 }

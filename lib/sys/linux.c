@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -283,32 +284,60 @@ static void linux_sleep(UNUSED const struct vfb_sys *sys, uint64_t ns)
 #define STACK_BYTES	  (256 << 10)
 #define LARGE_STACK_BYTES (8 << 20)
 
+struct thread_start {
+	void *(*run)(void *arg);
+	void *arg;
+	char name[16];
+};
+
+/* The thread names itself: another one would have to open, write and close a file in proc. */
+static void *begin_thread(void *arg)
+{
+	struct thread_start start = *(struct thread_start *)arg;
+
+	free(arg);
+	prctl(PR_SET_NAME, start.name);
+	return start.run(start.arg);
+}
+
+/* With all signals blocked. */
+static int create_blocked(pthread_attr_t *attr, struct thread_start *start, pthread_t *out)
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(out, attr, begin_thread, start);
+	/* Too small for the thread-local variables of the program. */
+	if (error == EINVAL && !pthread_attr_setstacksize(attr, LARGE_STACK_BYTES))
+		error = pthread_create(out, attr, begin_thread, start);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
 static int linux_thread_create(UNUSED const struct vfb_sys *sys, const char *name,
 			       const cpu_set_t *cpus, void *(*run)(void *arg), void *arg,
 			       pthread_t *out)
 {
+	struct thread_start *start = malloc(sizeof(*start));
 	pthread_attr_t attr;
-	sigset_t all, before;
-	int error;
+	int error = start ? pthread_attr_init(&attr) : ENOMEM;
 
-	error = pthread_attr_init(&attr);
-	if (error)
+	if (error) {
+		free(start);
 		return -error;
+	}
+	*start = (struct thread_start){.run = run, .arg = arg};
+	strncpy(start->name, name, sizeof(start->name) - 1);
 	if (cpus)
 		error = pthread_attr_setaffinity_np(&attr, sizeof(*cpus), cpus);
 	if (!error)
 		error = pthread_attr_setstacksize(&attr, STACK_BYTES);
-	if (!error) {
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &before);
-		error = pthread_create(out, &attr, run, arg);
-		/* Too small for the thread-local variables of the program. */
-		if (error == EINVAL && !pthread_attr_setstacksize(&attr, LARGE_STACK_BYTES))
-			error = pthread_create(out, &attr, run, arg);
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-	}
 	if (!error)
-		pthread_setname_np(*out, name);
+		error = create_blocked(&attr, start, out);
+	if (error)
+		free(start);
 	pthread_attr_destroy(&attr);
 	return -error;
 }
