@@ -49,13 +49,40 @@ static int in_use_note_entry(const char *name, void *arg)
 	return 1;
 }
 
-/* What @path links to is a part of the device. */
-static bool in_use_belongs(const struct search *search, const char *path)
+/* What is not there does not use the device; what cannot be looked at may. */
+static int in_use_look_failed(const struct search *search, const char *path, int error)
+{
+	if (vfb_sys_is_absent(error))
+		return 0;
+	return vfb_fail_errno(error, "cannot find out from %s whether device %s is in use", path,
+			      search->pci->address);
+}
+
+/* 1: what @path links to is a part of the device. */
+static int in_use_belongs(const struct search *search, const char *path)
 {
 	char real[PATH_MAX];
+	int error = search->sys->realpath(search->sys, path, real, sizeof(real));
 
-	return !search->sys->realpath(search->sys, path, real, sizeof(real)) &&
-	       !strncmp(real, search->folder, strlen(search->folder));
+	if (error)
+		return in_use_look_failed(search, path, error);
+	return !strncmp(real, search->folder, strlen(search->folder));
+}
+
+/* 1: there is such an entry. */
+static int in_use_find_entry(const struct search *search, const char *path, struct entry *entry)
+{
+	int result = search->sys->list(search->sys, path, in_use_note_entry, entry);
+
+	return result < 0 ? in_use_look_failed(search, path, result) : result;
+}
+
+/* 1: @path has been read. */
+static int in_use_read(const struct search *search, const char *path, char *text, size_t bytes)
+{
+	ssize_t result = vfb_sys_read_file(search->sys, path, text, bytes);
+
+	return result < 0 ? in_use_look_failed(search, path, result) : 1;
 }
 
 static int search_directory(struct search *search, const char *path,
@@ -63,11 +90,7 @@ static int search_directory(struct search *search, const char *path,
 {
 	int result = search->sys->list(search->sys, path, each, search);
 
-	/* -ENOENT: the kernel has no such devices at all. */
-	if (search->error || !result || result == -ENOENT)
-		return search->error;
-	return vfb_fail_errno(result, "cannot find out from %s whether device %s is in use", path,
-			      search->pci->address);
+	return search->error || !result ? search->error : in_use_look_failed(search, path, result);
 }
 
 /* ---- Disks ---- */
@@ -84,10 +107,12 @@ static int check_holders(const struct search *search, const char *disk)
 {
 	struct entry holder = {.prefix = ""};
 	char path[PATH_MAX];
+	int found;
 
 	snprintf(path, sizeof(path), BLOCK "/%s/holders", disk);
-	if (search->sys->list(search->sys, path, in_use_note_entry, &holder) <= 0)
-		return 0;
+	found = in_use_find_entry(search, path, &holder);
+	if (found <= 0)
+		return found;
 	return vfb_fail(-EBUSY,
 			"disk %s of device %s is part of %s (LVM, md, bcache or the like): stop "
 			"that first",
@@ -143,12 +168,13 @@ static int keep_claim(const struct search *search, int fd)
 static int check_disk(const struct search *search, const char *disk)
 {
 	char path[PATH_MAX], number[32];
-	int fd;
+	int found, fd;
 
 	/* A path of a disk that has several is no disk of its own. */
 	snprintf(path, sizeof(path), BLOCK "/%s/dev", disk);
-	if (vfb_sys_read_file(search->sys, path, number, sizeof(number)) < 0)
-		return 0;
+	found = in_use_read(search, path, number, sizeof(number));
+	if (found <= 0)
+		return found;
 	/* To claim a disk keeps its partitions from being claimed. */
 	if (search->claim && is_partition(search->sys, disk))
 		return 0;
@@ -175,27 +201,30 @@ static int in_use_names_controller(const char *name, void *arg)
 	return in_use_belongs(search, path);
 }
 
-static bool is_disk_of_device(struct search *search, const char *name)
+/* 1: it is. */
+static int is_disk_of_device(struct search *search, const char *name)
 {
 	char path[PATH_MAX];
+	int result;
 
 	snprintf(path, sizeof(path), BLOCK "/%s", name);
-	if (in_use_belongs(search, path))
-		return true;
+	result = in_use_belongs(search, path);
+	if (result || strncmp(name, "nvme", 4))
+		return result;
 	search->disk = name;
 	snprintf(path, sizeof(path), BLOCK "/%s/device", name);
-	return !strncmp(name, "nvme", 4) &&
-	       search->sys->list(search->sys, path, in_use_names_controller, search) > 0;
+	result = search->sys->list(search->sys, path, in_use_names_controller, search);
+	return result < 0 ? in_use_look_failed(search, path, result) : result;
 }
 
 static int visit_disk(const char *name, void *arg)
 {
 	struct search *search = arg;
-
 	char path[PATH_MAX];
+	int found = is_disk_of_device(search, name);
 
-	if (!is_disk_of_device(search, name))
-		return 0;
+	if (found <= 0)
+		return search->error = found;
 	search->error = check_disk(search, name);
 	snprintf(path, sizeof(path), BLOCK "/%s", name);
 	if (!search->error && !search->claim)
@@ -212,12 +241,16 @@ static int visit_disk(const char *name, void *arg)
 static int check_nodes_unused(const struct search *search)
 {
 	const struct vfb_sys *sys = search->sys;
-	struct vfb_holder holder = {0};
+	struct vfb_holder holder;
+	int error;
 
 	for (int tries = 0; tries < 10; tries++) {
 		if (tries)
 			sys->sleep(sys, HOLDER_RETRY_NS);
-		holder = vfb_sys_find_node_holder(sys, search->nodes.all, search->nodes.count);
+		error = vfb_sys_find_node_holder(sys, search->nodes.all, search->nodes.count,
+						 &holder);
+		if (error)
+			return in_use_look_failed(search, "/proc", error);
 		if (!holder.text[0])
 			return 0;
 	}
@@ -231,21 +264,26 @@ static int check_interface(const struct search *search, const char *name)
 {
 	struct entry upper = {.prefix = "upper_"};
 	char path[PATH_MAX], flags[32];
+	int found;
 
 	snprintf(path, sizeof(path), NET "/%s", name);
-	if (!in_use_belongs(search, path))
-		return 0;
+	found = in_use_belongs(search, path);
+	if (found <= 0)
+		return found;
 	/* A bridge, a bond, a VLAN: netdev_adjacent_sysfs_add(). */
-	if (search->sys->list(search->sys, path, in_use_note_entry, &upper) > 0)
+	found = in_use_find_entry(search, path, &upper);
+	if (found < 0)
+		return found;
+	if (found)
 		return vfb_fail(-EBUSY,
 				"network interface %s of device %s is part of %s: ip link set %s "
 				"nomaster, or delete that",
 				name, search->pci->address, upper.name + strlen(upper.prefix),
 				name);
 	snprintf(path, sizeof(path), NET "/%s/flags", name);
-	if (vfb_sys_read_file(search->sys, path, flags, sizeof(flags)) < 0 ||
-	    !(strtoul(flags, NULL, 16) & INTERFACE_UP))
-		return 0;
+	found = in_use_read(search, path, flags, sizeof(flags));
+	if (found <= 0 || !(strtoul(flags, NULL, 16) & INTERFACE_UP))
+		return found < 0 ? found : 0;
 	return vfb_fail(-EBUSY, "network interface %s of device %s is up: ip link set %s down",
 			name, search->pci->address, name);
 }
@@ -262,9 +300,10 @@ static int visit_interface(const char *name, void *arg)
 static int check_net_directory(const struct search *search, const char *path)
 {
 	struct entry any = {.prefix = ""};
+	int result = search->sys->list(search->sys, path, in_use_note_entry, &any);
 
-	if (search->sys->list(search->sys, path, in_use_note_entry, &any))
-		return 0;
+	if (result)
+		return result > 0 ? 0 : in_use_look_failed(search, path, result);
 	return vfb_fail(-EBUSY,
 			"device %s has a network interface in another network namespace (%s shows "
 			"none): end what uses it there first",
@@ -296,13 +335,16 @@ static int check_interfaces(struct search *search)
 /* ---- Others ---- */
 
 /* Its driver may remove them when it is unbound, although they are in use. */
-static int check_virtual_functions(const struct vfb_sys *sys, const struct vfb_pci *pci)
+static int check_virtual_functions(const struct search *search)
 {
+	const struct vfb_pci *pci = search->pci;
 	char path[PATH_MAX], number[16];
+	int found;
 
 	snprintf(path, sizeof(path), VFB_PCI_DEVICES "/%s/sriov_numvfs", pci->address);
-	if (vfb_sys_read_file(sys, path, number, sizeof(number)) < 0 || !atoi(number))
-		return 0;
+	found = in_use_read(search, path, number, sizeof(number));
+	if (found <= 0 || !atoi(number))
+		return found < 0 ? found : 0;
 	return vfb_fail(
 		-EBUSY,
 		"device %s has %s virtual functions, which may be in use, and would go with "
@@ -358,7 +400,7 @@ int vfb_device_claim_unused(const struct vfb_sys *sys, const struct vfb_pci *pci
 	if (!error)
 		error = check_group_unused(sys, pci);
 	if (!error)
-		error = check_virtual_functions(sys, pci);
+		error = check_virtual_functions(&search);
 	if (!error)
 		error = search_directory(&search, NET, visit_interface);
 	if (!error)

@@ -37,10 +37,13 @@ int vfb_nodes_add(const struct vfb_sys *sys, const char *folder, bool is_block,
 	struct vfb_node node = {.is_block = is_block}, *all;
 	const char *last = strrchr(folder, '/');
 	char path[PATH_MAX + 16], text[32];
+	ssize_t bytes;
 
 	snprintf(path, sizeof(path), "%s/dev", folder);
-	if (vfb_sys_read_file(sys, path, text, sizeof(text)) < 0 ||
-	    sscanf(text, "%u:%u", &node.major, &node.minor) != 2)
+	bytes = vfb_sys_read_file(sys, path, text, sizeof(text));
+	if (bytes < 0 && !vfb_sys_is_absent(bytes))
+		return vfb_fail_errno(bytes, "cannot read %s", path);
+	if (bytes < 0 || sscanf(text, "%u:%u", &node.major, &node.minor) != 2)
 		return 0;
 	snprintf(node.name, sizeof(node.name), "/dev/%.30s", last ? last + 1 : folder);
 	snprintf(path, sizeof(path), "%s/uevent", folder);
@@ -54,16 +57,29 @@ int vfb_nodes_add(const struct vfb_sys *sys, const char *folder, bool is_block,
 }
 
 /* Block devices are those of the class of that name; every other one is a character device. */
-static bool is_block_device(const struct walk *walk)
+static int add_device(const struct walk *walk)
 {
-	char path[PATH_MAX + 16], target[PATH_MAX];
+	char path[PATH_MAX + 16], target[PATH_MAX] = "";
 	const char *class;
+	int error;
 
 	snprintf(path, sizeof(path), "%s/subsystem", walk->path);
-	if (walk->sys->readlink(walk->sys, path, target, sizeof(target)))
-		return false;
+	error = walk->sys->readlink(walk->sys, path, target, sizeof(target));
+	if (error && !vfb_sys_is_absent(error))
+		return vfb_fail_errno(error, "cannot read the link %s", path);
 	class = strrchr(target, '/');
-	return class && !strcmp(class, "/block");
+	return vfb_nodes_add(walk->sys, walk->path, class && !strcmp(class, "/block"), walk->nodes);
+}
+
+static int visit_entry(const char *name, void *arg);
+
+static int visit_folder(struct walk *walk)
+{
+	int error = walk->sys->list(walk->sys, walk->path, visit_entry, walk);
+
+	if (!walk->error && error && !vfb_sys_is_absent(error))
+		walk->error = vfb_fail_errno(error, "cannot list %s", walk->path);
+	return walk->error;
 }
 
 static int visit_entry(const char *name, void *arg)
@@ -73,15 +89,14 @@ static int visit_entry(const char *name, void *arg)
 	char target[PATH_MAX];
 
 	if (!strcmp(name, "dev"))
-		walk->error = vfb_nodes_add(walk->sys, walk->path, is_block_device(walk),
-					    walk->nodes);
+		walk->error = add_device(walk);
 	if (walk->error || walk->depth >= MAX_DEPTH || length + strlen(name) + 2 > PATH_MAX)
 		return walk->error;
 	sprintf(walk->path + length, "/%s", name);
-	/* Links lead to other devices, and back. -ENOTDIR: a file. */
+	/* Links lead to other devices, and back. */
 	if (walk->sys->readlink(walk->sys, walk->path, target, sizeof(target))) {
 		walk->depth++;
-		walk->sys->list(walk->sys, walk->path, visit_entry, walk);
+		visit_folder(walk);
 		walk->depth--;
 	}
 	walk->path[length] = '\0';
@@ -93,8 +108,7 @@ int vfb_nodes_find(const struct vfb_sys *sys, const char *folder, struct vfb_nod
 	struct walk walk = {.sys = sys, .nodes = nodes};
 
 	snprintf(walk.path, sizeof(walk.path), "%s", folder);
-	sys->list(sys, folder, visit_entry, &walk);
-	return walk.error;
+	return visit_folder(&walk);
 }
 
 void vfb_nodes_free(struct vfb_nodes *nodes)

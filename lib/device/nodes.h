@@ -10,11 +10,11 @@ struct vfb_nodes {
 	size_t count;
 };
 
-/* What is in the folder of a device in sysfs, and below. -ENOMEM. */
+/* What is in the folder of a device in sysfs, and below. What cannot be looked at is an error. */
 int vfb_nodes_find(const struct vfb_sys *sys, const char *folder, struct vfb_nodes *nodes);
 
 /* One whose folder is elsewhere, as that of a disk with several paths is. Nothing if it has no
- * number. -ENOMEM. */
+ * number. */
 int vfb_nodes_add(const struct vfb_sys *sys, const char *folder, bool is_block,
 		  struct vfb_nodes *nodes);
 

@@ -33,9 +33,12 @@ void vfb_holders_free(struct vfb_holders *holders);
 struct vfb_holder vfb_sys_find_holder(const struct vfb_sys *sys, const char *const *paths,
 				      size_t count);
 
-/* The same for any device, by its number: @what is the name that it has among @nodes. */
-struct vfb_holder vfb_sys_find_node_holder(const struct vfb_sys *sys, const struct vfb_node *nodes,
-					   size_t count);
+/*
+ * The same for any device, by its number: @what is the name that it has among @nodes. Returns
+ * a negative errno when some process cannot be looked at.
+ */
+int vfb_sys_find_node_holder(const struct vfb_sys *sys, const struct vfb_node *nodes, size_t count,
+			     struct vfb_holder *holder);
 
 /* Writes the text about a process. */
 void vfb_holder_describe(const struct vfb_sys *sys, struct vfb_holder *holder);

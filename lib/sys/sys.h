@@ -2,6 +2,7 @@
 #ifndef VFB_SYS_H
 #define VFB_SYS_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -71,6 +72,12 @@ struct vfb_sys {
 
 /* The running kernel. */
 extern const struct vfb_sys vfb_sys_linux;
+
+/* An error that says that a file of proc or sysfs, or what it belongs to, is not there. */
+static inline bool vfb_sys_is_absent(int error)
+{
+	return error == -ENOENT || error == -ENOTDIR;
+}
 
 /*
  * Reads a file of sysfs that has one value, NUL-terminated, without its trailing newline. Returns

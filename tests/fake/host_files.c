@@ -95,6 +95,15 @@ static int op_path_info(const struct vfb_sys *sys, const char *path, struct vfb_
 	return error;
 }
 
+/* Several files of a directory that was added name it. */
+static bool was_listed(const char *names, const char *name)
+{
+	for (; names < name; names += strlen(names) + 1)
+		if (!strcmp(names, name))
+			return true;
+	return false;
+}
+
 static int op_list(const struct vfb_sys *sys, const char *path,
 		   int (*each)(const char *name, void *arg), void *arg)
 {
@@ -114,7 +123,8 @@ static int op_list(const struct vfb_sys *sys, const char *path,
 	for (char *name = names, *end; !result && *name; name = end + 1) {
 		end = strchr(name, '\n');
 		*end = '\0';
-		result = each(name, arg);
+		if (!was_listed(names, name))
+			result = each(name, arg);
 	}
 	return result;
 }

@@ -396,6 +396,94 @@ static void test_virtual_functions(void **state)
 	assert_in_use(&host, "4 virtual functions", "echo 0 >");
 }
 
+static void use_by_driver(struct host *host)
+{
+	struct vfb_node node = {.major = 241, .minor = 7};
+
+	begin(host, "nvme");
+	fake_add_file(host->fake, FOLDER "/nvme/nvme0/dev", "241:7\n");
+	fake_hold_node(host->fake, 4711, "fio", &node);
+}
+
+static void use_disk_by_file(struct host *host)
+{
+	struct vfb_node node = {.is_block = true, .major = 259};
+
+	begin_with_disk(host);
+	fake_add_file(host->fake, FOLDER "/nvme/nvme0/nvme0n1/subsystem",
+		      "../../../../../../class/block");
+	fake_hold_node(host->fake, 4711, "qemu", &node);
+}
+
+static void use_disk(struct host *host)
+{
+	begin_with_disk(host);
+	fake_deny(host->fake, "/dev/nvme0n1", EBUSY);
+}
+
+static void use_partition(struct host *host)
+{
+	begin_with_disk(host);
+	fake_deny(host->fake, "/dev/nvme0n1p1", EBUSY);
+}
+
+static void use_by_lvm(struct host *host)
+{
+	begin_with_disk(host);
+	fake_add_file(host->fake, FOLDER "/nvme/nvme0/nvme0n1/holders/dm-0", "");
+}
+
+static void use_interface(struct host *host)
+{
+	begin_with_interface(host, "0x1003\n");
+}
+
+static void use_by_bridge(struct host *host)
+{
+	begin_with_interface(host, "0x1002\n");
+	fake_add_file(host->fake, FOLDER "/net/eth3/upper_br0/flags", "0x1003\n");
+}
+
+static void use_elsewhere(struct host *host)
+{
+	begin(host, "nvme");
+	fake_add_file(host->fake, FOLDER "/net/", "");
+}
+
+static void use_functions(struct host *host)
+{
+	begin(host, "nvme");
+	fake_add_file(host->fake, FOLDER "/sriov_numvfs", "4\n");
+}
+
+/* A device in use keeps its driver, whichever look at it fails. */
+static void test_looks_fail(void **state)
+{
+	static void (*const uses[])(struct host * host) = {
+		use_by_driver, use_disk_by_file, use_disk,	use_partition, use_by_lvm,
+		use_interface, use_by_bridge,	 use_elsewhere, use_functions,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(uses) / sizeof(*uses); i++) {
+		bool failed = true;
+
+		for (unsigned int n = 1; failed; n++) {
+			struct host host;
+
+			uses[i](&host);
+			fake_fail_nth(host.fake, n, EIO);
+			clear_last_error();
+			assert_true(vfb_pci_bind(host.ctx, NAME, "vfio-pci", 0) < 0);
+			assert_true(*vfb_last_error());
+			failed = fake_failed(host.fake);
+			fake_fail_none(host.fake);
+			assert_driver(&host, "nvme");
+			end(&host);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -411,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_interfaces),
 		cmocka_unit_test(test_hidden_interfaces),
 		cmocka_unit_test(test_virtual_functions),
+		cmocka_unit_test(test_looks_fail),
 	};
 
 	return cmocka_run_group_tests_name("bind", tests, NULL, NULL);
