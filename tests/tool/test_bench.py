@@ -113,6 +113,20 @@ class Bench(unittest.TestCase):
         self.assertEqual(result["ranges"], 100)
         self.assertGreater(result["reader_ns"], 0)
 
+    def test_beside(self):
+        result = json.loads(run("beside", "--memory", "24M", "--page-size", "4k", "--memfd",
+                                "--repeat", "1", "--json").stdout)
+        ways = [line["way"] for line in result["results"]]
+        self.assertEqual(ways, ["library", "madvise()", "touching", "memset()"])
+        limit = result["results"][-1]
+        self.assertEqual(limit["quiet_of_limit"], 1)
+        for line in result["results"]:
+            self.assertAlmostEqual(line["quiet_of_limit"], line["quiet_bytes_per_s"] /
+                                   limit["quiet_bytes_per_s"], delta=1e-6)
+            self.assertAlmostEqual(line["beside_of_quiet"], line["beside_bytes_per_s"] /
+                                   line["quiet_bytes_per_s"], delta=1e-6)
+            self.assertGreater(line["maps_per_s"], 0)
+
     def test_growth(self):
         result = json.loads(run("growth", "--ranges", "500", "--repeat", "1", "--json").stdout)
         self.assertEqual([line["iova"] for line in result["results"]], ["fixed", "anywhere"])

@@ -17,7 +17,7 @@ static const struct scenario *const subjects[] = {
 	device_scenarios, region_scenarios,	  reset_scenarios,	  bar_scenarios,
 	unplug_scenarios, dma_scenarios,	  iova_scenarios,	  batch_scenarios,
 	memory_scenarios, placement_scenarios,	  doctor_scenarios,	  event_scenarios,
-	limit_scenarios,  type1_scenarios,	  iommufd_scenarios,
+	limit_scenarios,  type1_scenarios,	  iommufd_scenarios,	  populate_scenarios,
 };
 
 /* Those that have to do with how devices are opened, and what follows from that. */

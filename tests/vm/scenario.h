@@ -52,6 +52,7 @@ extern const struct scenario dma_scenarios[];
 extern const struct scenario iova_scenarios[];
 extern const struct scenario batch_scenarios[];
 extern const struct scenario memory_scenarios[];
+extern const struct scenario populate_scenarios[];
 extern const struct scenario placement_scenarios[];
 extern const struct scenario doctor_scenarios[];
 extern const struct scenario event_scenarios[];

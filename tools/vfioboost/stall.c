@@ -17,6 +17,7 @@ static void *run(void *arg)
 		if (page != MAP_FAILED)
 			munmap(page, 4096);
 		took = clock_seconds() - begin;
+		stall->maps++;
 		if (took > stall->longest_s)
 			stall->longest_s = took;
 	}
@@ -27,6 +28,7 @@ int stall_begin(struct stall *stall)
 {
 	atomic_init(&stall->stop, false);
 	stall->longest_s = 0;
+	stall->maps = 0;
 	return pthread_create(&stall->thread, NULL, run, stall);
 }
 

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 
 /*
  * A thread that maps and unmaps a page again and again, as a VMM's other threads would while
@@ -13,6 +14,8 @@ struct stall {
 	pthread_t thread;
 	atomic_bool stop;
 	double longest_s;
+	/* How often it has mapped and unmapped. */
+	uint64_t maps;
 };
 
 /* 0, or an errno value of pthread_create(). */
