@@ -1,27 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "touch.h"
 
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/linux_touch.h"
 #include "sys/uapi.h"
 
-#define TOUCH_STEP  (UINT64_C(2) << 20)
-#define TOUCH_STACK (64 << 10)
-
-/* A child that shares the memory of its parent, a thread that waits for its end. */
-struct toucher {
-	struct touching *touching;
-	pid_t parent;
-	_Alignas(16) char stack[TOUCH_STACK];
-};
+#define TOUCH_STEP (UINT64_C(2) << 20)
 
 static bool touch_is_faster(void)
 {
@@ -68,50 +56,21 @@ static void touch_step(struct touching *touching, char *address, uint64_t bytes)
 	}
 }
 
-static void touch_end_child(int number)
+static void touch_all_steps(void *arg)
 {
-	(void)number;
-	syscall(SYS_exit_group, 0);
-}
-
-/*
- * The signals for memory that is not there (a file that was cut short, a limit of its file system)
- * end this child alone: it has signal handlers of its own.
- */
-static int touch_run_child(void *arg)
-{
-	struct sigaction action = {.sa_handler = touch_end_child};
-	struct toucher *toucher = arg;
-	struct touching *touching = toucher->touching;
+	struct touching *touching = arg;
 	uint_fast64_t left;
-	sigset_t faults;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != toucher->parent)
-		return 0;
-	sigemptyset(&faults);
-	sigaddset(&faults, SIGBUS);
-	sigaddset(&faults, SIGSEGV);
-	sigaction(SIGBUS, &action, NULL);
-	sigaction(SIGSEGV, &action, NULL);
-	sigprocmask(SIG_UNBLOCK, &faults, NULL);
 	while (!atomic_load(touching->stop) && (left = atomic_load(&touching->left))) {
 		uint64_t bytes = left % TOUCH_STEP ? left % TOUCH_STEP : TOUCH_STEP;
 
 		if (atomic_compare_exchange_strong(&touching->left, &left, left - bytes))
 			touch_step(touching, touching->address + left - bytes, bytes);
 	}
-	return 0;
 }
 
+/* What is not touched, for want of a child or of memory, is left to the command's own call. */
 void touch_steps(struct touching *touching)
 {
-	struct toucher toucher = {.touching = touching, .parent = getpid()};
-	pid_t child;
-
-	/* No signal reports its end, and wait(2) of the command does not see it. */
-	child = clone(touch_run_child, toucher.stack + TOUCH_STACK,
-		      CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_FS, &toucher);
-	if (child > 0)
-		waitpid(child, NULL, __WCLONE);
+	vfb_linux_run_child(touch_all_steps, touching);
 }
