@@ -17,6 +17,7 @@
 #include "host.h"
 #include "keeper.h"
 #include "pressure.h"
+#include "privileges.h"
 #include "server.h"
 #include "store.h"
 #include "watch.h"
@@ -208,6 +209,8 @@ static int serve(struct pool *pool, const struct options *options)
 			 strerror(errno));
 		return fail(text);
 	}
+	if (!privileges_drop())
+		return fail("cannot drop privileges");
 	host_restore(&host);
 	pressure_init(pool);
 	store_notify("READY=1");
