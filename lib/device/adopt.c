@@ -110,9 +110,8 @@ static int adopt_check_opts(const struct vfb_ctx *ctx, const struct vfb_device_a
 	return 0;
 }
 
-/* A device that nobody else knows yet. */
-static int adopt_make_device(struct vfb_ctx *ctx, int fd, const struct vfb_pci *pci,
-			     const struct vfb_device_adopt_opts *opts, struct vfb_device **out)
+int vfb_device_adopt_known(struct vfb_ctx *ctx, int fd, const struct vfb_pci *pci,
+			   const struct vfb_device_adopt_opts *opts, struct vfb_device **out)
 {
 	struct vfb_device *device = vfb_device_new(ctx, opts->space, pci);
 	int error;
@@ -127,6 +126,7 @@ static int adopt_make_device(struct vfb_ctx *ctx, int fd, const struct vfb_pci *
 		vfb_device_free(device);
 		return error;
 	}
+	atomic_fetch_add(&ctx->objects, 1);
 	*out = device;
 	return 0;
 }
@@ -135,8 +135,8 @@ int vfb_device_adopt(struct vfb_ctx *ctx, int fd, const struct vfb_device_adopt_
 		     struct vfb_device **out)
 {
 	struct vfb_device_adopt_opts known = VFB_DEVICE_ADOPT_OPTS_INIT;
-	struct vfb_device *device = NULL;
 	struct vfb_pci pci;
+	const char *address = pci.address;
 	int error;
 
 	*out = NULL;
@@ -147,17 +147,12 @@ int vfb_device_adopt(struct vfb_ctx *ctx, int fd, const struct vfb_device_adopt_
 		error = adopt_check_file(ctx->sys, fd);
 	if (!error)
 		error = adopt_identify(ctx->sys, fd, known.address, &pci);
-	if (!error)
-		error = adopt_make_device(ctx, fd, &pci, &known, &device);
+	if (!error && known.space)
+		error = vfb_space_join(known.space, &address, 1);
 	if (error)
 		return error;
-	if (known.space)
-		error = vfb_space_join(known.space, pci.address);
-	if (error) {
-		vfb_device_free(device);
-		return error;
-	}
-	atomic_fetch_add(&ctx->objects, 1);
-	*out = device;
-	return 0;
+	error = vfb_device_adopt_known(ctx, fd, &pci, &known, out);
+	if (error && known.space)
+		vfb_space_leave(known.space, address);
+	return error;
 }

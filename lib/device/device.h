@@ -85,6 +85,13 @@ int vfb_device_group_fd(const struct vfb_device *device);
 int vfb_device_open_one(struct vfb_space *space, const struct vfb_pci *pci,
 			struct vfb_device **out);
 
+/*
+ * Adopts a device whose identity is known, and which has joined its space: it leaves it when it is
+ * closed, but not if this fails.
+ */
+int vfb_device_adopt_known(struct vfb_ctx *ctx, int fd, const struct vfb_pci *pci,
+			   const struct vfb_device_adopt_opts *opts, struct vfb_device **out);
+
 /* Allocates a device without a file; NULL if memory is exhausted. @space: NULL for none. */
 struct vfb_device *vfb_device_new(struct vfb_ctx *ctx, struct vfb_space *space,
 				  const struct vfb_pci *pci);

@@ -289,7 +289,7 @@ static void leave(struct vfb_space *space, const char *address, bool counted)
 	attach_end(space, counted);
 }
 
-int vfb_space_join(struct vfb_space *space, const char *address)
+static int join_one(struct vfb_space *space, const char *address)
 {
 	struct vfb_attached *attached;
 	int error;
@@ -306,14 +306,25 @@ int vfb_space_join(struct vfb_space *space, const char *address)
 	attach_begin(space);
 	error = join(space, attached);
 	attach_end(space, 0);
-	if (error) {
-		free(attached);
-		return error;
-	}
-	/* The device may have narrowed the valid IOVAs. */
-	error = renew_domain(space, 1);
 	if (error)
-		leave(space, address, false);
+		free(attached);
+	return error;
+}
+
+int vfb_space_join(struct vfb_space *space, const char *const *addresses, size_t count)
+{
+	size_t joined = 0;
+	int error = 0;
+
+	while (joined < count && !error) {
+		error = join_one(space, addresses[joined]);
+		joined += !error;
+	}
+	/* The devices may have narrowed the valid IOVAs. */
+	if (!error)
+		error = renew_domain(space, count);
+	while (error && joined--)
+		leave(space, addresses[joined], false);
 	return error;
 }
 

@@ -83,11 +83,11 @@ int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *dev
 void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted);
 
 /*
- * For a device that the caller has attached, and detaches after it has left. Fails with -EINVAL if
- * the space was not adopted, -ENXIO if nothing is attached, -EBUSY if the device has joined
- * already.
+ * For devices that the caller has attached, and detaches after they have left: all of them, or none
+ * if it fails. -EINVAL: the space was not adopted; -ENXIO: nothing is attached; -EBUSY: a device
+ * has joined already.
  */
-int vfb_space_join(struct vfb_space *space, const char *address);
+int vfb_space_join(struct vfb_space *space, const char *const *addresses, size_t count);
 void vfb_space_leave(struct vfb_space *space, const char *address);
 
 /* Reads the limits of the domain, after devices were attached. */

@@ -15,6 +15,15 @@ static uint32_t describe_group(struct vfb_wire_grant *grant, int fd, int *groups
 	return grant->group_count++;
 }
 
+static void describe_pci(const struct vfb_pci *pci, struct vfb_wire_pci *out)
+{
+	out->group = pci->group;
+	out->numa_node = pci->numa_node;
+	snprintf(out->node, sizeof(out->node), "%.15s", pci->node);
+	snprintf(out->bridge, sizeof(out->bridge), "%.15s", pci->bridge);
+	snprintf(out->parent, sizeof(out->parent), "%.15s", pci->parent);
+}
+
 static void describe_devices(const struct vfb_slot *slot, struct vfb_wire_grant *grant, int *fds)
 {
 	int *groups = fds + slot->device_count;
@@ -25,6 +34,7 @@ static void describe_devices(const struct vfb_slot *slot, struct vfb_wire_grant 
 		fds[i] = device->fd;
 		snprintf(grant->devices[i], sizeof(grant->devices[i]), "%.15s",
 			 device->pci.address);
+		describe_pci(&device->pci, &grant->pci[i]);
 		if (grant->backend == VFB_BACKEND_TYPE1)
 			grant->device_ids[i] = describe_group(grant, vfb_device_group_fd(device),
 							      groups);
@@ -32,7 +42,6 @@ static void describe_devices(const struct vfb_slot *slot, struct vfb_wire_grant 
 			grant->device_ids[i] = device->device_id;
 	}
 	grant->device_count = slot->device_count;
-	grant->domain = slot->device_count ? slot->devices[0]->domain : 0;
 }
 
 static void describe_space(const struct vfb_slot *slot, struct vfb_wire_grant *grant, int *fd)
@@ -44,6 +53,7 @@ static void describe_space(const struct vfb_slot *slot, struct vfb_wire_grant *g
 	grant->level = slot->device_count ? 2 : 1;
 	grant->backend = space.backend;
 	grant->ioas = space.ioas;
+	grant->domain = slot->domain;
 	for (size_t i = 0; i < slot->range_count; i++) {
 		grant->ranges[i].iova = slot->ranges[i].iova;
 		grant->ranges[i].offset = slot->ranges[i].offset;

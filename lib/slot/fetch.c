@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "context.h"
+#include "device/device.h"
 #include "observe/error.h"
 #include "slot/slot.h"
 
@@ -108,22 +109,46 @@ static int take_space(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
 	return vfb_space_adopt_addresses(slot->space, slot->ranges, slot->range_count);
 }
 
+static void pci_of(const struct vfb_wire_grant *grant, size_t i, struct vfb_pci *pci)
+{
+	const struct vfb_wire_pci *wire = &grant->pci[i];
+
+	*pci = (struct vfb_pci){.group = wire->group, .numa_node = wire->numa_node};
+	memcpy(pci->address, grant->devices[i], VFB_WIRE_ADDRESS);
+	memcpy(pci->node, wire->node, VFB_WIRE_ADDRESS);
+	memcpy(pci->bridge, wire->bridge, VFB_WIRE_ADDRESS);
+	memcpy(pci->parent, wire->parent, VFB_WIRE_ADDRESS);
+}
+
 static int take_device(struct vfb_slot *slot, const struct vfb_wire_grant *grant, size_t i)
 {
-	struct vfb_device_adopt_opts opts = {
-		.size = sizeof(opts),
-		.address = grant->devices[i],
-		.space = slot->space,
-	};
-	int error;
+	struct vfb_device_adopt_opts opts = {.size = sizeof(opts), .space = slot->space};
+	struct vfb_pci pci;
 
+	pci_of(grant, i, &pci);
 	if (grant->group_count) {
 		opts.flags = VFB_DEVICE_ADOPT_HAS_GROUP_FD;
 		opts.group_fd = slot->fds[2 + grant->device_count + grant->device_ids[i]];
 	}
-	error = vfb_device_adopt(slot->ctx, slot->fds[2 + i], &opts, &slot->devices[i]);
-	if (!error)
-		slot->device_count++;
+	return vfb_device_adopt_known(slot->ctx, slot->fds[2 + i], &pci, &opts, &slot->devices[i]);
+}
+
+static int take_devices(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
+{
+	const char *addresses[VFB_WIRE_DEVICES];
+	int error;
+
+	for (size_t i = 0; i < grant->device_count; i++)
+		addresses[i] = grant->devices[i];
+	error = vfb_space_join(slot->space, addresses, grant->device_count);
+	if (error)
+		return error;
+	while (slot->device_count < grant->device_count && !error) {
+		error = take_device(slot, grant, slot->device_count);
+		slot->device_count += !error;
+	}
+	for (size_t i = slot->device_count; i < grant->device_count; i++)
+		vfb_space_leave(slot->space, addresses[i]);
 	return error;
 }
 
@@ -134,8 +159,8 @@ static int take_over(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
 	memcpy(slot->name, grant->slot, sizeof(slot->name));
 	if (!error && grant->level > 0)
 		error = take_space(slot, grant);
-	for (size_t i = 0; i < grant->device_count && !error; i++)
-		error = take_device(slot, grant, i);
+	if (!error && grant->device_count)
+		error = take_devices(slot, grant);
 	return error;
 }
 

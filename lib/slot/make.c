@@ -4,19 +4,22 @@
 #include <string.h>
 
 #include "context.h"
+#include "device/device.h"
 #include "observe/error.h"
 #include "options.h"
 #include "slot/slot.h"
 
 #define PROGRESS_NS UINT64_C(200000000)
 
-static int make_check(const struct vfb_slot_cold *cold)
+static int make_check(const struct vfb_slot_cold *cold, unsigned int level)
 {
 	if (!cold->bytes)
 		return vfb_fail(-EINVAL, "a slot needs memory: set vfb_slot_cold.bytes");
 	if (cold->device_count > VFB_WIRE_DEVICES)
 		return vfb_fail(-EINVAL, "a slot has at most %d devices, not %zu", VFB_WIRE_DEVICES,
 				cold->device_count);
+	if (level && !cold->device_count)
+		return vfb_fail(-EINVAL, "a slot of level %u needs a device", level);
 	return vfb_entries_check(cold->devices, cold->device_count, "devices");
 }
 
@@ -62,13 +65,15 @@ static int populate_only(struct vfb_slot *slot, vfb_slot_progress *progress, voi
 	return error;
 }
 
-static int slot_make_space(struct vfb_slot *slot, const struct vfb_slot_cold *cold)
+static int slot_make_space(struct vfb_slot *slot, const struct vfb_slot_cold *cold,
+			   unsigned int level)
 {
 	struct vfb_space_opts opts = {
 		.size = sizeof(opts),
 		.backend = cold->backend,
 		.page_size = cold->page_size,
 		.kind = VFB_MEMORY_MEMFD,
+		.flags = level == 1 ? VFB_SPACE_KEEP_DOMAIN : 0,
 	};
 	int count = vfb_layout_ranges(cold->layout ? cold->layout : "flat", cold->bytes,
 				      slot->ranges);
@@ -117,20 +122,35 @@ static int slot_open_and_map(struct vfb_slot *slot, const struct vfb_slot_cold *
 	return error ? error : map_error;
 }
 
-static int make_all(struct vfb_slot *slot, const struct vfb_slot_cold *cold,
+/* With VFB_SPACE_KEEP_DOMAIN the domain and all that is mapped there stay. */
+static int slot_close_devices(struct vfb_slot *slot)
+{
+	int error = vfb_devices_close(slot->devices, slot->device_count, NULL);
+
+	if (!error)
+		slot->device_count = 0;
+	return error;
+}
+
+static int make_all(struct vfb_slot *slot, const struct vfb_slot_cold *cold, unsigned int level,
 		    vfb_slot_progress *progress, void *arg)
 {
 	int error = make_memory(slot, cold);
 
 	if (error)
 		return error;
-	if (!cold->device_count)
+	if (level == 0)
 		return populate_only(slot, progress, arg);
-	error = slot_make_space(slot, cold);
-	return error ? error : slot_open_and_map(slot, cold, progress, arg);
+	error = slot_make_space(slot, cold, level);
+	if (!error)
+		error = slot_open_and_map(slot, cold, progress, arg);
+	if (error)
+		return error;
+	slot->domain = slot->devices[0]->domain;
+	return level == 1 ? slot_close_devices(slot) : 0;
 }
 
-int vfb_slot_make(struct vfb_ctx *ctx, const struct vfb_slot_cold *cold,
+int vfb_slot_make(struct vfb_ctx *ctx, const struct vfb_slot_cold *cold, unsigned int level,
 		  vfb_slot_progress *progress, void *arg, struct vfb_slot **out)
 {
 	struct vfb_slot_cold known = VFB_SLOT_COLD_INIT;
@@ -140,13 +160,13 @@ int vfb_slot_make(struct vfb_ctx *ctx, const struct vfb_slot_cold *cold,
 
 	*out = NULL;
 	if (!error)
-		error = make_check(&known);
+		error = make_check(&known, level);
 	if (error)
 		return error;
 	slot = vfb_slot_new(ctx);
 	if (!slot)
 		return -ENOMEM;
-	error = make_all(slot, &known, progress, arg);
+	error = make_all(slot, &known, level, progress, arg);
 	if (error) {
 		vfb_error_save(text);
 		vfb_slot_release(slot);

@@ -30,7 +30,7 @@ static int make_cold(struct vfb_ctx *ctx, const struct vfb_slot_opts *opts, stru
 	int error;
 
 	vfb_error_save(reason);
-	error = vfb_slot_make(ctx, opts->cold, NULL, NULL, out);
+	error = vfb_slot_make(ctx, opts->cold, opts->cold->device_count ? 2 : 0, NULL, NULL, out);
 	if (error)
 		return error;
 	(*out)->flags = VFB_SLOT_COLD;

@@ -16,6 +16,8 @@ struct vfb_slot {
 	size_t range_count;
 	struct vfb_device *devices[VFB_WIRE_DEVICES];
 	size_t device_count;
+	/* iommufd: what the devices were attached to, when the slot was made here. */
+	uint32_t domain;
 	/* Those of the daemon, in the order of struct vfb_wire_grant; none of a slot made here. */
 	int fds[VFB_WIRE_FDS];
 	size_t fd_count;
@@ -34,9 +36,10 @@ typedef void vfb_slot_progress(uint64_t bytes_done, void *arg);
 
 /*
  * Makes what a slot consists of in this process: populates, opens the devices and maps at the same
- * time. @progress may be NULL.
+ * time. @progress may be NULL. Level 0 has memory only, level 2 everything; of level 1 the devices
+ * are closed again, whose domain stays: iommufd only.
  */
-int vfb_slot_make(struct vfb_ctx *ctx, const struct vfb_slot_cold *cold,
+int vfb_slot_make(struct vfb_ctx *ctx, const struct vfb_slot_cold *cold, unsigned int level,
 		  vfb_slot_progress *progress, void *arg, struct vfb_slot **out);
 
 /* What to hand over, with the file descriptors, which stay the slot's. Returns their number. */

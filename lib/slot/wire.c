@@ -73,6 +73,17 @@ static bool ranges_are_valid(const struct vfb_wire_grant *grant)
 	return true;
 }
 
+static bool device_is_valid(const struct vfb_wire_grant *grant, size_t i)
+{
+	const struct vfb_wire_pci *pci = &grant->pci[i];
+
+	return grant->devices[i][0] && is_text(grant->devices[i], VFB_WIRE_ADDRESS, false) &&
+	       is_text(pci->node, VFB_WIRE_ADDRESS, false) &&
+	       is_text(pci->bridge, VFB_WIRE_ADDRESS, false) &&
+	       is_text(pci->parent, VFB_WIRE_ADDRESS, false) &&
+	       (!grant->group_count || grant->device_ids[i] < grant->group_count);
+}
+
 static bool devices_are_valid(const struct vfb_wire_grant *grant)
 {
 	bool has_groups = grant->device_count && grant->backend == VFB_BACKEND_TYPE1;
@@ -80,8 +91,7 @@ static bool devices_are_valid(const struct vfb_wire_grant *grant)
 	if (grant->group_count > grant->device_count || (grant->group_count > 0) != has_groups)
 		return false;
 	for (size_t i = 0; i < grant->device_count; i++)
-		if (!grant->devices[i][0] || !is_text(grant->devices[i], VFB_WIRE_ADDRESS, false) ||
-		    (has_groups && grant->device_ids[i] >= grant->group_count))
+		if (!device_is_valid(grant, i))
 			return false;
 	return true;
 }

@@ -84,6 +84,13 @@ struct vfb_wire_result {
 	char text[VFB_WIRE_TEXT];
 };
 
+/* What sysfs says about a device: looking it up takes longer than taking the rest of the slot. */
+struct vfb_wire_pci {
+	int32_t group, numa_node;
+	char node[VFB_WIRE_ADDRESS];
+	char bridge[VFB_WIRE_ADDRESS], parent[VFB_WIRE_ADDRESS];
+};
+
 /*
  * File descriptors come in this order: memory; the container or iommufd, if level >= 1; devices;
  * groups.
@@ -108,6 +115,7 @@ struct vfb_wire_grant {
 	char devices[VFB_WIRE_DEVICES][VFB_WIRE_ADDRESS];
 	/* iommufd: the IDs of the devices; type1: the places of their groups, from 0 on. */
 	uint32_t device_ids[VFB_WIRE_DEVICES];
+	struct vfb_wire_pci pci[VFB_WIRE_DEVICES];
 };
 
 enum vfb_wire_state {

@@ -167,9 +167,12 @@ static void test_vmm(void **state)
 	assert_int_equal(calls, 1);
 	check_same();
 	/* Unmapped and mapped again: nothing but the first pages is done. */
+	assert_false(ledger.dirty);
 	unmap(&ledger, 0, 40);
+	assert_true(ledger.dirty);
 	assert_int_equal(map(&ledger, 0, 40, 0), 0);
 	assert_int_equal(ledger_reconcile(&ledger), 0);
+	assert_false(ledger.dirty);
 	assert_int_equal(calls, 3);
 	check_same();
 	/* Without the second piece: it is unmapped, the first one stays. */

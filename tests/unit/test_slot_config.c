@@ -85,6 +85,16 @@ static void test_wrong(void **state)
 		{"rate = 1K\n", "line 1"},
 		{"memory = 3M\npage-size = 2m\nallow = user:0\n", "not a multiple of 2M"},
 		{"memory = 1M\nlayout = q35\nallow = user:0\n", "layout q35 needs more"},
+		{"memory = 2M\nallow = user:0\nlevel = 3\n", "line 3"},
+		{"memory = 2M\nallow = user:0\nlevel = 1\n", "needs devices"},
+		{"memory = 2M\nallow = user:0\nlevel = 0\ndevices = 0000:01:00.0\n",
+		 "has no devices"},
+		{"memory = 2M\nallow = user:0\nlevel = 1\nbackend = type1\n"
+		 "devices = 0000:01:00.0\n",
+		 "needs iommufd"},
+		{"memory = 2M\nallow = user:0\nlevel = 1\ndevices-per-slot = 2\n"
+		 "devices = 0000:01:00.0 0000:02:00.0\n",
+		 "has to be 1"},
 		{"memory = 2M\nallow = user:0\ncount = 2\ndevices = 0000:01:00.0\n",
 		 "too few devices"},
 	};

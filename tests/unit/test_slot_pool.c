@@ -123,6 +123,7 @@ static const struct slot_class two_classes[] = {
 	 .page_size = VFB_PAGE_4K,
 	 .devices = {"0000:01:00.0", "0000:02:00.0", "0000:03:00.0"},
 	 .device_count = 3,
+	 .level = 2,
 	 .devices_per_slot = 1,
 	 .max_per_user = 1},
 };

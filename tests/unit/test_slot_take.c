@@ -57,14 +57,14 @@ static void describe(struct broker *broker)
 }
 
 static void broker_open(struct broker *broker, struct host *host, enum vfb_backend backend,
-			size_t devices)
+			size_t devices, unsigned int level)
 {
 	struct vfb_slot_cold cold = cold_of(backend, devices);
 
 	memset(broker, 0, sizeof(*broker));
 	assert_ok(vfb_ctx_create_with(fake_sys(host->fake), NULL, &broker->ctx));
-	assert_ok(vfb_slot_make(broker->ctx, &cold, NULL, NULL, &broker->slot));
-	if (devices)
+	assert_ok(vfb_slot_make(broker->ctx, &cold, level, NULL, NULL, &broker->slot));
+	if (level)
 		assert_ok(vfb_space_release_addresses(broker->slot->space));
 	describe(broker);
 	fake_listen(host->fake, answer_request, broker);
@@ -98,7 +98,7 @@ static void test_take(void **state)
 		struct host host;
 
 		slots_open(&host);
-		broker_open(&broker, &host, backends[b], DEVICES);
+		broker_open(&broker, &host, backends[b], DEVICES, 2);
 		assert_ok(vfb_slot_take(host.ctx, &web, &slot));
 		assert_ok(vfb_slot_info(slot, &info));
 		assert_string_equal(info.name, "web-1");
@@ -123,11 +123,37 @@ static void test_memory_only(void **state)
 
 	(void)state;
 	slots_open(&host);
-	broker_open(&broker, &host, VFB_BACKEND_AUTO, 0);
+	broker_open(&broker, &host, VFB_BACKEND_AUTO, 0, 0);
 	assert_ok(vfb_slot_take(host.ctx, &web, &slot));
 	assert_ok(vfb_slot_info(slot, &info));
 	assert_null(info.space);
 	assert_int_equal(info.device_count, 0);
+	assert_ok(vfb_slot_release(slot));
+	broker_close(&broker);
+	host_close(&host);
+}
+
+/* The domain stays when the device is closed that it was made for: whoever takes it opens others.
+ */
+static void test_without_devices(void **state)
+{
+	struct vfb_slot_info info = VFB_SLOT_INFO_INIT;
+	struct vfb_device *device;
+	struct vfb_slot *slot;
+	struct broker broker;
+	struct host host;
+
+	(void)state;
+	slots_open(&host);
+	broker_open(&broker, &host, VFB_BACKEND_IOMMUFD, 1, 1);
+	assert_int_not_equal(broker.answer.grant.domain, 0);
+	assert_int_equal(broker.answer.grant.device_count, 0);
+	assert_ok(vfb_slot_take(host.ctx, &web, &slot));
+	assert_ok(vfb_slot_info(slot, &info));
+	assert_int_equal(info.device_count, 0);
+	assert_int_equal(info_of(info.space).mapped_bytes, 64 * MIB);
+	assert_ok(vfb_device_open(info.space, addresses[1], &device));
+	assert_ok(vfb_device_close(device));
 	assert_ok(vfb_slot_release(slot));
 	broker_close(&broker);
 	host_close(&host);
@@ -197,7 +223,7 @@ static void test_hostile_answer(void **state)
 
 	(void)state;
 	slots_open(&host);
-	broker_open(&broker, &host, VFB_BACKEND_IOMMUFD, DEVICES);
+	broker_open(&broker, &host, VFB_BACKEND_IOMMUFD, DEVICES, 2);
 	good = broker;
 	/* Fewer file descriptors, or none. */
 	for (broker.fd_count = 0; broker.fd_count < good.fd_count; broker.fd_count++)
@@ -241,7 +267,7 @@ static void test_failures(void **state)
 		bool failed;
 
 		slots_open(&host);
-		broker_open(&broker, &host, VFB_BACKEND_IOMMUFD, DEVICES);
+		broker_open(&broker, &host, VFB_BACKEND_IOMMUFD, DEVICES, 2);
 		fake_fail_nth(host.fake, n, 0);
 		if (!vfb_slot_take(host.ctx, &web, &slot))
 			vfb_slot_release(slot);
@@ -270,7 +296,7 @@ static void test_make_failures(void **state)
 
 		slots_open(&host);
 		fake_fail_nth(host.fake, n, 0);
-		if (!vfb_slot_make(host.ctx, &cold, NULL, NULL, &slot))
+		if (!vfb_slot_make(host.ctx, &cold, 2, NULL, NULL, &slot))
 			vfb_slot_release(slot);
 		failed = fake_failed(host.fake);
 		fake_fail_none(host.fake);
@@ -285,9 +311,13 @@ static void test_make_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_take),	       cmocka_unit_test(test_memory_only),
-		cmocka_unit_test(test_no_daemon),      cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_hostile_answer), cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_take),
+		cmocka_unit_test(test_memory_only),
+		cmocka_unit_test(test_without_devices),
+		cmocka_unit_test(test_no_daemon),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_hostile_answer),
+		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_make_failures),
 	};
 

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 #include "../parse.h"
 #include "slot/layout.h"
 #include "words.h"
+
+/* Until all is read. */
+#define LEVEL_OF_DEVICES UINT_MAX
 
 struct key {
 	const char *name;
@@ -80,6 +84,11 @@ static bool is_address(const char *text)
 
 	return sscanf(text, "%4x:%2x:%2x.%1x%n", &domain, &bus, &device, &function, &end) == 4 &&
 	       end == 12 && !text[end];
+}
+
+static const char *read_level(struct slot_class *class, char *value)
+{
+	return parse_number(value, 0, 2, &class->level) ? NULL : "0, 1 or 2";
 }
 
 static const char *read_devices(struct slot_class *class, char *value)
@@ -190,7 +199,8 @@ static const struct key keys[] = {
 	{"layout", read_layout},       {"backend", read_backend},
 	{"devices", read_devices},     {"devices-per-slot", read_devices_per_slot},
 	{"allow", read_allowed},       {"max-per-user", read_max_per_user},
-	{"rate", read_rate},	       {"shrink", read_shrink},
+	{"level", read_level},	       {"rate", read_rate},
+	{"shrink", read_shrink},
 };
 
 /* False, with a text. */
@@ -217,18 +227,43 @@ static bool read_line(char *line, struct slot_class *class, char text[400])
 	return false;
 }
 
+size_t config_first_device(const struct slot_class *class, unsigned int index)
+{
+	return class->level == 1 ? index % class->device_count :
+				   (size_t)index * class->devices_per_slot;
+}
+
+static const char *check_devices(struct slot_class *class)
+{
+	if (class->level == LEVEL_OF_DEVICES)
+		class->level = class->device_count ? 2 : 0;
+	if (!class->level != !class->device_count)
+		return class->level ? "a level other than 0 needs devices" :
+				      "level 0 has no devices";
+	if (class->level == 1 && class->backend == VFB_BACKEND_TYPE1)
+		return "level 1 needs iommufd: with type1 the mappings end with the last device";
+	if (class->level == 1)
+		class->backend = VFB_BACKEND_IOMMUFD;
+	if (class->level == 1 && class->devices_per_slot != 1)
+		return "level 1 uses one device to fill a slot: devices-per-slot has to be 1";
+	if (class->level == 2 && class->count * class->devices_per_slot > class->device_count)
+		return "there are too few devices: they have to suffice for count slots of "
+		       "devices-per-slot each";
+	return NULL;
+}
+
 /* What belongs together. */
 static const char *check_class(struct slot_class *class)
 {
 	struct vfb_range ranges[VFB_LAYOUT_RANGES];
+	const char *wrong = check_devices(class);
 
 	if (!class->bytes)
 		return "memory is missing";
 	if (!class->allow_count)
 		return "allow is missing: nobody could take a slot (allow = user:root)";
-	if (class->device_count && class->count * class->devices_per_slot > class->device_count)
-		return "there are too few devices: they have to suffice for count slots of "
-		       "devices-per-slot each";
+	if (wrong)
+		return wrong;
 	if (class->page_size == VFB_PAGE_2M && class->bytes % (2 << 20))
 		return "memory is not a multiple of 2M, the page-size";
 	if (class->page_size == VFB_PAGE_1G && class->bytes % (1 << 30))
@@ -246,6 +281,7 @@ bool config_read_class(FILE *file, const char *name, struct slot_class *out, cha
 		.page_size = VFB_PAGE_4K,
 		.layout = "flat",
 		.count = 1,
+		.level = LEVEL_OF_DEVICES,
 		.devices_per_slot = 1,
 		.rate = UINT64_C(1) << 30,
 		.shrink = true,

@@ -39,6 +39,8 @@ struct slot_class {
 	size_t node_count;
 	char layout[16];
 	enum vfb_backend backend;
+	/* What a slot has, see docs/slots.md; without the key: as its devices imply. */
+	unsigned int level;
 	/* Consecutive ones belong to one slot. */
 	char devices[VFB_WIRE_DEVICES * 8][VFB_WIRE_ADDRESS];
 	size_t device_count;
@@ -52,6 +54,9 @@ struct slot_class {
 	/* Ready slots may be released when the host lacks memory. */
 	bool shrink;
 };
+
+/* The place in devices of the first one of a slot. Those of level 1 are used only to fill slots. */
+size_t config_first_device(const struct slot_class *class, unsigned int index);
 
 /*
  * Reads a file of one class. NULL in @error_text's first byte: it is right; otherwise the text

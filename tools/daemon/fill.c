@@ -3,7 +3,7 @@
  * vfioboost-fill: fills one slot, and hands it to vfioboostd. It is started by the daemon, in the
  * cgroup of the slot, never by hand:
  *
- *	vfioboost-fill BYTES PAGE-SIZE NODES LAYOUT BACKEND RATE [BDF...]
+ *	vfioboost-fill BYTES PAGE-SIZE NODES LAYOUT BACKEND RATE LEVEL [BDF...]
  *
  * The numbers are those of the enums, NODES is "-" or "0,1". Descriptor 3 is a socket to the
  * daemon: it gets the progress, and at last the slot or the reason why there is none.
@@ -79,7 +79,7 @@ static size_t read_nodes(char *text, unsigned int nodes[MAX_NODES])
 	return count;
 }
 
-static int fill(uint64_t rate, const struct vfb_slot_cold *cold)
+static int fill(uint64_t rate, unsigned int level, const struct vfb_slot_cold *cold)
 {
 	struct vfb_ctx_opts opts = {.size = sizeof(opts), .threads = THREADS};
 	struct vfb_slot *slot;
@@ -89,7 +89,7 @@ static int fill(uint64_t rate, const struct vfb_slot_cold *cold)
 	if (!error)
 		error = vfb_ctx_set_populate_rate(ctx, rate);
 	if (!error)
-		error = vfb_slot_make(ctx, cold, send_progress, NULL, &slot);
+		error = vfb_slot_make(ctx, cold, level, send_progress, NULL, &slot);
 	if (!error)
 		error = hand_over(slot);
 	if (error)
@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 	struct vfb_slot_cold cold = VFB_SLOT_COLD_INIT;
 	unsigned int nodes[MAX_NODES];
 
-	if (argc < 7)
+	if (argc < 8)
 		return 2;
 	cold.bytes = strtoull(argv[1], NULL, 10);
 	cold.page_size = strtoul(argv[2], NULL, 10);
@@ -110,8 +110,8 @@ int main(int argc, char **argv)
 	cold.node_count = read_nodes(argv[3], nodes);
 	cold.layout = argv[4];
 	cold.backend = strtoul(argv[5], NULL, 10);
-	cold.devices = (const char *const *)argv + 7;
-	cold.device_count = argc - 7;
+	cold.devices = (const char *const *)argv + 8;
+	cold.device_count = argc - 8;
 	/* Without tidying up: the kernel is faster, and the daemon waits for the files only. */
-	_Exit(fill(strtoull(argv[6], NULL, 10), &cold) ? 1 : 0);
+	_Exit(fill(strtoull(argv[6], NULL, 10), strtoul(argv[7], NULL, 10), &cold) ? 1 : 0);
 }

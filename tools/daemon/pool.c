@@ -48,10 +48,16 @@ struct pool_class *pool_find_class(struct pool *pool, const char *name)
 	return NULL;
 }
 
+/* A step looks at each of these, so that others are not even read. */
+static unsigned int slots_of(const struct pool_class *class)
+{
+	return class->target > class->used ? class->target : class->used;
+}
+
 struct slot *pool_find_slot(struct pool *pool, const char *name)
 {
 	for (size_t i = 0; i < pool->class_count; i++)
-		for (unsigned int k = 0; k < MAX_SLOTS; k++) {
+		for (unsigned int k = 0; k < slots_of(&pool->classes[i]); k++) {
 			struct slot *slot = &pool->classes[i].slots[k];
 
 			if (slot->state != VFB_WIRE_EMPTY && !strcmp(slot->name, name))
@@ -60,12 +66,19 @@ struct slot *pool_find_slot(struct pool *pool, const char *name)
 	return NULL;
 }
 
+static void slot_is_used(struct slot *slot)
+{
+	if (slot->index >= slot->owner->used)
+		slot->owner->used = slot->index + 1;
+}
+
 static __attribute__((format(printf, 4, 5))) void enter_state(struct pool *pool, struct slot *slot,
 							      enum vfb_wire_state state,
 							      const char *why, ...)
 {
 	va_list args;
 
+	slot_is_used(slot);
 	slot->state = state;
 	slot->since_ns = pool->host->now(pool->host);
 	va_start(args, why);
@@ -122,7 +135,7 @@ bool pool_filled(struct pool *pool, struct slot *slot, const struct vfb_wire_gra
 		 const int *fds, size_t count)
 {
 	const struct slot_class *config = &slot->owner->config;
-	unsigned int devices = config->device_count ? config->devices_per_slot : 0;
+	unsigned int devices = config->level == 2 ? config->devices_per_slot : 0;
 
 	memcpy(slot->fds, fds, count * sizeof(*fds));
 	slot->fd_count = count;
@@ -130,8 +143,8 @@ bool pool_filled(struct pool *pool, struct slot *slot, const struct vfb_wire_gra
 	memcpy(slot->grant.slot, slot->name, sizeof(slot->name));
 	memcpy(slot->grant.class_name, config->name, sizeof(config->name));
 	slot->pid = 0;
-	if (grant->bytes != config->bytes || grant->device_count != devices ||
-	    count != vfb_wire_fd_count(grant)) {
+	if (grant->bytes != config->bytes || grant->level != config->level ||
+	    grant->device_count != devices || count != vfb_wire_fd_count(grant)) {
 		delay_retry(pool, slot);
 		begin_return(pool, slot, "it was not filled as it should be");
 		return false;
@@ -161,7 +174,7 @@ static unsigned int count_of_user(const struct pool_class *class, uid_t uid)
 {
 	unsigned int count = 0;
 
-	for (unsigned int i = 0; i < MAX_SLOTS; i++)
+	for (unsigned int i = 0; i < slots_of(class); i++)
 		count += class->slots[i].state == VFB_WIRE_TAKEN && class->slots[i].uid == uid;
 	return count;
 }
@@ -170,7 +183,7 @@ static unsigned int count_in_state(const struct pool_class *class, enum vfb_wire
 {
 	unsigned int count = 0;
 
-	for (unsigned int i = 0; i < MAX_SLOTS; i++)
+	for (unsigned int i = 0; i < slots_of(class); i++)
 		count += class->slots[i].state == state;
 	return count;
 }
@@ -180,7 +193,7 @@ static struct slot *newest_ready(struct pool_class *class)
 {
 	struct slot *best = NULL;
 
-	for (unsigned int i = 0; i < MAX_SLOTS; i++) {
+	for (unsigned int i = 0; i < slots_of(class); i++) {
 		struct slot *slot = &class->slots[i];
 
 		if (slot->state == VFB_WIRE_READY && (!best || slot->since_ns > best->since_ns))
@@ -314,7 +327,7 @@ void pool_step(struct pool *pool)
 	for (size_t i = 0; i < pool->class_count; i++)
 		fillers += count_in_state(&pool->classes[i], VFB_WIRE_FILLING);
 	for (size_t i = 0; i < pool->class_count; i++)
-		for (unsigned int k = 0; k < MAX_SLOTS; k++)
+		for (unsigned int k = 0; k < slots_of(&pool->classes[i]); k++)
 			step_slot(pool, &pool->classes[i].slots[k], &fillers);
 }
 
@@ -331,8 +344,8 @@ bool pool_is_returning(const struct pool *pool)
 int pool_resize(struct pool *pool, struct pool_class *class, int64_t by, char *why)
 {
 	const struct slot_class *config = &class->config;
-	int64_t most = config->device_count ? config->device_count / config->devices_per_slot :
-					      MAX_SLOTS;
+	int64_t most = config->level == 2 ? config->device_count / config->devices_per_slot :
+					    MAX_SLOTS;
 
 	if (by < -(int64_t) class->target || by > most - (int64_t) class->target) {
 		snprintf(why, VFB_WIRE_TEXT,
@@ -368,7 +381,7 @@ static struct slot *oldest_ready(struct pool *pool, const struct pool_class *onl
 	struct slot *best = NULL;
 
 	for (size_t i = 0; i < pool->class_count; i++)
-		for (unsigned int k = 0; k < MAX_SLOTS; k++) {
+		for (unsigned int k = 0; k < slots_of(&pool->classes[i]); k++) {
 			struct slot *slot = &pool->classes[i].slots[k];
 
 			if (may_shrink(&pool->classes[i], only) && slot->state == VFB_WIRE_READY &&
@@ -397,7 +410,7 @@ void pool_pause(struct pool *pool, bool pause)
 		return;
 	pool->paused = pause;
 	for (size_t i = 0; i < pool->class_count; i++)
-		for (unsigned int k = 0; k < MAX_SLOTS; k++)
+		for (unsigned int k = 0; k < slots_of(&pool->classes[i]); k++)
 			if (pool->classes[i].slots[k].state == VFB_WIRE_FILLING)
 				pool->host->pause(pool->host, &pool->classes[i].slots[k], pause);
 }
@@ -440,6 +453,7 @@ struct slot *pool_restore(struct pool *pool, const struct vfb_wire_status *statu
 		slot->pid = status->state == VFB_WIRE_TAKEN ? status->pid : 0;
 		slot->uid = status->uid;
 		slot->released = !count;
+		slot_is_used(slot);
 		slot->state = status->state;
 		slot->since_ns = pool->host->now(pool->host);
 		return slot;
@@ -453,7 +467,7 @@ void pool_describe(struct pool *pool, const struct slot *slot, struct vfb_wire_s
 
 	*out = (struct vfb_wire_status){
 		.state = slot->state,
-		.level = class->config.device_count ? 2 : 0,
+		.level = class->config.level,
 		.backend = slot->fd_count ? slot->grant.backend : class->config.backend,
 		.page_size = class->config.page_size,
 		.bytes = class->config.bytes,

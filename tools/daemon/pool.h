@@ -49,8 +49,9 @@ struct slot {
 struct pool_class {
 	struct slot_class config;
 	struct slot slots[MAX_SLOTS];
-	/* How many there are to be; the first ones. */
-	unsigned int target;
+	/* How many there are to be; the first ones. And how many were ever used: the others are
+	 * empty. */
+	unsigned int target, used;
 	uint64_t takes, misses, fills, failures, returns;
 	uint64_t fill_ns;
 };

@@ -16,7 +16,7 @@
 #include "cgroup.h"
 
 #define DAEMON 3
-#define FIXED  7
+#define FIXED  8
 
 struct words {
 	char text[8][24];
@@ -37,12 +37,13 @@ static void list_nodes(const struct slot_class *config, char *text, size_t room)
 static void make_words(struct words *words, const char *program, const struct slot *slot)
 {
 	const struct slot_class *config = &slot->owner->config;
-	size_t first = (size_t)slot->index * config->devices_per_slot, n = 0;
+	size_t first = config_first_device(config, slot->index), n = 0;
 
 	snprintf(words->text[0], 24, "%" PRIu64, config->bytes);
 	snprintf(words->text[1], 24, "%d", (int)config->page_size);
 	snprintf(words->text[2], 24, "%d", (int)config->backend);
 	snprintf(words->text[3], 24, "%" PRIu64, config->rate);
+	snprintf(words->text[4], 24, "%u", config->level);
 	list_nodes(config, words->nodes, sizeof(words->nodes));
 	words->all[n++] = (char *)program;
 	words->all[n++] = words->text[0];
@@ -51,7 +52,8 @@ static void make_words(struct words *words, const char *program, const struct sl
 	words->all[n++] = (char *)config->layout;
 	words->all[n++] = words->text[2];
 	words->all[n++] = words->text[3];
-	for (unsigned int i = 0; config->device_count && i < config->devices_per_slot; i++)
+	words->all[n++] = words->text[4];
+	for (unsigned int i = 0; config->level && i < config->devices_per_slot; i++)
 		words->all[n++] = (char *)config->devices[first + i];
 	words->all[n] = NULL;
 }

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "next.h"
+#include "sys/uapi.h"
 #include "takeover.h"
 
 /* ---- Files of the program, by descriptor ---- */
@@ -197,6 +198,9 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 		return NEXT(ioctl)(fd, request, arg);
 	}
 	file = takeover_file_of(fd);
+	if (file.kind == TAKEOVER_NONE && (request == VFB_VFIO_DEVICE_BIND_IOMMUFD ||
+					   request == VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT))
+		return iommufd_call_other(fd, request, arg);
 	return file.kind == TAKEOVER_NONE || _IOC_TYPE(request) != VFIO_TYPE ?
 		       NEXT(ioctl)(fd, request, arg) :
 		       hooks_ioctl(fd, file, request, arg);

@@ -159,15 +159,15 @@ static bool iommufd_alloc_domain(struct vfb_iommu_hwpt_alloc *alloc)
 {
 	const struct vfb_wire_grant *grant = &takeover.settings.grant;
 
-	if (alloc->pt_id != grant->ioas || alloc->flags || !grant->domain)
-		return false;
+	bool is_slot = !grant->device_count;
+
 	for (size_t i = 0; i < grant->device_count; i++)
-		if (alloc->dev_id == grant->device_ids[i] && takeover.devices[i].is_attached) {
-			alloc->out_hwpt_id = grant->domain;
-			takeover_say("the domain is that of the slot");
-			return true;
-		}
-	return false;
+		is_slot |= alloc->dev_id == grant->device_ids[i] && takeover.devices[i].is_attached;
+	if (!is_slot || alloc->pt_id != grant->ioas || alloc->flags || !grant->domain)
+		return false;
+	alloc->out_hwpt_id = grant->domain;
+	takeover_say("the domain is that of the slot");
+	return true;
 }
 
 /* The slot's own are not destroyed, but nothing stays mapped in its IOAS. */
@@ -248,6 +248,31 @@ static bool iommufd_attach(int fd, unsigned int index,
 	if (!*result)
 		device->is_attached = false;
 	return true;
+}
+
+int iommufd_call_other(int fd, unsigned long request, void *arg)
+{
+	struct vfb_vfio_device_attach_iommufd_pt *attach = arg;
+	const struct vfb_vfio_device_bind_iommufd *bind = arg;
+	const struct vfb_wire_grant *grant = &takeover.settings.grant;
+	int result;
+
+	if (request == VFB_VFIO_DEVICE_BIND_IOMMUFD &&
+	    takeover_file_of(bind->iommufd).kind == TAKEOVER_IOMMU) {
+		takeover_lock();
+		takeover_activate_locked();
+		takeover.ledger.dirty = true;
+		defer_until_unlock();
+		takeover_unlock();
+	}
+	result = NEXT(ioctl)(fd, request, arg);
+	/* It is behind another IOMMU than that for which the slot's domain was made. */
+	if (request == VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT && result && errno == EINVAL &&
+	    atomic_load(&takeover_is_active) && grant->domain && attach->pt_id == grant->domain) {
+		attach->pt_id = grant->ioas;
+		result = NEXT(ioctl)(fd, request, arg);
+	}
+	return result;
 }
 
 bool iommufd_answer_device_locked(int fd, unsigned int index, unsigned long request, void *arg,

@@ -86,6 +86,8 @@ __attribute__((format(printf, 1, 2))) void takeover_say(const char *format, ...)
 bool iommufd_answer_locked(unsigned long request, void *arg, int *result);
 bool iommufd_answer_device_locked(int fd, unsigned int index, unsigned long request, void *arg,
 				  int *result);
+/* A request for a device that is not the slot's, and perhaps for none; no lock is held. */
+int iommufd_call_other(int fd, unsigned long request, void *arg);
 bool type1_answer_locked(unsigned long request, void *arg, int *result);
 bool type1_answer_group_locked(unsigned int index, unsigned long request, void *arg, int *result);
 /* Of devices with either. */
