@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A guest of QEMU works under `vfioboost exec` as it does without: it boots Linux and writes to
-and reads from the disk of a passed-through NVMe device. To be run in scripts/vm with --disk.
+"""A guest of QEMU works under `vfioboost exec`, and with a slot, as it does without: it boots Linux
+and writes to and reads from the disk of a passed-through NVMe device. To be run in scripts/vm with
+--disk.
 
 Usage: test_guest.py VFIOBOOST KERNEL
 KERNEL is what scripts/kernel stock prints: a kernel with its modules beside it.
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 COMMAND, KERNEL = os.path.abspath(sys.argv.pop(1)), sys.argv.pop(1)
@@ -73,10 +75,11 @@ class Guest(unittest.TestCase):
             subprocess.run(["modprobe", "kvm_amd"], check=False)
         cls.accelerator = "kvm" if os.path.exists("/dev/kvm") else "tcg"
 
-    def boot(self, word, *wrapper):
+    def boot(self, word, *wrapper, memory=()):
         # The deadline timer stalls under nested emulation.
         command = [*wrapper, "qemu-system-x86_64", "-nodefaults", "-nographic",
-                   "-accel", self.accelerator, "-machine", "q35", "-cpu", "qemu64,-tsc-deadline",
+                   "-accel", self.accelerator, "-machine", "q35", *memory,
+                   "-cpu", "qemu64,-tsc-deadline",
                    "-m", "256M", "-kernel", KERNEL, "-initrd", self.initramfs,
                    "-append", f"console=ttyS0 quiet no_timer_check word={word}",
                    "-serial", "stdio", "-device", f"vfio-pci,host={DEVICES[0]}"]
@@ -95,6 +98,30 @@ class Guest(unittest.TestCase):
         errors = self.boot("with", COMMAND, "exec", "--")
         self.assertIn("populate (vfioboost)", errors)
         self.assertIn(f"release device (vfioboost) {DEVICES[0]}", errors)
+
+    def test_slot(self):
+        """The device of a slot with its memory mapped, which firmware and the guest map anew."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        os.mkdir(f"{folder.name}/slots.d")
+        with open(f"{folder.name}/slots.d/guest.conf", "w", encoding="ascii") as file:
+            file.write(f"memory = 256M\nlayout = q35\ndevices = {DEVICES[0]}\nbackend = type1\n"
+                       "allow = user:root\n")
+        with subprocess.Popen([f"{os.path.dirname(COMMAND)}/../daemon/vfioboostd",
+                               "--config", f"{folder.name}/slots.d",
+                               "--socket", f"{folder.name}/socket"]) as daemon:
+            try:
+                while not os.path.exists(f"{folder.name}/socket"):
+                    time.sleep(0.1)
+                errors = self.boot(
+                    "slot", COMMAND, "slots", "run", "--verbose", "--wait", "120", "--socket",
+                    f"{folder.name}/socket", "guest", "--",
+                    memory=["-machine", "memory-backend=m", "-object", "memory-backend-file,id=m,"
+                            "mem-path={memory},size={size},share=on,prealloc=off"])
+            finally:
+                daemon.terminate()
+        self.assertIn(f"{DEVICES[0]} is open already", errors)
+        self.assertIn("the slot is mapped already", errors)
 
 
 if __name__ == "__main__":

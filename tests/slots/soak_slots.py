@@ -5,10 +5,13 @@ a machine of scripts/vm, as root. In the end all slots are there, and nothing el
 
 Usage: soak_slots.py VFIOBOOST VFIOBOOSTD [ROUNDS [SEED]]
 """
+import contextlib
+import mmap
 import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,9 +27,57 @@ test_slots.CLASSES = {
            f"devices = {' '.join(DEVICES)}\nallow = user:root\n",
     "mem": f"count = {SMALL}\nmemory = {SMALL}M\nrate = 16M\nallow = user:root\n",
 }
-# Finds another one's bytes, and leaves its own.
-TENANT = ("import mmap, time\nm = mmap.mmap(3, 0)\nassert not bytes(m).strip(b'\\0'), 'not clean'\n"
-          "m[:] = b'secret!!' * (len(m) // 8)\ntime.sleep({})")
+# Finds another one's bytes, and leaves its own. Then it tries to keep hold of the memory: by a
+# child, by a mapping alone, by duplicates, or by a friend that gets the file and lives on.
+TENANT = """
+import mmap, os, socket, time
+m = mmap.mmap(3, 0)
+assert not bytes(m).strip(b'\\0'), 'not clean'
+m[:] = b'secret!!' * (len(m) // 8)
+if {hold!r} == 'child' and not os.fork():
+    time.sleep(3)
+    os._exit(0)
+if {hold!r} == 'mapping':
+    os.close(3)
+if {hold!r} == 'duplicates':
+    more = [os.dup(3) for _ in range(20)]
+if {hold!r} == 'friend':
+    with socket.socket(socket.AF_UNIX) as friend:
+        friend.connect({friend!r})
+        socket.send_fds(friend, [b'x'], [3])
+time.sleep({seconds})
+"""
+HOLDS = ["", "child", "mapping", "duplicates", "friend"]
+
+
+class Friend:
+    """Keeps memory of tenants, and sees that nobody else writes there meanwhile."""
+
+    def __init__(self):
+        self.path = str(test_slots.FOLDER / "friend")
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.fds = []
+
+    def listen(self):
+        self.socket.bind(self.path)
+        self.socket.listen()
+        self.socket.setblocking(False)
+
+    def step(self, rng, keep=2):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection = self.socket.accept()[0]
+                with connection:
+                    connection.settimeout(60)
+                    self.fds += socket.recv_fds(connection, 1, 1)[1]
+        while len(self.fds) > keep or (self.fds and not rng.randrange(4)):
+            fd = self.fds.pop(0)
+            with mmap.mmap(fd, 0) as memory:
+                assert memory[:] == b"secret!!" * (len(memory) // 8)
+            os.close(fd)
+
+
+friends = Friend()
 
 
 def kill(pid):
@@ -47,12 +98,14 @@ def state_of_daemon():
 
 def take(rng, tenants):
     name = rng.choice(["web", "mem"])
-    tenants.append(run_slot(name, sys.executable, "-c", TENANT.format(rng.choice([0, 0.1, 30])),
-                            stderr=subprocess.PIPE, text=True))
+    tenant = TENANT.format(hold=rng.choice(HOLDS), friend=friends.path,
+                           seconds=rng.choice([0, 0.1, 30]))
+    tenants.append(run_slot(name, sys.executable, "-c", tenant, stderr=subprocess.PIPE, text=True))
 
 
 def check(process):
-    text = process.stderr.read()
+    # A child may keep it open.
+    text = os.read(process.stderr.fileno(), 65536).decode() if process.returncode == 1 else ""
     process.stderr.close()
     assert "not clean" not in text, text
 
@@ -78,6 +131,7 @@ def round_once(rng, tenants):
             if slot["state"] == "filling" and slot["pid"]:
                 kill(slot["pid"])
                 break
+    friends.step(rng)
     time.sleep(rng.choice([0, 0.01, 0.05, 0.3]))
 
 
@@ -97,12 +151,14 @@ def main():
     tenants = []
     print(f"seed {SEED}, {ROUNDS} rounds")
     Slots.setUpClass()
+    friends.listen()
     wait_for(all_ready, "ready", 120)
     before = state_of_daemon()
     for _ in range(ROUNDS):
         round_once(rng, tenants)
     while tenants:
         end(rng, tenants)
+    friends.step(rng, keep=0)
     wait_for(all_ready, "all slots ready again", 300)
     time.sleep(1)
     assert cgroups() == sorted(slot["slot"] for slot in listing()), (cgroups(), listing())

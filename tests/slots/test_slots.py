@@ -261,6 +261,39 @@ class Slots(unittest.TestCase):
         wait_for(lambda: before not in cgroups(), "released")
         slots("add", "mem", "0")  # does not wait for a minute
 
+    @unittest.skipUnless(os.path.exists("/proc/pressure/memory"), "the kernel has no PSI")
+    def test_lack_of_memory(self):
+        """A slot is released when tasks wait for memory, and what fills slots is stopped."""
+        before = wait_ready("mem")[0]["slot"]
+        slots("add", "slow", "1")
+        filler = wait_for(lambda: in_state("slow", "filling"), "filling")[0]["pid"]
+        cgroup = pathlib.Path("/sys/fs/cgroup/lacking")
+        cgroup.mkdir(exist_ok=True)
+        (cgroup / "memory.high").write_text("4M")
+        hog = subprocess.Popen(["sh", "-c", f"echo 0 >{cgroup}/cgroup.procs; exec {sys.executable} "
+                                "-c 'x = []\nwhile 1: x.append(bytes(1 << 18))'"])
+        try:
+            wait_for(lambda: before not in cgroups(), "memory given back")
+            wait_for(lambda: pathlib.Path(f"/proc/{filler}/stat").read_text().split()[2] == "T",
+                     "the filler is stopped")
+        finally:
+            hog.kill()
+            hog.wait()
+        wait_for(lambda: pathlib.Path(f"/proc/{filler}/stat").read_text().split()[2] != "T",
+                 "the filler goes on")
+        slots("drain", "slow")
+        slots("add", "mem", "0")
+
+    def test_privileges(self):
+        daemon = children(self.keeper.pid)[0]
+        status = dict(line.split(":", 1) for line in
+                      pathlib.Path(f"/proc/{daemon}/status").read_text().splitlines())
+        self.assertEqual(status["Seccomp"].strip(), "2")
+        self.assertEqual(status["NoNewPrivs"].strip(), "1")
+        for name in "CapEff", "CapPrm", "CapBnd":
+            # IPC_LOCK, SYS_PTRACE, DAC_READ_SEARCH, DAC_OVERRIDE, CHOWN, KILL, SYS_RESOURCE
+            self.assertEqual(int(status[name], 16) & ~0x1084027, 0)
+
     def test_hostile_packets(self):
         packets = [b"", b"x", b"\0" * 16, os.urandom(64), os.urandom(5000),
                    b"VFBS"[::-1] + b"\1\0\1\0" + b"\xff" * 200]
