@@ -44,6 +44,12 @@ static void defer_end(void)
 	errno = error;
 }
 
+void defer_nothing(void)
+{
+	defer_from = 0;
+	atomic_store(&defer_threads, 0);
+}
+
 void defer_fresh(void)
 {
 	defer_is_fresh = true;

@@ -42,7 +42,7 @@ static void hooks_forget(int fd)
 	struct takeover_file file = takeover_file_of(fd);
 	int error = errno;
 
-	if (file.kind != TAKEOVER_NONE)
+	if (file.kind != TAKEOVER_NONE && takeover_is_mine())
 		takeover_file_closed(fd, file);
 	errno = error;
 }

@@ -114,6 +114,20 @@ static void takeover_fill_ledger(void)
 /* There is a slot, which the program may take over. */
 static bool takeover_is_there;
 
+bool takeover_is_mine(void)
+{
+	return getpid() == takeover.process;
+}
+
+/* One that was forked before the slot was used, as of QEMU's -daemonize, may use it. */
+static void takeover_in_child(void)
+{
+	if (!atomic_load(&takeover_is_active))
+		takeover.process = getpid();
+	defer_nothing();
+	takeover_unlock();
+}
+
 __attribute__((constructor)) static void takeover_begin(void)
 {
 	const char *text = secure_getenv(TAKEOVER_VARIABLE);
@@ -122,7 +136,8 @@ __attribute__((constructor)) static void takeover_begin(void)
 	if (!text || !takeover_parse(text, &takeover.settings) || !takeover_find_files())
 		return;
 	takeover_fill_ledger();
-	takeover_is_there = true;
+	takeover.process = getpid();
+	takeover_is_there = !pthread_atfork(takeover_lock, takeover_unlock, takeover_in_child);
 }
 
 static void takeover_keep(int *fd)

@@ -31,6 +31,8 @@ struct takeover_device {
  */
 struct takeover {
 	struct takeover_settings settings;
+	/* The one that uses the slot. */
+	pid_t process;
 	int memory, iommu;
 	dev_t iommu_node, memory_device;
 	ino_t memory_inode;
@@ -69,6 +71,12 @@ void takeover_file_closed(int fd, struct takeover_file file);
 
 /* A duplicate of @fd for the program; -1 with errno. */
 int takeover_give(int fd, enum takeover_kind kind, unsigned int index);
+
+/*
+ * Whether this process uses the slot, or may begin to. Not so a child of a process that does: what
+ * it closes are its own copies of the files. A child of vfork(2) has even the memory of its parent.
+ */
+bool takeover_is_mine(void);
 
 void takeover_lock(void);
 void takeover_unlock(void);
@@ -111,6 +119,9 @@ int takeover_open(const char *path);
 
 /* Whether this thread holds a mutex; then what it unmaps is put off until it releases it. */
 bool defer_until_unlock(void);
+
+/* In a child: what its parent has put off, that does itself. */
+void defer_nothing(void);
 
 /* A guest is about to run: nothing is put off any longer, unless a thread still holds a mutex. */
 void defer_guest_runs(void);

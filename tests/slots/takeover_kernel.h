@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TAKEOVER_KERNEL_H
+#define TAKEOVER_KERNEL_H
+
+/* What has reached the kernel, as text: "unmap 200000-300000;". Shared with children. */
+const char *kernel_calls(void);
+void kernel_forget(void);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The object that `vfioboost slots run` preloads, in a program that behaves as a VMM: when what it
+ * unmaps reaches the kernel, and what children and other threads change about that. /dev/null and
+ * /dev/zero stand for the iommufd and a device; the kernel is takeover_kernel.c.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vfioboost.h>
+
+#include <cmocka.h>
+
+#include "../../tools/takeover/settings.h"
+#include "sys/uapi.h"
+#include "takeover_kernel.h"
+
+#define MIB    UINT64_C(0x100000)
+#define MEMORY (8 * MIB)
+#define RIGHTS \
+	(VFB_IOMMU_IOAS_MAP_FIXED_IOVA | VFB_IOMMU_IOAS_MAP_WRITEABLE | VFB_IOMMU_IOAS_MAP_READABLE)
+
+enum {
+	IOAS = 7,
+	DOMAIN,
+	DEVICE
+};
+
+static pthread_mutex_t big = PTHREAD_MUTEX_INITIALIZER, small = PTHREAD_MUTEX_INITIALIZER;
+static int iommu, device;
+static char *memory;
+
+static void expect(const char *calls)
+{
+	assert_string_equal(kernel_calls(), calls);
+	kernel_forget();
+}
+
+static void map(uint64_t iova, uint64_t end)
+{
+	struct vfb_iommu_ioas_map request = {
+		.size = sizeof(request),
+		.flags = RIGHTS,
+		.ioas_id = IOAS,
+		.user_va = (uintptr_t)memory + iova,
+		.length = end - iova,
+		.iova = iova,
+	};
+
+	assert_int_equal(ioctl(iommu, VFB_IOMMU_IOAS_MAP, &request), 0);
+}
+
+static void unmap(uint64_t iova, uint64_t end)
+{
+	struct vfb_iommu_ioas_unmap request = {.size = sizeof(request),
+					       .ioas_id = IOAS,
+					       .iova = iova,
+					       .length = end - iova};
+
+	assert_int_equal(ioctl(iommu, VFB_IOMMU_IOAS_UNMAP, &request), 0);
+	assert_int_equal(request.length, end - iova);
+}
+
+/* As QEMU: by path, then bind, create, attach. */
+static void open_all(void)
+{
+	struct vfb_vfio_device_bind_iommufd bind = {.argsz = sizeof(bind)};
+	struct vfb_iommu_ioas_alloc ioas = {.size = sizeof(ioas)};
+	struct vfb_iommu_hwpt_alloc domain = {.size = sizeof(domain)};
+	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach)};
+
+	iommu = open("/dev/null", O_RDWR | O_CLOEXEC);
+	device = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	assert_true(iommu >= 0 && device >= 0);
+	bind.iommufd = iommu;
+	assert_int_equal(ioctl(device, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind), 0);
+	assert_int_equal(bind.out_devid, DEVICE);
+	assert_int_equal(ioctl(iommu, VFB_IOMMU_IOAS_ALLOC, &ioas), 0);
+	assert_int_equal(ioas.out_ioas_id, IOAS);
+	domain.dev_id = DEVICE;
+	domain.pt_id = IOAS;
+	assert_int_equal(ioctl(iommu, VFB_IOMMU_HWPT_ALLOC, &domain), 0);
+	assert_int_equal(domain.out_hwpt_id, DOMAIN);
+	attach.pt_id = DOMAIN;
+	assert_int_equal(ioctl(device, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach), 0);
+	assert_int_equal(ioctl(device, VFIO_DEVICE_RESET), 0);
+	expect("");
+}
+
+static void test_taken_over(void **state)
+{
+	(void)state;
+	pthread_mutex_lock(&big);
+	open_all();
+	map(0, MEMORY - MIB);
+	expect("map 0-200000;");
+	pthread_mutex_unlock(&big);
+	/* What was prepared, but not mapped by the program. */
+	expect("unmap 700000-800000;");
+}
+
+static void *lock_and_unlock(void *done)
+{
+	pthread_mutex_lock(&small);
+	pthread_mutex_unlock(&small);
+	sem_post(done);
+	return NULL;
+}
+
+static void test_put_off(void **state)
+{
+	pthread_t thread;
+	sem_t done;
+
+	(void)state;
+	pthread_mutex_lock(&big);
+	unmap(2 * MIB, MEMORY - MIB);
+	pthread_mutex_lock(&small);
+	pthread_mutex_unlock(&small);
+	sem_init(&done, 0, 0);
+	assert_int_equal(pthread_create(&thread, NULL, lock_and_unlock, &done), 0);
+	pthread_join(thread, NULL);
+	expect("");
+	map(2 * MIB, 6 * MIB);
+	expect("");
+	pthread_mutex_unlock(&big);
+	expect("unmap 600000-700000;");
+	/* Now the kernel maps it, and a second unmapping reaches it at once. */
+	map(6 * MIB, 7 * MIB);
+	expect("map 600000-700000;");
+	unmap(6 * MIB, 7 * MIB);
+	expect("unmap 600000-700000;");
+}
+
+/* Waiting for a condition releases the mutex. */
+static void test_wait(void **state)
+{
+	pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+	struct timespec past = {0};
+
+	(void)state;
+	pthread_mutex_lock(&big);
+	unmap(2 * MIB, 6 * MIB);
+	expect("");
+	pthread_cond_timedwait(&cond, &big, &past);
+	expect("unmap 200000-600000;");
+	pthread_mutex_unlock(&big);
+	expect("");
+}
+
+static void test_child(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	if (!child) {
+		for (int fd = 3; fd < 1024; fd++)
+			close(fd);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	expect("");
+}
+
+static void test_release(void **state)
+{
+	struct vfb_vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = iommu};
+
+	(void)state;
+	assert_int_equal(ioctl(device, VFIO_DEVICE_RESET), 0);
+	expect("reset;");
+	assert_int_equal(close(device), 0);
+	expect("detach;reset;");
+	/* Its first reset was done at the release, until the thread waits for events. */
+	device = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	assert_int_equal(ioctl(device, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind), 0);
+	poll(NULL, 0, 0);
+	assert_int_equal(ioctl(device, VFIO_DEVICE_RESET), 0);
+	expect("reset;");
+	assert_int_equal(close(iommu), 0);
+	expect("");
+}
+
+static int run_all(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_taken_over), cmocka_unit_test(test_put_off),
+		cmocka_unit_test(test_wait),	   cmocka_unit_test(test_child),
+		cmocka_unit_test(test_release),
+	};
+
+	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, TAKEOVER_FIRST_FD, 0);
+	return memory == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+static void place(int fd, int wanted)
+{
+	if (fd != wanted && (dup2(fd, wanted) < 0 || close(fd)))
+		abort();
+}
+
+/* As `vfioboost slots run`, and this program again with the object. */
+static int start(char **argv)
+{
+	struct takeover_settings settings = {
+		.grant = {.level = 2,
+			  .backend = VFB_BACKEND_IOMMUFD,
+			  .ioas = IOAS,
+			  .domain = DOMAIN,
+			  .bytes = MEMORY,
+			  .range_count = 3,
+			  .ranges = {{2 * MIB, 2 * MIB, 4 * MIB},
+				     {6 * MIB, 6 * MIB, MIB},
+				     {7 * MIB, 7 * MIB, MIB}},
+			  .device_count = 1,
+			  .devices = {"0000:01:00.0"},
+			  .device_ids = {DEVICE}},
+	};
+	char text[TAKEOVER_TEXT];
+	int file = memfd_create("memory", 0);
+
+	if (file < 0 || ftruncate(file, MEMORY) || !takeover_format(&settings, text))
+		return 1;
+	place(file, TAKEOVER_FIRST_FD);
+	place(open("/dev/null", O_RDWR), TAKEOVER_FIRST_FD + 1);
+	place(open("/dev/zero", O_RDWR), TAKEOVER_FIRST_FD + 2);
+	setenv(TAKEOVER_VARIABLE, text, 1);
+	setenv("LD_PRELOAD", argv[1], 1);
+	execv("/proc/self/exe", argv);
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2)
+		return 2;
+	return getenv(TAKEOVER_VARIABLE) ? run_all() : start(argv);
+}
