@@ -28,7 +28,7 @@ CLASSES = {
            f"devices = {' '.join(DEVICES)}\nallow = user:root\n",
     "mem": f"count = 1\nmemory = {MEGABYTES}M\nallow = user:{NOBODY} # and root\n"
            "max-per-user = 1\n",
-    "slow": f"count = 0\nmemory = {MEGABYTES}M\nrate = 8M\nallow = user:root\n",
+    "slow": f"count = 0\nmemory = {MEGABYTES}M\nrate = 1M\nallow = user:root\n",
 }
 
 
@@ -265,24 +265,26 @@ class Slots(unittest.TestCase):
     def test_lack_of_memory(self):
         """A slot is released when tasks wait for memory, and what fills slots is stopped."""
         before = wait_ready("mem")[0]["slot"]
+        self.addCleanup(slots, "add", "mem", "0")  # does not wait for a minute
         slots("add", "slow", "1")
+        self.addCleanup(slots, "drain", "slow")
         filler = wait_for(lambda: in_state("slow", "filling"), "filling")[0]["pid"]
+        stat = pathlib.Path(f"/proc/{filler}/stat")
+
+        def state():
+            return stat.read_text().rsplit(")", 1)[1].split()[0]
+
         cgroup = pathlib.Path("/sys/fs/cgroup/lacking")
         cgroup.mkdir(exist_ok=True)
         (cgroup / "memory.high").write_text("4M")
         hog = subprocess.Popen(["sh", "-c", f"echo 0 >{cgroup}/cgroup.procs; exec {sys.executable} "
                                 "-c 'x = []\nwhile 1: x.append(bytes(1 << 18))'"])
-        try:
-            wait_for(lambda: before not in cgroups(), "memory given back")
-            wait_for(lambda: pathlib.Path(f"/proc/{filler}/stat").read_text().split()[2] == "T",
-                     "the filler is stopped")
-        finally:
-            hog.kill()
-            hog.wait()
-        wait_for(lambda: pathlib.Path(f"/proc/{filler}/stat").read_text().split()[2] != "T",
-                 "the filler goes on")
-        slots("drain", "slow")
-        slots("add", "mem", "0")
+        self.addCleanup(hog.wait)
+        self.addCleanup(hog.kill)
+        wait_for(lambda: before not in cgroups(), "memory given back")
+        wait_for(lambda: state() == "T", "the filler is stopped")
+        hog.kill()
+        wait_for(lambda: state() != "T", "the filler goes on")
 
     def test_privileges(self):
         daemon = children(self.keeper.pid)[0]
