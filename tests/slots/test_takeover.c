@@ -4,6 +4,7 @@
  * unmaps reaches the kernel, and what children and other threads change about that. /dev/null and
  * /dev/zero stand for the iommufd and a device; the kernel is takeover_kernel.c.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -143,6 +144,31 @@ static void test_put_off(void **state)
 	expect("unmap 600000-700000;");
 }
 
+/* As QEMU from 10.1 on. */
+static void test_by_file(void **state)
+{
+	struct vfb_iommu_ioas_map_file request = {
+		.size = sizeof(request),
+		.flags = RIGHTS,
+		.ioas_id = IOAS,
+		.fd = TAKEOVER_FIRST_FD,
+		.start = 2 * MIB,
+		.length = 4 * MIB,
+		.iova = 2 * MIB,
+	};
+
+	(void)state;
+	pthread_mutex_lock(&big);
+	unmap(2 * MIB, 6 * MIB);
+	assert_int_equal(ioctl(iommu, VFB_IOMMU_IOAS_MAP_FILE, &request), 0);
+	pthread_mutex_unlock(&big);
+	expect("");
+	/* It cannot be mapped twice. */
+	assert_int_equal(ioctl(iommu, VFB_IOMMU_IOAS_MAP_FILE, &request), -1);
+	assert_int_equal(errno, EEXIST);
+	expect("");
+}
+
 /* Waiting for a condition releases the mutex. */
 static void test_wait(void **state)
 {
@@ -198,8 +224,8 @@ static int run_all(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_taken_over), cmocka_unit_test(test_put_off),
-		cmocka_unit_test(test_wait),	   cmocka_unit_test(test_child),
-		cmocka_unit_test(test_release),
+		cmocka_unit_test(test_by_file),	   cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_child),	   cmocka_unit_test(test_release),
 	};
 
 	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, TAKEOVER_FIRST_FD, 0);

@@ -79,7 +79,7 @@ class Ranges:
 class Vmm:
     """QEMU without a guest that runs: its machine is used by qtest."""
 
-    def __init__(self, name, machine, *arguments):
+    def __init__(self, name, machine, *arguments, iommu=""):
         self.paths = {name: str(FOLDER / name) for name in ("qmp", "qtest", "log")}
         for path in self.paths.values():
             with contextlib.suppress(FileNotFoundError):
@@ -94,7 +94,7 @@ class Vmm:
                  "-qtest", f"unix:{self.paths['qtest']},server=on,wait=off",
                  "-qtest-log", "/dev/null",
                  "-qmp", f"unix:{self.paths['qmp']},server=on,wait=off",
-                 *(["-object", "iommufd,id=fd0"] if IOMMUFD else []), *arguments], stderr=log)
+                 *(["-object", f"iommufd,id=fd0{iommu}"] if IOMMUFD else []), *arguments], stderr=log)
         try:
             self.qmp = Connection(self.paths["qmp"])
             self.qmp.file.readline()
@@ -169,9 +169,9 @@ class Vmms(unittest.TestCase):
     tearDownClass = test_slots.Slots.tearDownClass
 
     @contextlib.contextmanager
-    def vmm(self, machine, *arguments, name="vmm"):
+    def vmm(self, machine, *arguments, name="vmm", iommu=""):
         slot = wait_ready(name)[0]["slot"]
-        vmm = Vmm(name, machine, *arguments)
+        vmm = Vmm(name, machine, *arguments, iommu=iommu)
         try:
             yield vmm
             vmm.execute("quit")
@@ -238,6 +238,15 @@ class Vmms(unittest.TestCase):
         with self.vmm("q35", *argument(2), name="bare") as vmm:
             said = vmm.said()
             self.assertIn("the domain is that of the slot", said)
+            self.assertEqual(vmm.mapped_anew(), [])
+            self.check(vmm)
+
+    @unittest.skipUnless(IOMMUFD, "there is no iommufd")
+    def test_file_descriptors(self):
+        """As for a QEMU that may not open the files itself."""
+        with self.vmm("q35", "-device", "vfio-pci,fd={device1},iommufd=fd0",
+                      iommu=",fd={iommu}") as vmm:
+            self.assertIn(f"{DEVICES[1]} {TAKEN}", vmm.said())
             self.assertEqual(vmm.mapped_anew(), [])
             self.check(vmm)
 
