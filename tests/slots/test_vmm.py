@@ -94,7 +94,8 @@ class Vmm:
                  "-qtest", f"unix:{self.paths['qtest']},server=on,wait=off",
                  "-qtest-log", "/dev/null",
                  "-qmp", f"unix:{self.paths['qmp']},server=on,wait=off",
-                 *(["-object", f"iommufd,id=fd0{iommu}"] if IOMMUFD else []), *arguments], stderr=log)
+                 *(["-object", f"iommufd,id=fd0{iommu}"] if IOMMUFD else []), *arguments],
+                stderr=log)
         try:
             self.qmp = Connection(self.paths["qmp"])
             self.qmp.file.readline()
