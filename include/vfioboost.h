@@ -5,6 +5,7 @@
 #include <vfioboost/bar.h>
 #include <vfioboost/context.h>
 #include <vfioboost/device.h>
+#include <vfioboost/dirty.h>
 #include <vfioboost/doctor.h>
 #include <vfioboost/event.h>
 #include <vfioboost/irq.h>

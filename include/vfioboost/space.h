@@ -67,6 +67,11 @@ struct vfb_space_opts {
 	enum vfb_page_size page_size;
 	/** For VFB_BACKEND_AUTO: the kind of that memory. */
 	enum vfb_memory_kind kind;
+	/** For vfb_space_adopt() of an iommufd with VFB_SPACE_DIRTY: the ID of a domain of its IOAS
+	 *  that the caller has created with IOMMU_HWPT_ALLOC_DIRTY_TRACKING, and that is tracked
+	 *  along with those that the library creates. 0: none. */
+	uint32_t dirty_domain;
+	uint32_t reserved;
 };
 
 /**
@@ -76,6 +81,12 @@ struct vfb_space_opts {
  * group in such a space fails.
  */
 #define VFB_SPACE_KEEP_DOMAIN (1u << 0)
+/**
+ * Devices can be tracked, see vfioboost/dirty.h. iommufd: the IOMMU domain is created with
+ * IOMMU_HWPT_ALLOC_DIRTY_TRACKING (Linux 6.7) and kept like that of VFB_SPACE_KEEP_DOMAIN, with the
+ * same restriction; opening a device whose IOMMU cannot track fails with -ENOTSUP.
+ */
+#define VFB_SPACE_DIRTY (1u << 1)
 
 #define VFB_SPACE_OPTS_INIT VFB_SIZED(struct vfb_space_opts)
 

@@ -18,9 +18,14 @@ static int check_opts(const struct vfb_space_opts *opts)
 	if (opts->page_size > VFB_PAGE_MIXED || opts->kind > VFB_MEMORY_MEMFD)
 		return vfb_fail(-EINVAL, "unknown page size %d or memory kind %d of a space",
 				(int)opts->page_size, (int)opts->kind);
-	if (opts->flags & ~VFB_SPACE_KEEP_DOMAIN)
+	if (opts->flags & ~(VFB_SPACE_KEEP_DOMAIN | VFB_SPACE_DIRTY))
 		return vfb_fail(-EINVAL, "unknown flags 0x%x of a space: this version knows 0x%x",
-				opts->flags, VFB_SPACE_KEEP_DOMAIN);
+				opts->flags, VFB_SPACE_KEEP_DOMAIN | VFB_SPACE_DIRTY);
+	if (opts->reserved || (opts->dirty_domain && !(opts->flags & VFB_SPACE_DIRTY)))
+		return vfb_fail(-EINVAL,
+				"domain %" PRIu32 " of a space needs VFB_SPACE_DIRTY, and its "
+				"reserved field must be 0",
+				opts->dirty_domain);
 	return 0;
 }
 
@@ -36,6 +41,14 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 				"%s cannot keep a domain without a device "
 				"(VFB_SPACE_KEEP_DOMAIN): use iommufd",
 				ops->name);
+	if (source->dirty && !ops->read_dirty)
+		return vfb_fail(-ENOTSUP, "without an IOMMU nothing tracks what devices write to "
+					  "(VFB_SPACE_DIRTY)");
+	if (source->dirty_domain && (source->fd < 0 || ops->backend != VFB_BACKEND_IOMMUFD))
+		return vfb_fail(-EINVAL,
+				"domain %" PRIu32 " of a space can only be tracked in an adopted "
+				"iommufd",
+				source->dirty_domain);
 	space = calloc(1, sizeof(*space));
 	if (!space)
 		return vfb_fail_memory();
@@ -48,6 +61,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	}
 	space->ctx = ctx;
 	space->refs = 1;
+	space->can_track = source->dirty;
 	pthread_mutex_init(&space->lock, NULL);
 	pthread_cond_init(&space->changed, NULL);
 	vfb_translator_init(&space->translator);
@@ -89,6 +103,8 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 				   .fd = -1,
 				   .map_by = known.map_by,
 				   .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
+				   .dirty = known.flags & VFB_SPACE_DIRTY,
+				   .dirty_domain = known.dirty_domain,
 			   },
 			   out);
 	if (!error)
@@ -133,6 +149,8 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 				   .ioas = ioas,
 				   .map_by = known.map_by,
 				   .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
+				   .dirty = known.flags & VFB_SPACE_DIRTY,
+				   .dirty_domain = known.dirty_domain,
 			   },
 			   out);
 	if (!error)

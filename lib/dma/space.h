@@ -41,6 +41,8 @@ struct vfb_space {
 	/* There is a domain: ranges can be mapped. */
 	bool domain;
 	struct vfb_domain_waiter *waiters;
+	/* It was created with VFB_SPACE_DIRTY. */
+	bool can_track;
 	/* The addresses were released: another process owns the mappings. */
 	bool released;
 	/* Jobs that map or unmap. */

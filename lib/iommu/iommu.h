@@ -33,6 +33,9 @@ struct vfb_iommu_source {
 	enum vfb_map_by map_by;
 	/* The domain stays when the last device is closed. */
 	bool keep_domain;
+	/* Domains can track what devices write to; @dirty_domain is one of the caller's. */
+	bool dirty;
+	uint32_t dirty_domain;
 };
 
 /* A region of an open device, mapped instead of memory. */
@@ -132,6 +135,16 @@ struct vfb_iommu_ops {
 	int (*file)(const struct vfb_iommu *iommu, uint32_t *ioas);
 	/* Unmaps one or several whole mappings. */
 	int (*unmap)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
+
+	/* Begins or ends tracking what devices write to. NULL: it is not possible. */
+	int (*track_dirty)(struct vfb_iommu *iommu, bool on);
+	/*
+	 * Adds the bits of pages that were written to, one for each @page bytes, and clears them in
+	 * the kernel. With @parallel nothing is missing within the area, else it consists of whole
+	 * mappings.
+	 */
+	int (*read_dirty)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes, uint64_t page,
+			  uint64_t *bitmap);
 };
 
 extern const struct vfb_iommu_ops vfb_iommu_none;

@@ -95,7 +95,9 @@ static int iommufd_create(const struct vfb_sys *sys, const struct vfb_iommu_sour
 	iommufd->iommu.sys = sys;
 	iommufd->iommu.maps_files = source->map_by != VFB_MAP_BY_ADDRESS;
 	iommufd->map_by = source->map_by;
-	iommufd->keep_domain = source->keep_domain;
+	iommufd->keep_domain = source->keep_domain || source->dirty;
+	iommufd->dirty = source->dirty;
+	iommufd->dirty_domain = source->dirty_domain;
 	error = source->fd >= 0 ? adopt_ioas(iommufd, source) : make_ioas(iommufd);
 	if (error) {
 		free(iommufd);
@@ -341,4 +343,6 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.change_process = iommufd_change_process,
 	.file = iommufd_file,
 	.unmap = iommufd_unmap,
+	.track_dirty = vfb_iommufd_track_dirty,
+	.read_dirty = vfb_iommufd_read_dirty,
 };

@@ -22,13 +22,19 @@ struct iommufd {
 	uint32_t ioas;
 	enum vfb_map_by map_by;
 	bool keep_domain;
+	/* Domains can track what devices write to; 0 or one of the caller's, which is tracked as
+	 * well; and whether they do, guarded by @domains_lock. */
+	bool dirty;
+	uint32_t dirty_domain;
+	bool is_tracking;
 	/* Groups of devices without a node. */
 	struct vfb_groups groups;
 	/* Domains that stay: one is enough for most devices. The lock is held while a device is
 	 * attached, so that devices that open in parallel share a domain. */
 	struct vfb_sleep_lock domains_lock;
 	uint32_t domains[MAX_DOMAINS];
-	size_t domain_count;
+	/* Readers need no lock: domains are only added. */
+	atomic_size_t domain_count;
 };
 
 /* Operations of struct vfb_iommu_ops. */
@@ -37,5 +43,11 @@ void vfb_iommufd_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *
 int vfb_iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
 			    struct vfb_iommu_opened *opened);
 int vfb_iommufd_group_fd(struct vfb_iommu *iommu, int group);
+int vfb_iommufd_track_dirty(struct vfb_iommu *iommu, bool on);
+int vfb_iommufd_read_dirty(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes, uint64_t page,
+			   uint64_t *bitmap);
+
+/* Begins or ends tracking in one domain. */
+int vfb_iommufd_track_domain(struct iommufd *iommufd, uint32_t domain, bool on);
 
 #endif

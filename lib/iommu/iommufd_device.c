@@ -60,9 +60,10 @@ static int attach_by_group(struct iommufd *iommufd, const struct vfb_iommu_devic
 	/* The kernel chooses the domain: vfio_iommufd_compat_attach_ioas(). */
 	if (iommufd->keep_domain)
 		return vfb_fail(no_node,
-				"VFB_SPACE_KEEP_DOMAIN requires that devices are opened by their "
+				"%s requires that devices are opened by their "
 				"nodes, but %s /dev/vfio/devices/%s of device %s: use Linux 6.6 or "
 				"later with CONFIG_VFIO_DEVICE_CDEV",
+				iommufd->dirty ? "VFB_SPACE_DIRTY" : "VFB_SPACE_KEEP_DOMAIN",
 				no_node == -EACCES ? "there is no permission to open" :
 						     "there is no",
 				device->node, device->address);
@@ -113,6 +114,7 @@ static int attach_domain(struct iommufd *iommufd, int fd, struct vfb_iommu_opene
 {
 	struct vfb_iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
+		.flags = iommufd->dirty ? VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0,
 		.dev_id = opened->device_id,
 		.pt_id = iommufd->ioas,
 	};
@@ -126,9 +128,13 @@ static int attach_domain(struct iommufd *iommufd, int fd, struct vfb_iommu_opene
 	if (error == -EINVAL && iommufd->domain_count < MAX_DOMAINS) {
 		error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_ALLOC, &alloc);
 		if (!error) {
-			iommufd->domains[iommufd->domain_count++] = alloc.out_hwpt_id;
+			iommufd->domains[iommufd->domain_count] = alloc.out_hwpt_id;
+			iommufd->domain_count++;
 			iommufd->iommu.has_domain = true;
-			error = attach_to(iommufd, fd, alloc.out_hwpt_id, &opened->domain);
+			if (iommufd->is_tracking)
+				error = vfb_iommufd_track_domain(iommufd, alloc.out_hwpt_id, true);
+			if (!error)
+				error = attach_to(iommufd, fd, alloc.out_hwpt_id, &opened->domain);
 		}
 	}
 	vfb_sleep_lock_release(&iommufd->domains_lock);
@@ -144,6 +150,12 @@ static int attach_ioas(struct iommufd *iommufd, int fd, const struct vfb_iommu_d
 
 	if (error == -EADDRINUSE)
 		return vfb_group_reserves_iovas(device);
+	/* iommufd_hwpt_paging_alloc(), and drivers of IOMMUs. */
+	if (error == -EOPNOTSUPP && iommufd->dirty)
+		return vfb_fail(-ENOTSUP,
+				"the IOMMU of device %s, or its driver, cannot track what devices "
+				"write to (VFB_SPACE_DIRTY)",
+				device->address);
 	if (error)
 		return vfb_attach_failed(
 			sys, error, device,

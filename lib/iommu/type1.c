@@ -333,6 +333,57 @@ static int type1_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 	return 0;
 }
 
+/* Linux 5.8. */
+static int type1_track_dirty(struct vfb_iommu *iommu, bool on)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfio_iommu_type1_dirty_bitmap request = {
+		.argsz = sizeof(request),
+		.flags = on ? VFIO_IOMMU_DIRTY_PAGES_FLAG_START : VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+	};
+	int error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_DIRTY_PAGES, &request);
+
+	return error ? vfb_fail_errno(error,
+				      "cannot %s tracking what devices write to "
+				      "(VFIO_IOMMU_DIRTY_PAGES)",
+				      on ? "begin" : "end") :
+		       0;
+}
+
+/* Reports why bits cannot be read: vfio_iova_dirty_bitmap(), verify_bitmap_size(). */
+static int type1_dirty_failed(int error, uint64_t iova, uint64_t bytes)
+{
+	return vfb_fail_errno(error,
+			      "cannot read what devices have written to of %s at IOVA 0x%" PRIx64
+			      " (VFIO_IOMMU_DIRTY_PAGES)%s",
+			      vfb_size_text(bytes).text, iova,
+			      error == -EINVAL ? ": it begins or ends within a mapping, exceeds 8 "
+						 "TiB, or nothing is tracked "
+						 "(vfb_space_track_dirty())" :
+						 "");
+}
+
+static int type1_read_dirty(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes, uint64_t page,
+			    uint64_t *bitmap)
+{
+	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct {
+		struct vfio_iommu_type1_dirty_bitmap head;
+		struct vfio_iommu_type1_dirty_bitmap_get get;
+	} request = {
+		.head.argsz = sizeof(request),
+		.head.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+		.get.iova = iova,
+		.get.size = bytes,
+		.get.bitmap.pgsize = page,
+		.get.bitmap.size = (bytes / page + 63) / 64 * 8,
+		.get.bitmap.data = (void *)bitmap,
+	};
+	int error = iommu->sys->ioctl(iommu->sys, type1->fd, VFIO_IOMMU_DIRTY_PAGES, &request);
+
+	return error ? type1_dirty_failed(error, iova, bytes) : 0;
+}
+
 const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.name = "type1",
 	.attach_call = "VFIO_GROUP_SET_CONTAINER",
@@ -358,4 +409,6 @@ const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.take_address = type1_take_address,
 	.file = type1_file,
 	.unmap = type1_unmap,
+	.track_dirty = type1_track_dirty,
+	.read_dirty = type1_read_dirty,
 };

@@ -85,6 +85,29 @@ struct vfb_iommu_hwpt_alloc {
 };
 #define VFB_IOMMU_HWPT_ALLOC _IO(VFB_IOMMUFD_TYPE, 0x89)
 
+/* Linux 6.7. */
+#define VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING  (1u << 1)
+#define VFB_IOMMU_HWPT_DIRTY_TRACKING_ENABLE (1u << 0)
+struct vfb_iommu_hwpt_set_dirty_tracking {
+	__u32 size;
+	__u32 flags;
+	__u32 hwpt_id;
+	__u32 reserved;
+};
+#define VFB_IOMMU_HWPT_SET_DIRTY_TRACKING _IO(VFB_IOMMUFD_TYPE, 0x8b)
+
+struct vfb_iommu_hwpt_get_dirty_bitmap {
+	__u32 size;
+	__u32 hwpt_id;
+	__u32 flags;
+	__u32 reserved;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__aligned_u64 page_size;
+	__aligned_u64 data;
+};
+#define VFB_IOMMU_HWPT_GET_DIRTY_BITMAP _IO(VFB_IOMMUFD_TYPE, 0x8c)
+
 /* Linux 6.13. */
 struct vfb_iommu_ioas_map_file {
 	__u32 size;

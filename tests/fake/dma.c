@@ -61,6 +61,8 @@ bool fake_dma_write(struct fake *fake, const char *address, uint64_t iova, const
 		dma = fk_space_find(space, iova, iova);
 	if (dma && dma->write && !dma->busy && !dma->revoked && bytes - 1 <= dma->last - iova)
 		done = write_dma(fake, dma, iova - dma->iova, data, bytes);
+	if (done)
+		fk_dirty_mark(space, dma, iova - dma->iova, bytes);
 	kernel_leave(fake);
 	return done;
 }

@@ -46,6 +46,8 @@ struct fake_config {
 	bool no_type1, no_iommufd, no_cdev;
 	/* Linux before 6.13: no IOMMU_IOAS_MAP_FILE, no IOMMU_IOAS_CHANGE_PROCESS. */
 	bool no_map_file;
+	/* The IOMMU does not track what devices write to. */
+	bool no_dirty;
 	/* Linux before 6.19: no VFIO_DEVICE_FEATURE_DMA_BUF. */
 	bool no_dma_buf;
 	/* Linux before 7.0: closing a device always resets it. Zero: it trylocks the bridge above

@@ -233,7 +233,10 @@ static int hwpt_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iom
 	bool bound = false;
 	int error;
 
-	if (cmd->flags || cmd->reserved)
+	if (cmd->flags & ~VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING || cmd->reserved)
+		return -EOPNOTSUPP;
+	/* The driver's domain_alloc_paging_flags() */
+	if (cmd->flags && fake->config.no_dirty)
 		return -EOPNOTSUPP;
 	for (unsigned int i = 0; i < iommufd->bound_count; i++)
 		bound |= iommufd->bound[i]->object_id == cmd->dev_id;
@@ -245,6 +248,7 @@ static int hwpt_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iom
 	if (error)
 		return error;
 	ioas->keeps_domain = true;
+	ioas->can_track = cmd->flags;
 	cmd->out_hwpt_id = ioas->hwpt_id;
 	return 0;
 }
@@ -255,6 +259,7 @@ static int destroy_hwpt(struct fake *fake, struct ioas *ioas)
 		return -EBUSY;
 	fk_ioas_remove_domain(fake, ioas);
 	ioas->keeps_domain = false;
+	ioas->space.tracks_dirty = false;
 	return 0;
 }
 
@@ -322,6 +327,10 @@ int fk_iommufd_ioctl(struct fake *fake, struct iommufd *iommufd, unsigned long r
 		return fake->config.no_map_file ? -ENOTTY : change_process(iommufd);
 	case VFB_IOMMU_HWPT_ALLOC:
 		return hwpt_alloc(fake, iommufd, arg);
+	case VFB_IOMMU_HWPT_SET_DIRTY_TRACKING:
+		return fk_ioas_set_dirty_tracking(fake, iommufd, arg);
+	case VFB_IOMMU_HWPT_GET_DIRTY_BITMAP:
+		return fk_ioas_get_dirty_bitmap(fake, iommufd, arg);
 	case VFB_IOMMU_VFIO_IOAS:
 		return vfio_ioas(iommufd, arg);
 	case VFB_IOMMU_IOAS_UNMAP:

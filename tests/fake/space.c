@@ -77,6 +77,7 @@ void fk_space_remove(struct fake *fake, struct space *space, struct dma *dma)
 	space->mapped -= dma->last - dma->iova + 1;
 	space->count--;
 	memmove(space->dmas + at, space->dmas + at + 1, (space->count - at) * sizeof(*space->dmas));
+	free(dma->dirty);
 	if (dma->dma_buf)
 		fk_dma_buf_put(dma->dma_buf);
 	if (dma->object) {

@@ -325,6 +325,8 @@ int fk_type1_ioctl(struct fake *fake, struct container *container, unsigned long
 		return map_dma(fake, container, arg);
 	case VFIO_IOMMU_UNMAP_DMA:
 		return unmap_dma(fake, container, arg);
+	case VFIO_IOMMU_DIRTY_PAGES:
+		return fk_type1_dirty_pages(fake, container, arg);
 	default:
 		return -ENOTTY;
 	}

@@ -6,7 +6,9 @@
 #include "clock.h"
 #include "fake.h"
 
+struct container;
 struct file;
+struct iommufd;
 
 /* ---- space.c: IOVA tables ---- */
 
@@ -27,6 +29,8 @@ struct dma {
 	/* In the middle of being mapped or unmapped. */
 	bool busy;
 	uint64_t pinned;
+	/* One bit per page that was written to while that was tracked; NULL: none. */
+	uint64_t *dirty;
 };
 
 struct space {
@@ -35,6 +39,7 @@ struct space {
 	struct dma **dmas;
 	size_t count, room;
 	uint64_t mapped;
+	bool tracks_dirty;
 };
 
 void fk_space_init(struct fake *fake, struct space *space);
@@ -43,6 +48,13 @@ void fk_space_fini(struct fake *fake, struct space *space);
 struct dma *fk_space_find(const struct space *space, uint64_t first, uint64_t last);
 struct dma *fk_space_insert(struct space *space, uint64_t iova, uint64_t last, uint64_t vaddr);
 void fk_space_remove(struct fake *fake, struct space *space, struct dma *dma);
+/* ---- dirty.c: what devices have written to ---- */
+
+void fk_dirty_mark(const struct space *space, struct dma *dma, uint64_t offset, uint64_t bytes);
+int fk_ioas_set_dirty_tracking(struct fake *fake, struct iommufd *iommufd, void *arg);
+int fk_ioas_get_dirty_bitmap(struct fake *fake, struct iommufd *iommufd, void *arg);
+int fk_type1_dirty_pages(struct fake *fake, struct container *container, void *arg);
+
 /* A device may be about to reach memory in [start, end). */
 bool fk_space_uses_memory(struct fake *fake, uint64_t start, uint64_t end);
 
@@ -218,6 +230,8 @@ struct ioas {
 	bool has_domain;
 	/* It was made by IOMMU_HWPT_ALLOC, and stays without devices. */
 	bool keeps_domain;
+	/* With IOMMU_HWPT_ALLOC_DIRTY_TRACKING. */
+	bool can_track;
 	/* Calls in flight, which keep it from being destroyed. */
 	unsigned int users;
 	struct device *devices;

@@ -13,6 +13,7 @@ pub const VFB_MEMORY_ADOPT_POPULATED: u32 = 2;
 pub const VFB_RUNS_LOG2: u32 = 40;
 pub const VFB_RUNS_LOG10: u32 = 12;
 pub const VFB_SPACE_KEEP_DOMAIN: u32 = 1;
+pub const VFB_SPACE_DIRTY: u32 = 2;
 pub const VFB_RANGE_READ: u32 = 1;
 pub const VFB_RANGE_WRITE: u32 = 2;
 pub const VFB_RANGE_ANY_IOVA: u32 = 4;
@@ -539,12 +540,14 @@ pub struct vfb_space_opts {
     pub flags: u32,
     pub page_size: vfb_page_size,
     pub kind: vfb_memory_kind,
+    pub dirty_domain: u32,
+    pub reserved: u32,
 }
 #[test]
 fn bindgen_test_layout_vfb_space_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_space_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 32usize, "Size of vfb_space_opts");
+    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 40usize, "Size of vfb_space_opts");
     assert_eq!(::std::mem::align_of::<vfb_space_opts>(), 8usize, "Alignment of vfb_space_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -575,6 +578,16 @@ fn bindgen_test_layout_vfb_space_opts() {
         unsafe { ::std::ptr::addr_of!((*ptr).kind) as usize - ptr as usize },
         24usize,
         "Offset of field: vfb_space_opts::kind"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).dirty_domain) as usize - ptr as usize },
+        28usize,
+        "Offset of field: vfb_space_opts::dirty_domain"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        32usize,
+        "Offset of field: vfb_space_opts::reserved"
     );
 }
 impl Default for vfb_space_opts {
@@ -1183,6 +1196,56 @@ fn bindgen_test_layout_vfb_bar() {
     );
 }
 impl Default for vfb_bar {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct vfb_dirty_area {
+    pub iova: u64,
+    pub bytes: u64,
+    pub bitmap: *mut u64,
+    pub status: ::std::os::raw::c_int,
+    pub reserved: u32,
+}
+#[test]
+fn bindgen_test_layout_vfb_dirty_area() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_dirty_area> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_dirty_area>(), 32usize, "Size of vfb_dirty_area");
+    assert_eq!(::std::mem::align_of::<vfb_dirty_area>(), 8usize, "Alignment of vfb_dirty_area");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).iova) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_dirty_area::iova"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).bytes) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_dirty_area::bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).bitmap) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_dirty_area::bitmap"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).status) as usize - ptr as usize },
+        24usize,
+        "Offset of field: vfb_dirty_area::status"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        28usize,
+        "Offset of field: vfb_dirty_area::reserved"
+    );
+}
+impl Default for vfb_dirty_area {
     fn default() -> Self {
         let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
         unsafe {
@@ -2602,6 +2665,21 @@ extern "C" {
         out: *mut *mut vfb_job,
     ) -> ::std::os::raw::c_int;
     pub fn vfb_bars_unmap(bars: *mut vfb_bar, count: usize) -> ::std::os::raw::c_int;
+    pub fn vfb_space_track_dirty(
+        space: *mut vfb_space,
+        on: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_space_dirty(
+        space: *mut vfb_space,
+        areas: *mut vfb_dirty_area,
+        count: usize,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_space_dirty_start(
+        space: *mut vfb_space,
+        areas: *mut vfb_dirty_area,
+        count: usize,
+        out: *mut *mut vfb_job,
+    ) -> ::std::os::raw::c_int;
     pub fn vfb_doctor_run(
         ctx: *mut vfb_ctx,
         opts: *const vfb_doctor_opts,

@@ -50,6 +50,7 @@
 
 mod ctx;
 mod device;
+mod dirty;
 mod error;
 mod event;
 #[cfg(feature = "fake")]
@@ -65,6 +66,7 @@ pub use device::{
     close_devices, open_devices, open_devices_with, reset_devices, Device, DeviceAdoptOptions,
     ResetMethod,
 };
+pub use dirty::Dirty;
 pub use error::{Error, Result};
 pub use event::{Event, Filter, Phase, Span, Subscription};
 pub use irq::{Irq, IrqInfo};

@@ -45,11 +45,26 @@ pub struct SpaceOptions {
     /// iommufd: keep the IOMMU domain when the last device is closed. The mapped memory stays
     /// pinned, so that reopening a device costs only its reset.
     pub keep_domain: bool,
+    /// Devices can be tracked: see [`Space::track_dirty()`].
+    pub dirty: bool,
+    /// For [`Space::adopt()`]: the ID of a domain of the program's that is tracked, too; 0: none.
+    pub dirty_domain: u32,
     /// For [`Backend::Auto`]: the pages of most of the memory that will be mapped.
     pub page_size: PageSize,
 }
 
 impl SpaceOptions {
+    fn flags(&self) -> u32 {
+        let mut flags = 0;
+        if self.keep_domain {
+            flags |= sys::VFB_SPACE_KEEP_DOMAIN;
+        }
+        if self.dirty {
+            flags |= sys::VFB_SPACE_DIRTY;
+        }
+        flags
+    }
+
     fn as_raw(&self) -> sys::vfb_space_opts {
         sys::vfb_space_opts {
             size: std::mem::size_of::<sys::vfb_space_opts>(),
@@ -64,8 +79,9 @@ impl SpaceOptions {
                 MapBy::Address => sys::VFB_MAP_BY_ADDRESS,
                 MapBy::File => sys::VFB_MAP_BY_FILE,
             },
-            flags: if self.keep_domain { sys::VFB_SPACE_KEEP_DOMAIN } else { 0 },
+            flags: self.flags(),
             page_size: self.page_size.as_raw(),
+            dirty_domain: self.dirty_domain,
             ..Default::default()
         }
     }

@@ -261,6 +261,40 @@ fn regions_interrupts_and_resets() {
 }
 
 #[test]
+fn what_devices_write_to_is_found() {
+    for options in backends() {
+        let machine = machine();
+        let ctx = Ctx::new().unwrap();
+        let space =
+            Space::with_options(&ctx, &SpaceOptions { dirty: true, ..options.clone() }).unwrap();
+        let memory = Memory::new(&ctx, &MemoryOptions::new(GIB)).unwrap();
+
+        assert_eq!(space.track_dirty(true).unwrap_err().errno(), libc::ENXIO);
+        let devices = open_devices(&space, &DISKS).unwrap().wait().unwrap();
+        space.map(&[Range::new(&memory, 0, GIB, 0)]).unwrap().wait().unwrap();
+        assert_eq!(space.dirty(&[(0, GIB)]).unwrap().wait().unwrap_err().errno(), libc::EINVAL);
+        space.track_dirty(true).unwrap();
+        for page in [3, 64, 70_000] {
+            machine.dma_write(DISKS[1], page * 4096 + 8, b"sector").unwrap();
+        }
+        let found = space.dirty(&[(0, GIB)]).unwrap().wait().unwrap();
+        let pages: Vec<_> = found[0].pages().collect();
+        assert_eq!((found.len(), found[0].iova, found[0].bytes), (1, 0, GIB));
+        assert_eq!(found[0].bitmap.len(), 4096);
+        match options.backend {
+            Backend::Type1 => assert_eq!(pages.len(), 262_144),
+            _ => assert_eq!(pages, [3, 64, 70_000]),
+        }
+        assert_eq!(space.dirty(&[(0, 1)]).unwrap_err().errno(), libc::EINVAL);
+        assert_eq!(space.dirty(&[(0, u64::MAX << 12)]).unwrap_err().errno(), libc::ENOMEM);
+        space.track_dirty(false).unwrap();
+        close_devices(devices).unwrap().wait().unwrap();
+        drop((space, memory, ctx));
+        nothing_is_left(&machine);
+    }
+}
+
+#[test]
 fn system_calls_are_listed() {
     let machine = machine();
     let ctx = Ctx::with_options(&CtxOptions { devices: 1, ..Default::default() }).unwrap();
