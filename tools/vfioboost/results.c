@@ -22,12 +22,19 @@ static const struct {
 	{"unmap", "unmap", offsetof(struct session, unmap_s)},
 	{"close", "close devices", offsetof(struct session, close_s)},
 	{"stop", "stop", offsetof(struct session, stop_s)},
+	/* The last one: it may be missing. */
+	{"reboot", "reboot", offsetof(struct session, reboot_s)},
 };
 
 #define TIME_COUNT (sizeof(times) / sizeof(times[0]))
 
 /* Left to right in the table. */
 static const enum mode columns[] = {MODE_LAZY, MODE_SERIAL, MODE_VMM, MODE_ALONE, MODE_BOOST};
+
+static size_t time_count(const struct session *session)
+{
+	return session->rebooted ? TIME_COUNT : TIME_COUNT - 1;
+}
 
 static double time_of(const struct session *session, size_t i)
 {
@@ -36,7 +43,7 @@ static double time_of(const struct session *session, size_t i)
 
 const char *results_time(const struct session *session, size_t i, double *seconds)
 {
-	if (i >= TIME_COUNT)
+	if (i >= time_count(session))
 		return NULL;
 	*seconds = time_of(session, i);
 	return times[i].name;
@@ -85,7 +92,7 @@ bool results_table(const struct results *results)
 		if (results->has[columns[c]])
 			printf(" %9s", mode_names[columns[c]]);
 	printf("\n");
-	for (size_t i = 0; i < TIME_COUNT; i++) {
+	for (size_t i = 0; i < time_count(any); i++) {
 		printf("%-14s", times[i].label);
 		for (size_t c = 0; c < MODE_COUNT; c++)
 			if (results->has[columns[c]])
@@ -127,7 +134,7 @@ static struct json_object *mode_object(const struct session *session)
 {
 	struct json_object *object = json_object_new_object(), *nodes = json_object_new_array();
 
-	for (size_t i = 0; i < TIME_COUNT; i++) {
+	for (size_t i = 0; i < time_count(session); i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "%s_s", times[i].name);

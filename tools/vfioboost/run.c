@@ -68,6 +68,9 @@ static const struct argument option_list[] = {
 	 FIELD(CHOICES, modes), .names = mode_names},
 	{"threads", 't', "N", "Number of workers (one per usable CPU)",
 	 FIELD(NUMBER, guest.threads), .low = 1, .high = UINT_MAX},
+	ARGUMENT_FLAG(guest.reboot, "reboot",
+		      "Reboot the guest before stopping it: its devices are reset, and its memory "
+		      "stays mapped"),
 	ARGUMENT_REPEAT("Run each mode N times and print medians (1)"),
 	{"trace", 0, "FILE", "Write a trace to FILE, for `vfioboost report` and ui.perfetto.dev",
 	 FIELD(TEXT, watch.trace_path)},
@@ -99,6 +102,8 @@ static void check_options(struct argp_state *state, void *data)
 		argp_error(state, "--events: %s", vfb_last_error());
 	if (guest->policy && !guest->nodes.count)
 		argp_error(state, "--numa-policy needs --numa-node");
+	if (guest->reboot && !guest->devices.count)
+		argp_error(state, "--reboot needs --device");
 	if (guest->nodes.count && !guest->policy)
 		guest->policy = VFB_NUMA_BIND;
 	guest->kind = options->memfd ? VFB_MEMORY_MEMFD : VFB_MEMORY_ANONYMOUS;

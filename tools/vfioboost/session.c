@@ -294,6 +294,18 @@ static int stop_at_once(struct running *running)
 	return error ? error : other;
 }
 
+/* What a reboot of a guest takes: memory and its mappings stay, devices are reset. */
+static int reset_devices(struct running *running, enum mode mode)
+{
+	struct vfb_reset_request resets[MAX_DEVICES] = {0};
+	bool in_turn = mode != MODE_BOOST && mode != MODE_ALONE;
+	size_t count = running->guest->devices.count;
+
+	for (size_t i = 0; i < count; i++)
+		resets[i].device = running->devices[i];
+	return complain(vfb_devices_reset(resets, count, in_turn ? &one_after_another : NULL));
+}
+
 static int start(struct running *running, enum mode mode)
 {
 	if (mode == MODE_BOOST)
@@ -404,6 +416,19 @@ static int pretend_populated(struct running *running)
 	return error;
 }
 
+static int reboot_timed(struct running *running, enum mode mode, struct watch *watch,
+			struct session *session)
+{
+	uint64_t begin = clock_ns(), end;
+	int error = reset_devices(running, mode);
+
+	end = clock_ns();
+	watch_span(watch, VFB_PHASE_USER, "reboot", begin, end);
+	session->reboot_s = (end - begin) * 1e-9;
+	session->rebooted = true;
+	return error;
+}
+
 /* Starts and stops, timed. */
 static int start_and_stop(struct running *running, enum mode mode, struct phases *phases,
 			  struct watch *watch, struct kernel_trace *kernel, struct session *session)
@@ -424,6 +449,8 @@ static int start_and_stop(struct running *running, enum mode mode, struct phases
 	session->start_s = (end - begin) * 1e-9;
 	if (!error)
 		error = describe(running, session);
+	if (!error && running->guest->reboot)
+		error = reboot_timed(running, mode, watch, session);
 	if (error)
 		return error;
 	begin = clock_ns();

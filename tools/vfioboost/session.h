@@ -44,12 +44,17 @@ struct guest {
 	bool grow_pool;
 	/* The most to be populated in a second, 0 for as much as can be. */
 	uint64_t populate_rate;
+	/* Reboot it before it is stopped. */
+	bool reboot;
 };
 
 /* How one start and stop went; times in seconds. */
 struct session {
 	double open_s, populate_s, map_s, start_s;
 	double unmap_s, close_s, stop_s;
+	/* 0 unless it was rebooted. */
+	double reboot_s;
+	bool rebooted;
 	size_t map_calls;
 	enum vfb_backend backend;
 	enum vfb_page_size page_size;
