@@ -82,10 +82,11 @@ static bool takeover_find_files(void)
 	for (unsigned int i = 0; i < grant->device_count; i++) {
 		takeover.devices[i] = (struct takeover_device){
 			.fd = takeover_file_add(fd, TAKEOVER_DEVICE, i),
-			.started = fd++,
+			.started = fd,
 			.is_attached = true,
 			.is_fresh = true,
 		};
+		fd++;
 		file_is(takeover.devices[i].fd, S_IFCHR, &takeover.devices[i].node);
 	}
 	for (unsigned int i = 0; i < grant->group_count; i++) {
