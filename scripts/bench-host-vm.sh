@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # /init of the machine of scripts/bench-host: binds all NVMe devices to vfio-pci and runs the
 # benches that need devices.
 /bin/busybox mkdir -p /usr/bin /sbin /usr/sbin

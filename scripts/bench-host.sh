@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # What scripts/bench-host packs runs this on the host that is measured.
 here=$(dirname "$0")
 busybox=$here/bin/busybox

@@ -9,5 +9,7 @@ OPTIONS = "version=9p2000.L,trans=virtio,"
 
 if OPTIONS not in mkinitramfs._MOUNT_ROOT_HOST:
     sys.exit("virtme-run mounts the host's files in another way than this script knows")
-mkinitramfs._MOUNT_ROOT_HOST = mkinitramfs._MOUNT_ROOT_HOST.replace(OPTIONS, OPTIONS + "cache=loose,")
+mkinitramfs._MOUNT_ROOT_HOST = mkinitramfs._MOUNT_ROOT_HOST.replace(
+    OPTIONS, OPTIONS + "cache=loose,"
+)
 sys.exit(run.main())
