@@ -56,13 +56,20 @@ static bool end_line(struct lines *lines)
 
 static bool add_text(struct lines *lines, const char *text, size_t bytes)
 {
-	for (size_t i = 0; i < bytes; i++) {
-		if (text[i] == '\n') {
-			if (!end_line(lines))
-				return false;
-		} else if (lines->length < sizeof(lines->line) - 1) {
-			lines->line[lines->length++] = text[i];
-		}
+	const char *end = text + bytes;
+
+	while (text < end) {
+		const char *newline = memchr(text, '\n', end - text);
+		size_t length = (newline ? newline : end) - text;
+		size_t room = sizeof(lines->line) - 1 - lines->length;
+
+		memcpy(lines->line + lines->length, text, length < room ? length : room);
+		lines->length += length < room ? length : room;
+		if (!newline)
+			return true;
+		if (!end_line(lines))
+			return false;
+		text = newline + 1;
 	}
 	return true;
 }
@@ -70,7 +77,7 @@ static bool add_text(struct lines *lines, const char *text, size_t bytes)
 int vfb_sys_each_line(const struct vfb_sys *sys, const char *path,
 		      bool (*each)(const char *line, void *arg), void *arg)
 {
-	struct lines lines = {.each = each, .arg = arg};
+	struct lines lines;
 	bool more = true;
 	char text[4096];
 	ssize_t length = 0;
@@ -79,6 +86,10 @@ int vfb_sys_each_line(const struct vfb_sys *sys, const char *path,
 
 	if (fd < 0)
 		return fd;
+	/* The rest of it is large, and need not be zero. */
+	lines.each = each;
+	lines.arg = arg;
+	lines.length = 0;
 	/* One call gives a part only: of many files of proc no more than a page. */
 	while (more && (length = sys->pread(sys, fd, text, sizeof(text), at)) > 0) {
 		at += length;
@@ -103,7 +114,8 @@ static bool find_field(const char *line, void *arg)
 	int node = 0;
 
 	/* As the meminfo of a node begins its lines. */
-	sscanf(line, "Node %*u %n", &node);
+	if (!strncmp(line, "Node ", 5))
+		sscanf(line, "Node %*u %n", &node);
 	line += node;
 	for (size_t i = 0; i < fields->count; i++) {
 		struct vfb_field *field = &fields->fields[i];
