@@ -245,7 +245,14 @@ static uint64_t linux_base_page(UNUSED const struct vfb_sys *sys)
 
 static int linux_get_affinity(UNUSED const struct vfb_sys *sys, cpu_set_t *cpus)
 {
-	return sched_getaffinity(0, sizeof(*cpus), cpus) ? -errno : 0;
+	/* The kernel refuses a set that is smaller than its own (sched_getaffinity()): 8192 CPUs
+	 * are the most that it can be built for. Those beyond the first 1024 are not used. */
+	cpu_set_t sets[8192 / CPU_SETSIZE];
+
+	if (sched_getaffinity(0, sizeof(sets), sets))
+		return -errno;
+	*cpus = sets[0];
+	return 0;
 }
 
 static int linux_memlock_limit(UNUSED const struct vfb_sys *sys, uint64_t *bytes)
