@@ -9,23 +9,28 @@ Usage: test_vmm.py VFIOBOOST VFIOBOOSTD QEMU
 import contextlib
 import json
 import os
+import pathlib
 import re
+import resource
+import shutil
 import socket
 import subprocess
 import sys
 import unittest
 
 import test_slots
-from test_slots import DEVICES, FOLDER, SOCKET, VFIOBOOST, wait_for, wait_gone, wait_ready
+from test_slots import DEVICES, FOLDER, NOBODY, SOCKET, VFIOBOOST, wait_for, wait_gone, wait_ready
 
 QEMU = sys.argv[3]
 MEGABYTE = 1 << 20
 MEMORY = 32 * MEGABYTE
+# Of memory that a user may lock, as systemd sets it.
+MEMLOCK = 8 * MEGABYTE
 IOMMUFD = os.path.exists("/dev/iommu") and "iommufd" in subprocess.run(
     [QEMU, "-object", "help"], capture_output=True, text=True, check=True).stdout
 test_slots.CLASSES = {
     "vmm": f"memory = {MEMORY}\npage-size = 2m\nlayout = q35\ndevices = {' '.join(DEVICES[:2])}\n"
-           f"devices-per-slot = 2\nallow = user:root\nrate = 1G\n"
+           f"devices-per-slot = 2\nallow = user:{NOBODY}\nrate = 1G\n"
            f"backend = {'iommufd' if IOMMUFD else 'type1'}\n",
 }
 if IOMMUFD:
@@ -79,8 +84,10 @@ class Ranges:
 class Vmm:
     """QEMU without a guest that runs: its machine is used by qtest."""
 
-    def __init__(self, name, machine, *arguments, iommu=""):
-        self.paths = {name: str(FOLDER / name) for name in ("qmp", "qtest", "log")}
+    def __init__(self, name, machine, *arguments, iommu="", **options):
+        (FOLDER / "vmm").mkdir(exist_ok=True)
+        os.chown(FOLDER / "vmm", NOBODY, NOBODY)
+        self.paths = {name: str(FOLDER / "vmm" / name) for name in ("qmp", "qtest", "log")}
         for path in self.paths.values():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -95,7 +102,7 @@ class Vmm:
                  "-qtest-log", "/dev/null",
                  "-qmp", f"unix:{self.paths['qmp']},server=on,wait=off",
                  *(["-object", f"iommufd,id=fd0{iommu}"] if IOMMUFD else []), *arguments],
-                stderr=log)
+                stderr=log, **options)
         try:
             self.qmp = Connection(self.paths["qmp"])
             self.qmp.file.readline()
@@ -170,9 +177,9 @@ class Vmms(unittest.TestCase):
     tearDownClass = test_slots.Slots.tearDownClass
 
     @contextlib.contextmanager
-    def vmm(self, machine, *arguments, name="vmm", iommu=""):
+    def vmm(self, machine, *arguments, name="vmm", **options):
         slot = wait_ready(name)[0]["slot"]
-        vmm = Vmm(name, machine, *arguments, iommu=iommu)
+        vmm = Vmm(name, machine, *arguments, **options)
         try:
             yield vmm
             vmm.execute("quit")
@@ -248,6 +255,19 @@ class Vmms(unittest.TestCase):
         with self.vmm("q35", "-device", "vfio-pci,fd={device1},iommufd=fd0",
                       iommu=",fd={iommu}") as vmm:
             self.assertIn(f"{DEVICES[1]} {TAKEN}", vmm.said())
+            self.assertEqual(vmm.mapped_anew(), [])
+            self.check(vmm)
+
+    def test_user(self):
+        """A user who could neither open the devices nor lock that much memory."""
+        for folder in pathlib.Path(shutil.which(QEMU)).parents:
+            folder.chmod(folder.stat().st_mode | 0o1)
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (MEMLOCK, MEMLOCK))
+
+        with self.vmm("q35", *argument(0), *argument(1), user=NOBODY, group=NOBODY,
+                      extra_groups=[], preexec_fn=limit) as vmm:
             self.assertEqual(vmm.mapped_anew(), [])
             self.check(vmm)
 
