@@ -14,6 +14,8 @@ struct vfb_call {
 	uint32_t flags;
 	/* The entries of the batch that it belongs to. */
 	size_t first_entry, entry_count;
+	/* Of a map where the kernel serializes these: pieces that are still to be populated. */
+	size_t pieces_left;
 	/* -EINPROGRESS until the call was made. */
 	int error;
 };

@@ -192,16 +192,14 @@ static int cut_calls_of(struct map_job *map, const struct vfb_plan_run *run, uin
 	return error;
 }
 
-static int cut_run_calls(struct map_job *map, struct vfb_plan_run *run)
+/* The calls of each piece. */
+static int cut_run_parallel(struct map_job *map, struct vfb_plan_run *run)
 {
 	uint64_t entry_end = first_range(map, run)->bytes, begin = 0;
 	size_t entry = run->first;
 	int error = 0;
 
-	run->first_call = map->calls.count;
-	if (map->serial)
-		error = cut_calls_of(map, run, 0, run->bytes, &entry, &entry_end);
-	for (size_t i = 0; i < run->piece_count && !map->serial && !error; i++) {
+	for (size_t i = 0; i < run->piece_count && !error; i++) {
 		struct map_piece *piece = &map->pieces[run->first_piece + i];
 
 		piece->first_call = map->calls.count;
@@ -209,17 +207,111 @@ static int cut_run_calls(struct map_job *map, struct vfb_plan_run *run)
 		piece->call_count = map->calls.count - piece->first_call;
 		begin += piece->bytes;
 	}
-	run->call_count = map->calls.count - run->first_call;
 	return error;
+}
+
+/*
+ * Parts of a range: so few that a part costs nothing, and so many that the last one, which is
+ * mapped when everything is populated, takes little.
+ */
+#define PARTS	       16
+#define MIN_PART_BYTES (64 * MIB)
+/* Of the mappings that the kernel has left. */
+#define PARTS_SHARE 16
+
+/* The size of the parts in which a run is mapped. They end where pieces do. */
+static uint64_t part_bytes(const struct map_job *map, const struct vfb_plan_run *run)
+{
+	const struct vfb_range *range = first_range(map, run);
+	uint64_t piece = run->piece_count > 1 ? map->pieces[run->first_piece + 1].bytes : 0;
+	uint64_t part = run->bytes / PARTS;
+
+	/* Who takes over a memfd's mappings knows ranges only, see vfb_space_adopt_addresses(). */
+	if (!piece || range->memory->fd >= 0 ||
+	    vfb_memory_was_populated(range->memory, range->offset, run->bytes))
+		return run->bytes;
+	if (part < MIN_PART_BYTES)
+		part = MIN_PART_BYTES;
+	return round_up(part, piece);
+}
+
+static int cut_run_serial(struct map_job *map, struct vfb_plan_run *run)
+{
+	uint64_t entry_end = first_range(map, run)->bytes, begin = 0, end, part = run->bytes;
+	size_t entry = run->first;
+	int error = 0;
+
+	if (map->in_parts && !map->joined)
+		part = part_bytes(map, run);
+	end = part;
+	/* The first piece may be shorter than the others. */
+	if (part < run->bytes)
+		end -= map->pieces[run->first_piece + 1].bytes -
+		       map->pieces[run->first_piece].bytes;
+	for (; begin < run->bytes && !error; begin = end, end += part) {
+		if (end > run->bytes)
+			end = run->bytes;
+		error = cut_calls_of(map, run, begin, end, &entry, &entry_end);
+	}
+	return error;
+}
+
+/* Finds the calls that each piece of a run is part of. Both are in the order of the memory. */
+static void link_pieces(struct map_job *map, const struct vfb_plan_run *run)
+{
+	struct vfb_call *calls = map->calls.calls;
+	size_t next = run->first_call, end = run->first_call + run->call_count;
+
+	for (size_t i = 0; i < run->piece_count; i++) {
+		struct map_piece *piece = &map->pieces[run->first_piece + i];
+		uint64_t piece_end = piece->offset + piece->bytes;
+
+		piece->first_call = next;
+		for (; next < end && calls[next].offset < piece_end; next++)
+			calls[next].pieces_left++;
+		piece->call_count = next - piece->first_call;
+		/* The next piece is part of the last of them, too. */
+		if (calls[next - 1].offset + calls[next - 1].bytes > piece_end)
+			next--;
+	}
+}
+
+static int cut_run_calls(struct map_job *map, struct vfb_plan_run *run)
+{
+	int error;
+
+	run->first_call = map->calls.count;
+	error = map->serial ? cut_run_serial(map, run) : cut_run_parallel(map, run);
+	run->call_count = map->calls.count - run->first_call;
+	if (!error && map->serial)
+		link_pieces(map, run);
+	return error;
+}
+
+/* Whether the kernel has many more mappings left than all parts take. */
+static bool parts_are_few(const struct map_job *map)
+{
+	uint64_t calls = map->plan.count;
+
+	for (size_t i = 0; i < map->plan.run_count; i++) {
+		const struct vfb_plan_run *run = &map->plan.runs[i];
+
+		calls += run->bytes / part_bytes(map, run);
+	}
+	return calls <= map->space->entries_left / PARTS_SHARE;
 }
 
 int vfb_map_cut_calls(struct map_job *map)
 {
 	int error = 0;
 
+	map->in_parts = map->serial && parts_are_few(map);
 	for (size_t i = 0; i < map->plan.run_count && !error; i++)
 		error = cut_run_calls(map, &map->plan.runs[i]);
-	return error;
+	if (error || !map->serial)
+		return error;
+	map->ready = calloc(map->calls.count + 1, sizeof(*map->ready));
+	return map->ready ? 0 : vfb_fail_memory();
 }
 
 void vfb_map_free_plan(struct map_job *map)
@@ -230,6 +322,7 @@ void vfb_map_free_plan(struct map_job *map)
 	free(map->entries);
 	free(map->pieces);
 	free(map->waves);
+	free(map->ready);
 	vfb_calls_free(&map->calls);
 	vfb_plan_free(&map->plan);
 }

@@ -164,7 +164,7 @@ static bool finish_map(struct vfb_job *job)
 	bool last, keep, late;
 	size_t end;
 
-	if (vfb_pipeline_map_wave(map))
+	if (vfb_pipeline_map_ready(map))
 		return false;
 	/* The background begins when all other waves are decided. */
 	if (!vfb_job_stopped(job) && map->wave + 1 < map->wave_count &&

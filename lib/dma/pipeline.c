@@ -63,23 +63,28 @@ static void count_call(struct map_job *map, const struct vfb_call *call)
 	vfb_job_announce(&map->job);
 }
 
-/* @run: the entries of one extent fail together. */
-static void map_call(struct map_job *map, const struct vfb_plan_run *run, struct vfb_call *call)
+/* @first: these entries fail together. */
+static void map_call(struct map_job *map, struct vfb_call *call, size_t first, size_t count)
 {
 	if (call->error != -EINPROGRESS || is_dead(map, call->first_entry, call->entry_count))
 		return;
 	if (!vfb_call_map(map->space, call))
 		count_call(map, call);
-	else if (map->joined)
-		fail_entries(map, run->first, run->count, call->error);
 	else
-		fail_entries(map, call->first_entry, call->entry_count, call->error);
+		fail_entries(map, first, count, call->error);
 }
 
 static void map_piece(struct map_job *map, const struct map_piece *piece)
 {
-	for (size_t i = 0; i < piece->call_count; i++)
-		map_call(map, piece->run, &map->calls.calls[piece->first_call + i]);
+	for (size_t i = 0; i < piece->call_count; i++) {
+		struct vfb_call *call = &map->calls.calls[piece->first_call + i];
+
+		/* Each entry of a run that is joined is in several calls, perhaps. */
+		if (map->joined)
+			map_call(map, call, piece->run->first, piece->run->count);
+		else
+			map_call(map, call, call->first_entry, call->entry_count);
+	}
 }
 
 /* Whether the piece can be mapped now. If not, opening the gate maps it. */
@@ -143,11 +148,34 @@ static int populate_piece(struct map_piece *piece)
 					 job);
 }
 
+/* Serial maps: the calls that have waited for this piece last are ready. */
+static void count_piece_locked(struct map_job *map, const struct map_piece *piece)
+{
+	for (size_t i = 0; i < piece->call_count; i++)
+		if (!--map->calls.calls[piece->first_call + i].pieces_left)
+			map->ready[map->ready_end++] = piece->first_call + i;
+}
+
+/* Counts the pieces that have ended before there were calls. */
+static void count_pieces_locked(struct map_job *map)
+{
+	size_t first = map->undecided < map->plan.run_count ?
+			       map->plan.runs[map->undecided].first_piece :
+			       map->end_piece;
+
+	for (size_t i = first; i < map->end_piece; i++)
+		if (map->pieces[i].ended)
+			count_piece_locked(map, &map->pieces[i]);
+}
+
 static void piece_ends(struct map_job *map, struct map_piece *piece)
 {
 	pthread_mutex_lock(&map->lock);
 	if (piece->state == PIECE_RUNNING)
 		piece->state = PIECE_DONE;
+	piece->ended = true;
+	if (map->serial && map->gate == GATE_OPEN)
+		count_piece_locked(map, piece);
 	map->running--;
 	pthread_mutex_unlock(&map->lock);
 }
@@ -167,6 +195,9 @@ void vfb_pipeline_run_piece(struct vfb_task *task)
 	}
 	piece_ends(map, piece);
 	submit_pieces(map);
+	/* With a width of 1, populating and mapping take turns as well. */
+	if (map->width > 1)
+		vfb_pipeline_map_ready(map);
 	vfb_job_release(&map->job);
 }
 
@@ -230,8 +261,12 @@ static void lift_gate(struct map_job *map, enum map_gate gate)
 	map->gate = gate;
 	if (gate == GATE_OPEN && map->wave_count)
 		map->next_piece = map->plan.runs[map->waves[map->wave].first_run].first_piece;
+	if (gate == GATE_OPEN && map->serial)
+		count_pieces_locked(map);
 	pthread_mutex_unlock(&map->lock);
 	submit_pieces(map);
+	if (map->width > 1)
+		vfb_pipeline_map_ready(map);
 }
 
 /* Called when it is known whether there is a domain. */
@@ -276,42 +311,58 @@ static void queue_pieces(struct map_job *map, size_t first_run, size_t wave)
 void vfb_pipeline_map_late(struct map_job *map)
 {
 	if (map->serial) {
-		map->wave_mapped = false;
-		vfb_pipeline_map_wave(map);
+		pthread_mutex_lock(&map->lock);
+		count_pieces_locked(map);
+		pthread_mutex_unlock(&map->lock);
+		vfb_pipeline_map_ready(map);
 		return;
 	}
 	queue_pieces(map, map->undecided, map->wave);
 	submit_pieces(map);
 }
 
-/* The serial form: one call for each range of the waves that are populated but not decided. */
-static void run_map_wave(struct vfb_task *task)
+/* The next call that is ready, or NULL, with which the mapper ends. */
+static struct vfb_call *take_ready(struct map_job *map)
 {
-	struct map_job *map = container_of(task, struct map_job, map_wave);
+	struct vfb_call *call = NULL;
 
-	for (size_t i = map->undecided; i < vfb_map_wave_end(map, map->wave); i++) {
-		const struct vfb_plan_run *run = &map->plan.runs[i];
+	pthread_mutex_lock(&map->lock);
+	if (map->ready_first < map->ready_end)
+		call = &map->calls.calls[map->ready[map->ready_first++]];
+	map->mapping = call;
+	pthread_mutex_unlock(&map->lock);
+	return call;
+}
 
-		for (size_t n = 0; n < run->call_count; n++)
-			map_call(map, run, &map->calls.calls[run->first_call + n]);
-	}
+/* The serial form. */
+static void run_mapper(struct vfb_task *task)
+{
+	struct map_job *map = container_of(task, struct map_job, mapper);
+	struct vfb_call *call;
+
+	while ((call = take_ready(map)))
+		map_call(map, call, call->first_entry, call->entry_count);
 	vfb_job_release(&map->job);
 }
 
-bool vfb_pipeline_map_wave(struct map_job *map)
+bool vfb_pipeline_map_ready(struct map_job *map)
 {
-	if (!map->serial || map->wave_mapped || map->gate != GATE_OPEN ||
-	    vfb_job_stopped(&map->job))
-		return false;
-	map->wave_mapped = true;
-	vfb_job_submit(&map->job, &map->map_wave, VFB_ANY_NODE);
-	return true;
+	bool start;
+
+	pthread_mutex_lock(&map->lock);
+	start = map->gate == GATE_OPEN && !map->mapping && map->ready_first < map->ready_end &&
+		!vfb_job_stopped(&map->job);
+	if (start)
+		map->mapping = true;
+	pthread_mutex_unlock(&map->lock);
+	if (start)
+		vfb_job_submit(&map->job, &map->mapper, VFB_ANY_NODE);
+	return start;
 }
 
 void vfb_pipeline_next_wave(struct map_job *map)
 {
 	map->wave++;
-	map->wave_mapped = false;
 	queue_pieces(map, map->waves[map->wave].first_run, map->wave);
 	submit_pieces(map);
 }
@@ -319,7 +370,7 @@ void vfb_pipeline_next_wave(struct map_job *map)
 void vfb_pipeline_start(struct map_job *map)
 {
 	map->waiter.decided = domain_decided;
-	map->map_wave.run = run_map_wave;
+	map->mapper = (struct vfb_task){.run = run_mapper, .ahead = true};
 	if (map->wave_count)
 		queue_pieces(map, 0, 0);
 	/* The gate holds the job as well. */

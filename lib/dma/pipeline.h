@@ -10,10 +10,9 @@
  * worker of its node. If the kernel maps in parallel (iommufd), that worker then makes the map
  * calls of the piece, as soon as there is a domain.
  *
- * If the kernel serializes maps (type1), each range is mapped by one call after all are populated.
- * Mapping earlier would make both slower: type1 takes mmap_lock for writing for each physically
- * contiguous run that it pins (vfio_lock_acct()), waits for the step of each worker that populates,
- * and meanwhile delays the next step of the workers.
+ * If the kernel serializes maps (type1), one worker makes the calls whose pieces are populated,
+ * while the others populate. Ranges that have to be populated are mapped in parts for that, unless
+ * the kernel has too few mappings left, or the caller wants them joined.
  *
  * Work proceeds in waves. Background ranges are a wave of their own, after all others; with type1
  * each priority is a wave as well. When the last wave before the background has ended, its ranges
@@ -51,8 +50,10 @@ struct map_piece {
 	bool populated;
 	/* The entries that it overlaps. */
 	size_t first_entry, entry_count;
-	/* Its calls, if the kernel maps in parallel. */
+	/* The calls that it is part of: its own, if the kernel maps in parallel. */
 	size_t first_call, call_count;
+	/* No thread works on it any more, whether it is populated or not. */
+	bool ended;
 };
 
 /* Runs that are populated and mapped before others. */
@@ -89,13 +90,14 @@ struct map_job {
 	bool serial;
 	/* Adjacent ranges become one extent. */
 	bool joined;
+	/* Serial maps: ranges that have to be populated are mapped in parts. */
+	bool in_parts;
 	/* Runs from this one on are not decided. The space's lock guards it. */
 	size_t undecided;
 
 	struct vfb_domain_waiter waiter;
-	/* Serial maps: maps a wave after all of it is populated. */
-	struct vfb_task map_wave;
-	bool wave_mapped;
+	/* Serial maps: makes the calls that are ready. */
+	struct vfb_task mapper;
 
 	/* Guards what follows, the states of pieces and the errors of entries. */
 	pthread_mutex_t lock;
@@ -103,6 +105,10 @@ struct map_job {
 	unsigned int running;
 	/* Number of pieces that may be submitted. */
 	size_t next_piece, end_piece;
+	/* Serial maps: calls whose pieces have ended, in that order, and whether they are being
+	 * made. */
+	size_t *ready, ready_first, ready_end;
+	bool mapping;
 	/* Status of each range of the caller: -EINPROGRESS until it is mapped or decided. */
 	int *statuses;
 };
@@ -123,8 +129,8 @@ void vfb_pipeline_set_status(struct map_job *map, const struct map_entry *entry,
 /* The function of a piece's task. */
 void vfb_pipeline_run_piece(struct vfb_task *task);
 
-/* Serial maps: maps the ranges that are populated. Returns false if there is nothing to map. */
-bool vfb_pipeline_map_wave(struct map_job *map);
+/* Serial maps: makes the calls that are ready. Returns false if there are none. */
+bool vfb_pipeline_map_ready(struct map_job *map);
 
 /* Starts the next wave. */
 void vfb_pipeline_next_wave(struct map_job *map);

@@ -36,7 +36,7 @@ void vfb_queue_add(struct vfb_queue *queue, struct vfb_task *task, uint64_t turn
 
 	task->rank = share ? share->rank : 0;
 	task->turn = queue_turn(queue, task->rank, turn);
-	if (share) {
+	if (share && !task->ahead) {
 		if (task->turn < share->turn)
 			task->turn = share->turn;
 		share->turn = task->turn + task->bytes * (task->runs ? task->runs : 1);

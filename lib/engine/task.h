@@ -28,6 +28,8 @@ struct vfb_task {
 	uint64_t bytes;
 	/* Its job has little work: it runs before others, anywhere. */
 	bool small;
+	/* It does not wait for the tasks that its job has queued before. */
+	bool ahead;
 	/* Of its job. NULL: it runs in the order in which it was submitted. */
 	struct vfb_share *share;
 	/* Used by the engine while the task is queued. */

@@ -67,12 +67,12 @@ static void test_memory_slower(void **state)
 	uint64_t time;
 
 	(void)state;
-	/* Mapped when all of it is populated: both take mmap_lock for writing. */
+	/* One of them maps what the others have populated, in a few parts. */
 	time = start_guest(VFB_BACKEND_TYPE1, bytes, &stats);
-	assert_in_range(time, zero + 16 * PIN_GIB, zero + 16 * PIN_GIB + 5 * MS);
+	assert_in_range(time, zero, zero + 16 * PIN_GIB / 2);
 	assert_true(time < serial / 2);
 	assert_int_equal(stats.max_maps_in_flight, 1);
-	assert_int_equal(stats.map_calls, 1);
+	assert_in_range(stats.map_calls, 8, 17);
 	/* Here each maps what it has populated. */
 	time = start_guest(VFB_BACKEND_IOMMUFD, bytes, &stats);
 	assert_in_range(time, zero, zero + 16 * PIN_GIB / 4 + 2 * RESET);
