@@ -18,7 +18,7 @@
 #define MAX_LINES (4 * 3 * (2 * MAX_NUMBERS + 1))
 
 struct options {
-	uint64_t bytes;
+	uint64_t bytes, beside;
 	const char *device;
 	struct number_list page_sizes, backends, threads;
 	unsigned int repeat;
@@ -64,6 +64,9 @@ static const char doc[] =
 	"With --estimate each run first measures a small amount of memory, and the estimate of a "
 	"plan is printed beside the measured time.\n"
 	"\n"
+	"With --beside little memory is mapped while a job populates and maps much, until that job "
+	"ends: by a call, by a job of its own, populated or not, and by the bare system call.\n"
+	"\n"
 	"The configurations take turns, after an unmeasured run of each. Medians are printed.\n"
 	"\n" DOC_SIZES DOC_EXIT;
 
@@ -84,6 +87,8 @@ static const struct argument option_list[] = {
 	ARGUMENT_FLAG(cold, "cold", "Use memory that is not populated"),
 	ARGUMENT_FLAG(estimate, "estimate", "Estimate the time beforehand"),
 	ARGUMENT_FLAG(small, "small", "Map one page, with the library and with bare system calls"),
+	{"beside", 'B', "SIZE", "Map little memory, alone and beside a job that maps SIZE",
+	 FIELD(SIZE, beside)},
 	ARGUMENT_REPEAT("Runs of each configuration (5)"),
 	ARGUMENT_JSON,
 	ARGUMENTS_END,
@@ -372,11 +377,12 @@ static int run_small(const struct options *options)
 	const struct small_options small = {
 		.device = options->device,
 		.backend = options->backends.all[0],
+		.beside = options->beside,
 		.repeat = options->repeat,
 		.json = options->json,
 	};
 
-	return bench_small(&small);
+	return options->beside ? bench_map_beside(&small) : bench_small(&small);
 }
 
 int bench_map(int argc, char **argv)
@@ -386,7 +392,7 @@ int bench_map(int argc, char **argv)
 
 	arguments_parse(&arguments, argc, argv, &bench.options);
 	set_defaults(&bench.options);
-	if (bench.options.small)
+	if (bench.options.small || bench.options.beside)
 		return run_small(&bench.options);
 	bench.rounds = (struct rounds){make_lines(&bench.options, bench.lines),
 				       VALUES,

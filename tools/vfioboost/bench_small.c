@@ -15,9 +15,6 @@
 #include "rounds.h"
 #include "sys/uapi.h"
 
-#define PAGE UINT64_C(4096)
-#define IOVA (UINT64_C(8) << 30)
-
 /* In one measurement, which begins with a few that are not counted. */
 #define PAIRS	512
 #define WARM_UP 16
@@ -37,24 +34,16 @@ enum {
 	VALUES,
 };
 
-struct bench {
-	struct vfb_ctx *ctx;
-	struct vfb_space *space;
-	struct vfb_space_info info;
-	struct vfb_device *device;
-	struct vfb_memory *memory;
-	void *address;
-};
-
-static int create(struct bench *bench, const struct small_options *options)
+int small_create(struct small_bench *bench, const struct small_options *options)
 {
 	struct vfb_space_opts space = VFB_SPACE_OPTS_INIT;
 	struct vfb_memory_opts memory = VFB_MEMORY_OPTS_INIT;
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
 	int error;
 
+	bench->info = (struct vfb_space_info)VFB_SPACE_INFO_INIT;
 	space.backend = options->backend;
-	memory.bytes = PAGE;
+	memory.bytes = SMALL_PAGE;
 	memory.page_size = VFB_PAGE_4K;
 	error = vfb_ctx_create(NULL, &bench->ctx);
 	if (!error)
@@ -73,7 +62,7 @@ static int create(struct bench *bench, const struct small_options *options)
 	return complain(error);
 }
 
-static void destroy(struct bench *bench)
+void small_destroy(struct small_bench *bench)
 {
 	vfb_device_close(bench->device);
 	vfb_space_destroy(bench->space);
@@ -81,14 +70,14 @@ static void destroy(struct bench *bench)
 	vfb_ctx_destroy(bench->ctx);
 }
 
-static int map_bare(const struct bench *bench)
+int small_map_bare(const struct small_bench *bench)
 {
 	struct vfio_iommu_type1_dma_map type1 = {
 		.argsz = sizeof(type1),
 		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
 		.vaddr = (uintptr_t)bench->address,
-		.iova = IOVA,
-		.size = PAGE,
+		.iova = SMALL_IOVA,
+		.size = SMALL_PAGE,
 	};
 	struct vfb_iommu_ioas_map iommufd = {
 		.size = sizeof(iommufd),
@@ -96,8 +85,8 @@ static int map_bare(const struct bench *bench)
 			 VFB_IOMMU_IOAS_MAP_WRITEABLE,
 		.ioas_id = bench->info.ioas,
 		.user_va = (uintptr_t)bench->address,
-		.length = PAGE,
-		.iova = IOVA,
+		.length = SMALL_PAGE,
+		.iova = SMALL_IOVA,
 	};
 
 	return bench->info.backend == VFB_BACKEND_IOMMUFD ?
@@ -105,18 +94,18 @@ static int map_bare(const struct bench *bench)
 		       ioctl(bench->info.fd, VFIO_IOMMU_MAP_DMA, &type1);
 }
 
-static int unmap_bare(const struct bench *bench)
+int small_unmap_bare(const struct small_bench *bench)
 {
 	struct vfio_iommu_type1_dma_unmap type1 = {
 		.argsz = sizeof(type1),
-		.iova = IOVA,
-		.size = PAGE,
+		.iova = SMALL_IOVA,
+		.size = SMALL_PAGE,
 	};
 	struct vfb_iommu_ioas_unmap iommufd = {
 		.size = sizeof(iommufd),
 		.ioas_id = bench->info.ioas,
-		.iova = IOVA,
-		.length = PAGE,
+		.iova = SMALL_IOVA,
+		.length = SMALL_PAGE,
 	};
 
 	return bench->info.backend == VFB_BACKEND_IOMMUFD ?
@@ -125,17 +114,18 @@ static int unmap_bare(const struct bench *bench)
 }
 
 /* Maps and unmaps once, and adds what that took. */
-static int run_pair(const struct bench *bench, size_t line, double *values)
+static int run_pair(const struct small_bench *bench, size_t line, double *values)
 {
-	struct vfb_range range = {.memory = bench->memory, .bytes = PAGE, .iova = IOVA};
+	struct vfb_range range = {.memory = bench->memory, .bytes = SMALL_PAGE, .iova = SMALL_IOVA};
 	uint64_t begin = clock_ns(), mapped, end;
 	int error;
 
-	error = line == LIBRARY ? vfb_space_map(bench->space, &range, 1, NULL) : map_bare(bench);
+	error = line == LIBRARY ? vfb_space_map(bench->space, &range, 1, NULL) :
+				  small_map_bare(bench);
 	mapped = clock_ns();
 	if (!error)
 		error = line == LIBRARY ? vfb_space_unmap(bench->space, &range, 1, NULL) :
-					  unmap_bare(bench);
+					  small_unmap_bare(bench);
 	end = clock_ns();
 	values[MAP] += (mapped - begin) * 1e-9 / PAIRS;
 	values[UNMAP] += (end - mapped) * 1e-9 / PAIRS;
@@ -159,7 +149,7 @@ static int measure(void *data, size_t line, double *values)
 	return error;
 }
 
-static int print(const struct small_options *options, const struct bench *bench,
+static int print(const struct small_options *options, const struct small_bench *bench,
 		 const struct rounds *rounds)
 {
 	static const char *const names[LINES] = {"library", "syscalls"};
@@ -174,7 +164,7 @@ static int print(const struct small_options *options, const struct bench *bench,
 		    backend_names[bench->info.backend], output_kernel(), options->repeat, PAIRS,
 		    "us", "map", "unmap", "both");
 	output_add(&output, "backend", json_object_new_string(backend_names[bench->info.backend]));
-	output_add(&output, "memory_bytes", json_object_new_uint64(PAGE));
+	output_add(&output, "memory_bytes", json_object_new_uint64(SMALL_PAGE));
 	output_add(&output, "repeat", json_object_new_int(options->repeat));
 	output_add(&output, "pairs", json_object_new_int(PAIRS));
 	for (size_t line = 0; line < LINES; line++) {
@@ -196,13 +186,13 @@ static int print(const struct small_options *options, const struct bench *bench,
 
 int bench_small(const struct small_options *options)
 {
-	struct bench bench = {.info = VFB_SPACE_INFO_INIT};
+	struct small_bench bench = {0};
 	struct rounds rounds = {LINES, VALUES, options->repeat, measure, &bench, NULL};
 	int status = EXIT_FAILED;
 
-	if (!create(&bench, options) && !rounds_run(&rounds, 0, LINES))
+	if (!small_create(&bench, options) && !rounds_run(&rounds, 0, LINES))
 		status = print(options, &bench, &rounds);
 	rounds_free(&rounds);
-	destroy(&bench);
+	small_destroy(&bench);
 	return status;
 }
