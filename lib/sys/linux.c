@@ -297,14 +297,17 @@ struct thread_start {
 	char name[16];
 };
 
-/* The thread names itself: another one would have to open, write and close a file in proc. */
+/*
+ * The thread names itself: another one would have to open, write and close a file in proc. What it
+ * is passed is freed by whoever joins it, since with its first free() a thread maps a heap.
+ */
 static void *begin_thread(void *arg)
 {
-	struct thread_start start = *(struct thread_start *)arg;
+	const struct thread_start *start = arg;
 
-	free(arg);
-	prctl(PR_SET_NAME, start.name);
-	return start.run(start.arg);
+	prctl(PR_SET_NAME, start->name);
+	start->run(start->arg);
+	return arg;
 }
 
 /* With all signals blocked. */
@@ -351,7 +354,10 @@ static int linux_thread_create(UNUSED const struct vfb_sys *sys, const char *nam
 
 static void linux_thread_join(UNUSED const struct vfb_sys *sys, pthread_t thread)
 {
-	pthread_join(thread, NULL);
+	void *start;
+
+	pthread_join(thread, &start);
+	free(start);
 }
 
 static int linux_cond_wait(UNUSED const struct vfb_sys *sys, pthread_cond_t *cond,
