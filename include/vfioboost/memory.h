@@ -30,7 +30,8 @@ enum vfb_page_size {
 	/** Base pages only: of 4 KiB on x86, of up to 64 KiB elsewhere (sysconf(3)). */
 	VFB_PAGE_4K,
 	/** Transparent huge pages wherever the kernel can allocate them (madvise(2)
-	 *  MADV_HUGEPAGE), base pages elsewhere. */
+	 *  MADV_HUGEPAGE), base pages elsewhere. What it can allocate for a memfd is set apart from
+	 *  other memory, in shmem_enabled, and since Linux 6.11 for each size. */
 	VFB_PAGE_THP,
 	/** hugetlb pages of 2 MiB, from the pool (Documentation/admin-guide/mm/hugetlbpage.rst). */
 	VFB_PAGE_2M,

@@ -88,6 +88,13 @@ static inline uint64_t vfb_memory_page_at(const struct vfb_memory *memory, uint6
 	return offset < memory->bulk_bytes ? GIB : memory->page_bytes;
 }
 
+/* Pages of 64 KiB in memfds, which populate nearly as fast as huge pages, and need no compaction.
+ */
+#define VFB_THP_SHARED_64K "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/shmem_enabled"
+
+/* Whether such memory gets transparent huge pages of any size if it asks for them. */
+bool vfb_thp_is_enabled(const struct vfb_sys *sys, enum vfb_memory_kind kind);
+
 /*
  * Checks that the memory can get such pages, and grows the pools if VFB_MEMORY_GROW_POOL allows it.
  * Otherwise it reports -EINVAL, -ENOTSUP or -ENOMEM.

@@ -28,19 +28,51 @@ static const char *name_of(enum vfb_page_size page_size)
 	return names[page_size];
 }
 
+#define THP "/sys/kernel/mm/transparent_hugepage"
+
+/* Of one of the sizes below that of a huge page: Linux 6.8, for shared memory 6.11. */
+struct thp_size {
+	const struct vfb_sys *sys;
+	const char *file;
+};
+
+static int thp_look_at_size(const char *name, void *arg)
+{
+	const struct thp_size *size = arg;
+	char path[384], text[128];
+
+	if (strncmp(name, "hugepages-", 10))
+		return 0;
+	snprintf(path, sizeof(path), THP "/%s/%s", name, size->file);
+	if (vfb_sys_read_file(size->sys, path, text, sizeof(text)) < 0)
+		return 0;
+	return strchr(text, '[') && !strstr(text, "[never]") && !strstr(text, "[inherit]");
+}
+
+bool vfb_thp_is_enabled(const struct vfb_sys *sys, enum vfb_memory_kind kind)
+{
+	struct thp_size size = {sys, kind == VFB_MEMORY_MEMFD ? "shmem_enabled" : "enabled"};
+	char path[64], text[128];
+
+	snprintf(path, sizeof(path), THP "/%s", size.file);
+	if (vfb_sys_read_file(sys, path, text, sizeof(text)) < 0 || strstr(text, "[deny]"))
+		return false;
+	return !strstr(text, "[never]") || sys->list(sys, THP, thp_look_at_size, &size) > 0;
+}
+
 static int check_thp(const struct vfb_sys *sys, enum vfb_memory_kind kind)
 {
 	bool shared = kind == VFB_MEMORY_MEMFD;
-	const char *path = shared ? "/sys/kernel/mm/transparent_hugepage/shmem_enabled" :
-				    "/sys/kernel/mm/transparent_hugepage/enabled";
+	const char *path = shared ? THP "/shmem_enabled" : THP "/enabled";
 	char text[128];
 
+	if (vfb_thp_is_enabled(sys, kind))
+		return 0;
 	if (vfb_sys_read_file(sys, path, text, sizeof(text)) < 0)
 		return vfb_fail(-ENOTSUP, "the kernel has no transparent huge pages (%s)", path);
-	if (strstr(text, "[never]") || strstr(text, "[deny]"))
-		return vfb_fail(-ENOTSUP, "transparent huge pages are switched off: write %s to %s",
-				shared ? "advise" : "madvise", path);
-	return 0;
+	return vfb_fail(-ENOTSUP, "transparent huge pages are switched off: write %s to %s%s",
+			shared ? "advise" : "madvise", path,
+			shared ? ", or to " VFB_THP_SHARED_64K : "");
 }
 
 /* A page lies on one node, so each part must end at a page boundary. */

@@ -78,6 +78,8 @@ struct fake_config {
 	/* The kernel or CPU has no hugetlb pages of 2 MiB, of 1 GiB. */
 	bool no_2m, no_1g;
 	enum fake_thp thp;
+	/* hugepages-64kB/shmem_enabled says advise, not never; shmem_enabled always says never. */
+	bool shmem_64k;
 
 	/* What sysconf() says of a base page (4 KiB), and mincore(2) counts in; the model itself
 	 * has pages of 4 KiB. */

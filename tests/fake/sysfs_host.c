@@ -73,9 +73,20 @@ static int thp_path(struct fake *fake, const char *path, struct text *text)
 
 	if (fake->config.thp == FAKE_THP_ABSENT)
 		return SYSFS_NONE;
-	if (!*path)
+	if (!*path) {
+		fk_put(text, "hugepages-64kB\nhugepages-2048kB\n");
 		return SYSFS_DIR;
-	if (!strcmp(path, "/enabled"))
+	}
+	if (!strcmp(path, "/hugepages-64kB/shmem_enabled"))
+		fk_put(text, "always inherit within_size %s\n",
+		       fake->config.shmem_64k ? "[advise] never" : "advise [never]");
+	else if (!strcmp(path, "/hugepages-2048kB/shmem_enabled"))
+		fk_put(text, "always [inherit] within_size advise never\n");
+	else if (!strcmp(path, "/hugepages-64kB/enabled"))
+		fk_put(text, "always inherit madvise [never]\n");
+	else if (!strcmp(path, "/hugepages-2048kB/enabled"))
+		fk_put(text, "always [inherit] madvise never\n");
+	else if (!strcmp(path, "/enabled"))
 		fk_put(text, "%s", modes[fake->config.thp]);
 	else if (!strcmp(path, "/shmem_enabled"))
 		fk_put(text, "always within_size advise [never] deny force\n");

@@ -11,7 +11,7 @@ static void test_good(void **state)
 	struct host host;
 
 	(void)state;
-	host_open(&host, &(struct fake_config){.pages_2m = {8}});
+	host_open(&host, &(struct fake_config){.pages_2m = {8}, .shmem_64k = true});
 	add_devices(host.fake, 2);
 	diagnosis = diagnose(&host, NULL);
 	assert_int_equal(count_of(diagnosis, VFB_FINDING_SLOW), 0);
@@ -50,7 +50,7 @@ static void test_kernels(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
-		struct fake_config config = {.release = kernels[i].release};
+		struct fake_config config = {.release = kernels[i].release, .shmem_64k = true};
 		struct vfb_diagnosis *diagnosis;
 		struct host host;
 

@@ -21,6 +21,10 @@ static void test_memory(void **state)
 		       "no transparent", "CONFIG_TRANSPARENT_HUGEPAGE");
 	assert_finding(&(struct fake_config){.thp = FAKE_THP_ALWAYS}, NULL, VFB_FINDING_GOOD, "thp",
 		       "are enabled", "");
+	assert_finding(&(struct fake_config){.nodes = 1}, NULL, VFB_FINDING_SLOW, "thp",
+		       "disabled for memfds",
+		       "echo advise > /sys/kernel/mm/transparent_hugepage/hugepages-64kB/"
+		       "shmem_enabled");
 	assert_finding(
 		&(struct fake_config){.defrag = "always defer defer+madvise madvise [never]"}, NULL,
 		VFB_FINDING_SLOW, "thp", "not compacted", "transparent_hugepage/defrag");
@@ -162,7 +166,7 @@ static void test_preemption(void **state)
 		struct vfb_diagnosis *diagnosis;
 		struct host host;
 
-		host_open(&host, &(struct fake_config){.pages_1g = {1}});
+		host_open(&host, &(struct fake_config){.pages_1g = {1}, .shmem_64k = true});
 		add_devices(host.fake, 1);
 		fake_add_file(host.fake, modes[i].path, modes[i].text);
 		diagnosis = diagnose(&host, &guest);

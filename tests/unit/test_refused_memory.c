@@ -199,6 +199,7 @@ static void test_no_thp(void **state)
 		{"no transparent huge pages", "/sys/kernel/mm/transparent_hugepage/enabled"},
 	};
 	struct vfb_memory_opts opts = options(64 * MIB, VFB_PAGE_THP);
+	struct vfb_memory *memory;
 	struct host host;
 
 	(void)state;
@@ -212,6 +213,11 @@ static void test_no_thp(void **state)
 	host_open(&host, NULL);
 	opts.kind = VFB_MEMORY_MEMFD;
 	assert_no_memory(&host, &opts, -ENOTSUP, "shmem_enabled", "advise");
+	host_close(&host);
+	/* And one for each size. */
+	host_open(&host, &(struct fake_config){.shmem_64k = true});
+	assert_ok(vfb_memory_create(host.ctx, &opts, &memory));
+	assert_ok(vfb_memory_destroy(memory));
 	host_close(&host);
 }
 
