@@ -111,6 +111,8 @@ struct vfb_space_info {
 	 *  needs both. */
 	int fd;
 	uint32_t ioas;
+	/** How many of the mapped_bytes are left out of the IOMMU (VFB_RANGE_HOST_ONLY). */
+	uint64_t host_only_bytes;
 };
 
 #define VFB_SPACE_INFO_INIT VFB_SIZED(struct vfb_space_info)
@@ -152,6 +154,19 @@ struct vfb_range {
  * this flag are mapped and the job is ready (see vfb_job_wait_ready()).
  */
 #define VFB_RANGE_BACKGROUND (1u << 3)
+/**
+ * No device needs this range, such as a ROM, firmware or a kernel image: it is left out of the
+ * IOMMU. It takes no map call, none of the mappings that the kernel allows, and is not pinned, so
+ * that RLIMIT_MEMLOCK does not count it; a device that accesses it faults. It may lie outside of
+ * the IOVAs that devices can use. Otherwise it is a range as others: it occupies its IOVAs, it
+ * counts in vfb_space_info.mappings and mapped_bytes, is unmapped by vfb_space_unmap(), and
+ * translations find it (vfioboost/translate.h), since emulated devices and the guest see it. It is
+ * not populated, unless VFB_RANGE_POPULATE is set as well.
+ */
+#define VFB_RANGE_HOST_ONLY (1u << 4)
+/** Populate the range, even if it is left out of the IOMMU. All other ranges are populated anyway.
+ */
+#define VFB_RANGE_POPULATE (1u << 5)
 
 /**
  * Creates an empty space.
@@ -242,6 +257,9 @@ struct vfb_map_plan {
 	 *  longer if the memory is less contiguous physically than the measured sample, and
 	 *  populating if the host must reclaim memory first. */
 	uint64_t populate_ns, map_ns;
+	/** Bytes of ranges that are left out of the IOMMU (VFB_RANGE_HOST_ONLY). bytes does not
+	 *  count them, populate_bytes does if they are to be populated. */
+	uint64_t host_only_bytes;
 };
 
 #define VFB_MAP_PLAN_INIT VFB_SIZED(struct vfb_map_plan)

@@ -29,7 +29,8 @@ struct vfb_translation {
 };
 
 /**
- * Translates a buffer of IOVAs to addresses in the process.
+ * Translates a buffer of IOVAs to addresses in the process. Ranges that are left out of the IOMMU
+ * (VFB_RANGE_HOST_ONLY) are found as well: emulated devices see them.
  *
  * A range is found from the moment that vfb_space_map() returns, its job is ready, or
  * vfb_job_wait_entry() reports that it is mapped, until unmapping it begins. A translation does not
@@ -51,7 +52,8 @@ VFB_API int vfb_space_translate(const struct vfb_space *space, uint64_t iova, ui
 
 /**
  * Translates a buffer in the process to IOVAs; otherwise as vfb_space_translate(). Memory that is
- * mapped at several IOVAs yields one of them, the same one until mappings change.
+ * mapped at several IOVAs yields one of them, the same one until mappings change. Ranges that are
+ * left out of the IOMMU (VFB_RANGE_HOST_ONLY) are not found: no device can use their IOVAs.
  *
  * @param space    the space
  * @param address  where the buffer begins in the process

@@ -25,6 +25,8 @@ static bool clash_check(struct clash *clash, uint64_t first, uint64_t last, cons
 
 	pthread_mutex_lock(&space->lock);
 	mapping = vfb_index_at(&space->index, first);
+	while (mapping && vfb_mapping_is_host_only(mapping))
+		mapping = vfb_index_next((struct vfb_mapping *)mapping);
 	clash->found = mapping && mapping->at.iova <= last;
 	if (clash->found)
 		at = mapping->at;

@@ -16,7 +16,8 @@ static uint64_t populate_bytes(const struct map_job *map, const struct vfb_plan_
 	for (size_t n = 0; n < run->piece_count; n++) {
 		const struct map_piece *piece = &map->pieces[run->first_piece + n];
 
-		if (!vfb_memory_was_populated(piece->memory, piece->offset, piece->bytes))
+		if (piece->needed &&
+		    !vfb_memory_was_populated(piece->memory, piece->offset, piece->bytes))
 			bytes += piece->bytes;
 	}
 	return bytes;
@@ -41,12 +42,18 @@ static void estimate(const struct map_job *map, struct vfb_map_plan *plan)
 		uint64_t populate = populate_bytes(map, run);
 		struct vfb_rate rate;
 
+		bool host_only = map->plan.order[run->first]->flags & VFB_RANGE_HOST_ONLY;
+
 		plan->populate_bytes += populate;
+		if (host_only) {
+			plan->bytes -= run->bytes;
+			plan->host_only_bytes += run->bytes;
+		}
 		if (memory->region)
 			continue;
 		rate = vfb_rates_get(map->space->ctx->rates, memory->page_size);
 		add_time(&plan->populate_ns, populate, rate.populate);
-		if (backend != VFB_BACKEND_NONE)
+		if (backend != VFB_BACKEND_NONE && !host_only)
 			add_time(&plan->map_ns, run->bytes, rate.map[backend]);
 	}
 }

@@ -118,7 +118,7 @@ static int check_files_locked(const struct vfb_space *space)
 	struct vfb_mapping *mapping = vfb_index_at(&space->index, 0);
 
 	for (; mapping; mapping = vfb_index_next(mapping))
-		if (mapping->memory->fd < 0)
+		if (mapping->memory->fd < 0 && !vfb_mapping_is_host_only(mapping))
 			return vfb_fail(-EINVAL,
 					"the range at IOVA 0x%" PRIx64
 					" was mapped by address, but "
@@ -172,6 +172,7 @@ static int add_range_locked(struct vfb_space *space, const struct vfb_range *ran
 {
 	struct vfb_mapping *mapping = vfb_range_mapping(range);
 	struct vfb_interval *extent = malloc(sizeof(*extent));
+	bool host_only = range->flags & VFB_RANGE_HOST_ONLY;
 
 	if (!mapping || !extent) {
 		free(mapping);
@@ -186,7 +187,10 @@ static int add_range_locked(struct vfb_space *space, const struct vfb_range *ran
 	}
 	vfb_index_set_state(&space->index, mapping, VFB_MAPPING_DONE, false);
 	*extent = (struct vfb_interval){.iova = range->iova, .bytes = range->bytes};
-	vfb_index_add_extent(&space->index, extent);
+	if (host_only)
+		free(extent);
+	else
+		vfb_index_add_extent(&space->index, extent);
 	atomic_fetch_add(&range->memory->users, 1);
 	return 0;
 }

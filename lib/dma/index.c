@@ -145,6 +145,8 @@ struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *m
 	summarize_upwards(RB_PARENT(&mapping->at, link));
 	index->count++;
 	index->bytes += mapping->at.bytes;
+	if (vfb_mapping_is_host_only(mapping))
+		index->host_only_bytes += mapping->at.bytes;
 	return NULL;
 }
 
@@ -170,8 +172,11 @@ static void note_change(struct vfb_index *index, const struct vfb_mapping *mappi
 		(struct vfb_change){mapping->at.iova, mapping->address.iova, mapping->at.bytes};
 }
 
+/* What devices cannot reach has no IOVA that they could be given. */
 static void add_address(struct vfb_index *index, struct vfb_mapping *mapping)
 {
+	if (vfb_mapping_is_host_only(mapping))
+		return;
 	mapping->address.iova = (uintptr_t)mapping->memory->address + mapping->offset;
 	mapping->address.bytes = mapping->at.bytes;
 	prepare_interval(&mapping->address);
@@ -181,8 +186,11 @@ static void add_address(struct vfb_index *index, struct vfb_mapping *mapping)
 
 static void remove_address(struct vfb_index *index, struct vfb_mapping *mapping)
 {
-	struct vfb_interval *affected = lowest_affected(&mapping->address);
+	struct vfb_interval *affected;
 
+	if (vfb_mapping_is_host_only(mapping))
+		return;
+	affected = lowest_affected(&mapping->address);
 	vfb_addresses_RB_REMOVE(&index->addresses, &mapping->address);
 	summarize_upwards(affected);
 }
@@ -247,6 +255,8 @@ void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping)
 	summarize_upwards(affected);
 	index->count--;
 	index->bytes -= mapping->at.bytes;
+	if (vfb_mapping_is_host_only(mapping))
+		index->host_only_bytes -= mapping->at.bytes;
 	free(mapping);
 }
 

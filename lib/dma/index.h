@@ -67,9 +67,9 @@ struct vfb_change {
  */
 struct vfb_index {
 	struct vfb_intervals mappings, extents;
-	/* Number of the mappings, and their bytes. */
+	/* Number of the mappings, their bytes, and those that the kernel never has. */
 	size_t count;
-	uint64_t bytes;
+	uint64_t bytes, host_only_bytes;
 	/* Addresses and changes are kept, since there are lookups. */
 	bool is_translated;
 	/* The mappings that can be translated. */
@@ -101,6 +101,12 @@ void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
 
 /* From now on, keeps @addresses and @changes, of which everything has changed. */
 void vfb_index_begin_translation(struct vfb_index *index);
+
+/* Devices do not see it. */
+static inline bool vfb_mapping_is_host_only(const struct vfb_mapping *mapping)
+{
+	return mapping->flags & VFB_RANGE_HOST_ONLY;
+}
 
 static inline bool vfb_mapping_is_visible(const struct vfb_mapping *mapping)
 {

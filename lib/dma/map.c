@@ -134,10 +134,10 @@ static int map_ranges(struct here *here)
 		struct vfb_range *range = &here->ranges[i];
 		struct vfb_memory *memory = range->memory;
 
-		if (!range_is_populated(range))
+		if (vfb_range_is_populated_first(range) && !range_is_populated(range))
 			error = vfb_memory_populate_range(memory, range->offset, range->bytes,
 							  VFB_ANY_NODE, NULL);
-		if (!error)
+		if (!error && !(range->flags & VFB_RANGE_HOST_ONLY))
 			error = vfb_space_map_one(here->space, memory, range->offset, range->bytes,
 						  range->iova, range->flags);
 		if (error)

@@ -21,6 +21,9 @@ static void keep_entry_locked(struct map_job *map, struct map_entry *entry)
 {
 	entry->range->status = 0;
 	vfb_pipeline_set_status(map, entry, 0);
+	/* No call has counted it. */
+	if (entry->range->flags & VFB_RANGE_HOST_ONLY)
+		atomic_fetch_add(&map->job.entries_done, 1);
 	if (map->gate == GATE_OPEN)
 		mapping_done_locked(map, entry->mapping);
 }

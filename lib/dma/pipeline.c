@@ -140,7 +140,7 @@ static int populate_piece(struct map_piece *piece)
 	/* The piece may have waited for the gate. */
 	if (piece->populated)
 		return 0;
-	if (vfb_memory_is_populated(piece->memory, piece->offset, piece->bytes)) {
+	if (!piece->needed || vfb_memory_is_populated(piece->memory, piece->offset, piece->bytes)) {
 		atomic_fetch_add(&job->bytes_done, piece->bytes);
 		return 0;
 	}

@@ -47,7 +47,8 @@ struct map_piece {
 	uint64_t offset, bytes;
 	int node;
 	enum map_piece_state state;
-	bool populated;
+	/* It is to be populated, and is. */
+	bool needed, populated;
 	/* The entries that it overlaps. */
 	size_t first_entry, entry_count;
 	/* The calls that it is part of: its own, if the kernel maps in parallel. */

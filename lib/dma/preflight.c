@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dma/plan.h"
+#include "dma/range.h"
 #include "memory/memory.h"
 #include "observe/error.h"
 #include "sys/rights.h"
@@ -41,8 +42,9 @@ int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock
 	if (limit == UINT64_MAX)
 		return 0;
 	for (size_t i = 0; i < plan->count; i++) {
-		/* Regions of devices are not counted. */
-		if (!plan->order[i]->memory->region)
+		/* Regions of devices are not counted, and neither is what is not pinned. */
+		if (!plan->order[i]->memory->region &&
+		    !(plan->order[i]->flags & VFB_RANGE_HOST_ONLY))
 			bytes += plan->order[i]->bytes;
 		if (!first && (locked > limit || bytes > limit - locked))
 			first = plan->order[i];
@@ -62,17 +64,23 @@ int vfb_plan_check_entries_locked(const struct vfb_plan *plan, const struct vfb_
 				  bool *joined)
 {
 	uint64_t left = space->entries_left;
+	size_t ranges = 0, runs = 0;
 
-	if (!*joined && plan->count <= left)
+	for (size_t i = 0; i < plan->run_count; i++)
+		if (!(plan->order[plan->runs[i].first]->flags & VFB_RANGE_HOST_ONLY)) {
+			ranges += plan->runs[i].count;
+			runs++;
+		}
+	if (!*joined && ranges <= left)
 		return 0;
 	*joined = true;
-	if (plan->run_count <= left)
+	if (runs <= left)
 		return 0;
 	return vfb_fail(-ENOSPC,
 			"%zu ranges need %zu mappings when neighbours are joined, more than the "
 			"%" PRIu64 " mappings that the kernel has left: map fewer, larger ranges, "
 			"or raise dma_entry_limit of vfio_iommu_type1",
-			plan->count, plan->run_count, left);
+			ranges, runs, left);
 }
 
 int vfb_ranges_check_room(const struct vfb_range *ranges, size_t count)
@@ -86,7 +94,8 @@ int vfb_ranges_check_room(const struct vfb_range *ranges, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		const struct vfb_range *range = &ranges[i];
 
-		if (range->memory && range->offset <= range->memory->bytes &&
+		if (range->memory && vfb_range_is_populated_first(range) &&
+		    range->offset <= range->memory->bytes &&
 		    range->bytes <= range->memory->bytes - range->offset)
 			parts[used++] = (struct vfb_memory_part){range->memory, range->offset,
 								 range->bytes};

@@ -11,7 +11,9 @@
 #include "memory/memory.h"
 #include "observe/error.h"
 
-#define KNOWN_FLAGS (VFB_RANGE_READ | VFB_RANGE_WRITE | VFB_RANGE_ANY_IOVA | VFB_RANGE_BACKGROUND)
+#define KNOWN_FLAGS                                                                     \
+	(VFB_RANGE_READ | VFB_RANGE_WRITE | VFB_RANGE_ANY_IOVA | VFB_RANGE_BACKGROUND | \
+	 VFB_RANGE_HOST_ONLY | VFB_RANGE_POPULATE)
 
 struct vfb_range_name vfb_range_name(const struct vfb_range *range, size_t entry)
 {
@@ -83,6 +85,8 @@ int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vf
 	const struct vfb_iova_range *valid;
 	size_t count;
 
+	if (range->flags & VFB_RANGE_HOST_ONLY)
+		return 0;
 	if (space->domain &&
 	    (range->offset | range->bytes | (has_iova ? range->iova : 0)) & (space->alignment - 1))
 		return vfb_fail(-EINVAL, "%s is not aligned to the IOMMU's pages of %s",

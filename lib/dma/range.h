@@ -44,4 +44,10 @@ int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory
 /* Allocates a mapping for a range, in state BEGUN; NULL if memory is exhausted. */
 struct vfb_mapping *vfb_range_mapping(const struct vfb_range *range);
 
+/* Whether mapping the range includes populating its memory. */
+static inline bool vfb_range_is_populated_first(const struct vfb_range *range)
+{
+	return !(range->flags & VFB_RANGE_HOST_ONLY) || range->flags & VFB_RANGE_POPULATE;
+}
+
 #endif

@@ -245,6 +245,7 @@ int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 	known.devices = space->devices;
 	known.mappings = space->index.count;
 	known.mapped_bytes = space->index.bytes;
+	known.host_only_bytes = space->index.host_only_bytes;
 	known.entries_left = space->entries_left;
 	pthread_mutex_unlock(&space->lock);
 	return vfb_struct_write(info, &known, sizeof(known));

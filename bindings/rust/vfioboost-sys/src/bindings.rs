@@ -18,6 +18,8 @@ pub const VFB_RANGE_READ: u32 = 1;
 pub const VFB_RANGE_WRITE: u32 = 2;
 pub const VFB_RANGE_ANY_IOVA: u32 = 4;
 pub const VFB_RANGE_BACKGROUND: u32 = 8;
+pub const VFB_RANGE_HOST_ONLY: u32 = 16;
+pub const VFB_RANGE_POPULATE: u32 = 32;
 pub const VFB_MAP_PLAN_COALESCED: u32 = 1;
 pub const VFB_DEVICE_WAS_RESET: u32 = 1;
 pub const VFB_DEVICE_ADOPT_HAS_GROUP_FD: u32 = 1;
@@ -611,12 +613,13 @@ pub struct vfb_space_info {
     pub reason: *const ::std::os::raw::c_char,
     pub fd: ::std::os::raw::c_int,
     pub ioas: u32,
+    pub host_only_bytes: u64,
 }
 #[test]
 fn bindgen_test_layout_vfb_space_info() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_space_info> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_space_info>(), 64usize, "Size of vfb_space_info");
+    assert_eq!(::std::mem::size_of::<vfb_space_info>(), 72usize, "Size of vfb_space_info");
     assert_eq!(::std::mem::align_of::<vfb_space_info>(), 8usize, "Alignment of vfb_space_info");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -662,6 +665,11 @@ fn bindgen_test_layout_vfb_space_info() {
         unsafe { ::std::ptr::addr_of!((*ptr).ioas) as usize - ptr as usize },
         60usize,
         "Offset of field: vfb_space_info::ioas"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).host_only_bytes) as usize - ptr as usize },
+        64usize,
+        "Offset of field: vfb_space_info::host_only_bytes"
     );
 }
 impl Default for vfb_space_info {
@@ -776,12 +784,13 @@ pub struct vfb_map_plan {
     pub reserved: u32,
     pub populate_ns: u64,
     pub map_ns: u64,
+    pub host_only_bytes: u64,
 }
 #[test]
 fn bindgen_test_layout_vfb_map_plan() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_map_plan> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_map_plan>(), 64usize, "Size of vfb_map_plan");
+    assert_eq!(::std::mem::size_of::<vfb_map_plan>(), 72usize, "Size of vfb_map_plan");
     assert_eq!(::std::mem::align_of::<vfb_map_plan>(), 8usize, "Alignment of vfb_map_plan");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -827,6 +836,11 @@ fn bindgen_test_layout_vfb_map_plan() {
         unsafe { ::std::ptr::addr_of!((*ptr).map_ns) as usize - ptr as usize },
         56usize,
         "Offset of field: vfb_map_plan::map_ns"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).host_only_bytes) as usize - ptr as usize },
+        64usize,
+        "Offset of field: vfb_map_plan::host_only_bytes"
     );
 }
 #[repr(C)]

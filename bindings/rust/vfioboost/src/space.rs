@@ -154,6 +154,18 @@ impl Range {
         self
     }
 
+    /// No device needs it: it is left out of the IOMMU, and only populated on request.
+    pub fn host_only(mut self) -> Range {
+        self.raw.flags |= sys::VFB_RANGE_HOST_ONLY;
+        self
+    }
+
+    /// It is populated although no device needs it.
+    pub fn populate(mut self) -> Range {
+        self.raw.flags |= sys::VFB_RANGE_POPULATE;
+        self
+    }
+
     /// Ranges with a higher priority are mapped first.
     pub fn priority(mut self, priority: i32) -> Range {
         self.raw.priority = priority;
