@@ -20,7 +20,11 @@ for path in /sys/bus/pci/devices/*; do
     echo "$device" >/sys/bus/pci/drivers_probe
     set -- "$@" --device "$device"
 done
-echo 1024 >/proc/sys/vm/nr_hugepages
+echo 300 >/proc/sys/vm/nr_hugepages
+repeat=3
+for word in $(cat /proc/cmdline); do
+    case $word in repeat=*) repeat=${word#repeat=} ;; esac
+done
 
 # measure NAME ARGUMENT...
 measure() {
@@ -35,14 +39,14 @@ measure() {
 first=$2
 for backend in type1 iommufd; do
     for pages in 4k 2m; do
-        measure "run_${backend}_$pages" run --memory 1G --page-size $pages --backend $backend \
-            --mode vmm,boost --repeat 3 "$@"
+        measure "run_${backend}_$pages" run --memory 512M --page-size $pages --backend $backend \
+            --mode vmm,boost --repeat "$repeat" "$@"
     done
-    measure "open_$backend" bench open --backend $backend --repeat 3 "$@"
-    measure "close_$backend" bench close --backend $backend --repeat 3 "$@"
-    measure "starts_$backend" bench starts --backend $backend --guests 16 --memory 32M \
-        --page-size 4k "$@"
+    measure "open_$backend" bench open --backend $backend --repeat "$repeat" "$@"
+    measure "close_$backend" bench close --backend $backend --repeat "$repeat" "$@"
+    measure "starts_$backend" bench starts --backend $backend --guests 8 --memory 16M \
+        --page-size 4k --repeat "$repeat" "$@"
 done
-measure map bench map --memory 512M --repeat 3 --device "$first"
+measure map bench map --memory 128M --repeat "$repeat" --device "$first"
 echo "bench-host: done"
 poweroff -f

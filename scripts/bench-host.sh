@@ -104,8 +104,9 @@ run_machine() {
         -smp "$emulated" -m 8G -nographic -nodefaults -serial stdio -no-reboot \
         -device intel-iommu,intremap=on,caching-mode=on,device-iotlb=on $devices \
         -kernel "$here/vm/kernel" -initrd "$here/vm/initramfs" \
-        -append "console=ttyS0 intel_iommu=on panic=-1 quiet no_timer_check tsc=reliable" \
-        </dev/null | "$busybox" tr -d '\r' >"$here/machine.log"
+        -append "console=ttyS0 intel_iommu=on panic=-1 quiet no_timer_check tsc=reliable repeat=$repeat" \
+        </dev/null | "$busybox" tr -d '\r' | "$busybox" tee "$here/machine.log" |
+        "$busybox" sed -nE 's/^JSON ([a-z0-9_]+) .*/bench-host: machine: \1/p' >&2
     "$busybox" grep -q '^bench-host: done' "$here/machine.log" || {
         "$busybox" tail -n 20 "$here/machine.log" >&2
         die "the machine failed"
@@ -182,7 +183,7 @@ for backend in type1 iommufd; do
     for pages in 4k 2m; do
         # shellcheck disable=SC2046 # words
         set -- $(column "vm_run_${backend}_$pages" start_s)
-        echo "start, $backend, 1 GiB of $pages: as the best VMMs do $1, boost $2"
+        echo "start, $backend, 512 MiB of $pages: as the best VMMs do $1, boost $2"
     done
     echo "open 8 devices, $backend: in parallel $(column "vm_open_$backend" parallel_s)," \
         "one after another $(column "vm_open_$backend" serial_s)"
