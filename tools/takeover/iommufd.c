@@ -82,16 +82,10 @@ static int iommufd_map_piece(const struct ledger_piece *piece)
 	return iommufd_call(VFB_IOMMU_IOAS_MAP_FILE, &map);
 }
 
-static void iommufd_claim(const struct ledger_piece *piece)
-{
-	(void)piece;
-}
-
 const struct ledger_ops iommufd_ledger_ops = {
 	.map = iommufd_map_part,
 	.unmap = iommufd_unmap_part,
 	.map_piece = iommufd_map_piece,
-	.claim = iommufd_claim,
 };
 
 static bool iommufd_map_file(struct vfb_iommu_ioas_map_file *map, int *result)

@@ -201,17 +201,13 @@ static void show(struct ledger *ledger, const struct ledger_request *request)
 					   request->address};
 
 	for (size_t i = 0; i < ledger->piece_count; i++) {
-		struct ledger_piece *piece = &ledger->pieces[i], part;
+		const struct ledger_piece *piece = &ledger->pieces[i];
+		struct ledger_piece part;
 
 		if (!piece_overlaps(piece, request->iova, request->end))
 			continue;
 		part = piece_cut(&whole, piece->iova, piece->end);
 		list_insert(ledger->shown, &ledger->shown_count, &part);
-		if (part.iova == piece->iova && part.end == piece->end &&
-		    part.address != piece->address) {
-			piece->address = part.address;
-			ledger->ops->claim(piece);
-		}
 	}
 }
 

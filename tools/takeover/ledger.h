@@ -33,8 +33,6 @@ struct ledger_ops {
 	int (*unmap)(uint64_t iova, uint64_t end, uint64_t *bytes);
 	/* Maps the slot's memory. */
 	int (*map_piece)(const struct ledger_piece *piece);
-	/* A whole piece is used at a new address of the program. */
-	void (*claim)(const struct ledger_piece *piece);
 };
 
 struct ledger {

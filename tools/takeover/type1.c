@@ -13,6 +13,11 @@
 
 /* ---- Mappings ---- */
 
+/*
+ * The mappings of the slot stay without an address (VFIO_DMA_MAP_FLAG_VADDR): the kernel needs it
+ * for mediated devices only, and would charge the pages to this process, which may lack the limit.
+ */
+
 static int type1_map(struct vfio_iommu_type1_dma_map *map)
 {
 	map->argsz = sizeof(*map);
@@ -60,39 +65,10 @@ static int type1_map_piece(const struct ledger_piece *piece)
 	return type1_map(&map);
 }
 
-/*
- * The address, which the kernel needs for mediated devices only. It charges the pages to this
- * process then: without the right or the limit to lock so much, they stay as they are.
- */
-static void type1_claim(const struct ledger_piece *piece)
-{
-	struct vfio_iommu_type1_dma_unmap release = {
-		.argsz = sizeof(release),
-		.flags = VFIO_DMA_UNMAP_FLAG_VADDR,
-		.iova = piece->iova,
-		.size = piece->end - piece->iova,
-	};
-	struct vfio_iommu_type1_dma_map claim = {
-		.flags = VFIO_DMA_MAP_FLAG_VADDR,
-		.vaddr = piece->address,
-		.iova = piece->iova,
-		.size = piece->end - piece->iova,
-	};
-	int error = type1_map(&claim);
-
-	/* It was claimed before, at another address. */
-	if (error == -EINVAL && !NEXT(ioctl)(takeover.iommu, VFIO_IOMMU_UNMAP_DMA, &release))
-		error = type1_map(&claim);
-	if (error)
-		takeover_say("the address of %#lx-%#lx is not set: %s", piece->iova, piece->end,
-			     strerror(-error));
-}
-
 const struct ledger_ops type1_ledger_ops = {
 	.map = type1_map_part,
 	.unmap = type1_unmap_part,
 	.map_piece = type1_map_piece,
-	.claim = type1_claim,
 };
 
 static bool type1_map_request(struct vfio_iommu_type1_dma_map *map, int *result)
