@@ -29,8 +29,8 @@ enum vfb_backend {
 	 *  later, which type1 pins faster. vfb_space_info.reason says why. */
 	VFB_BACKEND_AUTO,
 	/** /dev/vfio/vfio with VFIO_TYPE1v2_IOMMU, and device groups. The kernel serializes the
-	 *  map calls of one container, so the library makes few and large ones: one for a range
-	 *  that is populated, up to 16 for one that is mapped while it is being populated. */
+	 *  map calls of one container, so the library makes few and large ones: one for a range,
+	 *  and up to 16 for one of small pages that is mapped while it is being populated. */
 	VFB_BACKEND_TYPE1,
 	/** /dev/iommu. Map calls of one IOAS run in parallel. Devices are opened by their nodes,
 	 *  /dev/vfio/devices/vfioN (Linux 6.6, CONFIG_VFIO_DEVICE_CDEV). A device whose node is

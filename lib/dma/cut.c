@@ -228,8 +228,12 @@ static uint64_t part_bytes(const struct map_job *map, const struct vfb_plan_run 
 	uint64_t piece = run->piece_count > 1 ? map->pieces[run->first_piece + 1].bytes : 0;
 	uint64_t part = run->bytes / PARTS;
 
-	/* Who takes over a memfd's mappings knows ranges only, see vfb_space_adopt_addresses(). */
-	if (!piece || range->memory->fd >= 0 ||
+	/*
+	 * Large pages are mapped in a few milliseconds, and pinning them takes mmap_lock for
+	 * writing, which stalls populating with few CPUs (vfio_lock_acct()). Who takes over a
+	 * memfd's mappings knows ranges only, see vfb_space_adopt_addresses().
+	 */
+	if (!piece || range->memory->page_size != VFB_PAGE_4K || range->memory->fd >= 0 ||
 	    vfb_memory_was_populated(range->memory, range->offset, run->bytes))
 		return run->bytes;
 	if (part < MIN_PART_BYTES)
@@ -243,7 +247,7 @@ static int cut_run_serial(struct map_job *map, struct vfb_plan_run *run)
 	size_t entry = run->first;
 	int error = 0;
 
-	if (map->in_parts && !map->joined)
+	if (map->in_parts)
 		part = part_bytes(map, run);
 	end = part;
 	/* The first piece may be shorter than the others. */
@@ -292,24 +296,27 @@ static int cut_run_calls(struct map_job *map, struct vfb_plan_run *run)
 	return error;
 }
 
-/* Whether the kernel has many more mappings left than all parts take. */
-static bool parts_are_few(const struct map_job *map)
+/* Whether there are parts, and the kernel has many more mappings left than they take. */
+static bool parts_pay(const struct map_job *map)
 {
 	uint64_t calls = map->plan.count;
+	bool found = false;
 
 	for (size_t i = 0; i < map->plan.run_count; i++) {
 		const struct vfb_plan_run *run = &map->plan.runs[i];
+		uint64_t part = part_bytes(map, run);
 
-		calls += run->bytes / part_bytes(map, run);
+		calls += run->bytes / part;
+		found = found || part < run->bytes;
 	}
-	return calls <= map->space->entries_left / PARTS_SHARE;
+	return found && calls <= map->space->entries_left / PARTS_SHARE;
 }
 
 int vfb_map_cut_calls(struct map_job *map)
 {
 	int error = 0;
 
-	map->in_parts = map->serial && parts_are_few(map);
+	map->in_parts = map->serial && !map->joined && parts_pay(map);
 	for (size_t i = 0; i < map->plan.run_count && !error; i++)
 		error = cut_run_calls(map, &map->plan.runs[i]);
 	if (error || !map->serial)

@@ -180,6 +180,25 @@ static void piece_ends(struct map_job *map, struct map_piece *piece)
 	pthread_mutex_unlock(&map->lock);
 }
 
+/*
+ * Serial maps: starts to make the calls that are ready. @behind: others populate meanwhile, which a
+ * width of 1 does not allow. Returns false if there is nothing to do.
+ */
+static bool start_mapper(struct map_job *map, bool behind)
+{
+	bool start;
+
+	pthread_mutex_lock(&map->lock);
+	start = map->gate == GATE_OPEN && !map->mapping && map->ready_first < map->ready_end &&
+		(!behind || (map->in_parts && map->width > 1)) && !vfb_job_stopped(&map->job);
+	if (start)
+		map->mapping = true;
+	pthread_mutex_unlock(&map->lock);
+	if (start)
+		vfb_job_submit(&map->job, &map->mapper, VFB_ANY_NODE);
+	return start;
+}
+
 void vfb_pipeline_run_piece(struct vfb_task *task)
 {
 	struct map_piece *piece = container_of(task, struct map_piece, task);
@@ -195,9 +214,7 @@ void vfb_pipeline_run_piece(struct vfb_task *task)
 	}
 	piece_ends(map, piece);
 	submit_pieces(map);
-	/* With a width of 1, populating and mapping take turns as well. */
-	if (map->width > 1)
-		vfb_pipeline_map_ready(map);
+	start_mapper(map, true);
 	vfb_job_release(&map->job);
 }
 
@@ -265,8 +282,7 @@ static void lift_gate(struct map_job *map, enum map_gate gate)
 		count_pieces_locked(map);
 	pthread_mutex_unlock(&map->lock);
 	submit_pieces(map);
-	if (map->width > 1)
-		vfb_pipeline_map_ready(map);
+	start_mapper(map, true);
 }
 
 /* Called when it is known whether there is a domain. */
@@ -347,17 +363,7 @@ static void run_mapper(struct vfb_task *task)
 
 bool vfb_pipeline_map_ready(struct map_job *map)
 {
-	bool start;
-
-	pthread_mutex_lock(&map->lock);
-	start = map->gate == GATE_OPEN && !map->mapping && map->ready_first < map->ready_end &&
-		!vfb_job_stopped(&map->job);
-	if (start)
-		map->mapping = true;
-	pthread_mutex_unlock(&map->lock);
-	if (start)
-		vfb_job_submit(&map->job, &map->mapper, VFB_ANY_NODE);
-	return start;
+	return start_mapper(map, false);
 }
 
 void vfb_pipeline_next_wave(struct map_job *map)

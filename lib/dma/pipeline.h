@@ -10,9 +10,9 @@
  * worker of its node. If the kernel maps in parallel (iommufd), that worker then makes the map
  * calls of the piece, as soon as there is a domain.
  *
- * If the kernel serializes maps (type1), one worker makes the calls whose pieces are populated,
- * while the others populate. Ranges that have to be populated are mapped in parts for that, unless
- * the kernel has too few mappings left, or the caller wants them joined.
+ * If the kernel serializes maps (type1), one worker makes the calls: of small pages while the
+ * others populate, as soon as the pieces of a call are populated, for which such ranges are mapped
+ * in parts; of all other memory when a wave is populated, since mapping it takes little.
  *
  * Work proceeds in waves. Background ranges are a wave of their own, after all others; with type1
  * each priority is a wave as well. When the last wave before the background has ended, its ranges

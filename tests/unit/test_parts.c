@@ -54,7 +54,8 @@ static void test_unmap(void **state)
 		make_ranges(memory, ranges);
 		left = info_of(host.space).entries_left;
 		calls = planned_calls(&host, ranges, 3);
-		assert_in_range(calls, 3 * 8, 3 * 17);
+		/* Large pages are mapped so soon that parts would gain nothing. */
+		assert_in_range(calls, p ? 3 : 3 * 8, p ? 3 : 3 * 17);
 		assert_ok(vfb_space_map(host.space, ranges, 3, NULL));
 		assert_all_mapped(&host, ranges, 3);
 		assert_int_equal(info_of(host.space).mappings, 3);
