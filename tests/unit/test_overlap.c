@@ -69,7 +69,7 @@ static void test_memory_slower(void **state)
 	(void)state;
 	/* One of them maps what the others have populated, in a few parts. */
 	time = start_guest(VFB_BACKEND_TYPE1, bytes, &stats);
-	assert_in_range(time, zero, zero + 16 * PIN_GIB / 2);
+	assert_in_range(time, zero, zero + 16 * PIN_GIB * 3 / 4);
 	assert_true(time < serial / 2);
 	assert_int_equal(stats.max_maps_in_flight, 1);
 	assert_in_range(stats.map_calls, 8, 17);
