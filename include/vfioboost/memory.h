@@ -163,9 +163,10 @@ struct vfb_memory_adopt_opts {
 	 *  keep its length until vfb_memory_destroy(), which does not close it. */
 	int fd;
 	uint64_t fd_offset;
-	/** Its pages, for alignment; VFB_PAGE_AUTO: those of the file, or not known. */
+	/** Its pages, for alignment; VFB_PAGE_AUTO: those of the file, or of the anonymous hugetlb
+	 *  mapping at the address, or not known. */
 	enum vfb_page_size page_size;
-	/** VFB_MEMORY_ADOPT_HAS_FD, VFB_MEMORY_ADOPT_POPULATED. */
+	/** VFB_MEMORY_ADOPT_... */
 	uint32_t flags;
 };
 
@@ -178,10 +179,17 @@ struct vfb_memory_adopt_opts {
  *  device). Do not claim it for hugetlb pages of a file that are not populated: Linux 6.13 to 6.18
  *  maps those by file without zeroing them, so that devices see what their last owner left. */
 #define VFB_MEMORY_ADOPT_POPULATED (1u << 1)
+/**
+ * The caller does not need the contents after vfb_memory_destroy(): that frees the pages, by all
+ * workers (MADV_DONTNEED). munmap(2) of the caller, which would free them in one thread, then takes
+ * no time. Only for private anonymous memory.
+ */
+#define VFB_MEMORY_ADOPT_FREE (1u << 2)
 
 /**
  * Makes existing memory of the caller usable for populating and mapping. The memory remains the
- * caller's: nothing about it is changed, and vfb_memory_destroy() leaves it in place. If the caller
+ * caller's: nothing about it is changed, and vfb_memory_destroy() leaves it in place, and its
+ * contents unless VFB_MEMORY_ADOPT_FREE is set. If the caller
  * has bound it to NUMA nodes, or prefers some (mbind(2)), workers on those nodes populate it.
  *
  * With an address and a file, iommufd maps by file only if the whole range is a shared mapping of

@@ -5,13 +5,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "memory/cause.h"
 #include "options.h"
 #include "round.h"
 
-#define KNOWN_FLAGS (VFB_MEMORY_ADOPT_HAS_FD | VFB_MEMORY_ADOPT_POPULATED)
+#define KNOWN_FLAGS (VFB_MEMORY_ADOPT_HAS_FD | VFB_MEMORY_ADOPT_POPULATED | VFB_MEMORY_ADOPT_FREE)
 
 static int adopt_check_memory_opts(const struct vfb_sys *sys,
 				   const struct vfb_memory_adopt_opts *opts)
@@ -28,6 +29,9 @@ static int adopt_check_memory_opts(const struct vfb_sys *sys,
 	if (!opts->address && !(opts->flags & VFB_MEMORY_ADOPT_HAS_FD))
 		return vfb_fail(-EINVAL, "adopted memory needs an address, or a file "
 					 "descriptor with VFB_MEMORY_ADOPT_HAS_FD");
+	if (opts->flags & VFB_MEMORY_ADOPT_HAS_FD && opts->flags & VFB_MEMORY_ADOPT_FREE)
+		return vfb_fail(-EINVAL, "adopted memory with a file cannot be freed "
+					 "(VFB_MEMORY_ADOPT_FREE): the file keeps its pages");
 	if (opts->flags & VFB_MEMORY_ADOPT_HAS_FD && opts->fd < 0)
 		return vfb_fail(-EINVAL, "%d is not a file descriptor", opts->fd);
 	if (!opts->bytes || opts->bytes > SSIZE_MAX || address + opts->bytes < address)
@@ -53,6 +57,46 @@ static void adopt_page_size(struct vfb_memory *memory, enum vfb_page_size page_s
 	    !(((uintptr_t)memory->address | memory->bytes | memory->fd_offset) % file_page_bytes))
 		memory->page_size = file_page_bytes == GIB ? VFB_PAGE_1G : VFB_PAGE_2M;
 	memory->page_bytes = vfb_page_bytes(sys, memory->page_size);
+}
+
+/* What is mapped at an address, of /proc/self/maps and smaps. */
+struct adopt_mapping {
+	uint64_t address;
+	/* The current line belongs to it. */
+	bool inside;
+	bool is_hugetlb;
+	uint64_t page_bytes;
+};
+
+static bool adopt_read_mapping(const char *line, void *arg)
+{
+	struct adopt_mapping *mapping = arg;
+	unsigned long start, end;
+	uint64_t kib;
+
+	if (sscanf(line, "%lx-%lx ", &start, &end) == 2) {
+		mapping->inside = start <= mapping->address && mapping->address < end;
+		if (mapping->inside)
+			mapping->is_hugetlb = strstr(line, " /anon_hugepage");
+	} else if (mapping->inside && sscanf(line, "KernelPageSize: %" SCNu64, &kib) == 1) {
+		mapping->page_bytes = kib * KIB;
+	}
+	return true;
+}
+
+/*
+ * The pages of an anonymous mapping. Only smaps says how large they are, but reading it takes long
+ * if much is populated, so that maps is read first.
+ */
+static uint64_t adopt_find_pages(const struct vfb_sys *sys, const void *address)
+{
+	struct adopt_mapping mapping = {.address = (uintptr_t)address,
+					.page_bytes = sys->base_page(sys)};
+
+	if (!vfb_sys_each_line(sys, "/proc/self/maps", adopt_read_mapping, &mapping) &&
+	    mapping.is_hugetlb)
+		vfb_sys_each_line(sys, "/proc/self/smaps", adopt_read_mapping, &mapping);
+	return mapping.page_bytes;
 }
 
 /* Access beyond the end of a file raises SIGBUS; mmap() beyond it grows a hugetlbfs file. */
@@ -109,6 +153,8 @@ static int adopt_pages(struct vfb_memory *memory, const struct vfb_memory_adopt_
 
 	if (error)
 		return error;
+	if (memory->fd < 0 && opts->page_size == VFB_PAGE_AUTO)
+		file.page_bytes = adopt_find_pages(memory->ctx->sys, memory->address);
 	adopt_page_size(memory, opts->page_size, file.page_bytes);
 	memory->trusted = opts->flags & VFB_MEMORY_ADOPT_POPULATED;
 	error = vfb_memory_allocate_bitmap(memory, memory->trusted);
@@ -137,6 +183,7 @@ int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_opts *op
 		return vfb_fail_memory();
 	memory->ctx = ctx;
 	memory->adopted = true;
+	memory->frees = known.flags & VFB_MEMORY_ADOPT_FREE;
 	memory->address = known.address;
 	memory->bytes = known.bytes;
 	memory->fd = known.flags & VFB_MEMORY_ADOPT_HAS_FD ? known.fd : -1;

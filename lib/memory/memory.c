@@ -193,6 +193,8 @@ int vfb_memory_destroy(struct vfb_memory *memory)
 	bytes = memory->bytes;
 	page_bytes = memory->page_bytes;
 	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_DESTROY);
+	if (memory->frees)
+		vfb_memory_free_pages(memory);
 	error = release_pages(memory);
 	if (!error)
 		free_memory(memory);

@@ -55,6 +55,8 @@ struct vfb_memory {
 	atomic_uint users;
 	/* VFB_MEMORY_ADOPT_POPULATED: believe it without asking the kernel. */
 	bool trusted;
+	/* Adopted memory: its pages are freed at the end. */
+	bool frees;
 	/* Whether adopted memory consists of nothing but memory: enum vfb_plainness. */
 	atomic_int plain;
 	/* One bit per granule that is completely populated. */
@@ -109,6 +111,9 @@ int vfb_page_size_check_room(const struct vfb_memory *memory, enum vfb_page_size
 int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size);
 
 /* Allocates the bitmap, with all bits set if @populated. Reports -ENOMEM. */
+/* Frees all pages, as far as that is possible. */
+void vfb_memory_free_pages(const struct vfb_memory *memory);
+
 int vfb_memory_allocate_bitmap(struct vfb_memory *memory, bool populated);
 
 /* Maps the memory with the page size that is set. */

@@ -42,9 +42,10 @@ static void put_mapping(struct text *text, const struct vma *vma)
 	       vma->prot & PROT_WRITE ? 'w' : '-', vma->shared ? 's' : 'p', offset,
 	       object ? major(object->device) : 0, object ? minor(object->device) : 0,
 	       object ? object->inode : 0,
-	       !object	     ? device_name(vma->device) :
-	       object->inode ? "/memfd:vfioboost (deleted)" :
-			       "");
+	       !object			 ? device_name(vma->device) :
+	       object->inode		 ? "/memfd:vfioboost (deleted)" :
+	       object->pool == POOL_BASE ? "" :
+					   "/anon_hugepage (deleted)");
 }
 
 static int put_maps(struct fake *fake, struct text *text)
@@ -56,9 +57,8 @@ static int put_maps(struct fake *fake, struct text *text)
 
 /* Those between the size and the huge pages. */
 static const char *const smaps_names[] = {
-	"KernelPageSize", "MMUPageSize",  "Rss",	   "Pss",	    "Pss_Dirty",
-	"Shared_Clean",	  "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced",
-	"Anonymous",	  "KSM",	  "LazyFree",
+	"MMUPageSize",	 "Rss",		  "Pss",	"Pss_Dirty", "Shared_Clean", "Shared_Dirty",
+	"Private_Clean", "Private_Dirty", "Referenced", "Anonymous", "KSM",	     "LazyFree",
 };
 
 static int put_smaps(struct fake *fake, struct text *text)
@@ -72,6 +72,8 @@ static int put_smaps(struct fake *fake, struct text *text)
 
 		put_mapping(text, vma);
 		fk_put(text, "Size: %18" PRIu64 " kB\n", (vma->end - vma->start) / 1024);
+		fk_put(text, "KernelPageSize: %8" PRIu64 " kB\n",
+		       (vma->object ? vma->object->page_bytes : PAGE_4K) / 1024);
 		for (size_t k = 0; k < ARRAY_SIZE(smaps_names); k++)
 			fk_put(text, "%s:%*d kB\n", smaps_names[k],
 			       23 - (int)strlen(smaps_names[k]), 0);

@@ -164,6 +164,45 @@ static void test_adopted_memory(void **state)
 	host_close(&host);
 }
 
+/* Its pages are found out, and freed at the end while the program has them mapped. */
+static void test_adopted_hugetlb(void **state)
+{
+	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+	struct fake_config config = {.pages_2m = {200}};
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	const struct vfb_sys *sys;
+	struct vfb_memory *memory;
+	struct host host;
+
+	(void)state;
+	host_open(&host, &config);
+	sys = fake_sys(host.fake);
+	opts.bytes = 192 * 2 * MIB;
+	assert_ok(sys->mmap(sys, NULL, opts.bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0,
+			    &opts.address));
+	for (int frees = 0; frees < 2; frees++) {
+		opts.flags = frees ? VFB_MEMORY_ADOPT_FREE : 0;
+		assert_ok(vfb_memory_adopt(host.ctx, &opts, &memory));
+		assert_ok(vfb_memory_info(memory, &info));
+		assert_int_equal(info.page_size, VFB_PAGE_2M);
+		assert_ok(vfb_memory_populate(memory));
+		assert_int_equal(fake_free_2m(host.fake, 0), 8);
+		/* Without a job, the caller frees them. */
+		if (frees)
+			fake_fail_call(host.fake, "eventfd", 1, EMFILE);
+		assert_ok(vfb_memory_destroy(memory));
+		assert_int_equal(fake_free_2m(host.fake, 0), 8);
+	}
+	assert_ok(vfb_memory_adopt(host.ctx, &opts, &memory));
+	assert_ok(vfb_memory_destroy(memory));
+	assert_int_equal(fake_free_2m(host.fake, 0), 200);
+	opts.flags |= VFB_MEMORY_ADOPT_HAS_FD;
+	assert_fails(vfb_memory_adopt(host.ctx, &opts, &memory), -EINVAL, "VFB_MEMORY_ADOPT_FREE");
+	assert_ok(sys->munmap(sys, opts.address, opts.bytes));
+	host_close(&host);
+}
+
 /* Workers of the node populate; any workers if the kernel does not report one. */
 static void test_adopted_memory_of_a_node(void **state)
 {
@@ -402,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_adopted_iommufd),
 		cmocka_unit_test(test_no_handover),
 		cmocka_unit_test(test_adopted_memory),
+		cmocka_unit_test(test_adopted_hugetlb),
 		cmocka_unit_test(test_adopted_memory_of_a_node),
 		cmocka_unit_test(test_unmap_all),
 		cmocka_unit_test(test_measure),
