@@ -73,6 +73,17 @@ struct vfb_space_opts {
 	 *  along with those that the library creates. 0: none. */
 	uint32_t dirty_domain;
 	uint32_t reserved;
+	/** For what has to know a device before it is bound, such as KVM (KVM_DEV_VFIO_FILE_ADD):
+	 *  called for each device that is being opened, with its node before
+	 *  VFIO_DEVICE_BIND_IOMMUFD, or with its group before VFIO_GROUP_GET_DEVICE_FD; so once for
+	 *  each device of a group, with the same file. A negative errno refuses the device: opening
+	 *  it fails with that. NULL: nobody has to. */
+	int (*add_file)(void *data, const char *device, int fd);
+	/** Undoes add_file(): called before the device is closed, or if opening it failed. */
+	void (*remove_file)(void *data, const char *device, int fd);
+	/** Passed to both. They run in threads of the library, several at a time, must not call
+	 *  its functions that wait, and leave the file open. */
+	void *file_data;
 };
 
 /**

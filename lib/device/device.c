@@ -166,8 +166,11 @@ void vfb_device_free(struct vfb_device *device)
 static void close_in_turn(struct vfb_device *device)
 {
 	const struct vfb_sys *sys = device->ctx->sys;
+	int group = vfb_device_group_fd(device);
 	struct vfb_turn turn;
 
+	vfb_iommu_remove_file(device->space->iommu, device->pci.address,
+			      group >= 0 ? group : device->fd);
 	vfb_turn_begin(device->ctx->turns, &turn, device->pci.bridge);
 	sys->close(sys, device->fd);
 	vfb_turn_end(device->ctx->turns, &turn);

@@ -29,6 +29,15 @@ static int check_opts(const struct vfb_space_opts *opts)
 	return 0;
 }
 
+static struct vfb_iommu_hooks hooks_of(const struct vfb_space_opts *opts)
+{
+	return (struct vfb_iommu_hooks){
+		.add_file = opts->add_file,
+		.remove_file = opts->remove_file,
+		.data = opts->file_data,
+	};
+}
+
 static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 		      const struct vfb_iommu_source *source, struct vfb_space **out)
 {
@@ -60,6 +69,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 		return error;
 	}
 	space->ctx = ctx;
+	space->iommu->hooks = source->hooks;
 	space->refs = 1;
 	space->can_track = source->dirty;
 	pthread_mutex_init(&space->lock, NULL);
@@ -105,6 +115,7 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 				   .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
 				   .dirty = known.flags & VFB_SPACE_DIRTY,
 				   .dirty_domain = known.dirty_domain,
+				   .hooks = hooks_of(&known),
 			   },
 			   out);
 	if (!error)
@@ -151,6 +162,7 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 				   .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
 				   .dirty = known.flags & VFB_SPACE_DIRTY,
 				   .dirty_domain = known.dirty_domain,
+				   .hooks = hooks_of(&known),
 			   },
 			   out);
 	if (!error)

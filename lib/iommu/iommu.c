@@ -64,6 +64,31 @@ int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out)
 	return vfb_fail(-EINVAL, "unknown backend %d", (int)backend);
 }
 
+int vfb_iommu_add_file(const struct vfb_iommu *iommu, const char *device, int fd)
+{
+	const struct vfb_iommu_hooks *hooks = &iommu->hooks;
+	int error = hooks->add_file ? hooks->add_file(hooks->data, device, fd) : 0;
+
+	return error < 0 ? vfb_fail_errno(error,
+					  "the program refused device %s before it was bound "
+					  "(vfb_space_opts.add_file)",
+					  device) :
+			   0;
+}
+
+void vfb_iommu_remove_file(const struct vfb_iommu *iommu, const char *device, int fd)
+{
+	const struct vfb_iommu_hooks *hooks = &iommu->hooks;
+	char text[VFB_ERROR_BYTES];
+
+	if (!hooks->remove_file)
+		return;
+	/* Of why the device could not be opened. */
+	vfb_error_save(text);
+	hooks->remove_file(hooks->data, device, fd);
+	vfb_error_restore(text);
+}
+
 int vfb_iommu_open_node(const struct vfb_sys *sys, const char *path)
 {
 	struct vfb_node_trial trial;

@@ -24,6 +24,13 @@ struct vfb_iommu_opened {
 	uint32_t device_id, domain;
 };
 
+/* Of the caller, see struct vfb_space_opts. */
+struct vfb_iommu_hooks {
+	int (*add_file)(void *data, const char *device, int fd);
+	void (*remove_file)(void *data, const char *device, int fd);
+	void *data;
+};
+
 /* What a space is created from. */
 struct vfb_iommu_source {
 	/* The caller's container or iommufd, -1: none; and the ID of the IOAS in it, 0: that of its
@@ -36,6 +43,7 @@ struct vfb_iommu_source {
 	/* Domains can track what devices write to; @dirty_domain is one of the caller's. */
 	bool dirty;
 	uint32_t dirty_domain;
+	struct vfb_iommu_hooks hooks;
 };
 
 /* A region of an open device, mapped instead of memory. */
@@ -74,6 +82,7 @@ struct vfb_iommu {
 	atomic_bool has_domain;
 	/* The file belongs to the caller, who may have devices and mappings of its own in it. */
 	bool adopted;
+	struct vfb_iommu_hooks hooks;
 	/* Memory with a file is mapped by it, as far as is known. */
 	atomic_bool maps_files;
 };
@@ -153,6 +162,10 @@ extern const struct vfb_iommu_ops vfb_iommu_iommufd;
 
 /* Finds the ops of a backend other than VFB_BACKEND_AUTO. */
 int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out);
+
+/* Call the caller's hooks for a device, with its node or its group. */
+int vfb_iommu_add_file(const struct vfb_iommu *iommu, const char *device, int fd);
+void vfb_iommu_remove_file(const struct vfb_iommu *iommu, const char *device, int fd);
 
 /* Whether iommufd is available. */
 bool vfb_iommu_has_iommufd(const struct vfb_sys *sys);

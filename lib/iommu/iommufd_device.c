@@ -181,13 +181,26 @@ static int bind_failed(const struct vfb_sys *sys, int error, const struct vfb_io
 	return vfb_iommu_open_failed(sys, error, device, call);
 }
 
-static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *device,
-			struct vfb_iommu_opened *opened)
+/* Binds an open device and attaches it. */
+static int bind_node(struct iommufd *iommufd, int fd, const struct vfb_iommu_device *device,
+		     struct vfb_iommu_opened *opened)
 {
 	struct vfb_vfio_device_bind_iommufd bind = {
 		.argsz = sizeof(bind),
 		.iommufd = iommufd->fd,
 	};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+	int error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind);
+
+	if (error)
+		return bind_failed(sys, error, device, "VFIO_DEVICE_BIND_IOMMUFD", false);
+	opened->device_id = bind.out_devid;
+	return attach_ioas(iommufd, fd, device, opened);
+}
+
+static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *device,
+			struct vfb_iommu_opened *opened)
+{
 	const struct vfb_sys *sys = iommufd->iommu.sys;
 	char path[64];
 	int fd, error;
@@ -196,15 +209,13 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 	fd = vfb_iommu_open_node(sys, path);
 	if (fd < 0)
 		return fd;
-	error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind);
-	if (error) {
-		sys->close(sys, fd);
-		return bind_failed(sys, error, device, "VFIO_DEVICE_BIND_IOMMUFD", false);
+	error = vfb_iommu_add_file(&iommufd->iommu, device->address, fd);
+	if (!error) {
+		error = bind_node(iommufd, fd, device, opened);
+		if (!error)
+			return fd;
+		vfb_iommu_remove_file(&iommufd->iommu, device->address, fd);
 	}
-	opened->device_id = bind.out_devid;
-	error = attach_ioas(iommufd, fd, device, opened);
-	if (!error)
-		return fd;
 	sys->close(sys, fd);
 	return error;
 }
@@ -213,13 +224,17 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_iommu_device *device)
 {
 	const struct vfb_sys *sys = iommufd->iommu.sys;
-	int fd = sys->ioctl(sys, group, VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
+	int fd = vfb_iommu_add_file(&iommufd->iommu, device->address, group);
 
+	if (fd)
+		return fd;
+	fd = sys->ioctl(sys, group, VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
+	if (fd >= 0)
+		return fd;
+	vfb_iommu_remove_file(&iommufd->iommu, device->address, group);
 	if (fd == -EADDRINUSE)
 		return vfb_group_reserves_iovas(device);
-	if (fd < 0)
-		return bind_failed(sys, fd, device, "VFIO_GROUP_GET_DEVICE_FD", true);
-	return fd;
+	return bind_failed(sys, fd, device, "VFIO_GROUP_GET_DEVICE_FD", true);
 }
 
 int vfb_iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,

@@ -153,14 +153,18 @@ static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_dev
 			     struct vfb_iommu_opened *opened)
 {
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-	int fd;
+	int group = vfb_groups_fd(&type1->groups, device->group), fd;
 
 	(void)opened;
-	fd = iommu->sys->ioctl(iommu->sys, vfb_groups_fd(&type1->groups, device->group),
-			       VFIO_GROUP_GET_DEVICE_FD, (void *)device->address);
-	if (fd < 0)
-		return vfb_iommu_open_failed(iommu->sys, fd, device, "VFIO_GROUP_GET_DEVICE_FD");
-	return fd;
+	fd = vfb_iommu_add_file(iommu, device->address, group);
+	if (fd)
+		return fd;
+	fd = iommu->sys->ioctl(iommu->sys, group, VFIO_GROUP_GET_DEVICE_FD,
+			       (void *)device->address);
+	if (fd >= 0)
+		return fd;
+	vfb_iommu_remove_file(iommu, device->address, group);
+	return vfb_iommu_open_failed(iommu->sys, fd, device, "VFIO_GROUP_GET_DEVICE_FD");
 }
 
 static int type1_group_fd(struct vfb_iommu *iommu, int group)

@@ -3,6 +3,7 @@
 #include <linux/pci_regs.h>
 
 #include "host.h"
+#include "sys/sys.h"
 
 #define NAME "0000:01:00.0"
 
@@ -287,6 +288,77 @@ static void test_one_group(void **state)
 	}
 }
 
+struct files {
+	const struct vfb_sys *sys;
+	int refuse, added, removed, fd;
+};
+
+static int add_file(void *data, const char *device, int fd)
+{
+	struct files *files = data;
+
+	assert_string_equal(device, addresses[0]);
+	files->added++;
+	files->fd = fd;
+	return files->refuse;
+}
+
+static void remove_file(void *data, const char *device, int fd)
+{
+	struct files *files = data;
+	struct vfb_sys_file file;
+
+	assert_string_equal(device, addresses[0]);
+	assert_int_equal(fd, files->fd);
+	/* It is still open. */
+	assert_int_equal(files->sys->file_info(files->sys, fd, &file), 0);
+	files->removed++;
+}
+
+/* The program hears of a device before it is bound, and before it is closed. */
+static void test_files(void **state)
+{
+	static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
+	static const char *const calls[] = {"VFIO_GROUP_GET_DEVICE_FD", "VFIO_DEVICE_BIND_IOMMUFD"};
+
+	(void)state;
+	/* The third time, the node of the device cannot be used. */
+	for (size_t b = 0; b < 3; b++) {
+		struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
+		struct vfb_device_info info = VFB_DEVICE_INFO_INIT;
+		struct vfb_device *device;
+		struct files files = {0};
+		struct host host;
+
+		host_open(&host, &(struct fake_config){.no_cdev = b == 2});
+		files.sys = fake_sys(host.fake);
+		add_devices(host.fake, 1);
+		opts.backend = backends[b > 0];
+		opts.add_file = add_file;
+		opts.remove_file = remove_file;
+		opts.file_data = &files;
+		assert_ok(vfb_space_create(host.ctx, &opts, &host.space));
+		files.refuse = -EPERM;
+		assert_fails(vfb_device_open(host.space, addresses[0], &device), -EPERM,
+			     addresses[0], "add_file");
+		assert_int_equal(files.added, 1);
+		assert_int_equal(files.removed, 0);
+		files.refuse = 0;
+		fake_fail_call(host.fake, calls[b == 1], 1, EIO);
+		assert_fails(vfb_device_open(host.space, addresses[0], &device), -EIO,
+			     calls[b == 1]);
+		assert_int_equal(files.added, 2);
+		assert_int_equal(files.removed, 1);
+		assert_ok(vfb_device_open(host.space, addresses[0], &device));
+		assert_int_equal(files.added, 3);
+		assert_ok(vfb_device_info(device, &info));
+		assert_int_equal(files.fd, info.group_fd >= 0 ? info.group_fd : info.fd);
+		assert_ok(vfb_device_close(device));
+		assert_int_equal(files.removed, 2);
+		host_close(&host);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -294,7 +366,7 @@ int main(void)
 		cmocka_unit_test(test_regions),	     cmocka_unit_test(test_access),
 		cmocka_unit_test(test_access_fails), cmocka_unit_test(test_map),
 		cmocka_unit_test(test_reset),	     cmocka_unit_test(test_one_group),
-		cmocka_unit_test(test_close_twice),
+		cmocka_unit_test(test_close_twice),  cmocka_unit_test(test_files),
 	};
 
 	return cmocka_run_group_tests_name("device", tests, NULL, NULL);

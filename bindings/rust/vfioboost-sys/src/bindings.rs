@@ -10,6 +10,7 @@ pub const VFB_MEMORY_NO_DUMP: u32 = 2;
 pub const VFB_MEMORY_KEEP_ON_FORK: u32 = 4;
 pub const VFB_MEMORY_ADOPT_HAS_FD: u32 = 1;
 pub const VFB_MEMORY_ADOPT_POPULATED: u32 = 2;
+pub const VFB_MEMORY_ADOPT_FREE: u32 = 4;
 pub const VFB_RUNS_LOG2: u32 = 40;
 pub const VFB_RUNS_LOG10: u32 = 12;
 pub const VFB_SPACE_KEEP_DOMAIN: u32 = 1;
@@ -544,12 +545,27 @@ pub struct vfb_space_opts {
     pub kind: vfb_memory_kind,
     pub dirty_domain: u32,
     pub reserved: u32,
+    pub add_file: ::std::option::Option<
+        unsafe extern "C" fn(
+            data: *mut ::std::os::raw::c_void,
+            device: *const ::std::os::raw::c_char,
+            fd: ::std::os::raw::c_int,
+        ) -> ::std::os::raw::c_int,
+    >,
+    pub remove_file: ::std::option::Option<
+        unsafe extern "C" fn(
+            data: *mut ::std::os::raw::c_void,
+            device: *const ::std::os::raw::c_char,
+            fd: ::std::os::raw::c_int,
+        ),
+    >,
+    pub file_data: *mut ::std::os::raw::c_void,
 }
 #[test]
 fn bindgen_test_layout_vfb_space_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_space_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 40usize, "Size of vfb_space_opts");
+    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 64usize, "Size of vfb_space_opts");
     assert_eq!(::std::mem::align_of::<vfb_space_opts>(), 8usize, "Alignment of vfb_space_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -590,6 +606,21 @@ fn bindgen_test_layout_vfb_space_opts() {
         unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
         32usize,
         "Offset of field: vfb_space_opts::reserved"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).add_file) as usize - ptr as usize },
+        40usize,
+        "Offset of field: vfb_space_opts::add_file"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).remove_file) as usize - ptr as usize },
+        48usize,
+        "Offset of field: vfb_space_opts::remove_file"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).file_data) as usize - ptr as usize },
+        56usize,
+        "Offset of field: vfb_space_opts::file_data"
     );
 }
 impl Default for vfb_space_opts {
