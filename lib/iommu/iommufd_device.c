@@ -181,7 +181,15 @@ static int bind_failed(const struct vfb_sys *sys, int error, const struct vfb_io
 	return vfb_iommu_open_failed(sys, error, device, call);
 }
 
-/* Binds an open device and attaches it. */
+static void drop_node(struct iommufd *iommufd, const struct vfb_iommu_device *device, int fd)
+{
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+
+	vfb_iommu_remove_file(&iommufd->iommu, device->address, fd);
+	sys->close(sys, fd);
+}
+
+/* Binds an open device and attaches it, or closes it. */
 static int bind_node(struct iommufd *iommufd, int fd, const struct vfb_iommu_device *device,
 		     struct vfb_iommu_opened *opened)
 {
@@ -192,10 +200,16 @@ static int bind_node(struct iommufd *iommufd, int fd, const struct vfb_iommu_dev
 	const struct vfb_sys *sys = iommufd->iommu.sys;
 	int error = sys->ioctl(sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind);
 
-	if (error)
+	if (error) {
+		/* Closed first, since the cause may be that the device is open. */
+		drop_node(iommufd, device, fd);
 		return bind_failed(sys, error, device, "VFIO_DEVICE_BIND_IOMMUFD", false);
+	}
 	opened->device_id = bind.out_devid;
-	return attach_ioas(iommufd, fd, device, opened);
+	error = attach_ioas(iommufd, fd, device, opened);
+	if (error)
+		drop_node(iommufd, device, fd);
+	return error;
 }
 
 static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *device,
@@ -210,14 +224,12 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 	if (fd < 0)
 		return fd;
 	error = vfb_iommu_add_file(&iommufd->iommu, device->address, fd);
-	if (!error) {
-		error = bind_node(iommufd, fd, device, opened);
-		if (!error)
-			return fd;
-		vfb_iommu_remove_file(&iommufd->iommu, device->address, fd);
+	if (error) {
+		sys->close(sys, fd);
+		return error;
 	}
-	sys->close(sys, fd);
-	return error;
+	error = bind_node(iommufd, fd, device, opened);
+	return error ? error : fd;
 }
 
 /* The kernel binds it to the iommufd and attaches it to the IOAS: vfio_df_group_open(). */

@@ -131,6 +131,8 @@ static void *create_context(void *arg)
 		if (!has(&caller, &create.list[i]))
 			calls.list[calls.count++] = create.list[i];
 	add_number(&calls, SYS_sched_getaffinity);
+	/* Of create_first_thread(). */
+	add_number(&calls, SYS_exit_group);
 	opts.devices = DEVICES;
 	opts.threads = 2;
 	*error = restrict_to(&calls);
