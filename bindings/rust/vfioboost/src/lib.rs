@@ -57,6 +57,7 @@ mod event;
 pub mod fake;
 mod irq;
 mod job;
+mod layout;
 mod memory;
 mod region;
 mod space;
@@ -71,7 +72,10 @@ pub use error::{Error, Result};
 pub use event::{Event, Filter, Phase, Span, Subscription};
 pub use irq::{Irq, IrqInfo};
 pub use job::{BatchOptions, Job, Progress};
-pub use memory::{populate, Memory, MemoryKind, MemoryOptions, MemoryOwner, NumaPolicy, PageSize};
+pub use layout::{layout, LayoutPart, Placed};
+pub use memory::{
+    populate, AdoptOptions, Memory, MemoryKind, MemoryOptions, MemoryOwner, NumaPolicy, PageSize,
+};
 pub use region::RegionInfo;
 pub use space::{Backend, MapBy, Piece, Range, Space, SpaceInfo, SpaceOptions};
 pub use vfioboost_sys as sys;

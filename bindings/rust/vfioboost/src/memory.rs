@@ -175,6 +175,18 @@ pub unsafe trait MemoryOwner: Send + Sync {
     }
 }
 
+/// Settings of [`Memory::adopt_with()`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AdoptOptions {
+    /// Its pages.
+    pub page_size: PageSize,
+    /// All of it is populated and stays so, and the library does not touch it.
+    pub populated: bool,
+    /// Nobody needs the contents when the last handle is dropped: all workers then free the pages,
+    /// which the program's `munmap(2)` would do in one thread. Only for memory without a file.
+    pub free: bool,
+}
+
 pub(crate) struct MemoryInner {
     raw: NonNull<sys::vfb_memory>,
     address: *mut u8,
@@ -247,11 +259,20 @@ impl Memory {
     where
         O: MemoryOwner + 'static,
     {
+        Memory::adopt_with(ctx, owner, &AdoptOptions { page_size, populated, free: false })
+    }
+
+    /// As [`adopt()`](Memory::adopt), with all settings.
+    pub fn adopt_with<O>(ctx: &Ctx, owner: Arc<O>, options: &AdoptOptions) -> Result<Memory>
+    where
+        O: MemoryOwner + 'static,
+    {
         let mut opts = sys::vfb_memory_adopt_opts {
             size: std::mem::size_of::<sys::vfb_memory_adopt_opts>(),
             address: owner.address().cast(),
             bytes: owner.bytes(),
-            page_size: page_size.as_raw(),
+            page_size: options.page_size.as_raw(),
+            flags: if options.free { sys::VFB_MEMORY_ADOPT_FREE } else { 0 },
             ..Default::default()
         };
 
@@ -260,7 +281,7 @@ impl Memory {
             opts.fd_offset = offset;
             opts.flags |= sys::VFB_MEMORY_ADOPT_HAS_FD;
         }
-        if populated {
+        if options.populated {
             opts.flags |= sys::VFB_MEMORY_ADOPT_POPULATED;
         }
         if opts.address.is_null() {

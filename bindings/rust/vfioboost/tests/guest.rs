@@ -261,6 +261,30 @@ fn regions_interrupts_and_resets() {
 }
 
 #[test]
+fn memory_is_laid_out_around_what_devices_cannot_use() {
+    let machine = machine();
+    let ctx = Ctx::new().unwrap();
+    let space = Space::new(&ctx).unwrap();
+    let part = |bytes, within| LayoutPart { bytes, alignment: 2 * MIB, within };
+
+    space.expect_devices(&DISKS).unwrap();
+    assert_eq!(space.expect_devices(&["0000:ff:1f.7"]).unwrap_err().errno(), libc::ENODEV);
+    assert_eq!(space.expect_devices(&["a\0b"]).unwrap_err().errno(), libc::EINVAL);
+    // Messages of interrupts go to 0xfee00000.
+    let low = 4 * GIB - 4 * MIB;
+    let placed =
+        layout(Some(&space), &[part(low, 0..=u64::MAX), part(GIB, 8 * GIB..=u64::MAX)]).unwrap();
+    assert_eq!(placed.len(), 2);
+    assert!(placed[0].iter().all(|at| at.iova + at.bytes <= 0xfee0_0000 || at.iova >= 0xfef0_0000));
+    assert_eq!(placed[0].iter().map(|at| at.bytes).sum::<u64>(), low);
+    assert_eq!(placed[1], [Placed { offset: 0, bytes: GIB, iova: 8 * GIB }]);
+    let error = layout(Some(&space), &[part(GIB, 0..=GIB / 2)]).unwrap_err();
+    assert_eq!(error.errno(), libc::ENOSPC);
+    drop((space, ctx));
+    nothing_is_left(&machine);
+}
+
+#[test]
 fn what_devices_write_to_is_found() {
     for options in backends() {
         let machine = machine();
