@@ -9,10 +9,11 @@
  * With iommufd the IOMMU tracks pages by hardware (Linux 6.7; AMD since Zen 4, Intel VT-d in
  * scalable mode with second-stage dirty bits, SMMUv3 with HTTU): opening a device behind another
  * one fails. type1 knows no hardware for it: it reports every page as written that is mapped for a
- * device, unless the device tracks its own writes. An IOMMU has one bit for
- * each of its pages, which may be large where memory is contiguous: all base pages in it are then
- * reported. What else writes to the memory, such as the VMM
- * and the guest's processors, is not reported.
+ * device, unless the device tracks its own writes.
+ *
+ * An IOMMU has one bit for each of its pages, which may be large where memory is contiguous: all
+ * base pages in it are then reported. What else writes to the memory, such as the VMM and the
+ * guest's processors, is not reported.
  */
 #ifndef VFIOBOOST_DIRTY_H
 #define VFIOBOOST_DIRTY_H
