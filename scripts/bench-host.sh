@@ -83,6 +83,7 @@ measure populate populate --memory "$memory" --repeat "$repeat" --threads "$thre
 measure populate_beside populate --memory "$memory" --repeat "$repeat" --threads "$threads" --stalls
 measure populate_memfd populate --memory "$memory" --repeat "$repeat" --threads "$threads" --memfd
 measure populate_memfd_beside populate --memory "$memory" --repeat "$repeat" --threads "$threads" --memfd --stalls
+measure beside beside --memory "$memory" --repeat "$repeat"
 measure translate translate --repeat "$repeat"
 measure events events --repeat "$repeat"
 
@@ -164,6 +165,17 @@ printf '%-9s  %-5s %7s %8s %9s %8s %7s %12s %12s\n' populate pages threads GiB/s
     beside ratio 'longest wait' 'of memset()'
 populated populate anonymous
 populated populate_memfd memfd
+echo
+printf '%-12s %8s %8s %7s %10s\n' 'by all CPUs' GiB/s beside ratio 'maps/s'
+columns=
+for key in way quiet_bytes_per_s beside_bytes_per_s beside_of_quiet maps_per_s; do
+    column beside $key >"$results.$key"
+    columns="$columns $results.$key"
+done
+# shellcheck disable=SC2016,SC2086 # awk, words
+"$busybox" paste $columns | "$busybox" awk -v gib=1073741824 '{
+    printf "%-12s %8.2f %8.2f %7.2f %10d\n", $1, $2 / gib, $3 / gib, $4, $5
+}'
 cat <<END
 
 threads    populating; "of memset": memset() on every CPU is 1
