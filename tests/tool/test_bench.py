@@ -125,7 +125,8 @@ class Bench(unittest.TestCase):
                                    limit["quiet_bytes_per_s"], delta=1e-6)
             self.assertAlmostEqual(line["beside_of_quiet"], line["beside_bytes_per_s"] /
                                    line["quiet_bytes_per_s"], delta=1e-6)
-            self.assertGreater(line["maps_per_s"], 0)
+            # None, if the thread that maps did not get a CPU.
+            self.assertGreaterEqual(line["maps_per_s"], 0)
 
     def test_growth(self):
         result = json.loads(run("growth", "--ranges", "500", "--repeat", "1", "--json").stdout)
