@@ -6,6 +6,7 @@
 #include <vfioboost/context.h>
 #include <vfioboost/device.h>
 #include <vfioboost/dirty.h>
+#include <vfioboost/discard.h>
 #include <vfioboost/doctor.h>
 #include <vfioboost/event.h>
 #include <vfioboost/irq.h>

@@ -7,6 +7,7 @@
 #include "container_of.h"
 #include "device/turn.h"
 #include "dma/rates.h"
+#include "dma/spaces.h"
 #include "engine/deadline.h"
 #include "engine/engine.h"
 #include "memory/pace.h"
@@ -34,6 +35,8 @@ static int create_parts(struct vfb_ctx *ctx, const struct vfb_ctx_opts *opts)
 	if (!error)
 		error = vfb_ways_create(&ctx->ways);
 	if (!error)
+		error = vfb_spaces_create(&ctx->spaces);
+	if (!error)
 		error = vfb_turns_create(ctx->sys, &ctx->turns);
 	if (!error)
 		error = vfb_deadlines_create(ctx->sys, &ctx->deadlines);
@@ -55,6 +58,7 @@ static void destroy_parts(struct vfb_ctx *ctx)
 		vfb_deadlines_destroy(ctx->deadlines);
 	vfb_turns_destroy(ctx->turns);
 	vfb_ways_destroy(ctx->ways);
+	vfb_spaces_destroy(ctx->spaces);
 	vfb_room_destroy(ctx->room);
 	vfb_rates_destroy(ctx->rates);
 	vfb_pace_destroy(ctx->pace);

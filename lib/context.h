@@ -14,6 +14,7 @@ struct vfb_engine;
 struct vfb_pace;
 struct vfb_rates;
 struct vfb_room;
+struct vfb_spaces;
 struct vfb_turns;
 struct vfb_ways;
 
@@ -28,6 +29,7 @@ struct vfb_ctx {
 	struct vfb_pace *pace;
 	struct vfb_rates *rates;
 	struct vfb_room *room;
+	struct vfb_spaces *spaces;
 	struct vfb_turns *turns;
 	struct vfb_ways *ways;
 	/* Number of objects. The context cannot be destroyed before them. */

@@ -60,10 +60,12 @@ enum vfb_phase {
 	/** Mapping a BAR for other devices, or mapping it again after a reset. It is the parent of
 	 *  the map calls. */
 	VFB_PHASE_BAR,
+	/** Returning pages of memory to the system (vfb_memory_discard()). */
+	VFB_PHASE_DISCARD,
 };
 
 /** Number of phases in this version; they are numbered from 0. */
-#define VFB_PHASE_COUNT 18
+#define VFB_PHASE_COUNT 19
 
 /** The bit that stands for a phase in a set of phases. */
 #define VFB_PHASE_BIT(phase) (UINT64_C(1) << (phase))

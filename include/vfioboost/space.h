@@ -84,6 +84,13 @@ struct vfb_space_opts {
 	/** Passed to both. They run in threads of the library, several at a time, must not call
 	 *  its functions that wait, and leave the file open. */
 	void *file_data;
+	/** Map memory in blocks of at most this many bytes: no map call crosses a multiple of it in
+	 *  the memory. A power of two from 2 MiB to 1 GiB; 0: as few calls as possible. The kernel
+	 *  unmaps only what one call has mapped, so vfb_memory_discard() of a part of memory needs
+	 *  blocks. Blocks are never smaller than the pages of the memory. Each takes a call, and
+	 *  one of the mappings that the kernel allows (type1: 65535 by default, which are 128 GiB
+	 * in blocks of 2 MiB); vfb_space_map_plan() reports both. */
+	uint64_t block_bytes;
 };
 
 /**
@@ -109,7 +116,8 @@ struct vfb_space_info {
 	enum vfb_backend backend;
 	/** Number of devices that are open in the space. */
 	size_t devices;
-	/** Number of mapped ranges, as the caller passed them, and their total bytes. */
+	/** Number of mapped ranges, as the caller passed them, and their total bytes without those
+	 *  that are discarded. */
 	size_t mappings;
 	uint64_t mapped_bytes;
 	/** Number of mappings that the kernel still allows (type1: dma_entry_limit); UINT64_MAX: no
@@ -124,6 +132,8 @@ struct vfb_space_info {
 	uint32_t ioas;
 	/** How many of the mapped_bytes are left out of the IOMMU (VFB_RANGE_HOST_ONLY). */
 	uint64_t host_only_bytes;
+	/** How many bytes of these ranges are discarded (vfb_memory_discard()). */
+	uint64_t discarded_bytes;
 };
 
 #define VFB_SPACE_INFO_INIT VFB_SIZED(struct vfb_space_info)
@@ -254,7 +264,8 @@ struct vfb_map_plan {
 	size_t size;
 	/** Bytes to map, and how many of them the library has not populated yet. */
 	uint64_t bytes, populate_bytes;
-	/** Number of map calls. Each takes one of the mappings that the kernel allows. */
+	/** Number of map calls, which grows with smaller vfb_space_opts.block_bytes. Each takes one
+	 *  of the mappings that the kernel allows. */
 	uint64_t map_calls;
 	/** Number of mappings that the kernel still allows, as in struct vfb_space_info. */
 	uint64_t entries_left;
@@ -319,7 +330,7 @@ VFB_API int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges
  *   the memory or the address space or lies outside the valid IOVAs, or a flag is unknown;
  * - -EEXIST: the IOVAs are already mapped, or overlap those of another entry;
  * - -ENOSPC: the kernel's limit of mappings is reached (raise dma_entry_limit of
- *   vfio_iommu_type1, or use VFB_BATCH_COALESCE), or no IOVAs are free;
+ *   vfio_iommu_type1, use VFB_BATCH_COALESCE or larger blocks), or no IOVAs are free;
  * - -ENOMEM: RLIMIT_MEMLOCK is too low, or there are too few free pages;
  * - -ETIMEDOUT: vfb_batch_opts.timeout_ns expired;
  * - or an error of vfb_memory_populate().
@@ -405,7 +416,8 @@ VFB_API int vfb_space_release_addresses(struct vfb_space *space);
  *                space whose addresses were released
  * @param ranges  what is mapped in it: the IOVAs, lengths and flags of the mappings, with the
  *                memory of this process. type1: each range as it was mapped, coalesced ranges as
- *                one. To take a space's own mappings back: none
+ *                one, in a space with the same block_bytes. To take a space's own mappings back:
+ * none
  * @param count   number of ranges
  *
  * @return 0; -EINVAL: a range is not one that was mapped and released; -EBUSY: the library has

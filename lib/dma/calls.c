@@ -23,6 +23,20 @@ int vfb_calls_add(struct vfb_calls *calls, const struct vfb_call *call)
 	return 0;
 }
 
+int vfb_calls_add_blocks(struct vfb_calls *calls, const struct vfb_call *part)
+{
+	uint64_t end = part->offset + part->bytes;
+	struct vfb_call call = *part;
+	int error = 0;
+
+	for (; call.offset < end && !error; call.offset += call.bytes, call.iova += call.bytes) {
+		call.bytes = vfb_space_block_end(calls->space, call.memory, call.offset, end) -
+			     call.offset;
+		error = vfb_calls_add(calls, &call);
+	}
+	return error;
+}
+
 void vfb_calls_free(struct vfb_calls *calls)
 {
 	free(calls->calls);
@@ -63,7 +77,7 @@ static void visit_unmap(struct vfb_spread *spread, size_t item)
 	finish_call(calls, call);
 }
 
-static unsigned int calls_width(const struct vfb_calls *calls, unsigned int width)
+unsigned int vfb_calls_width(const struct vfb_calls *calls, unsigned int width)
 {
 	unsigned int workers = vfb_engine_workers(calls->space->ctx->engine);
 
@@ -74,10 +88,10 @@ static unsigned int calls_width(const struct vfb_calls *calls, unsigned int widt
 
 void vfb_calls_map(struct vfb_calls *calls, struct vfb_job *job)
 {
-	vfb_spread(&calls->spread, job, calls->count, calls_width(calls, 0), visit_map);
+	vfb_spread(&calls->spread, job, calls->count, vfb_calls_width(calls, 0), visit_map);
 }
 
 void vfb_calls_unmap(struct vfb_calls *calls, struct vfb_job *job, unsigned int width)
 {
-	vfb_spread(&calls->spread, job, calls->count, calls_width(calls, width), visit_unmap);
+	vfb_spread(&calls->spread, job, calls->count, vfb_calls_width(calls, width), visit_unmap);
 }

@@ -31,10 +31,15 @@ struct vfb_calls {
 };
 
 int vfb_calls_add(struct vfb_calls *calls, const struct vfb_call *call);
+/* Adds a map call for each block of the part of memory. */
+int vfb_calls_add_blocks(struct vfb_calls *calls, const struct vfb_call *part);
 void vfb_calls_free(struct vfb_calls *calls);
 
 /* Makes one map call. Returns call->error. */
 int vfb_call_map(struct vfb_space *space, struct vfb_call *call);
+
+/* In how many threads the kernel makes the calls in parallel, @width at most; 0 for no limit. */
+unsigned int vfb_calls_width(const struct vfb_calls *calls, unsigned int width);
 
 /* Make all calls as tasks of @job. A failure becomes its result. @width: 0 for no limit. */
 void vfb_calls_map(struct vfb_calls *calls, struct vfb_job *job);

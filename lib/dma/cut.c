@@ -171,9 +171,21 @@ static int add_call(struct map_job *map, const struct vfb_plan_run *run, uint64_
 					  });
 }
 
+/* The end of a call that begins in a run, within a block. */
+static uint64_t call_end(const struct map_job *map, const struct vfb_plan_run *run, uint64_t begin,
+			 uint64_t end)
+{
+	const struct vfb_range *range = first_range(map, run);
+
+	return vfb_space_block_end(map->space, range->memory, range->offset + begin,
+				   range->offset + end) -
+	       range->offset;
+}
+
 /*
  * Adds the calls from @begin to @end of a run: one for each entry, or a single one if neighbours
- * are joined. @entry is the first entry that overlaps the part, @entry_end the end of that entry.
+ * are joined; one for each block, if the space has blocks. @entry is the first entry that overlaps
+ * the part, @entry_end the end of that entry.
  */
 static int cut_calls_of(struct map_job *map, const struct vfb_plan_run *run, uint64_t begin,
 			uint64_t end, size_t *entry, uint64_t *entry_end)
@@ -184,6 +196,7 @@ static int cut_calls_of(struct map_job *map, const struct vfb_plan_run *run, uin
 		size_t first = *entry;
 		uint64_t next = map->joined || *entry_end > end ? end : *entry_end;
 
+		next = call_end(map, run, begin, next);
 		while (*entry_end < next)
 			*entry_end += map->plan.order[++*entry]->bytes;
 		error = add_call(map, run, begin, next, first, *entry + 1 - first);

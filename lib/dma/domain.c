@@ -57,6 +57,17 @@ void vfb_space_opening_finish(struct vfb_space *space)
 	pthread_mutex_unlock(&space->lock);
 }
 
+/* What is being restored is lost afterwards if there was no domain when it began. */
+static void wait_for_discards(struct vfb_space *space)
+{
+	const struct vfb_sys *sys = space->ctx->sys;
+
+	pthread_mutex_lock(&space->lock);
+	while (space->discards)
+		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
+	pthread_mutex_unlock(&space->lock);
+}
+
 /*
  * Maps the ranges that were kept, and announces the domain at the moment that none is left: until
  * then jobs may keep more.
@@ -67,9 +78,10 @@ static int announce_domain(struct vfb_space *space, unsigned int attached)
 	int error;
 
 	do {
+		wait_for_discards(space);
 		error = vfb_space_restore(space);
 		pthread_mutex_lock(&space->lock);
-		if (!error && !vfb_space_has_lost_locked(space)) {
+		if (!error && !space->discards && !vfb_space_has_lost_locked(space)) {
 			space->devices += attached;
 			space->domain = true;
 			done = true;

@@ -22,13 +22,14 @@ static int list_extents_locked(struct vfb_space *space, struct vfb_calls *calls)
 	int error = 0;
 
 	for (; extent && !error; extent = vfb_interval_next(extent)) {
-		const struct vfb_mapping *mapping = vfb_index_find(&space->index, extent->iova);
+		const struct vfb_mapping *mapping = vfb_index_at(&space->index, extent->iova);
 
 		error = vfb_calls_add(calls, &(struct vfb_call){
 						     .iova = extent->iova,
 						     .bytes = extent->bytes,
 						     .memory = mapping->memory,
-						     .offset = mapping->offset,
+						     .offset = mapping->offset +
+							       (extent->iova - mapping->at.iova),
 					     });
 	}
 	return error;
@@ -167,32 +168,39 @@ int vfb_space_release_addresses(struct vfb_space *space)
 	return error;
 }
 
+/* The other process has mapped it in the blocks of this space. */
+static int add_extents_locked(struct vfb_space *space, const struct vfb_range *range)
+{
+	uint64_t end = range->offset + range->bytes, next;
+
+	for (uint64_t at = range->offset; at < end; at = next) {
+		struct vfb_interval *extent = malloc(sizeof(*extent));
+
+		if (!extent)
+			return vfb_fail_memory();
+		next = vfb_space_block_end(space, range->memory, at, end);
+		*extent = (struct vfb_interval){.iova = range->iova + (at - range->offset),
+						.bytes = next - at};
+		vfb_index_add_extent(&space->index, extent);
+	}
+	return 0;
+}
+
 /* Adds a range that the other process has mapped. */
 static int add_range_locked(struct vfb_space *space, const struct vfb_range *range, size_t entry)
 {
 	struct vfb_mapping *mapping = vfb_range_mapping(range);
-	struct vfb_interval *extent = malloc(sizeof(*extent));
-	bool host_only = range->flags & VFB_RANGE_HOST_ONLY;
 
-	if (!mapping || !extent) {
-		free(mapping);
-		free(extent);
+	if (!mapping)
 		return vfb_fail_memory();
-	}
 	if (vfb_index_add(&space->index, mapping)) {
 		free(mapping);
-		free(extent);
 		return vfb_fail(-EEXIST, "%s overlaps another one",
 				vfb_range_name(range, entry).text);
 	}
 	vfb_index_set_state(&space->index, mapping, VFB_MAPPING_DONE, false);
-	*extent = (struct vfb_interval){.iova = range->iova, .bytes = range->bytes};
-	if (host_only)
-		free(extent);
-	else
-		vfb_index_add_extent(&space->index, extent);
 	atomic_fetch_add(&range->memory->users, 1);
-	return 0;
+	return range->flags & VFB_RANGE_HOST_ONLY ? 0 : add_extents_locked(space, range);
 }
 
 static int add_ranges_locked(struct vfb_space *space, const struct vfb_range *ranges, size_t count)

@@ -137,6 +137,34 @@ struct vfb_mapping *vfb_index_find(const struct vfb_index *index, uint64_t iova)
 	return mapping && mapping->at.iova == iova ? mapping : NULL;
 }
 
+static uint64_t address_of(const struct vfb_mapping *mapping)
+{
+	return (uintptr_t)mapping->memory->address + mapping->offset;
+}
+
+/* What devices cannot reach has no IOVA that they could be given. */
+static void add_address(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	if (vfb_mapping_is_host_only(mapping))
+		return;
+	mapping->address.iova = address_of(mapping);
+	mapping->address.bytes = mapping->at.bytes;
+	prepare_interval(&mapping->address);
+	vfb_addresses_RB_INSERT(&index->addresses, &mapping->address);
+	summarize_upwards(RB_PARENT(&mapping->address, link));
+}
+
+static void remove_address(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	struct vfb_interval *affected;
+
+	if (vfb_mapping_is_host_only(mapping))
+		return;
+	affected = lowest_affected(&mapping->address);
+	vfb_addresses_RB_REMOVE(&index->addresses, &mapping->address);
+	summarize_upwards(affected);
+}
+
 struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *mapping)
 {
 	prepare_interval(&mapping->at);
@@ -144,10 +172,32 @@ struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *m
 		return vfb_index_at(index, mapping->at.iova);
 	summarize_upwards(RB_PARENT(&mapping->at, link));
 	index->count++;
+	index->range_count += !mapping->continues;
 	index->bytes += mapping->at.bytes;
 	if (vfb_mapping_is_host_only(mapping))
 		index->host_only_bytes += mapping->at.bytes;
+	if (mapping->discarded)
+		index->discarded_bytes += mapping->at.bytes;
+	if (index->keeps_addresses)
+		add_address(index, mapping);
 	return NULL;
+}
+
+static void unlink_mapping(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	struct vfb_interval *affected = lowest_affected(&mapping->at);
+
+	vfb_intervals_RB_REMOVE(&index->mappings, &mapping->at);
+	summarize_upwards(affected);
+	if (index->keeps_addresses)
+		remove_address(index, mapping);
+	index->count--;
+	index->range_count -= !mapping->continues;
+	index->bytes -= mapping->at.bytes;
+	if (vfb_mapping_is_host_only(mapping))
+		index->host_only_bytes -= mapping->at.bytes;
+	if (mapping->discarded)
+		index->discarded_bytes -= mapping->at.bytes;
 }
 
 /* A list of more changes than there are mappings would gain nothing. */
@@ -169,30 +219,15 @@ static void note_change(struct vfb_index *index, const struct vfb_mapping *mappi
 		index->changes = larger;
 	}
 	index->changes[index->change_count++] =
-		(struct vfb_change){mapping->at.iova, mapping->address.iova, mapping->at.bytes};
+		(struct vfb_change){mapping->at.iova, address_of(mapping), mapping->at.bytes};
 }
 
-/* What devices cannot reach has no IOVA that they could be given. */
-static void add_address(struct vfb_index *index, struct vfb_mapping *mapping)
+static void note_visibility(struct vfb_index *index, const struct vfb_mapping *mapping,
+			    bool was_visible)
 {
-	if (vfb_mapping_is_host_only(mapping))
-		return;
-	mapping->address.iova = (uintptr_t)mapping->memory->address + mapping->offset;
-	mapping->address.bytes = mapping->at.bytes;
-	prepare_interval(&mapping->address);
-	vfb_addresses_RB_INSERT(&index->addresses, &mapping->address);
-	summarize_upwards(RB_PARENT(&mapping->address, link));
-}
-
-static void remove_address(struct vfb_index *index, struct vfb_mapping *mapping)
-{
-	struct vfb_interval *affected;
-
-	if (vfb_mapping_is_host_only(mapping))
-		return;
-	affected = lowest_affected(&mapping->address);
-	vfb_addresses_RB_REMOVE(&index->addresses, &mapping->address);
-	summarize_upwards(affected);
+	if (index->is_translated && !index->all_changed &&
+	    vfb_mapping_is_visible(mapping) != was_visible)
+		note_change(index, mapping);
 }
 
 void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
@@ -202,61 +237,137 @@ void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
 
 	mapping->state = state;
 	mapping->visible = visible;
-	if (!index->is_translated || vfb_mapping_is_visible(mapping) == was_visible)
+	note_visibility(index, mapping, was_visible);
+}
+
+void vfb_index_set_discarded(struct vfb_index *index, struct vfb_mapping *mapping, bool discarded)
+{
+	bool was_visible = vfb_mapping_is_visible(mapping);
+
+	if (mapping->discarded == discarded)
 		return;
-	if (was_visible)
-		remove_address(index, mapping);
-	else
+	mapping->discarded = discarded;
+	index->discarded_bytes += discarded ? mapping->at.bytes : -mapping->at.bytes;
+	note_visibility(index, mapping, was_visible);
+}
+
+static void keep_addresses(struct vfb_index *index)
+{
+	struct vfb_mapping *mapping = vfb_index_at(index, 0);
+
+	if (index->keeps_addresses)
+		return;
+	index->keeps_addresses = true;
+	for (; mapping; mapping = vfb_index_next(mapping))
 		add_address(index, mapping);
-	if (!index->all_changed)
-		note_change(index, mapping);
 }
 
 void vfb_index_begin_translation(struct vfb_index *index)
 {
-	struct vfb_mapping *mapping = vfb_index_at(index, 0);
-
 	if (index->is_translated)
 		return;
+	keep_addresses(index);
 	index->is_translated = true;
 	index->all_changed = true;
-	for (; mapping; mapping = vfb_index_next(mapping))
-		if (vfb_mapping_is_visible(mapping))
-			add_address(index, mapping);
+}
+
+static void resize_mapping(struct vfb_index *index, struct vfb_mapping *mapping, uint64_t bytes)
+{
+	mapping->at.bytes = mapping->address.bytes = bytes;
+	summarize_upwards(&mapping->at);
+	if (index->keeps_addresses)
+		summarize_upwards(&mapping->address);
+}
+
+struct vfb_mapping *vfb_index_split(struct vfb_index *index, struct vfb_mapping *mapping,
+				    uint64_t iova)
+{
+	uint64_t first = iova - mapping->at.iova, second = mapping->at.bytes - first;
+	struct vfb_mapping *rest = malloc(sizeof(*rest));
+
+	if (!rest)
+		return NULL;
+	*rest = *mapping;
+	rest->at.iova = iova;
+	rest->at.bytes = second;
+	rest->offset += first;
+	rest->continues = true;
+	resize_mapping(index, mapping, first);
+	/* They are counted again. */
+	index->bytes -= second;
+	if (rest->discarded)
+		index->discarded_bytes -= second;
+	vfb_index_add(index, rest);
+	atomic_fetch_add(&rest->memory->users, 1);
+	return rest;
+}
+
+/* Whether the next mapping is a part of the same range, and in the same state. */
+static bool can_join(const struct vfb_mapping *mapping, const struct vfb_mapping *next)
+{
+	return next->continues && mapping->at.iova + mapping->at.bytes == next->at.iova &&
+	       mapping->state == VFB_MAPPING_DONE && next->state == VFB_MAPPING_DONE &&
+	       mapping->discarded == next->discarded;
+}
+
+static void join_with_next(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	struct vfb_mapping *next = vfb_index_next(mapping);
+	uint64_t bytes;
+
+	if (!next || !can_join(mapping, next))
+		return;
+	bytes = next->at.bytes;
+	atomic_fetch_sub(&next->memory->users, 1);
+	unlink_mapping(index, next);
+	free(next);
+	resize_mapping(index, mapping, mapping->at.bytes + bytes);
+	index->bytes += bytes;
+	if (mapping->discarded)
+		index->discarded_bytes += bytes;
+}
+
+void vfb_index_join(struct vfb_index *index, struct vfb_mapping *mapping)
+{
+	struct vfb_interval *before = vfb_intervals_RB_PREV(&mapping->at);
+
+	join_with_next(index, mapping);
+	if (before)
+		join_with_next(index, mapping_of(before));
 }
 
 /* No deeper than the tree. */
-static void visit_below(const struct vfb_interval *interval, uint64_t first, uint64_t last,
-			void (*visit)(void *arg, const struct vfb_mapping *mapping), void *arg)
+static void visit_below(struct vfb_interval *interval, uint64_t first, uint64_t last,
+			void (*visit)(void *arg, struct vfb_mapping *mapping), void *arg)
 {
 	while (interval && interval->highest >= first) {
 		visit_below(RB_LEFT(interval, link), first, last, visit, arg);
 		if (interval->iova > last)
 			return;
 		if (vfb_interval_last(interval) >= first)
-			visit(arg, container_of(interval, const struct vfb_mapping, address));
+			visit(arg, container_of(interval, struct vfb_mapping, address));
 		interval = RB_RIGHT(interval, link);
 	}
 }
 
-void vfb_index_visit_addresses(const struct vfb_index *index, uint64_t first, uint64_t last,
-			       void (*visit)(void *arg, const struct vfb_mapping *mapping),
-			       void *arg)
+void vfb_index_visit_addresses(struct vfb_index *index, uint64_t first, uint64_t last,
+			       void (*visit)(void *arg, struct vfb_mapping *mapping), void *arg)
 {
+	keep_addresses(index);
 	visit_below(RB_ROOT(&index->addresses), first, last, visit, arg);
 }
 
 void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping)
 {
-	struct vfb_interval *affected = lowest_affected(&mapping->at);
+	struct vfb_mapping *next = vfb_index_next(mapping);
 
+	/* What is left of a range stands for itself. */
+	if (next && next->continues) {
+		next->continues = false;
+		index->range_count++;
+	}
 	vfb_index_set_state(index, mapping, VFB_MAPPING_ENDING, false);
-	vfb_intervals_RB_REMOVE(&index->mappings, &mapping->at);
-	summarize_upwards(affected);
-	index->count--;
-	index->bytes -= mapping->at.bytes;
-	if (vfb_mapping_is_host_only(mapping))
-		index->host_only_bytes -= mapping->at.bytes;
+	unlink_mapping(index, mapping);
 	free(mapping);
 }
 

@@ -39,10 +39,10 @@ enum vfb_mapping_state {
 	VFB_MAPPING_ENDING,
 };
 
-/* A range as the caller requested it. */
+/* A range as the caller requested it, or a part of one. */
 struct vfb_mapping {
 	struct vfb_interval at;
-	/* While it can be translated: its iova is the address. */
+	/* Its iova is the address. */
 	struct vfb_interval address;
 	struct vfb_memory *memory;
 	uint64_t offset;
@@ -50,6 +50,10 @@ struct vfb_mapping {
 	enum vfb_mapping_state state;
 	/* It can be translated although it is not done. */
 	bool visible;
+	/* Its pages were returned: it keeps its IOVAs, but is neither mapped nor translated. */
+	bool discarded;
+	/* It continues the mapping before it: they are parts of one range. */
+	bool continues;
 	/* Identifies the job or thread that maps or unmaps it; NULL when it is done. */
 	const void *owner;
 };
@@ -62,18 +66,20 @@ struct vfb_change {
 /*
  * Mappings are what was requested, extents what the kernel has: one extent for each map call, which
  * the kernel can only unmap as a whole. A mapping that is done but has no extent is lost: it waits
- * for the first device. An extent that overlaps several mappings joins them. The space's lock
- * guards the index.
+ * for the first device, unless it is discarded. An extent that overlaps several mappings joins
+ * them. The space's lock guards the index.
  */
 struct vfb_index {
 	struct vfb_intervals mappings, extents;
-	/* Number of the mappings, their bytes, and those that the kernel never has. */
-	size_t count;
-	uint64_t bytes, host_only_bytes;
-	/* Addresses and changes are kept, since there are lookups. */
-	bool is_translated;
-	/* The mappings that can be translated. */
+	/* Number of the mappings and of the ranges that they are, their bytes, and those that the
+	 * kernel never has. */
+	size_t count, range_count;
+	uint64_t bytes, discarded_bytes, host_only_bytes;
+	/* All mappings that devices see, if somebody has looked for an address. */
+	bool keeps_addresses;
 	struct vfb_addresses addresses;
+	/* Changes are listed, since there are lookups. */
+	bool is_translated;
 	/* Changes that the translator has not published; or too many to list. */
 	struct vfb_change *changes;
 	size_t change_count;
@@ -99,7 +105,15 @@ void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping);
 void vfb_index_set_state(struct vfb_index *index, struct vfb_mapping *mapping,
 			 enum vfb_mapping_state state, bool visible);
 
-/* From now on, keeps @addresses and @changes, of which everything has changed. */
+void vfb_index_set_discarded(struct vfb_index *index, struct vfb_mapping *mapping, bool discarded);
+
+/* Splits a mapping at an IOVA within it, and returns the second part; NULL without memory. */
+struct vfb_mapping *vfb_index_split(struct vfb_index *index, struct vfb_mapping *mapping,
+				    uint64_t iova);
+/* Joins a mapping with its neighbours if they are parts of one range and equal. */
+void vfb_index_join(struct vfb_index *index, struct vfb_mapping *mapping);
+
+/* From now on, keeps @changes, of which everything has changed. */
 void vfb_index_begin_translation(struct vfb_index *index);
 
 /* Devices do not see it. */
@@ -110,14 +124,12 @@ static inline bool vfb_mapping_is_host_only(const struct vfb_mapping *mapping)
 
 static inline bool vfb_mapping_is_visible(const struct vfb_mapping *mapping)
 {
-	return mapping->state == VFB_MAPPING_DONE || mapping->visible;
+	return (mapping->state == VFB_MAPPING_DONE || mapping->visible) && !mapping->discarded;
 }
 
-/* Calls @visit for each mapping that can be translated and whose memory overlaps an area, ordered
- * by address. */
-void vfb_index_visit_addresses(const struct vfb_index *index, uint64_t first, uint64_t last,
-			       void (*visit)(void *arg, const struct vfb_mapping *mapping),
-			       void *arg);
+/* Calls @visit for each mapping whose memory overlaps an area, ordered by address. */
+void vfb_index_visit_addresses(struct vfb_index *index, uint64_t first, uint64_t last,
+			       void (*visit)(void *arg, struct vfb_mapping *mapping), void *arg);
 
 /* Whether an extent overlaps an area. */
 bool vfb_index_has_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes);

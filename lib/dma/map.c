@@ -45,6 +45,8 @@ static int place_range_locked(struct here *here, size_t entry)
 	int error;
 
 	error = vfb_range_check_domain_locked(here->space, range, entry);
+	if (!error)
+		error = vfb_range_check_held_locked(here->space, range, entry);
 	if (!error && range->flags & VFB_RANGE_ANY_IOVA)
 		error = vfb_range_find_gap_locked(here->space, range, entry);
 	if (error)
@@ -62,6 +64,19 @@ static int place_range_locked(struct here *here, size_t entry)
 	return 0;
 }
 
+static uint64_t here_count_calls(const struct here *here)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < here->count; i++) {
+		const struct vfb_range *range = &here->ranges[i];
+
+		count += vfb_space_count_blocks(here->space, range->memory, range->offset,
+						range->bytes);
+	}
+	return count;
+}
+
 /* Checks all ranges, and places those with fixed IOVAs before the others. @domain: there is one. */
 static int place_ranges(struct here *here, bool *domain)
 {
@@ -72,7 +87,7 @@ static int place_ranges(struct here *here, bool *domain)
 	pthread_mutex_lock(&space->lock);
 	*domain = space->domain;
 	here->needs_job = here->may_use_job &&
-			  (!space->domain || space->entries_left < here->count);
+			  (!space->domain || space->entries_left < here_count_calls(here));
 	if (here->needs_job) {
 		pthread_mutex_unlock(&space->lock);
 		return 0;
@@ -126,6 +141,19 @@ static bool range_is_populated(const struct vfb_range *range)
 	return vfb_memory_is_populated(range->memory, range->offset, range->bytes);
 }
 
+static int map_blocks(struct vfb_space *space, const struct vfb_range *range)
+{
+	uint64_t end = range->offset + range->bytes, next;
+	int error = 0;
+
+	for (uint64_t at = range->offset; at < end && !error; at = next) {
+		next = vfb_space_block_end(space, range->memory, at, end);
+		error = vfb_space_map_one(space, range->memory, at, next - at,
+					  range->iova + (at - range->offset), range->flags);
+	}
+	return error;
+}
+
 static int map_ranges(struct here *here)
 {
 	int error = 0;
@@ -138,8 +166,7 @@ static int map_ranges(struct here *here)
 			error = vfb_memory_populate_range(memory, range->offset, range->bytes,
 							  VFB_ANY_NODE, NULL);
 		if (!error && !(range->flags & VFB_RANGE_HOST_ONLY))
-			error = vfb_space_map_one(here->space, memory, range->offset, range->bytes,
-						  range->iova, range->flags);
+			error = map_blocks(here->space, range);
 		if (error)
 			range->status = error;
 	}

@@ -224,6 +224,8 @@ static int place_entry_locked(struct map_job *map, struct map_entry *entry)
 	size_t number = entry->range - map->ranges;
 	int error = vfb_range_check_domain_locked(map->space, entry->range, number);
 
+	if (!error)
+		error = vfb_range_check_held_locked(map->space, entry->range, number);
 	if (error || entry->placed)
 		return error;
 	error = vfb_range_find_gap_locked(map->space, entry->range, number);

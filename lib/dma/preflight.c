@@ -60,27 +60,51 @@ int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock
 			vfb_size_text(bytes + locked).text, vfb_size_text(limit).text);
 }
 
+static uint64_t count_blocks(const struct vfb_plan *plan, const struct vfb_space *space)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct vfb_range *range = plan->order[i];
+
+		if (!(range->flags & VFB_RANGE_HOST_ONLY))
+			count += vfb_space_count_blocks(space, range->memory, range->offset,
+							range->bytes);
+	}
+	return count;
+}
+
+static uint64_t count_joined_blocks(const struct vfb_plan *plan, const struct vfb_space *space)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < plan->run_count; i++) {
+		const struct vfb_range *range = plan->order[plan->runs[i].first];
+
+		if (!(range->flags & VFB_RANGE_HOST_ONLY))
+			count += vfb_space_count_blocks(space, range->memory, range->offset,
+							plan->runs[i].bytes);
+	}
+	return count;
+}
+
 int vfb_plan_check_entries_locked(const struct vfb_plan *plan, const struct vfb_space *space,
 				  bool *joined)
 {
-	uint64_t left = space->entries_left;
-	size_t ranges = 0, runs = 0;
+	uint64_t left = space->entries_left, needed;
 
-	for (size_t i = 0; i < plan->run_count; i++)
-		if (!(plan->order[plan->runs[i].first]->flags & VFB_RANGE_HOST_ONLY)) {
-			ranges += plan->runs[i].count;
-			runs++;
-		}
-	if (!*joined && ranges <= left)
+	if (!*joined && count_blocks(plan, space) <= left)
 		return 0;
 	*joined = true;
-	if (runs <= left)
+	needed = count_joined_blocks(plan, space);
+	if (needed <= left)
 		return 0;
 	return vfb_fail(-ENOSPC,
-			"%zu ranges need %zu mappings when neighbours are joined, more than the "
-			"%" PRIu64 " mappings that the kernel has left: map fewer, larger ranges, "
-			"or raise dma_entry_limit of vfio_iommu_type1",
-			ranges, runs, left);
+			"%zu ranges need %" PRIu64 " mappings when neighbours are joined%s, more "
+			"than the %" PRIu64 " mappings that the kernel has left: map fewer, larger "
+			"ranges%s, or raise dma_entry_limit of vfio_iommu_type1",
+			plan->count, needed, space->block_bytes ? ", in blocks" : "", left,
+			space->block_bytes ? ", in larger blocks" : "");
 }
 
 int vfb_ranges_check_room(const struct vfb_range *ranges, size_t count)

@@ -53,6 +53,35 @@ bool vfb_space_job_try_begin(struct vfb_space *space)
 	return !ending;
 }
 
+/* 0: no blocks. Smaller ones than pages would gain nothing, since pages are returned as a whole. */
+static uint64_t block_of(const struct vfb_space *space, const struct vfb_memory *memory)
+{
+	uint64_t page = memory->bulk_bytes ? GIB : memory->page_bytes;
+
+	if (!space->block_bytes || memory->region)
+		return 0;
+	return page > space->block_bytes ? page : space->block_bytes;
+}
+
+uint64_t vfb_space_block_end(const struct vfb_space *space, const struct vfb_memory *memory,
+			     uint64_t offset, uint64_t end)
+{
+	uint64_t block = block_of(space, memory), next;
+
+	if (!block)
+		return end;
+	next = (offset / block + 1) * block;
+	return next < end ? next : end;
+}
+
+uint64_t vfb_space_count_blocks(const struct vfb_space *space, const struct vfb_memory *memory,
+				uint64_t offset, uint64_t bytes)
+{
+	uint64_t block = block_of(space, memory);
+
+	return block ? (offset + bytes - 1) / block - offset / block + 1 : 1;
+}
+
 int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
 		      uint64_t bytes, uint64_t iova, uint32_t flags)
 {

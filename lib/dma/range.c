@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "dma/expected.h"
+#include "dma/spaces.h"
 #include "iommu/iova_set.h"
 #include "memory/memory.h"
 #include "observe/error.h"
@@ -101,6 +102,18 @@ int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vf
 			"around them (vfb_layout())",
 			vfb_range_name(range, entry).text, vfb_iova_ranges_text(valid, count).text);
 	return 0;
+}
+
+int vfb_range_check_held_locked(const struct vfb_space *space, const struct vfb_range *range,
+				size_t entry)
+{
+	if (!vfb_spaces_is_held(space->ctx->spaces, range->memory->address + range->offset,
+				range->bytes))
+		return 0;
+	return vfb_fail(-EBUSY,
+			"%s: pages of it are being discarded or restored by another job: wait for "
+			"that",
+			vfb_range_name(range, entry).text);
 }
 
 /* The largest page that the IOMMU could use for the range, to align its IOVA to. */

@@ -35,6 +35,11 @@ int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vf
 /* Whether IOVAs are valid in the domain, which need not be announced yet; both ends inclusive. */
 bool vfb_iova_is_valid_locked(const struct vfb_space *space, uint64_t first, uint64_t last);
 
+/* Fails with -EBUSY while pages of the range are being returned or restored. The space's lock
+ * must be held until its mapping is in the index. */
+int vfb_range_check_held_locked(const struct vfb_space *space, const struct vfb_range *range,
+				size_t entry);
+
 /* Finds an IOVA for a range that has none. */
 int vfb_range_find_gap_locked(struct vfb_space *space, struct vfb_range *range, size_t entry);
 

@@ -26,7 +26,8 @@ struct restore {
 
 static bool is_lost(const struct vfb_index *index, const struct vfb_mapping *mapping)
 {
-	return mapping->state == VFB_MAPPING_DONE && !vfb_mapping_is_host_only(mapping) &&
+	return mapping->state == VFB_MAPPING_DONE && !mapping->discarded &&
+	       !vfb_mapping_is_host_only(mapping) &&
 	       !vfb_index_has_extents(index, mapping->at.iova, mapping->at.bytes);
 }
 
@@ -110,22 +111,38 @@ static size_t neighbours_end(const struct restore *restore, size_t first)
 	return end;
 }
 
+/* Without counting pieces: where the kernel maps in parallel, there is no limit. */
+static uint64_t count_calls_of(const struct restore *restore, size_t first, size_t end)
+{
+	const struct vfb_mapping *mapping = restore->mappings[first];
+	const struct vfb_interval *last = &restore->mappings[end - 1]->at;
+
+	return vfb_space_count_blocks(restore->space, mapping->memory, mapping->offset,
+				      last->iova + last->bytes - mapping->at.iova);
+}
+
 /* Joins adjacent mappings if the kernel has too few mappings left. */
 static int check_entries_left(struct restore *restore)
 {
-	size_t calls = 0;
-	uint64_t left;
+	uint64_t calls = 0, left;
 
 	pthread_mutex_lock(&restore->space->lock);
 	left = restore->space->entries_left;
 	pthread_mutex_unlock(&restore->space->lock);
-	restore->joined = restore->count > left;
-	for (size_t i = 0; i < restore->count && restore->joined; i = neighbours_end(restore, i))
-		calls++;
+	for (size_t i = 0; i < restore->count; i++)
+		calls += count_calls_of(restore, i, i + 1);
+	restore->joined = calls > left;
+	if (restore->joined)
+		calls = 0;
+	for (size_t i = 0, next; i < restore->count && restore->joined; i = next) {
+		next = neighbours_end(restore, i);
+		calls += count_calls_of(restore, i, next);
+	}
 	if (calls <= left)
 		return 0;
 	return vfb_fail(-ENOSPC,
-			"the %zu ranges to be mapped for the first device need %zu mappings, more "
+			"the %zu ranges to be mapped for the first device need %" PRIu64
+			" mappings, more "
 			"than the %" PRIu64 " that the kernel has left: unmap some, or raise "
 			"dma_entry_limit of vfio_iommu_type1",
 			restore->count, calls, left);
@@ -134,13 +151,13 @@ static int check_entries_left(struct restore *restore)
 static int add_map_call(struct restore *restore, const struct vfb_mapping *first, uint64_t offset,
 			uint64_t bytes)
 {
-	return vfb_calls_add(&restore->calls, &(struct vfb_call){
-						      .iova = first->at.iova + offset,
-						      .bytes = bytes,
-						      .memory = first->memory,
-						      .offset = first->offset + offset,
-						      .flags = first->flags,
-					      });
+	return vfb_calls_add_blocks(&restore->calls, &(struct vfb_call){
+							     .iova = first->at.iova + offset,
+							     .bytes = bytes,
+							     .memory = first->memory,
+							     .offset = first->offset + offset,
+							     .flags = first->flags,
+						     });
 }
 
 /* In pieces, if the kernel maps in parallel. */

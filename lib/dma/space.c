@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dma/spaces.h"
 #include "memory/memory.h"
 #include "observe/error.h"
 #include "options.h"
@@ -26,6 +27,12 @@ static int check_opts(const struct vfb_space_opts *opts)
 				"domain %" PRIu32 " of a space needs VFB_SPACE_DIRTY, and its "
 				"reserved field must be 0",
 				opts->dirty_domain);
+	if (opts->block_bytes && (opts->block_bytes & (opts->block_bytes - 1) ||
+				  opts->block_bytes < 2 * MIB || opts->block_bytes > GIB))
+		return vfb_fail(-EINVAL,
+				"blocks of 0x%" PRIx64 " bytes: they must be a power of two from "
+				"2 MiB to 1 GiB, or 0 for none",
+				opts->block_bytes);
 	return 0;
 }
 
@@ -39,7 +46,8 @@ static struct vfb_iommu_hooks hooks_of(const struct vfb_space_opts *opts)
 }
 
 static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
-		      const struct vfb_iommu_source *source, struct vfb_space **out)
+		      const struct vfb_iommu_source *source, uint64_t block_bytes,
+		      struct vfb_space **out)
 {
 	struct vfb_space *space;
 	struct vfb_span span;
@@ -72,6 +80,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	space->iommu->hooks = source->hooks;
 	space->refs = 1;
 	space->can_track = source->dirty;
+	space->block_bytes = block_bytes;
 	pthread_mutex_init(&space->lock, NULL);
 	pthread_cond_init(&space->changed, NULL);
 	vfb_translator_init(&space->translator);
@@ -79,6 +88,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	space->index.all_changed = true;
 	space->entries_left = UINT64_MAX;
 	atomic_fetch_add(&ctx->objects, 1);
+	vfb_spaces_add(ctx->spaces, space);
 	if (space->iommu->has_domain) {
 		error = vfb_space_read_domain(space);
 		if (error) {
@@ -117,7 +127,7 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 				   .dirty_domain = known.dirty_domain,
 				   .hooks = hooks_of(&known),
 			   },
-			   out);
+			   known.block_bytes, out);
 	if (!error)
 		memcpy((*out)->reason, reason, sizeof(reason));
 	return error;
@@ -164,7 +174,7 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 				   .dirty_domain = known.dirty_domain,
 				   .hooks = hooks_of(&known),
 			   },
-			   out);
+			   known.block_bytes, out);
 	if (!error)
 		snprintf((*out)->reason, sizeof((*out)->reason), "it was adopted");
 	return error;
@@ -235,7 +245,11 @@ int vfb_space_destroy(struct vfb_space *space)
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DESTROY);
 	space->iommu->ops->destroy(space->iommu);
 	vfb_observe_end(&span, .operation = "space", .node = VFB_ANY_NODE);
+	/* Until now, pages of its memory could not be returned. */
+	vfb_spaces_remove(space->ctx->spaces, space);
+	pthread_mutex_lock(&space->lock);
 	vfb_space_forget_locked(space);
+	pthread_mutex_unlock(&space->lock);
 	vfb_translator_destroy(&space->translator);
 	ctx = space->ctx;
 	free(space->ranges);
@@ -255,8 +269,9 @@ int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 	pthread_mutex_lock(&space->lock);
 	known.fd = space->iommu->ops->file(space->iommu, &known.ioas);
 	known.devices = space->devices;
-	known.mappings = space->index.count;
-	known.mapped_bytes = space->index.bytes;
+	known.mappings = space->index.range_count;
+	known.mapped_bytes = space->index.bytes - space->index.discarded_bytes;
+	known.discarded_bytes = space->index.discarded_bytes;
 	known.host_only_bytes = space->index.host_only_bytes;
 	known.entries_left = space->entries_left;
 	pthread_mutex_unlock(&space->lock);

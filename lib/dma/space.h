@@ -27,6 +27,8 @@ struct vfb_domain_waiter {
 
 struct vfb_space {
 	struct vfb_ctx *ctx;
+	/* The next one of the context; guarded by the lock of the list. */
+	struct vfb_space *next;
 	struct vfb_iommu *iommu;
 
 	pthread_mutex_t lock;
@@ -47,12 +49,16 @@ struct vfb_space {
 	bool released;
 	/* Jobs that map or unmap. */
 	unsigned int jobs;
+	/* Those of them that discard or restore memory. The domain is not announced meanwhile. */
+	unsigned int discards;
 	/* It is being destroyed: no job may begin. */
 	bool ending;
 	/* References to this struct: one of the space itself, others of BARs mapped in it. */
 	atomic_uint refs;
 	struct vfb_index index;
 	struct vfb_translator translator;
+	/* Of vfb_space_opts. */
+	uint64_t block_bytes;
 	char reason[VFB_REASON_BYTES];
 	/* Limits of the domain, see struct vfb_iommu_ops. Without a domain there are none. */
 	struct vfb_iova_range *ranges;
@@ -121,6 +127,14 @@ void vfb_space_job_end(struct vfb_space *space);
 /* Ends a job while the space's lock is held, and releases that. @changed: there are changes of the
  * index to publish. */
 void vfb_space_job_end_unlock(struct vfb_space *space, bool changed);
+
+/* The end of the block of memory in which @offset lies, which no map call may cross, but at most
+ * @end. */
+uint64_t vfb_space_block_end(const struct vfb_space *space, const struct vfb_memory *memory,
+			     uint64_t offset, uint64_t end);
+/* Number of blocks that a part of memory, which is not empty, overlaps. */
+uint64_t vfb_space_count_blocks(const struct vfb_space *space, const struct vfb_memory *memory,
+				uint64_t offset, uint64_t bytes);
 
 /* Makes one map call, with its event, and adds the extent to the index. */
 int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,

@@ -314,7 +314,7 @@ static void add_link(struct update *update, uint64_t begin, const struct vfb_seg
 }
 
 /* Memory that is mapped several times is translated to the first IOVA. */
-static void collect_mapping(void *arg, const struct vfb_mapping *mapping)
+static void collect_mapping(void *arg, struct vfb_mapping *mapping)
 {
 	struct update *update = arg;
 	struct vfb_segment segment = segment_of(mapping);
@@ -339,7 +339,7 @@ static void collect_mapping(void *arg, const struct vfb_mapping *mapping)
 	add_link(update, begin, &segment);
 }
 
-static void collect_patch_locked(const struct vfb_index *index, struct update *update,
+static void collect_patch_locked(struct vfb_index *index, struct update *update,
 				 struct vfb_patch *patch)
 {
 	struct vfb_mapping *mapping;

@@ -62,6 +62,18 @@ static int fail_partly(const struct vfb_range *range, size_t entry,
 			vfb_size_text(mapping->at.bytes).text, mapping->at.iova);
 }
 
+/* A mapping that is part of a range of the caller's, another part of which the entry leaves out. */
+static bool ends_within_range(struct vfb_mapping *mapping, const struct vfb_range *range)
+{
+	const struct vfb_mapping *next;
+
+	if (mapping->at.iova == range->iova && mapping->continues)
+		return true;
+	next = vfb_interval_last(&mapping->at) == range_last(range) ? vfb_index_next(mapping) :
+								      NULL;
+	return next && next->continues;
+}
+
 /* Checks that an entry consists of whole mappings, and claims them. */
 static int claim_entry_locked(struct unmap *unmap, size_t entry)
 {
@@ -79,7 +91,8 @@ static int claim_entry_locked(struct unmap *unmap, size_t entry)
 		if (!mapping || mapping->at.iova > iova)
 			return vfb_fail(-ENOENT, "entry %zu: nothing is mapped at IOVA 0x%" PRIx64,
 					entry, iova);
-		if (mapping->at.iova < iova || vfb_interval_last(&mapping->at) > last)
+		if (mapping->at.iova < iova || vfb_interval_last(&mapping->at) > last ||
+		    ends_within_range(mapping, range))
 			return fail_partly(range, entry, mapping);
 		if (mapping->state != VFB_MAPPING_DONE)
 			return fail_busy(entry, iova);

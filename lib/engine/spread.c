@@ -45,8 +45,8 @@ static bool spread_prepare(struct vfb_spread *spread, struct vfb_job *job, size_
 	return true;
 }
 
-void vfb_spread(struct vfb_spread *spread, struct vfb_job *job, size_t count, unsigned int width,
-		void (*visit)(struct vfb_spread *spread, size_t item))
+void vfb_spread_on(struct vfb_spread *spread, struct vfb_job *job, size_t count, unsigned int width,
+		   int node, void (*visit)(struct vfb_spread *spread, size_t item))
 {
 	/* Fewer than all workers, or a worker after another. */
 	unsigned int runs = smaller(count, width), workers = vfb_engine_workers(job->ctx->engine);
@@ -54,7 +54,13 @@ void vfb_spread(struct vfb_spread *spread, struct vfb_job *job, size_t count, un
 	if (width >= workers)
 		runs = smaller(count, (size_t)workers * RUNS_PER_WORKER);
 	if (spread_prepare(spread, job, count, runs, visit))
-		vfb_job_submit(job, &spread->task, VFB_ANY_NODE);
+		vfb_job_submit(job, &spread->task, node);
+}
+
+void vfb_spread(struct vfb_spread *spread, struct vfb_job *job, size_t count, unsigned int width,
+		void (*visit)(struct vfb_spread *spread, size_t item))
+{
+	vfb_spread_on(spread, job, count, width, VFB_ANY_NODE, visit);
 }
 
 void vfb_spread_sleeping(struct vfb_spread *spread, struct vfb_job *job, size_t count,

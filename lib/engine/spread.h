@@ -20,6 +20,9 @@ struct vfb_spread {
 /* Visits items 0 to @count - 1 on at most @width workers or sleepers. */
 void vfb_spread(struct vfb_spread *spread, struct vfb_job *job, size_t count, unsigned int width,
 		void (*visit)(struct vfb_spread *spread, size_t item));
+/* The same on workers of a node. */
+void vfb_spread_on(struct vfb_spread *spread, struct vfb_job *job, size_t count, unsigned int width,
+		   int node, void (*visit)(struct vfb_spread *spread, size_t item));
 void vfb_spread_sleeping(struct vfb_spread *spread, struct vfb_job *job, size_t count,
 			 unsigned int width, void (*visit)(struct vfb_spread *spread, size_t item));
 

@@ -147,6 +147,12 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 			      struct vfb_job *job);
 
 void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule, uint64_t count);
+/* Marks the granules of a part that was populated, if the rest of them is present. */
+void vfb_memory_note_present(struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
+void vfb_memory_mark_absent(struct vfb_memory *memory, uint64_t granule);
+
+/* Returns the pages of a part, which no device may reach. */
+int vfb_memory_return_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes);
 
 /* How many bytes of the part are not present. */
 uint64_t vfb_memory_absent_bytes(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes);

@@ -72,7 +72,7 @@ void vfb_memory_mark_populated(struct vfb_memory *memory, uint64_t granule, uint
 		atomic_fetch_add(&memory->populated_bytes, bytes);
 }
 
-static void mark_absent(struct vfb_memory *memory, uint64_t granule)
+void vfb_memory_mark_absent(struct vfb_memory *memory, uint64_t granule)
 {
 	unsigned long bit = 1UL << (granule % BITS);
 
@@ -152,6 +152,17 @@ uint64_t vfb_memory_same_end(const struct vfb_memory *memory, uint64_t offset, u
 	return granule * size < end ? granule * size : end;
 }
 
+void vfb_memory_note_present(struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
+{
+	uint64_t size = vfb_memory_granule(memory);
+
+	for (uint64_t granule = offset / size; granule * size < offset + bytes; granule++)
+		if (!granule_is_marked(memory, granule) &&
+		    !vfb_memory_absent_bytes(memory, granule * size,
+					     granule_bytes(memory, granule)))
+			vfb_memory_mark_populated(memory, granule, 1);
+}
+
 bool vfb_memory_was_populated(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
 	bool populated;
@@ -171,7 +182,7 @@ static void find_absent(struct vfb_memory *memory, uint64_t offset, uint64_t end
 		if (next > end)
 			next = end;
 		if (look_at_part(memory, offset, next - offset) != PRESENT)
-			mark_absent(memory, offset / size);
+			vfb_memory_mark_absent(memory, offset / size);
 	}
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The address space: mmap, munmap, madvise, mbind, move_pages. */
+#include <inttypes.h>
 #include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -221,6 +222,32 @@ static int op_munmap(const struct vfb_sys *sys, void *addr, size_t bytes)
 
 /* ---- madvise, mbind, move_pages ---- */
 
+/* A device that reaches the pages would go on with them, and the program with others. */
+static void check_unmapped(struct fake *fake, const struct vma *vma)
+{
+	if (fk_space_reaches(fake, vma->object, vma->offset, vma->start, vma->end - vma->start))
+		fk_misuse(fake, "pages at 0x%" PRIx64 " are returned while a device reaches them",
+			  vma->start);
+}
+
+/* madvise_remove(); and madvise_dontneed_single_vma(), which leaves the pages of files. */
+static int return_pages(struct fake *fake, struct vma *vma, bool remove)
+{
+	if (remove && !vma->shared)
+		return vma->object && (vma->object->inode || vma->object->pool != POOL_BASE) ?
+			       -EACCES :
+			       -EINVAL;
+	if (!vma->object || remove != vma->shared)
+		return 0;
+	check_unmapped(fake, vma);
+	fk_object_free_range(fake, vma->object, vma->offset, vma->offset + vma->end - vma->start,
+			     remove);
+	/* What was in them is lost. */
+	madvise((void *)(uintptr_t)vma->start, vma->end - vma->start,
+		remove ? MADV_REMOVE : MADV_DONTNEED);
+	return 0;
+}
+
 static int do_madvise(struct fake *fake, uint64_t start, uint64_t end, int advice)
 {
 	int error = fk_vma_split(fake, start);
@@ -243,17 +270,16 @@ static int do_madvise(struct fake *fake, uint64_t start, uint64_t end, int advic
 		if (advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE) {
 			vma->thp = advice == MADV_HUGEPAGE;
 			vma->no_thp = advice == MADV_NOHUGEPAGE;
-		} else if (advice == MADV_DONTNEED && vma->object && !vma->object->is_file) {
-			fk_object_free_range(fake, vma->object, vma->offset,
-					     vma->offset + vma->end - vma->start, false);
+		} else if (advice == MADV_DONTNEED || advice == MADV_REMOVE) {
+			int failed = return_pages(fake, vma, advice == MADV_REMOVE);
+
+			if (failed)
+				return failed;
 		}
 		if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
 			vma->dont_fork = advice == MADV_DONTFORK;
 		if (advice == MADV_DONTDUMP || advice == MADV_DODUMP)
 			vma->dont_dump = advice == MADV_DONTDUMP;
-		if (advice == MADV_REMOVE && vma->object && vma->object->is_file)
-			fk_object_free_range(fake, vma->object, vma->offset,
-					     vma->offset + vma->end - vma->start, true);
 		at = vma->end;
 	}
 	return error;

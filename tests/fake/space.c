@@ -101,6 +101,23 @@ bool fk_space_uses_memory(struct fake *fake, uint64_t start, uint64_t end)
 	return false;
 }
 
+bool fk_space_reaches(struct fake *fake, const struct object *object, uint64_t offset,
+		      uint64_t address, uint64_t bytes)
+{
+	for (struct space *space = fake->spaces; space; space = space->next)
+		for (size_t i = 0; i < space->count; i++) {
+			const struct dma *dma = space->dmas[i];
+			uint64_t at = dma->object ? dma->file_offset : dma->vaddr;
+			uint64_t begin = dma->object ? offset : address;
+
+			if (dma->dma_buf || (dma->object && dma->object != object))
+				continue;
+			if (at < begin + bytes && at + (dma->last - dma->iova) >= begin)
+				return true;
+		}
+	return false;
+}
+
 size_t fk_ranges_without(uint64_t last, const struct range *holes, size_t count, struct range *out,
 			 size_t room)
 {

@@ -56,6 +56,9 @@ int fk_ioas_get_dirty_bitmap(struct fake *fake, struct iommufd *iommufd, void *a
 int fk_type1_dirty_pages(struct fake *fake, struct container *container, void *arg);
 
 /* A device may be about to reach memory in [start, end). */
+/* Whether something is mapped to a part of an object, which is at @address. */
+bool fk_space_reaches(struct fake *fake, const struct object *object, uint64_t offset,
+		      uint64_t address, uint64_t bytes);
 bool fk_space_uses_memory(struct fake *fake, uint64_t start, uint64_t end);
 
 struct range {

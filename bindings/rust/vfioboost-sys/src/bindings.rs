@@ -35,7 +35,7 @@ pub const VFB_BAR_WRITE: u32 = 2;
 pub const VFB_BAR_ANY_IOVA: u32 = 4;
 pub const VFB_BAR_REQUIRED: u32 = 8;
 pub const VFB_DOCTOR_PROBE: u32 = 1;
-pub const VFB_PHASE_COUNT: u32 = 18;
+pub const VFB_PHASE_COUNT: u32 = 19;
 pub const VFB_IRQ_MASKABLE: u32 = 1;
 pub const VFB_IRQ_AUTOMASKED: u32 = 2;
 pub const VFB_IRQ_NORESIZE: u32 = 4;
@@ -560,12 +560,13 @@ pub struct vfb_space_opts {
         ),
     >,
     pub file_data: *mut ::std::os::raw::c_void,
+    pub block_bytes: u64,
 }
 #[test]
 fn bindgen_test_layout_vfb_space_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_space_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 64usize, "Size of vfb_space_opts");
+    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 72usize, "Size of vfb_space_opts");
     assert_eq!(::std::mem::align_of::<vfb_space_opts>(), 8usize, "Alignment of vfb_space_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -622,6 +623,11 @@ fn bindgen_test_layout_vfb_space_opts() {
         56usize,
         "Offset of field: vfb_space_opts::file_data"
     );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).block_bytes) as usize - ptr as usize },
+        64usize,
+        "Offset of field: vfb_space_opts::block_bytes"
+    );
 }
 impl Default for vfb_space_opts {
     fn default() -> Self {
@@ -645,12 +651,13 @@ pub struct vfb_space_info {
     pub fd: ::std::os::raw::c_int,
     pub ioas: u32,
     pub host_only_bytes: u64,
+    pub discarded_bytes: u64,
 }
 #[test]
 fn bindgen_test_layout_vfb_space_info() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_space_info> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_space_info>(), 72usize, "Size of vfb_space_info");
+    assert_eq!(::std::mem::size_of::<vfb_space_info>(), 80usize, "Size of vfb_space_info");
     assert_eq!(::std::mem::align_of::<vfb_space_info>(), 8usize, "Alignment of vfb_space_info");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -701,6 +708,11 @@ fn bindgen_test_layout_vfb_space_info() {
         unsafe { ::std::ptr::addr_of!((*ptr).host_only_bytes) as usize - ptr as usize },
         64usize,
         "Offset of field: vfb_space_info::host_only_bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).discarded_bytes) as usize - ptr as usize },
+        72usize,
+        "Offset of field: vfb_space_info::discarded_bytes"
     );
 }
 impl Default for vfb_space_info {
@@ -1300,6 +1312,41 @@ impl Default for vfb_dirty_area {
     }
 }
 #[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct vfb_memory_range {
+    pub offset: u64,
+    pub bytes: u64,
+    pub status: ::std::os::raw::c_int,
+    pub reserved: u32,
+}
+#[test]
+fn bindgen_test_layout_vfb_memory_range() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_memory_range> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_memory_range>(), 24usize, "Size of vfb_memory_range");
+    assert_eq!(::std::mem::align_of::<vfb_memory_range>(), 8usize, "Alignment of vfb_memory_range");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).offset) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_memory_range::offset"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).bytes) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_memory_range::bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).status) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_memory_range::status"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        20usize,
+        "Offset of field: vfb_memory_range::reserved"
+    );
+}
+#[repr(C)]
 #[derive(Debug)]
 pub struct vfb_diagnosis {
     _unused: [u8; 0],
@@ -1569,6 +1616,7 @@ pub const VFB_PHASE_JOB: vfb_phase = 14;
 pub const VFB_PHASE_SYSCALL: vfb_phase = 15;
 pub const VFB_PHASE_USER: vfb_phase = 16;
 pub const VFB_PHASE_BAR: vfb_phase = 17;
+pub const VFB_PHASE_DISCARD: vfb_phase = 18;
 pub type vfb_phase = ::std::os::raw::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -2723,6 +2771,32 @@ extern "C" {
         space: *mut vfb_space,
         areas: *mut vfb_dirty_area,
         count: usize,
+        out: *mut *mut vfb_job,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_memory_discard(
+        memory: *mut vfb_memory,
+        ranges: *mut vfb_memory_range,
+        count: usize,
+        opts: *const vfb_batch_opts,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_memory_discard_start(
+        memory: *mut vfb_memory,
+        ranges: *mut vfb_memory_range,
+        count: usize,
+        opts: *const vfb_batch_opts,
+        out: *mut *mut vfb_job,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_memory_restore(
+        memory: *mut vfb_memory,
+        ranges: *mut vfb_memory_range,
+        count: usize,
+        opts: *const vfb_batch_opts,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_memory_restore_start(
+        memory: *mut vfb_memory,
+        ranges: *mut vfb_memory_range,
+        count: usize,
+        opts: *const vfb_batch_opts,
         out: *mut *mut vfb_job,
     ) -> ::std::os::raw::c_int;
     pub fn vfb_doctor_run(

@@ -34,11 +34,12 @@ pub enum Phase {
     Syscall,
     User,
     Bar,
+    Discard,
     /// One that this version of the crate does not know.
     Unknown(u32),
 }
 
-const PHASES: [Phase; 18] = [
+const PHASES: [Phase; 19] = [
     Phase::Attach,
     Phase::Open,
     Phase::Populate,
@@ -57,6 +58,7 @@ const PHASES: [Phase; 18] = [
     Phase::Syscall,
     Phase::User,
     Phase::Bar,
+    Phase::Discard,
 ];
 
 impl Phase {

@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: MIT */
+#include "dma/discard.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "container_of.h"
+#include "memory/memory.h"
+#include "observe/error.h"
+#include "options.h"
+
+enum discard_step {
+	STEP_UNMAP,
+	STEP_RETURN,
+	STEP_POPULATE,
+	STEP_MAP,
+};
+
+/* The steps of discarding and of restoring: two forward, and two for the entries that have failed.
+ */
+#define STEPS 4
+static const enum discard_step steps[2][STEPS] = {
+	{STEP_UNMAP, STEP_RETURN, STEP_POPULATE, STEP_MAP},
+	{STEP_POPULATE, STEP_MAP, STEP_UNMAP, STEP_RETURN},
+};
+
+/* The part of an entry that one worker populates or returns. */
+struct discard_piece {
+	size_t entry;
+	uint64_t offset, bytes;
+	int node;
+};
+
+/* The pieces of one node. */
+struct discard_node {
+	struct vfb_spread spread;
+	struct discard_job *owner;
+	size_t first, count;
+};
+
+struct discard_job {
+	struct vfb_job job;
+	struct discard discard;
+	struct vfb_hold hold;
+	/* Held addresses, one for each entry. */
+	struct vfb_held *held;
+	struct discard_piece *pieces;
+	size_t piece_count;
+	struct discard_node *nodes;
+	size_t node_count;
+	/* Number of steps begun. */
+	unsigned int step;
+	unsigned int width;
+	bool best_effort;
+	/* In the calling thread. */
+	bool here;
+	pthread_mutex_t lock;
+};
+
+static bool is_backward(const struct discard_job *job)
+{
+	return job->step > STEPS / 2;
+}
+
+static enum discard_step current_step(const struct discard_job *job)
+{
+	return steps[job->discard.restores][job->step - 1];
+}
+
+/* ---- One step ---- */
+
+/* Whether the step is taken for all of these entries. Not backward after a failure there: the pages
+ * may still be mapped. */
+static bool takes_part(struct discard_job *job, size_t first, size_t count)
+{
+	bool part = true;
+
+	pthread_mutex_lock(&job->lock);
+	for (size_t i = first; i < first + count && part; i++) {
+		const struct discard_entry *entry = &job->discard.entries[i];
+
+		part = is_backward(job) ? entry->error && !entry->stuck : !entry->error;
+	}
+	pthread_mutex_unlock(&job->lock);
+	return part && (is_backward(job) || !vfb_job_stopped(&job->job));
+}
+
+static void fail_entries(struct discard_job *job, size_t first, size_t count, int error)
+{
+	pthread_mutex_lock(&job->lock);
+	for (size_t i = first; i < first + count; i++) {
+		struct discard_entry *entry = &job->discard.entries[i];
+
+		entry->stuck = entry->stuck || is_backward(job);
+		if (!entry->error)
+			entry->error = error;
+	}
+	pthread_mutex_unlock(&job->lock);
+	if (error != -ECANCELED && !is_backward(job))
+		vfb_job_fail(&job->job, error, job->discard.restores && !job->best_effort);
+}
+
+static void visit_piece(struct vfb_spread *spread, size_t item)
+{
+	struct discard_node *node = container_of(spread, struct discard_node, spread);
+	struct discard_job *job = node->owner;
+	const struct discard_piece *piece = &job->pieces[node->first + item];
+	struct vfb_memory *memory = job->discard.memory;
+	struct vfb_job *progress = is_backward(job) ? NULL : &job->job;
+	int error;
+
+	if (!takes_part(job, piece->entry, 1))
+		return;
+	if (current_step(job) == STEP_POPULATE) {
+		error = vfb_memory_populate_range(memory, piece->offset, piece->bytes, piece->node,
+						  progress);
+		if (!error)
+			vfb_memory_note_present(memory, piece->offset, piece->bytes);
+	} else {
+		error = vfb_memory_return_range(memory, piece->offset, piece->bytes);
+		if (progress)
+			atomic_fetch_add(&progress->bytes_done, piece->bytes);
+	}
+	if (error)
+		fail_entries(job, piece->entry, 1, error);
+}
+
+/* Marks those of a call that have failed: the extent cannot be mapped without the others. */
+static void keep_joined_discarded(struct discard_job *job, const struct vfb_call *call)
+{
+	pthread_mutex_lock(&job->lock);
+	for (size_t i = call->first_entry; i < call->first_entry + call->entry_count; i++)
+		if (job->discard.entries[i].error)
+			job->discard.entries[i].stuck = true;
+	pthread_mutex_unlock(&job->lock);
+}
+
+/* Backward, calls are taken back that were made forward. */
+static void visit_call(struct vfb_spread *spread, size_t item)
+{
+	struct discard_space *in = container_of(spread, struct discard_space, spread);
+	struct discard_job *job = container_of(in->owner, struct discard_job, discard);
+	struct vfb_call *call = &in->calls.calls[item];
+	int error;
+
+	if (is_backward(job) && call->error)
+		return;
+	if (!takes_part(job, call->first_entry, call->entry_count)) {
+		if (is_backward(job))
+			keep_joined_discarded(job, call);
+		return;
+	}
+	if (current_step(job) == STEP_MAP)
+		error = vfb_space_map_one(in->space, call->memory, call->offset, call->bytes,
+					  call->iova, call->flags);
+	else
+		error = vfb_space_unmap_one(in->space, call->iova, call->bytes);
+	call->error = error;
+	if (error)
+		fail_entries(job, call->first_entry, call->entry_count, error);
+}
+
+/* In this thread, or in those of the job. */
+static void spread_items(struct discard_job *job, struct vfb_spread *spread, size_t count,
+			 unsigned int width, int node,
+			 void (*visit)(struct vfb_spread *spread, size_t item))
+{
+	if (!job->here) {
+		vfb_spread_on(spread, &job->job, count, width, node, visit);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		visit(spread, i);
+}
+
+static void begin_step(struct discard_job *job)
+{
+	unsigned int workers = vfb_engine_workers(job->job.ctx->engine);
+
+	if (current_step(job) == STEP_POPULATE || current_step(job) == STEP_RETURN) {
+		for (size_t i = 0; i < job->node_count; i++) {
+			struct discard_node *node = &job->nodes[i];
+
+			spread_items(job, &node->spread, node->count,
+				     job->width < workers ? job->width : workers,
+				     job->pieces[node->first].node, visit_piece);
+		}
+		return;
+	}
+	for (size_t i = 0; i < job->discard.space_count; i++) {
+		struct discard_space *in = &job->discard.spaces[i];
+
+		/* Its owner may have destroyed it: only claims keep it. */
+		if (!in->claim_count)
+			continue;
+		spread_items(job, &in->spread, in->calls.count,
+			     vfb_calls_width(&in->calls, job->width), VFB_ANY_NODE, visit_call);
+	}
+}
+
+/* ---- From step to step ---- */
+
+/* Fails the entries that have not failed. */
+static void cancel_entries(struct discard_job *job)
+{
+	pthread_mutex_lock(&job->lock);
+	for (size_t i = 0; i < job->discard.count; i++)
+		if (!job->discard.entries[i].error)
+			job->discard.entries[i].error = -ECANCELED;
+	pthread_mutex_unlock(&job->lock);
+}
+
+static bool has_failed(struct discard_job *job)
+{
+	bool failed = false;
+
+	pthread_mutex_lock(&job->lock);
+	for (size_t i = 0; i < job->discard.count && !failed; i++)
+		failed = job->discard.entries[i].error;
+	pthread_mutex_unlock(&job->lock);
+	return failed;
+}
+
+/* Whether another step must be taken after the last one. */
+static bool next_step(struct discard_job *job)
+{
+	bool all_or_nothing = !job->best_effort && has_failed(job);
+
+	/* Returned pages are lost. */
+	if (!job->discard.restores && job->step == 1 && all_or_nothing)
+		cancel_entries(job);
+	if (job->discard.restores && job->step == STEPS / 2 &&
+	    (all_or_nothing || !vfb_job_decide(&job->job, true)))
+		cancel_entries(job);
+	if (job->step == STEPS / 2 && !has_failed(job))
+		return false;
+	return job->step++ < STEPS;
+}
+
+static void finish_entries(struct discard_job *job)
+{
+	struct vfb_ctx *ctx = job->job.ctx;
+
+	vfb_discard_settle(&job->discard);
+	vfb_spaces_release(ctx->spaces, &job->hold);
+	for (size_t i = 0; i < job->discard.count; i++)
+		job->discard.entries[i].range->status = job->discard.entries[i].error;
+	atomic_fetch_sub(&job->discard.memory->users, 1);
+	atomic_store(&job->job.entries_done, job->job.entries);
+}
+
+static bool finish_discard(struct vfb_job *base)
+{
+	struct discard_job *job = container_of(base, struct discard_job, job);
+
+	if (next_step(job)) {
+		begin_step(job);
+		return false;
+	}
+	vfb_job_settle(base);
+	finish_entries(job);
+	return true;
+}
+
+static void free_discard(struct vfb_job *base)
+{
+	struct discard_job *job = container_of(base, struct discard_job, job);
+
+	vfb_discard_free(&job->discard);
+	pthread_mutex_destroy(&job->lock);
+	free(job->held);
+	free(job->pieces);
+	free(job->nodes);
+	free(job);
+}
+
+static const struct vfb_job_ops discard_ops = {
+	.operation = "discard",
+	.finish = finish_discard,
+	.free = free_discard,
+};
+
+static const struct vfb_job_ops restore_ops = {
+	.operation = "restore",
+	.cancellable = true,
+	.finish = finish_discard,
+	.free = free_discard,
+};
+
+/* ---- Starting ---- */
+
+static int check_part(const struct vfb_memory *memory, const struct vfb_memory_range *range,
+		      size_t entry)
+{
+	uint64_t end = range->offset + range->bytes, page;
+
+	if (!range->bytes || range->offset > memory->bytes ||
+	    range->bytes > memory->bytes - range->offset || range->reserved)
+		return vfb_fail(-EINVAL,
+				"entry %zu (offset 0x%" PRIx64 ", %s) is empty, ends beyond the "
+				"memory, which has %s, or has reserved set",
+				entry, range->offset, vfb_size_text(range->bytes).text,
+				vfb_size_text(memory->bytes).text);
+	page = vfb_memory_page_at(memory, range->offset);
+	/* The last byte decides: the end may be where smaller pages begin. */
+	if (range->offset % page || end % vfb_memory_page_at(memory, end - 1))
+		return vfb_fail(-EINVAL,
+				"entry %zu (offset 0x%" PRIx64 ", %s) is not aligned to the pages "
+				"of the memory, which have %s there",
+				entry, range->offset, vfb_size_text(range->bytes).text,
+				vfb_size_text(page).text);
+	return 0;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct discard_entry *left = a, *right = b;
+
+	return (left->range->offset > right->range->offset) -
+	       (left->range->offset < right->range->offset);
+}
+
+/* Finds the runs of sorted entries. */
+static int find_runs(struct discard_job *job)
+{
+	uint64_t base = (uintptr_t)job->discard.memory->address;
+	struct discard_entry *entries = job->discard.entries;
+
+	for (size_t i = 0, first = 0; i < job->discard.count; i++) {
+		const struct vfb_memory_range *range = entries[i].range, *before;
+
+		before = i ? entries[i - 1].range : NULL;
+		if (before && before->offset + before->bytes > range->offset)
+			return vfb_fail(-EINVAL,
+					"two entries contain offset 0x%" PRIx64 " of the memory: "
+					"pass each part once",
+					range->offset);
+		if (!before || before->offset + before->bytes < range->offset)
+			first = i;
+		job->held[i] = (struct vfb_held){base + range->offset,
+						 base + range->offset + (range->bytes - 1)};
+		entries[i].run_first = job->held[first].first;
+		entries[i].run_last = job->held[i].last;
+	}
+	/* Backward: the end of a run is that of the next entry in it. */
+	for (size_t i = job->discard.count; i-- > 1;)
+		if (entries[i - 1].run_first == entries[i].run_first)
+			entries[i - 1].run_last = entries[i].run_last;
+	return 0;
+}
+
+static int make_entries(struct discard_job *job, struct vfb_memory_range *ranges, size_t count)
+{
+	int error;
+
+	job->discard.entries = calloc(count + 1, sizeof(*job->discard.entries));
+	job->held = calloc(count + 1, sizeof(*job->held));
+	if (!job->discard.entries || !job->held)
+		return vfb_fail_memory();
+	job->discard.count = count;
+	for (size_t i = 0; i < count; i++) {
+		job->discard.entries[i].range = &ranges[i];
+		ranges[i].status = -ECANCELED;
+		error = check_part(job->discard.memory, &ranges[i], i);
+		if (error)
+			return ranges[i].status = error;
+		job->job.bytes += ranges[i].bytes;
+	}
+	qsort(job->discard.entries, count, sizeof(*job->discard.entries), by_offset);
+	return find_runs(job);
+}
+
+static uint64_t piece_bytes(const struct discard_job *job, const struct vfb_memory_range *range)
+{
+	return range->bytes <= VFB_HERE_BYTES ?
+		       range->bytes :
+		       vfb_memory_piece_bytes(job->discard.memory, range->offset, range->bytes,
+					      job->width == UINT_MAX ? 0 : job->width);
+}
+
+static int by_node(const void *a, const void *b)
+{
+	const struct discard_piece *left = a, *right = b;
+
+	if (left->node != right->node)
+		return left->node < right->node ? -1 : 1;
+	return (left->offset > right->offset) - (left->offset < right->offset);
+}
+
+static void cut_entry(struct discard_job *job, size_t entry)
+{
+	const struct vfb_memory_range *range = job->discard.entries[entry].range;
+	uint64_t bytes = job->discard.entries[entry].piece_bytes;
+	uint64_t end = range->offset + range->bytes;
+
+	for (uint64_t at = range->offset; at < end; at += bytes) {
+		int node = vfb_memory_node(job->discard.memory, at, job->piece_count);
+
+		job->pieces[job->piece_count++] =
+			(struct discard_piece){entry, at, bytes < end - at ? bytes : end - at,
+					       job->width == 1 ? VFB_ANY_NODE : node};
+	}
+}
+
+/* Groups the pieces by node. */
+static int make_pieces(struct discard_job *job)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < job->discard.count; i++) {
+		struct discard_entry *entry = &job->discard.entries[i];
+
+		entry->piece_bytes = piece_bytes(job, entry->range);
+		count += (entry->range->bytes + entry->piece_bytes - 1) / entry->piece_bytes;
+	}
+	job->pieces = calloc(count + 1, sizeof(*job->pieces));
+	job->nodes = calloc(vfb_engine_nodes(job->job.ctx->engine) + 2, sizeof(*job->nodes));
+	if (!job->pieces || !job->nodes)
+		return vfb_fail_memory();
+	for (size_t i = 0; i < job->discard.count; i++)
+		cut_entry(job, i);
+	qsort(job->pieces, job->piece_count, sizeof(*job->pieces), by_node);
+	for (size_t i = 0; i < job->piece_count; i++) {
+		if (!i || job->pieces[i].node != job->pieces[i - 1].node)
+			job->nodes[job->node_count++] = (struct discard_node){.owner = job,
+									      .first = i};
+		job->nodes[job->node_count - 1].count++;
+	}
+	return 0;
+}
+
+/* Refuses what there are no pages for: the kernel would kill. */
+static int check_parts_room(const struct discard_job *job)
+{
+	struct vfb_memory_part *parts;
+	int error;
+
+	if (!job->discard.restores || !job->discard.count)
+		return 0;
+	parts = calloc(job->discard.count, sizeof(*parts));
+	if (!parts)
+		return vfb_fail_memory();
+	for (size_t i = 0; i < job->discard.count; i++) {
+		const struct vfb_memory_range *range = job->discard.entries[i].range;
+
+		parts[i] = (struct vfb_memory_part){job->discard.memory, range->offset,
+						    range->bytes};
+	}
+	error = vfb_memory_check_room(job->job.sys, parts, job->discard.count);
+	free(parts);
+	return error;
+}
+
+/* On failure nothing has changed. */
+static int prepare_discard(struct discard_job *job, struct vfb_memory_range *ranges, size_t count)
+{
+	struct vfb_ctx *ctx = job->job.ctx;
+	int error = make_entries(job, ranges, count);
+
+	if (!error)
+		error = make_pieces(job);
+	if (!error)
+		error = check_parts_room(job);
+	if (error)
+		return error;
+	job->hold = (struct vfb_hold){.parts = job->held, .count = count};
+	if (!vfb_spaces_hold(ctx->spaces, &job->hold))
+		return vfb_fail(-EBUSY, "another job discards or restores a part of the memory: "
+					"wait for it");
+	error = vfb_discard_claim(&job->discard);
+	if (error) {
+		vfb_spaces_release(ctx->spaces, &job->hold);
+		return error;
+	}
+	atomic_fetch_add(&job->discard.memory->users, 1);
+	return 0;
+}
+
+static int discard_start(struct vfb_memory *memory, bool restores, struct vfb_memory_range *ranges,
+			 size_t count, const struct vfb_batch_opts *opts, bool here,
+			 struct vfb_job **out)
+{
+	const struct vfb_job_ops *ops = restores ? &restore_ops : &discard_ops;
+	struct vfb_batch_opts known;
+	struct discard_job *job;
+	int error;
+
+	*out = NULL;
+	error = vfb_observer_check_process(&memory->ctx->observer);
+	if (!error)
+		error = vfb_batch_read(&known, opts, ranges, count);
+	if (error)
+		return error;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return vfb_fail_memory();
+	pthread_mutex_init(&job->lock, NULL);
+	job->discard.memory = memory;
+	job->discard.restores = restores;
+	job->width = known.width ? known.width : UINT_MAX;
+	job->best_effort = known.flags & VFB_BATCH_BEST_EFFORT;
+	job->here = here;
+	error = vfb_job_init(&job->job, ops, memory->ctx, count);
+	if (error) {
+		free_discard(&job->job);
+		return error;
+	}
+	vfb_job_set_rank(&job->job, known.priority, false);
+	if (restores)
+		error = vfb_job_set_timeout(&job->job, known.timeout_ns);
+	if (!error)
+		error = prepare_discard(job, ranges, count);
+	if (error) {
+		vfb_job_fini(&job->job);
+		free_discard(&job->job);
+		return error;
+	}
+	*out = &job->job;
+	vfb_job_release(&job->job);
+	return 0;
+}
+
+/* Whether one thread does it as fast as several would. Workers of a node populate its memory. */
+static bool fits_here(const struct vfb_memory *memory, bool restores,
+		      const struct vfb_memory_range *ranges, size_t count,
+		      const struct vfb_batch_opts *opts)
+{
+	uint64_t bytes = 0;
+
+	if (opts || !ranges || count > VFB_HERE_RANGES)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (ranges[i].bytes > VFB_HERE_BYTES - bytes)
+			return false;
+		bytes += ranges[i].bytes;
+		if (restores && ranges[i].offset < memory->bytes &&
+		    vfb_memory_node(memory, ranges[i].offset, 0) != VFB_ANY_NODE)
+			return false;
+	}
+	return true;
+}
+
+int vfb_memory_discard_start(struct vfb_memory *memory, struct vfb_memory_range *ranges,
+			     size_t count, const struct vfb_batch_opts *opts, struct vfb_job **out)
+{
+	return discard_start(memory, false, ranges, count, opts, false, out);
+}
+
+int vfb_memory_restore_start(struct vfb_memory *memory, struct vfb_memory_range *ranges,
+			     size_t count, const struct vfb_batch_opts *opts, struct vfb_job **out)
+{
+	return discard_start(memory, true, ranges, count, opts, false, out);
+}
+
+int vfb_memory_discard(struct vfb_memory *memory, struct vfb_memory_range *ranges, size_t count,
+		       const struct vfb_batch_opts *opts)
+{
+	bool here = fits_here(memory, false, ranges, count, opts);
+	struct vfb_job *job;
+
+	return vfb_job_sync(job, discard_start(memory, false, ranges, count, opts, here, &job));
+}
+
+int vfb_memory_restore(struct vfb_memory *memory, struct vfb_memory_range *ranges, size_t count,
+		       const struct vfb_batch_opts *opts)
+{
+	bool here = fits_here(memory, true, ranges, count, opts);
+	struct vfb_job *job;
+
+	return vfb_job_sync(job, discard_start(memory, true, ranges, count, opts, here, &job));
+}
