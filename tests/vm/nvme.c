@@ -20,8 +20,23 @@
 #define MEMORY_AND_DMA 0x6
 #define PAGE	       4096
 #define IDENTIFY       0x06
-#define POLL_NS	       1000000
-#define POLLS	       5000
+#define POLL_NS	       100000
+#define POLLS	       50000
+/* Of each queue. */
+#define ENTRIES		 2
+#define COMMAND_BYTES	 64
+#define COMPLETION_BYTES 16
+
+struct nvme {
+	struct vfb_ctx *ctx;
+	struct vfb_space *space;
+	struct vfb_device *device;
+	struct vfb_range range;
+	/* A page of commands, and a page of completions. */
+	char *queues;
+	/* The next entry of both, and the phase of its completion. */
+	unsigned int next, phase;
+};
 
 static void check(int error, const char *what)
 {
@@ -70,41 +85,73 @@ static void switch_on(struct vfb_device *device, uint64_t queues)
 	wait_for_state(device, 1);
 }
 
-/* One command. */
-static void identify(struct vfb_device *device, char *queues, uint64_t iova)
+static void make_queues(struct nvme *nvme)
 {
-	const volatile uint16_t *status = (uint16_t *)(queues + PAGE + 14);
-	uint32_t *command = (uint32_t *)queues;
+	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
+	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+
+	nvme->range = (struct vfb_range){.bytes = 2 * PAGE, .flags = VFB_RANGE_ANY_IOVA};
+	opts.bytes = nvme->range.bytes;
+	opts.page_size = VFB_PAGE_4K;
+	check(vfb_memory_create(nvme->ctx, &opts, &nvme->range.memory), "making queues");
+	check(vfb_memory_info(nvme->range.memory, &info), "making queues");
+	check(vfb_space_map(nvme->space, &nvme->range, 1, NULL), "mapping queues");
+	nvme->queues = info.address;
+}
+
+struct nvme *nvme_start(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_device *device)
+{
+	struct nvme *nvme = calloc(1, sizeof(*nvme));
+
+	if (!nvme)
+		abort();
+	nvme->ctx = ctx;
+	nvme->space = space;
+	nvme->device = device;
+	nvme->phase = 1;
+	make_queues(nvme);
+	switch_on(device, nvme->range.iova);
+	return nvme;
+}
+
+/* One command. */
+void nvme_identify(struct nvme *nvme, uint64_t iova)
+{
+	const char *completion = nvme->queues + PAGE + nvme->next * COMPLETION_BYTES;
+	const volatile uint16_t *status = (uint16_t *)(completion + 14);
+	uint32_t *command = (uint32_t *)(nvme->queues + nvme->next * COMMAND_BYTES);
 
 	command[0] = IDENTIFY;
 	memcpy(&command[6], &iova, sizeof(iova));
 	/* The controller. */
 	command[10] = 1;
-	store(device, DOORBELL, 4, 1);
-	for (int i = 0; i < POLLS && !(*status & 1); i++)
+	nvme->next = (nvme->next + 1) % ENTRIES;
+	store(nvme->device, DOORBELL, 4, nvme->next);
+	for (int i = 0; i < POLLS && (*status & 1) != nvme->phase; i++)
 		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
-	if (!(*status & 1)) {
+	if ((*status & 1) != nvme->phase) {
 		fprintf(stderr, "the NVMe controller does not answer\n");
 		abort();
 	}
+	if (!nvme->next)
+		nvme->phase = !nvme->phase;
+	store(nvme->device, DOORBELL + 4, 4, nvme->next);
+}
+
+void nvme_stop(struct nvme *nvme)
+{
+	store(nvme->device, CC, 4, 0);
+	wait_for_state(nvme->device, 0);
+	check(vfb_space_unmap(nvme->space, &nvme->range, 1, NULL), "unmapping queues");
+	check(vfb_memory_destroy(nvme->range.memory), "destroying queues");
+	free(nvme);
 }
 
 void nvme_identify_to(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_device *device,
 		      uint64_t iova)
 {
-	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
-	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
-	struct vfb_range range = {.bytes = 2 * PAGE, .flags = VFB_RANGE_ANY_IOVA};
+	struct nvme *nvme = nvme_start(ctx, space, device);
 
-	opts.bytes = range.bytes;
-	opts.page_size = VFB_PAGE_4K;
-	check(vfb_memory_create(ctx, &opts, &range.memory), "making queues");
-	check(vfb_memory_info(range.memory, &info), "making queues");
-	check(vfb_space_map(space, &range, 1, NULL), "mapping queues");
-	switch_on(device, range.iova);
-	identify(device, info.address, iova);
-	store(device, CC, 4, 0);
-	wait_for_state(device, 0);
-	check(vfb_space_unmap(space, &range, 1, NULL), "unmapping queues");
-	check(vfb_memory_destroy(range.memory), "destroying queues");
+	nvme_identify(nvme, iova);
+	nvme_stop(nvme);
 }
