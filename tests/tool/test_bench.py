@@ -141,6 +141,7 @@ class Bench(unittest.TestCase):
                 (["populate", "--repeat", "1001"], "1000"),
                 (["populate", "--memory", "much"], "2G"),
                 (["populate", "word"], '"word"'),
+                (["give-back", "--device", "0000:01:00.0", "--memory", "3M"], "two whole blocks"),
                 (["populate", "--threads", ",".join("1" * 65)], "64"),
                 (["map"], "--device is missing"),
                 (["map", "--device", "x", "--backend", "none"], "iommufd"),
