@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::ops::Range;
 use std::os::raw::{c_int, c_void};
 use std::os::unix::io::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::{null, null_mut, NonNull};
@@ -9,7 +10,7 @@ use vfioboost_sys as sys;
 
 use crate::error::{check, text};
 use crate::event::in_callback;
-use crate::job::Work;
+use crate::job::{BatchOptions, Work};
 use crate::{Ctx, Error, Job, Result};
 
 /// The pages that back memory.
@@ -407,6 +408,40 @@ impl Memory {
         check(unsafe { sys::vfb_memory_populate(self.as_ptr()) }).map(drop)
     }
 
+    /// Unmaps parts of the memory from all spaces and returns their pages; what was in them is
+    /// lost. Devices and threads must have stopped using them. The spaces must map in blocks
+    /// ([`SpaceOptions::block_bytes`](crate::SpaceOptions)), of which the parts consist.
+    ///
+    /// An entry that fails stays mapped; with [`BatchOptions::best_effort`] the others are discarded.
+    pub fn discard(&self, parts: &[Range<u64>], options: &BatchOptions) -> Result<()> {
+        let mut parts = raw_parts(parts);
+
+        check(unsafe {
+            sys::vfb_memory_discard(
+                self.as_ptr(),
+                parts.as_mut_ptr(),
+                parts.len(),
+                &options.as_raw(),
+            )
+        })
+        .map(drop)
+    }
+
+    /// Populates parts of the memory and maps what was discarded of them where it was.
+    pub fn restore(&self, parts: &[Range<u64>], options: &BatchOptions) -> Result<()> {
+        let mut parts = raw_parts(parts);
+
+        check(unsafe {
+            sys::vfb_memory_restore(
+                self.as_ptr(),
+                parts.as_mut_ptr(),
+                parts.len(),
+                &options.as_raw(),
+            )
+        })
+        .map(drop)
+    }
+
     /// The memory, for functions of `vfioboost_sys`. It must not be destroyed.
     pub fn as_ptr(&self) -> *mut sys::vfb_memory {
         self.0.as_ptr()
@@ -420,6 +455,18 @@ impl std::fmt::Debug for Memory {
             .field("bytes", &self.bytes())
             .finish()
     }
+}
+
+/// What ends before it begins is empty, which the library refuses.
+fn raw_parts(parts: &[Range<u64>]) -> Vec<sys::vfb_memory_range> {
+    parts
+        .iter()
+        .map(|part| sys::vfb_memory_range {
+            offset: part.start,
+            bytes: part.end.saturating_sub(part.start),
+            ..Default::default()
+        })
+        .collect()
 }
 
 fn info_of(raw: *mut sys::vfb_memory) -> Result<sys::vfb_memory_info> {

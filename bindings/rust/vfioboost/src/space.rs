@@ -51,6 +51,9 @@ pub struct SpaceOptions {
     pub dirty_domain: u32,
     /// For [`Backend::Auto`]: the pages of most of the memory that will be mapped.
     pub page_size: PageSize,
+    /// Map memory in blocks of at most this many bytes, which [`Memory::discard`] can discard one by
+    /// one: a power of two from 2 MiB to 1 GiB. 0: as few mappings as possible.
+    pub block_bytes: u64,
 }
 
 impl SpaceOptions {
@@ -82,6 +85,7 @@ impl SpaceOptions {
             flags: self.flags(),
             page_size: self.page_size.as_raw(),
             dirty_domain: self.dirty_domain,
+            block_bytes: self.block_bytes,
             ..Default::default()
         }
     }
@@ -99,6 +103,8 @@ pub struct SpaceInfo {
     pub mappings: usize,
     #[allow(missing_docs)]
     pub mapped_bytes: u64,
+    /// How many bytes of the ranges are discarded.
+    pub discarded_bytes: u64,
     /// Number of mappings that the kernel still allows; `None`: no limit, or not known.
     pub entries_left: Option<u64>,
     /// Why this backend was chosen.
@@ -392,6 +398,7 @@ impl Space {
             devices: raw.devices,
             mappings: raw.mappings,
             mapped_bytes: raw.mapped_bytes,
+            discarded_bytes: raw.discarded_bytes,
             entries_left: Some(raw.entries_left).filter(|left| *left != u64::MAX),
             // Valid as long as the space.
             reason: unsafe { text(raw.reason) },

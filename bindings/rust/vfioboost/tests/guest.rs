@@ -83,6 +83,35 @@ fn a_guest_starts_and_stops() {
 }
 
 #[test]
+fn memory_comes_and_goes() {
+    const BLOCK: u64 = 2 << 20;
+
+    for mut options in backends() {
+        let machine = machine();
+        let ctx = Ctx::new().unwrap();
+        options.block_bytes = BLOCK;
+        let space = Space::with_options(&ctx, &options).unwrap();
+        let memory = Memory::new(&ctx, &MemoryOptions::new(8 * BLOCK)).unwrap();
+        let devices = open_devices(&space, &DISKS).unwrap().wait().unwrap();
+        let range = Range::new(&memory, 0, 8 * BLOCK, GIB);
+        let batch = BatchOptions::default();
+
+        space.map(&[range]).unwrap().wait().unwrap();
+        memory.discard(&[BLOCK..3 * BLOCK, 5 * BLOCK..6 * BLOCK], &batch).unwrap();
+        assert_eq!(space.info().unwrap().discarded_bytes, 3 * BLOCK);
+        assert_eq!(memory.populated_bytes(), 5 * BLOCK);
+        assert!(machine.dma_write(DISKS[0], GIB + BLOCK, b"x").is_err());
+        machine.dma_write(DISKS[0], GIB + 3 * BLOCK, b"x").unwrap();
+        memory.restore(&[0..8 * BLOCK], &batch).unwrap();
+        machine.dma_write(DISKS[0], GIB + BLOCK, b"x").unwrap();
+        let error = memory.discard(&[3 * BLOCK..BLOCK], &batch).unwrap_err();
+        assert_eq!(error.errno(), libc::EINVAL);
+        drop((devices, space, memory, ctx));
+        nothing_is_left(&machine);
+    }
+}
+
+#[test]
 fn errors_have_a_cause() {
     let machine = machine();
     let ctx = Ctx::new().unwrap();
