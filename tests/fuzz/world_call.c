@@ -15,6 +15,8 @@ static void create_space(struct world *world, struct input *input)
 	opts->map_by = input_below(input, 3);
 	opts->flags = input_below(input, 3);
 	opts->page_size = input_below(input, 6);
+	if (input_chance(input, 2))
+		opts->block_bytes = choose_number(input);
 	if (!vfb_space_create(world->ctx, opts, &space) && !world_put(world, WORLD_SPACE, space))
 		vfb_space_destroy(space);
 }
@@ -121,6 +123,25 @@ static void look_at_space(struct world *world, struct input *input)
 		vfb_space_iova_ranges(space, ranges, input_below(input, 3));
 	}
 	world_give_back(world, WORLD_SPACE, space);
+}
+
+static void discard(struct world *world, struct input *input)
+{
+	struct vfb_memory *memory = world_borrow(world, WORLD_MEMORY, input_u8(input));
+	struct vfb_memory_range parts[3];
+	size_t count = input_below(input, 4);
+	union big big;
+	const struct vfb_batch_opts *opts = choose_batch(input, &big);
+	bool restores = input_chance(input, 2);
+
+	for (size_t i = 0; i < count; i++)
+		parts[i] = (struct vfb_memory_range){choose_number(input), choose_number(input), 0,
+						     input_chance(input, 32)};
+	if (memory && restores)
+		vfb_memory_restore(memory, parts, count, opts);
+	else if (memory)
+		vfb_memory_discard(memory, parts, count, opts);
+	world_give_back(world, WORLD_MEMORY, memory);
 }
 
 static void look_at_memory(struct world *world, struct input *input)
@@ -316,6 +337,7 @@ void world_call(struct world *world, struct input *input)
 		world_use_trace,
 		world_shut_down,
 		look_at_memory,
+		discard,
 	};
 
 	calls[input_below(input, sizeof(calls) / sizeof(calls[0]))](world, input);
