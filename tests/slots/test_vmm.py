@@ -151,6 +151,9 @@ class Vmm:
 
     def mapped(self):
         """What the kernel has mapped."""
+        # QEMU answers with its big lock held. What it has put off is done when it releases the lock,
+        # before it reads the next command.
+        self.qtest.ask("inb 0x80")
         ranges = Ranges()
         ranges.add(2 * MEGABYTE, MEMORY)
         for what, begin, end in re.findall(
