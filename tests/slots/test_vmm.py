@@ -151,7 +151,7 @@ class Vmm:
 
     def mapped(self):
         """What the kernel has mapped."""
-        # QEMU answers with its big lock held. What it has put off is done when it releases the lock,
+        # QEMU answers with its big lock held. What was put off is done when it releases the lock,
         # before it reads the next command.
         self.qtest.ask("inb 0x80")
         ranges = Ranges()
