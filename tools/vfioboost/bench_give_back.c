@@ -90,8 +90,10 @@ static const struct argument option_list[] = {
 /* vfb_space_create() checks the size of a block. */
 static void check_options(struct argp_state *state, void *data)
 {
-	const struct options *options = data;
+	struct options *options = data;
 
+	if (!options->page_sizes.count)
+		options->page_sizes = (struct number_list){{VFB_PAGE_4K}, 1};
 	if (!options->block_bytes || options->bytes / options->block_bytes < 2 ||
 	    options->bytes % options->block_bytes)
 		argp_error(state, "the memory must consist of at least two whole blocks");
@@ -289,10 +291,8 @@ static int print(const struct bench *bench)
 
 int bench_give_back(int argc, char **argv)
 {
-	static struct bench bench = {.options = {.bytes = 1024 * MIB,
-						 .block_bytes = 2 * MIB,
-						 .page_sizes = {{VFB_PAGE_4K}, 1},
-						 .repeat = 5}};
+	static struct bench bench = {
+		.options = {.bytes = 1024 * MIB, .block_bytes = 2 * MIB, .repeat = 5}};
 	int status = EXIT_FAILED;
 
 	arguments_parse(&arguments, argc, argv, &bench.options);
