@@ -33,7 +33,7 @@ struct discard_piece {
 	int node;
 };
 
-/* The pieces of one node. */
+/* The pieces of one node, or all of them. */
 struct discard_node {
 	struct vfb_spread spread;
 	struct discard_job *owner;
@@ -175,18 +175,36 @@ static void spread_items(struct discard_job *job, struct vfb_spread *spread, siz
 		visit(spread, i);
 }
 
-static void begin_step(struct discard_job *job)
+static void begin_pieces(struct discard_job *job)
 {
 	unsigned int workers = vfb_engine_workers(job->job.ctx->engine);
 
-	if (current_step(job) == STEP_POPULATE || current_step(job) == STEP_RETURN) {
-		for (size_t i = 0; i < job->node_count; i++) {
-			struct discard_node *node = &job->nodes[i];
+	for (size_t i = 0; i < job->node_count; i++) {
+		struct discard_node *node = &job->nodes[i];
 
-			spread_items(job, &node->spread, node->count,
-				     job->width < workers ? job->width : workers,
-				     job->pieces[node->first].node, visit_piece);
-		}
+		spread_items(job, &node->spread, node->count,
+			     job->width < workers ? job->width : workers,
+			     job->pieces[node->first].node, visit_piece);
+	}
+}
+
+/* The kernel locks a file while it punches a hole (inode_lock()): other threads would only wait. */
+static void begin_holes(struct discard_job *job)
+{
+	struct discard_node *all = &job->nodes[job->node_count];
+
+	*all = (struct discard_node){.owner = job};
+	spread_items(job, &all->spread, job->piece_count, 1, VFB_ANY_NODE, visit_piece);
+}
+
+static void begin_step(struct discard_job *job)
+{
+	if (current_step(job) == STEP_RETURN && job->discard.memory->fd >= 0) {
+		begin_holes(job);
+		return;
+	}
+	if (current_step(job) == STEP_POPULATE || current_step(job) == STEP_RETURN) {
+		begin_pieces(job);
 		return;
 	}
 	for (size_t i = 0; i < job->discard.space_count; i++) {
@@ -416,6 +434,7 @@ static int make_pieces(struct discard_job *job)
 		count += (entry->range->bytes + entry->piece_bytes - 1) / entry->piece_bytes;
 	}
 	job->pieces = calloc(count + 1, sizeof(*job->pieces));
+	/* One for no node, and one for all. */
 	job->nodes = calloc(vfb_engine_nodes(job->job.ctx->engine) + 2, sizeof(*job->nodes));
 	if (!job->pieces || !job->nodes)
 		return vfb_fail_memory();
