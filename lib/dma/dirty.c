@@ -12,6 +12,7 @@
 #include "engine/spread.h"
 #include "observe/error.h"
 #include "options.h"
+#include "round.h"
 
 #define WORD_BITS 64
 /* 32 KiB of bits for pages of 4 KiB. */
@@ -201,10 +202,45 @@ static void dirty_visit(struct vfb_spread *spread, size_t item)
 	atomic_fetch_add(&dirty->job.bytes_done, bytes);
 }
 
+static void dirty_clear_bits(uint64_t *bitmap, uint64_t first, uint64_t end)
+{
+	while (first < end) {
+		uint64_t shift = first % WORD_BITS, left = WORD_BITS - shift;
+		uint64_t count = end - first < left ? end - first : left;
+
+		bitmap[first / WORD_BITS] &= ~((UINT64_MAX >> (WORD_BITS - count)) << shift);
+		first += count;
+	}
+}
+
+/*
+ * type1 leaves bits of earlier calls behind mappings that do not begin at a whole word of the
+ * bitmap (update_user_bitmap(), Linux 6.12): what is not mapped was not written to.
+ */
+static void dirty_clear_holes_locked(struct dirty_job *dirty, const struct vfb_dirty_area *area)
+{
+	uint64_t last = area->iova + (area->bytes - 1), at = 0;
+	struct vfb_interval *extent = vfb_interval_at(&dirty->space->index.extents, area->iova);
+
+	for (; extent && extent->iova <= last; extent = vfb_interval_next(extent)) {
+		uint64_t from = extent->iova > area->iova ? extent->iova - area->iova : 0;
+
+		dirty_clear_bits(area->bitmap, at, from / dirty->page);
+		at = (vfb_interval_last(extent) - area->iova + 1) / dirty->page;
+	}
+	dirty_clear_bits(area->bitmap, at, round_up(area->bytes / dirty->page, WORD_BITS));
+}
+
 static bool dirty_finish(struct vfb_job *job)
 {
+	struct dirty_job *dirty = container_of(job, struct dirty_job, job);
+
 	vfb_job_settle(job);
-	vfb_space_job_end(container_of(job, struct dirty_job, job)->space);
+	pthread_mutex_lock(&dirty->space->lock);
+	for (size_t i = 0; i < dirty->area_count && !dirty->space->iommu->ops->parallel; i++)
+		dirty_clear_holes_locked(dirty, &dirty->areas[i]);
+	pthread_mutex_unlock(&dirty->space->lock);
+	vfb_space_job_end(dirty->space);
 	atomic_store(&job->entries_done, job->entries);
 	return true;
 }
