@@ -68,11 +68,12 @@ struct vfb_space_opts {
 	enum vfb_page_size page_size;
 	/** For VFB_BACKEND_AUTO: the kind of that memory. */
 	enum vfb_memory_kind kind;
+	/** Ignored: callers of earlier versions have padding here. */
+	uint32_t reserved;
 	/** For vfb_space_adopt() of an iommufd with VFB_SPACE_DIRTY: the ID of a domain of its IOAS
 	 *  that the caller has created with IOMMU_HWPT_ALLOC_DIRTY_TRACKING, and that is tracked
 	 *  along with those that the library creates. 0: none. */
 	uint32_t dirty_domain;
-	uint32_t reserved;
 	/** For what has to know a device before it is bound, such as KVM (KVM_DEV_VFIO_FILE_ADD):
 	 *  called for each device that is being opened, with its node before
 	 *  VFIO_DEVICE_BIND_IOMMUFD, or with its group before VFIO_GROUP_GET_DEVICE_FD; so once for

@@ -22,10 +22,8 @@ static int check_opts(const struct vfb_space_opts *opts)
 	if (opts->flags & ~(VFB_SPACE_KEEP_DOMAIN | VFB_SPACE_DIRTY))
 		return vfb_fail(-EINVAL, "unknown flags 0x%x of a space: this version knows 0x%x",
 				opts->flags, VFB_SPACE_KEEP_DOMAIN | VFB_SPACE_DIRTY);
-	if (opts->reserved || (opts->dirty_domain && !(opts->flags & VFB_SPACE_DIRTY)))
-		return vfb_fail(-EINVAL,
-				"domain %" PRIu32 " of a space needs VFB_SPACE_DIRTY, and its "
-				"reserved field must be 0",
+	if (opts->dirty_domain && !(opts->flags & VFB_SPACE_DIRTY))
+		return vfb_fail(-EINVAL, "domain %" PRIu32 " of a space needs VFB_SPACE_DIRTY",
 				opts->dirty_domain);
 	if (opts->block_bytes && (opts->block_bytes & (opts->block_bytes - 1) ||
 				  opts->block_bytes < 2 * MIB || opts->block_bytes > GIB))

@@ -543,8 +543,8 @@ pub struct vfb_space_opts {
     pub flags: u32,
     pub page_size: vfb_page_size,
     pub kind: vfb_memory_kind,
-    pub dirty_domain: u32,
     pub reserved: u32,
+    pub dirty_domain: u32,
     pub add_file: ::std::option::Option<
         unsafe extern "C" fn(
             data: *mut ::std::os::raw::c_void,
@@ -599,14 +599,14 @@ fn bindgen_test_layout_vfb_space_opts() {
         "Offset of field: vfb_space_opts::kind"
     );
     assert_eq!(
-        unsafe { ::std::ptr::addr_of!((*ptr).dirty_domain) as usize - ptr as usize },
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
         28usize,
-        "Offset of field: vfb_space_opts::dirty_domain"
+        "Offset of field: vfb_space_opts::reserved"
     );
     assert_eq!(
-        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        unsafe { ::std::ptr::addr_of!((*ptr).dirty_domain) as usize - ptr as usize },
         32usize,
-        "Offset of field: vfb_space_opts::reserved"
+        "Offset of field: vfb_space_opts::dirty_domain"
     );
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).add_file) as usize - ptr as usize },
