@@ -332,8 +332,7 @@ def kernel_arguments(args, run):
 def virtme_command(args, kernel, run, devices):
     # A backstop in case that this script gets killed.
     command = ["timeout", "--signal=KILL", str(args.timeout + 30)]
-    command += [os.path.join(VIRTME, "python3"), os.path.join(HERE, "virtme_run.py")]
-    command += ["--kimg", kernel, "--mods", "auto"]
+    command += [os.path.join(VIRTME, "virtme-run"), "--kimg", kernel, "--mods", "auto"]
     command += ["--disable-kvm", "--disable-microvm", "--force-9p"]
     command += ["--memory", f"{args.memory // (2 * MIB) * 2}M"]
     # A socket for each CPU fits any number of nodes.
