@@ -1,5 +1,8 @@
 //! What a VMM does, over the model of the kernel.
 
+// Arrays of one range, and ranges that end before they begin, are meant.
+#![allow(unknown_lints, clippy::single_range_in_vec_init, clippy::reversed_empty_ranges)]
+
 use std::os::unix::io::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
