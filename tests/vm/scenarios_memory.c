@@ -9,6 +9,8 @@
 #include "scenario.h"
 
 #define BYTES (16 * MIB)
+/* Less does not wait for workers of its node. */
+#define LARGE (24 * MIB)
 #define IOVA  GIB
 
 static struct vfb_memory_info info_of(struct vfb_memory *memory)
@@ -408,7 +410,7 @@ static void bind_to_nodes(struct fixture *f)
 	int wrong = 0;
 
 	assert_ok(vfb_subscribe(f->ctx, NULL, check_cpu, &wrong, &subscription));
-	opts.bytes = BYTES;
+	opts.bytes = LARGE;
 	opts.policy = VFB_NUMA_BIND;
 	opts.node_count = 1;
 	for (size_t i = 0; i < 2 * COUNT(sizes); i++) {
@@ -419,11 +421,11 @@ static void bind_to_nodes(struct fixture *f)
 		opts.page_size = sizes[i / 2];
 		opts.nodes = &node;
 		assert_ok(vfb_memory_create(f->ctx, &opts, &memory));
-		assert_ok(map_one(space, memory, BYTES, IOVA));
+		assert_ok(map_one(space, memory, LARGE, IOVA));
 		assert_int_equal(vfb_memory_nodes(memory, bytes, 2), 2);
-		assert_int_equal(bytes[node], BYTES);
+		assert_int_equal(bytes[node], LARGE);
 		assert_int_equal(bytes[!node], 0);
-		assert_ok(unmap_one(space, IOVA, BYTES));
+		assert_ok(unmap_one(space, IOVA, LARGE));
 		assert_ok(vfb_memory_destroy(memory));
 	}
 	vfb_unsubscribe(subscription);
@@ -455,7 +457,7 @@ static void adopt_bound(struct fixture *f)
 	struct populated populated = {0};
 
 	assert_ok(vfb_subscribe(f->ctx, NULL, check_node, &populated, &subscription));
-	opts.bytes = BYTES;
+	opts.bytes = LARGE;
 	opts.page_size = VFB_PAGE_4K;
 	opts.policy = VFB_NUMA_BIND;
 	opts.node_count = 1;
@@ -471,7 +473,7 @@ static void adopt_bound(struct fixture *f)
 		assert_ok(vfb_memory_create(f->ctx, &opts, &memory));
 		assert_ok(vfb_memory_info(memory, &info));
 		adopt_opts.address = info.address;
-		adopt_opts.bytes = BYTES;
+		adopt_opts.bytes = LARGE;
 		assert_ok(vfb_memory_adopt(f->ctx, &adopt_opts, &adopted));
 		assert_ok(vfb_memory_populate(adopted));
 		assert_ok(vfb_memory_destroy(adopted));
