@@ -287,7 +287,7 @@ static void check_gone(struct pool *pool, struct slot *slot)
 	memcpy(why, slot->why, sizeof(why));
 	slot->fd_count = 0;
 	enter_state(pool, slot, VFB_WIRE_EMPTY, "%s", slot->failures ? why : "");
-	slot->name[0] = '\0';
+	memset(slot->name, 0, sizeof(slot->name));
 }
 
 static void step_slot(struct pool *pool, struct slot *slot, unsigned int *fillers)
