@@ -118,9 +118,12 @@ static inline int look_up(const struct vfb_table *table, uint64_t from, uint64_t
 			  bool from_iova, struct vfb_translation *pieces, size_t count)
 {
 	size_t number = vfb_table_search(table->begins, table->count, from), position;
-	const struct vfb_block *block = table->blocks[number];
+	const struct vfb_block *block;
 	int found = 0;
 
+	if (!table->count)
+		return 0;
+	block = table->blocks[number];
 	position = vfb_table_search(block->begins, block->count, from);
 	for (;;) {
 		const struct vfb_segment *segment = &block->segments[position];
@@ -174,7 +177,8 @@ static bool find_in_index(const struct vfb_index *index, uint64_t from, bool fro
 		struct vfb_segment segment = segment_of(mapping);
 		uint64_t offset = from - (from_iova ? mapping->at.iova : segment.to);
 
-		if (!vfb_mapping_is_visible(mapping) || offset >= segment.bytes)
+		if (!vfb_mapping_is_visible(mapping) || offset >= segment.bytes ||
+		    (!from_iova && vfb_mapping_is_host_only(mapping)))
 			continue;
 		part->address = (void *)(uintptr_t)(segment.to + offset);
 		part->iova = mapping->at.iova + offset;
@@ -462,6 +466,13 @@ static void replace(struct vfb_translator *translator, struct vfb_translation_ta
 	free_replaced(translator);
 }
 
+/* By address a table is empty while all of its memory is left out of the IOMMU. It has no blocks to
+ * be replaced, as if there were none. */
+static const struct vfb_table *none_if_empty(const struct vfb_table *table)
+{
+	return table->count ? table : NULL;
+}
+
 int vfb_translator_publish(struct vfb_space *space)
 {
 	struct vfb_translator *translator = &space->translator;
@@ -473,8 +484,8 @@ int vfb_translator_publish(struct vfb_space *space)
 	pthread_mutex_lock(&translator->lock);
 	old = atomic_load(&translator->table);
 	if (old) {
-		updates[0].old = old->by_iova;
-		updates[1].old = old->by_address;
+		updates[0].old = none_if_empty(old->by_iova);
+		updates[1].old = none_if_empty(old->by_address);
 	}
 	if (read_changes(space, updates))
 		table = build(updates);

@@ -158,6 +158,34 @@ static void test_translate(void **state)
 	end(&guest);
 }
 
+/* Of memory that no device reaches, no address has an IOVA, neither when it is looked up for the
+ * first time, nor when that is in a table that is empty, nor in one from which the rest has gone.
+ */
+static void test_translate_nothing_else(void **state)
+{
+	struct vfb_translation found;
+	struct guest guest;
+
+	(void)state;
+	start(&guest, NULL, VFB_BACKEND_IOMMUFD);
+	assert_ok(vfb_space_map(guest.host.space, guest.ranges + 1, 2, NULL));
+	for (int times = 0; times < 2; times++)
+		assert_fails(vfb_space_translate_address(guest.host.space, address_of(guest.rom),
+							 16, &found, 1),
+			     -ENOENT, "not mapped");
+	assert_int_equal(vfb_space_translate(guest.host.space, ROM_IOVA, 16, &found, 1), 1);
+	assert_ok(vfb_space_map(guest.host.space, guest.ranges, 1, NULL));
+	assert_ok(vfb_space_unmap(guest.host.space, guest.ranges, 1, NULL));
+	assert_fails(vfb_space_translate_address(guest.host.space, address_of(guest.ram), 16,
+						 &found, 1),
+		     -ENOENT, "not mapped");
+	assert_fails(vfb_space_translate_address(guest.host.space, address_of(guest.rom), 16,
+						 &found, 1),
+		     -ENOENT, "not mapped");
+	assert_ok(vfb_space_map(guest.host.space, guest.ranges, 1, NULL));
+	end(&guest);
+}
+
 /* All entries of the job count as finished. */
 static void test_progress(void **state)
 {
@@ -181,9 +209,13 @@ static void test_progress(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_map),	  cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_plan),	  cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_translate), cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_plan),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_translate),
+		cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_translate_nothing_else),
 	};
 
 	return cmocka_run_group_tests_name("host only", tests, NULL, NULL);
