@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* vfioboost bench populate: memory of each page size, populated by each number of threads. */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <vfioboost.h>
@@ -89,13 +88,6 @@ static const struct arguments arguments = {.command = "vfioboost bench populate"
 					   .doc = doc,
 					   .all = option_list};
 
-static unsigned int count_cpus(void)
-{
-	cpu_set_t cpus;
-
-	return sched_getaffinity(0, sizeof(cpus), &cpus) ? 1 : CPU_COUNT(&cpus);
-}
-
 static int create(const struct options *options, const struct line *line, struct vfb_ctx **ctx,
 		  struct vfb_memory **memory)
 {
@@ -114,10 +106,7 @@ static int create(const struct options *options, const struct line *line, struct
 
 static int begin_stall(const struct options *options, struct stall *stall)
 {
-	if (!options->stalls || !stall_begin(stall))
-		return 0;
-	perror("vfioboost: cannot start a thread");
-	return -1;
+	return options->stalls ? stall_begin(stall) : 0;
 }
 
 static double end_stall(const struct options *options, struct stall *stall)
@@ -148,7 +137,7 @@ static int fill(const struct options *options, const struct vfb_memory_info *inf
 
 	if (begin_stall(options, &stall))
 		return -1;
-	values[FILL] = fill_seconds(info->address, info->bytes, count_cpus());
+	values[FILL] = fill_seconds(info->address, info->bytes, fill_cpus());
 	values[FILL_STALL] = end_stall(options, &stall);
 	if (values[FILL] < 0)
 		perror("vfioboost: cannot start the threads that fill memory");
@@ -227,10 +216,10 @@ static int print(const struct bench *bench)
 
 	output_begin(&output, options->json);
 	output_text(&output, "%.2f GiB, Linux %s, medians of %u; limit: memset() on %u CPUs\n\n",
-		    options->bytes / GIB, output_kernel(), options->repeat, count_cpus());
+		    options->bytes / GIB, output_kernel(), options->repeat, fill_cpus());
 	output_add(&output, "memory_bytes", json_object_new_uint64(options->bytes));
 	output_add(&output, "repeat", json_object_new_uint64(options->repeat));
-	output_add(&output, "limit_threads", json_object_new_uint64(count_cpus()));
+	output_add(&output, "limit_threads", json_object_new_uint64(fill_cpus()));
 	table_print(&output, "results", columns, sizeof(columns) / sizeof(columns[0]),
 		    bench->rounds.line_count, fill_cells, bench);
 	for (size_t i = 0; options->contiguity && i < bench->rounds.line_count; i++) {
@@ -299,8 +288,8 @@ int bench_populate(int argc, char **argv)
 	arguments_parse(&arguments, argc, argv, &bench.options);
 	if (!threads->count) {
 		threads->all[threads->count++] = 1;
-		if (count_cpus() > 1)
-			threads->all[threads->count++] = count_cpus();
+		if (fill_cpus() > 1)
+			threads->all[threads->count++] = fill_cpus();
 	}
 	*rounds = (struct rounds){make_lines(&bench.options, bench.lines),
 				  VALUES,

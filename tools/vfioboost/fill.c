@@ -2,6 +2,7 @@
 #include "fill.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,4 +52,12 @@ double fill_seconds(void *address, uint64_t bytes, unsigned int threads)
 	pthread_barrier_destroy(&ready);
 	free(slices);
 	return begin;
+}
+
+unsigned int fill_cpus(void)
+{
+	/* The kernel refuses a set that is smaller than its own: it can be built for 8192 CPUs. */
+	cpu_set_t sets[8192 / CPU_SETSIZE];
+
+	return sched_getaffinity(0, sizeof(sets), sets) ? 1 : CPU_COUNT_S(sizeof(sets), sets);
 }

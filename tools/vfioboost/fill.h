@@ -10,4 +10,7 @@
  */
 double fill_seconds(void *address, uint64_t bytes, unsigned int threads);
 
+/* The CPUs that this process may use. */
+unsigned int fill_cpus(void);
+
 #endif

@@ -2,6 +2,8 @@
 #include "stall.h"
 
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "clock.h"
@@ -26,10 +28,15 @@ static void *run(void *arg)
 
 int stall_begin(struct stall *stall)
 {
+	int error;
+
 	atomic_init(&stall->stop, false);
 	stall->longest_s = 0;
 	stall->maps = 0;
-	return pthread_create(&stall->thread, NULL, run, stall);
+	error = pthread_create(&stall->thread, NULL, run, stall);
+	if (error)
+		fprintf(stderr, "vfioboost: cannot start a thread: %s\n", strerror(error));
+	return error ? -1 : 0;
 }
 
 double stall_end(struct stall *stall)

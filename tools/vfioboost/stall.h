@@ -18,7 +18,7 @@ struct stall {
 	uint64_t maps;
 };
 
-/* 0, or an errno value of pthread_create(). */
+/* 0, or -1, which has been reported. */
 int stall_begin(struct stall *stall);
 /* The longest wait, in seconds. */
 double stall_end(struct stall *stall);
