@@ -139,6 +139,7 @@ class Bench(unittest.TestCase):
                 (["populate", "--threads", "1,0"], '"0"'),
                 (["populate", "--page-size", "3k"], "mixed"),
                 (["populate", "--repeat", "1001"], "1000"),
+                (["beside", "--page-size", "1g"], "4k, thp, 2m"),
                 (["populate", "--memory", "much"], "2G"),
                 (["populate", "word"], '"word"'),
                 (["give-back", "--device", "0000:01:00.0", "--memory", "3M"], "two whole blocks"),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* vfioboost bench beside: populating by each way, beside a thread that maps and unmaps. */
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -80,10 +79,12 @@ static const char doc[] =
 	"other thread its longest wait in all runs.\n"
 	"\n" DOC_SIZES DOC_EXIT;
 
+static const char *const size_choices[] = {"4k", "thp", "2m", NULL};
+
 static const struct argument option_list[] = {
 	{"memory", 'm', "SIZE", "Size of the memory (1G)", FIELD(SIZE, bytes)},
 	{"page-size", 'p', "4k|thp|2m[,...]", "Its pages (all that the host has available)",
-	 FIELD(CHOICES, page_sizes), .names = page_size_names + VFB_PAGE_4K, .low = VFB_PAGE_4K},
+	 FIELD(CHOICES, page_sizes), .names = size_choices, .low = VFB_PAGE_4K},
 	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, which can be shared, not anonymous memory"),
 	ARGUMENT_REPEAT("Runs of each line (5)"),
 	ARGUMENT_JSON,
@@ -187,22 +188,21 @@ static int create(struct bench *bench, enum vfb_page_size page_size, struct vfb_
 static double run_once(struct bench *bench, const struct line *line, struct stall *stall)
 {
 	struct vfb_memory *memory;
-	double begin, seconds;
+	double begin, seconds = -1;
 	int error;
 
 	error = complain(create(bench, line->page_size, &memory));
 	if (!error && line->way == BY_MEMSET)
 		error = complain(vfb_memory_populate(memory));
-	if (!error && stall && stall_begin(stall)) {
-		perror("vfioboost: cannot start a thread");
-		error = -1;
-	}
-	begin = clock_seconds();
-	if (!error)
-		error = run_way(bench, line->way, memory);
-	seconds = clock_seconds() - begin;
 	if (!error && stall)
-		stall_end(stall);
+		error = stall_begin(stall);
+	if (!error) {
+		begin = clock_seconds();
+		error = run_way(bench, line->way, memory);
+		seconds = clock_seconds() - begin;
+		if (stall)
+			stall_end(stall);
+	}
 	vfb_memory_destroy(memory);
 	return error ? -1 : seconds;
 }
@@ -292,10 +292,9 @@ int bench_beside(int argc, char **argv)
 	static struct bench bench = {.options = {.bytes = UINT64_C(1) << 30, .repeat = 5}};
 	const struct number_list *sizes = &bench.options.page_sizes;
 	int status = EXIT_FAILED, error = 0;
-	cpu_set_t cpus;
 
 	arguments_parse(&arguments, argc, argv, &bench.options);
-	bench.cpus = sched_getaffinity(0, sizeof(cpus), &cpus) ? 1 : CPU_COUNT(&cpus);
+	bench.cpus = fill_cpus();
 	for (size_t i = 0; i < sizes->count && !error; i++)
 		error = add_lines(&bench, sizes->all[i], true);
 	for (int size = VFB_PAGE_4K; size < PAGE_SIZES && !sizes->count; size++)
