@@ -48,6 +48,24 @@ static void note_range(const char *what, uint64_t iova, uint64_t bytes)
 	note("%s %llx-%llx;", what, (unsigned long long)iova, (unsigned long long)(iova + bytes));
 }
 
+static void (*after_close)(void);
+
+void kernel_after_close(void (*call)(void))
+{
+	after_close = call;
+}
+
+int close(int fd)
+{
+	void (*call)(void) = after_close;
+	int result = syscall(SYS_close, fd);
+
+	after_close = NULL;
+	if (call)
+		call();
+	return result;
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
 	struct vfb_iommu_ioas_map_file *file;

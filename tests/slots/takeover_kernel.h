@@ -6,4 +6,7 @@
 const char *kernel_calls(void);
 void kernel_forget(void);
 
+/* Calls it once, after the next close(2) and before that returns. */
+void kernel_after_close(void (*call)(void));
+
 #endif

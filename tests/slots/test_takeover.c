@@ -201,6 +201,25 @@ static void test_child(void **state)
 	expect("");
 }
 
+static void open_device_again(void)
+{
+	device = open("/dev/zero", O_RDWR | O_CLOEXEC);
+}
+
+/* Another thread opens the device, and gets the number of a file that is being closed. */
+static void test_number_used_again(void **state)
+{
+	int before = device, other = dup(STDERR_FILENO);
+
+	(void)state;
+	kernel_after_close(open_device_again);
+	assert_int_equal(close(other), 0);
+	assert_int_equal(device, other);
+	assert_int_equal(close(before), 0);
+	/* The device is still open. */
+	expect("");
+}
+
 static void test_release(void **state)
 {
 	struct vfb_vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = iommu};
@@ -225,7 +244,8 @@ static int run_all(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_taken_over), cmocka_unit_test(test_put_off),
 		cmocka_unit_test(test_by_file),	   cmocka_unit_test(test_wait),
-		cmocka_unit_test(test_child),	   cmocka_unit_test(test_release),
+		cmocka_unit_test(test_child),	   cmocka_unit_test(test_number_used_again),
+		cmocka_unit_test(test_release),
 	};
 
 	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, TAKEOVER_FIRST_FD, 0);

@@ -37,22 +37,34 @@ int takeover_file_add(int fd, enum takeover_kind kind, unsigned int index)
 	return fd;
 }
 
-static void hooks_forget(int fd)
+/* Removes the mark of @fd; not in a child that has the memory of its parent. */
+static struct takeover_file hooks_take_mark(int fd)
 {
 	struct takeover_file file = takeover_file_of(fd);
+
+	if (file.kind != TAKEOVER_NONE && !takeover_is_mine())
+		file.kind = TAKEOVER_NONE;
+	if (file.kind != TAKEOVER_NONE)
+		takeover_file_add(fd, TAKEOVER_NONE, 0);
+	return file;
+}
+
+static void hooks_closed(struct takeover_file file)
+{
 	int error = errno;
 
-	if (file.kind != TAKEOVER_NONE && takeover_is_mine())
-		takeover_file_closed(fd, file);
+	if (file.kind != TAKEOVER_NONE)
+		takeover_file_closed(file);
 	errno = error;
 }
 
 EXPORT int close(int fd)
 {
+	/* Afterwards the number may be that of a file which another thread has opened. */
+	struct takeover_file file = hooks_take_mark(fd);
 	int result = NEXT(close)(fd);
 
-	if (!result)
-		hooks_forget(fd);
+	hooks_closed(file);
 	return result;
 }
 
@@ -62,7 +74,7 @@ EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 
 	for (unsigned int fd = first;
 	     !result && !(flags & CLOSE_RANGE_CLOEXEC) && fd <= last && fd < HOOKS_FILES; fd++)
-		hooks_forget(fd);
+		hooks_closed(hooks_take_mark(fd));
 	return result;
 }
 
@@ -71,7 +83,7 @@ EXPORT int dup2(int fd, int other)
 	int result = NEXT(dup2)(fd, other);
 
 	if (result >= 0 && fd != other)
-		hooks_forget(other);
+		hooks_closed(hooks_take_mark(other));
 	return result;
 }
 
@@ -80,7 +92,7 @@ EXPORT int dup3(int fd, int other, int flags)
 	int result = NEXT(dup3)(fd, other, flags);
 
 	if (result >= 0)
-		hooks_forget(other);
+		hooks_closed(hooks_take_mark(other));
 	return result;
 }
 

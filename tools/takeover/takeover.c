@@ -258,9 +258,8 @@ int takeover_give(int fd, enum takeover_kind kind, unsigned int index)
 	return takeover_file_add(copy, kind, index);
 }
 
-void takeover_file_closed(int fd, struct takeover_file file)
+void takeover_file_closed(struct takeover_file file)
 {
-	takeover_file_add(fd, TAKEOVER_NONE, 0);
 	if (!atomic_load(&takeover_is_active))
 		return;
 	takeover_lock();

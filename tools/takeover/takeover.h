@@ -66,8 +66,8 @@ struct takeover_file {
 struct takeover_file takeover_file_of(int fd);
 /* Returns @fd. */
 int takeover_file_add(int fd, enum takeover_kind kind, unsigned int index);
-/* The program has closed it. */
-void takeover_file_closed(int fd, struct takeover_file file);
+/* The program has closed a file descriptor of @file, whose mark is removed. */
+void takeover_file_closed(struct takeover_file file);
 
 /* A duplicate of @fd for the program; -1 with errno. */
 int takeover_give(int fd, enum takeover_kind kind, unsigned int index);
