@@ -260,11 +260,9 @@ int takeover_give(int fd, enum takeover_kind kind, unsigned int index)
 
 void takeover_file_closed(struct takeover_file file)
 {
-	if (!atomic_load(&takeover_is_active))
-		return;
 	takeover_lock();
 	if (file.kind == TAKEOVER_DEVICE && takeover.devices[file.index].opens &&
-	    !--takeover.devices[file.index].opens)
+	    !--takeover.devices[file.index].opens && atomic_load(&takeover_is_active))
 		device_release(file.index);
 	if (file.kind == TAKEOVER_IOMMU && takeover.containers && !--takeover.containers) {
 		takeover.ledger.shown_count = 0;
