@@ -171,6 +171,43 @@ static void test_by_file(void **state)
 	expect("");
 }
 
+/* The kernel refuses them. */
+static void test_no_ranges(void **state)
+{
+	struct vfb_iommu_ioas_map_file file = {
+		.size = sizeof(file),
+		.flags = RIGHTS,
+		.ioas_id = IOAS,
+		.fd = TAKEOVER_FIRST_FD,
+		.start = 6 * MIB,
+		.iova = 6 * MIB,
+	};
+	struct vfb_iommu_ioas_unmap beyond = {.size = sizeof(beyond),
+					      .ioas_id = IOAS,
+					      .iova = MIB,
+					      .length = UINT64_MAX};
+	struct vfb_iommu_ioas_unmap nothing = {.size = sizeof(nothing),
+					       .ioas_id = IOAS,
+					       .iova = MIB};
+	struct vfb_iommu_ioas_map address = {
+		.size = sizeof(address),
+		.flags = RIGHTS,
+		.ioas_id = IOAS,
+		.user_va = (uintptr_t)memory + 6 * MIB,
+		.iova = 6 * MIB,
+	};
+
+	(void)state;
+	ioctl(iommu, VFB_IOMMU_IOAS_MAP_FILE, &file);
+	expect("map 600000-600000;");
+	ioctl(iommu, VFB_IOMMU_IOAS_MAP, &address);
+	expect("map 600000-600000;");
+	ioctl(iommu, VFB_IOMMU_IOAS_UNMAP, &nothing);
+	expect("unmap 100000-100000;");
+	ioctl(iommu, VFB_IOMMU_IOAS_UNMAP, &beyond);
+	expect("unmap 100000-fffff;");
+}
+
 /* Waiting for a condition releases the mutex. */
 static void test_wait(void **state)
 {
@@ -244,9 +281,13 @@ static void test_release(void **state)
 static int run_all(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_taken_over), cmocka_unit_test(test_put_off),
-		cmocka_unit_test(test_by_file),	   cmocka_unit_test(test_wait),
-		cmocka_unit_test(test_child),	   cmocka_unit_test(test_number_used_again),
+		cmocka_unit_test(test_taken_over),
+		cmocka_unit_test(test_put_off),
+		cmocka_unit_test(test_by_file),
+		cmocka_unit_test(test_no_ranges),
+		cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_child),
+		cmocka_unit_test(test_number_used_again),
 		cmocka_unit_test(test_release),
 	};
 

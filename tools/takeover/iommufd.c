@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Answers in the name of iommufd, and of devices that are bound to it. */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,33 +19,34 @@ static int iommufd_call(unsigned long request, void *arg)
 
 /* ---- Mappings ---- */
 
-/* The program's own request: struct vfb_iommu_ioas_map or struct vfb_iommu_ioas_map_file. */
+/*
+ * Requests to map differ only in where the memory is: an address or, in a file, an offset. So both
+ * are read as one by file.
+ */
+_Static_assert(offsetof(struct vfb_iommu_ioas_map, user_va) ==
+			       offsetof(struct vfb_iommu_ioas_map_file, start) &&
+		       offsetof(struct vfb_iommu_ioas_map, iova) ==
+			       offsetof(struct vfb_iommu_ioas_map_file, iova) &&
+		       sizeof(struct vfb_iommu_ioas_map) == sizeof(struct vfb_iommu_ioas_map_file),
+	       "requests to map differ");
+
+/* The program's own request. */
 struct iommufd_request {
 	unsigned long request;
-	void *arg;
+	struct vfb_iommu_ioas_map_file map;
 };
 
 static int iommufd_map_part(void *arg, uint64_t iova, uint64_t end)
 {
 	const struct iommufd_request *request = arg;
-	struct vfb_iommu_ioas_map_file file;
-	struct vfb_iommu_ioas_map map;
+	struct vfb_iommu_ioas_map_file map = request->map;
 
 	takeover_say("the kernel maps %#lx-%#lx", iova, end);
-	if (request->request == VFB_IOMMU_IOAS_MAP_FILE) {
-		memcpy(&file, request->arg, sizeof(file));
-		file.start += iova - file.iova;
-		file.iova = iova;
-		file.length = end - iova;
-		file.size = sizeof(file);
-		return iommufd_call(VFB_IOMMU_IOAS_MAP_FILE, &file);
-	}
-	memcpy(&map, request->arg, sizeof(map));
-	map.user_va += iova - map.iova;
+	map.start += iova - map.iova;
 	map.iova = iova;
 	map.length = end - iova;
 	map.size = sizeof(map);
-	return iommufd_call(VFB_IOMMU_IOAS_MAP, &map);
+	return iommufd_call(request->request, &map);
 }
 
 static int iommufd_unmap_part(uint64_t iova, uint64_t end, uint64_t *bytes)
@@ -88,33 +90,34 @@ const struct ledger_ops iommufd_ledger_ops = {
 	.map_piece = iommufd_map_piece,
 };
 
-static bool iommufd_map_file(struct vfb_iommu_ioas_map_file *map, int *result)
+static bool iommufd_is_memory(int fd)
 {
-	struct iommufd_request own = {VFB_IOMMU_IOAS_MAP_FILE, map};
-	struct ledger_request request = {.iova = map->iova, .end = map->iova + map->length};
 	struct stat file;
 
-	if (map->ioas_id != takeover.settings.grant.ioas || request.end < request.iova ||
-	    !(map->flags & VFB_IOMMU_IOAS_MAP_FIXED_IOVA))
-		return false;
-	request.is_slot = map->flags == RIGHTS && !fstat(map->fd, &file) &&
-			  file.st_ino == takeover.memory_inode &&
-			  file.st_dev == takeover.memory_device;
-	request.offset = map->start;
-	*result = takeover_map_locked(&request, &own);
-	return true;
+	return !fstat(fd, &file) && file.st_ino == takeover.memory_inode &&
+	       file.st_dev == takeover.memory_device;
 }
 
-static bool iommufd_map_address(struct vfb_iommu_ioas_map *map, int *result)
+/* What the kernel refuses, it is asked for. */
+static bool iommufd_map(unsigned long what, const void *arg, int *result)
 {
-	struct iommufd_request own = {VFB_IOMMU_IOAS_MAP, map};
-	struct ledger_request request = {.iova = map->iova, .end = map->iova + map->length};
+	struct iommufd_request own = {.request = what};
+	const struct vfb_iommu_ioas_map_file *map = &own.map;
+	struct ledger_request request;
 
-	if (map->ioas_id != takeover.settings.grant.ioas || request.end < request.iova ||
+	memcpy(&own.map, arg, sizeof(own.map));
+	request = (struct ledger_request){
+		.iova = map->iova,
+		.end = map->iova + map->length,
+		.offset = map->start,
+	};
+	if (map->ioas_id != takeover.settings.grant.ioas || request.end <= request.iova ||
 	    !(map->flags & VFB_IOMMU_IOAS_MAP_FIXED_IOVA))
 		return false;
 	request.is_slot = map->flags == RIGHTS &&
-			  where_is(map->user_va, map->length, &request.offset);
+			  (what == VFB_IOMMU_IOAS_MAP_FILE ?
+				   iommufd_is_memory(map->fd) :
+				   where_is(map->start, map->length, &request.offset));
 	*result = takeover_map_locked(&request, &own);
 	return true;
 }
@@ -123,9 +126,11 @@ static bool iommufd_unmap(struct vfb_iommu_ioas_unmap *unmap, int *result)
 {
 	uint64_t end = unmap->iova + unmap->length, bytes = 0;
 
-	if (unmap->ioas_id != takeover.settings.grant.ioas)
+	if (unmap->ioas_id != takeover.settings.grant.ioas || !unmap->length ||
+	    (end && end < unmap->iova))
 		return false;
-	if (end < unmap->iova)
+	/* Up to the last address. */
+	if (!end)
 		end = UINT64_MAX;
 	*result = takeover_unmap_locked(unmap->iova, end, &bytes);
 	unmap->length = bytes;
@@ -152,7 +157,6 @@ static bool iommufd_alloc_ioas(struct vfb_iommu_ioas_alloc *alloc)
 static bool iommufd_alloc_domain(struct vfb_iommu_hwpt_alloc *alloc)
 {
 	const struct vfb_wire_grant *grant = &takeover.settings.grant;
-
 	bool is_slot = !grant->device_count;
 
 	for (size_t i = 0; i < grant->device_count; i++)
@@ -188,9 +192,8 @@ bool iommufd_answer_locked(unsigned long request, void *arg, int *result)
 	case VFB_IOMMU_HWPT_ALLOC:
 		return iommufd_alloc_domain(arg);
 	case VFB_IOMMU_IOAS_MAP_FILE:
-		return iommufd_map_file(arg, result);
 	case VFB_IOMMU_IOAS_MAP:
-		return iommufd_map_address(arg, result);
+		return iommufd_map(request, arg, result);
 	case VFB_IOMMU_IOAS_UNMAP:
 		return iommufd_unmap(arg, result);
 	case VFB_IOMMU_DESTROY:

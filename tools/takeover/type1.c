@@ -79,7 +79,8 @@ static bool type1_map_request(struct vfio_iommu_type1_dma_map *map, int *result)
 		.address = map->vaddr,
 	};
 
-	if (request.end < request.iova || map->flags & ~RIGHTS)
+	/* What the kernel refuses, it is asked for. */
+	if (request.end <= request.iova || map->flags & ~RIGHTS)
 		return false;
 	request.is_slot = map->flags == RIGHTS && where_is(map->vaddr, map->size, &request.offset);
 	*result = takeover_map_locked(&request, map);
@@ -91,7 +92,7 @@ static bool type1_unmap_request(struct vfio_iommu_type1_dma_unmap *unmap, int *r
 	bool all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
 	uint64_t end = unmap->iova + unmap->size, bytes = 0;
 
-	if (!unmap->flags && end >= unmap->iova) {
+	if (!unmap->flags && end > unmap->iova) {
 		*result = takeover_unmap_locked(unmap->iova, end, &bytes);
 		unmap->size = bytes;
 		return true;
