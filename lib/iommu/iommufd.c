@@ -109,19 +109,19 @@ static int iommufd_create(const struct vfb_sys *sys, const struct vfb_iommu_sour
 	return 0;
 }
 
+void vfb_iommufd_destroy_object(struct iommufd *iommufd, uint32_t id)
+{
+	struct vfb_iommu_destroy destroy = {.size = sizeof(destroy), .id = id};
+	const struct vfb_sys *sys = iommufd->iommu.sys;
+
+	sys->ioctl(sys, iommufd->fd, VFB_IOMMU_DESTROY, &destroy);
+}
+
 /* The caller's file outlives the domains that were created in it. */
 static void destroy_domains(struct iommufd *iommufd)
 {
-	const struct vfb_sys *sys = iommufd->iommu.sys;
-
-	for (size_t i = 0; i < iommufd->domain_count; i++) {
-		struct vfb_iommu_destroy destroy = {
-			.size = sizeof(destroy),
-			.id = iommufd->domains[i],
-		};
-
-		sys->ioctl(sys, iommufd->fd, VFB_IOMMU_DESTROY, &destroy);
-	}
+	for (size_t i = 0; i < iommufd->domain_count; i++)
+		vfb_iommufd_destroy_object(iommufd, iommufd->domains[i]);
 }
 
 static void iommufd_destroy(struct vfb_iommu *iommu)

@@ -47,6 +47,7 @@ int vfb_iommufd_track_dirty(struct vfb_iommu *iommu, bool on);
 int vfb_iommufd_read_dirty(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes, uint64_t page,
 			   uint64_t *bitmap);
 
+void vfb_iommufd_destroy_object(struct iommufd *iommufd, uint32_t id);
 /* Begins or ends tracking in one domain. */
 int vfb_iommufd_track_domain(struct iommufd *iommufd, uint32_t domain, bool on);
 

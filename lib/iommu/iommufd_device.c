@@ -109,16 +109,37 @@ static int attach_to(struct iommufd *iommufd, int fd, uint32_t id, uint32_t *dom
 	return error;
 }
 
-/* Attaches a device to a suitable domain of the list, or to a new one. */
-static int attach_domain(struct iommufd *iommufd, int fd, struct vfb_iommu_opened *opened)
+/* Adds a domain for a device to the list: readers find it when it is tracked as the others are. */
+static int add_domain(struct iommufd *iommufd, uint32_t device_id, uint32_t *domain)
 {
 	struct vfb_iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
 		.flags = iommufd->dirty ? VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0,
-		.dev_id = opened->device_id,
+		.dev_id = device_id,
 		.pt_id = iommufd->ioas,
 	};
 	const struct vfb_sys *sys = iommufd->iommu.sys;
+	int error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_ALLOC, &alloc);
+
+	if (error)
+		return error;
+	if (iommufd->is_tracking)
+		error = vfb_iommufd_track_domain(iommufd, alloc.out_hwpt_id, true);
+	if (error) {
+		vfb_iommufd_destroy_object(iommufd, alloc.out_hwpt_id);
+		return error;
+	}
+	*domain = alloc.out_hwpt_id;
+	iommufd->domains[iommufd->domain_count] = alloc.out_hwpt_id;
+	iommufd->domain_count++;
+	iommufd->iommu.has_domain = true;
+	return 0;
+}
+
+/* Attaches a device to a suitable domain of the list, or to a new one. */
+static int attach_domain(struct iommufd *iommufd, int fd, struct vfb_iommu_opened *opened)
+{
+	uint32_t domain = 0;
 	int error = -EINVAL;
 
 	vfb_sleep_lock_take(&iommufd->domains_lock);
@@ -126,16 +147,9 @@ static int attach_domain(struct iommufd *iommufd, int fd, struct vfb_iommu_opene
 	for (size_t i = 0; i < iommufd->domain_count && error == -EINVAL; i++)
 		error = attach_to(iommufd, fd, iommufd->domains[i], &opened->domain);
 	if (error == -EINVAL && iommufd->domain_count < MAX_DOMAINS) {
-		error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_ALLOC, &alloc);
-		if (!error) {
-			iommufd->domains[iommufd->domain_count] = alloc.out_hwpt_id;
-			iommufd->domain_count++;
-			iommufd->iommu.has_domain = true;
-			if (iommufd->is_tracking)
-				error = vfb_iommufd_track_domain(iommufd, alloc.out_hwpt_id, true);
-			if (!error)
-				error = attach_to(iommufd, fd, alloc.out_hwpt_id, &opened->domain);
-		}
+		error = add_domain(iommufd, opened->device_id, &domain);
+		if (!error)
+			error = attach_to(iommufd, fd, domain, &opened->domain);
 	}
 	vfb_sleep_lock_release(&iommufd->domains_lock);
 	return error;

@@ -61,7 +61,8 @@ static struct ioas *find_hwpt(const struct iommufd *iommufd, uint32_t id)
 {
 	struct ioas *ioas = iommufd->ioases;
 
-	while (ioas && (!ioas->has_domain || ioas->hwpt_id != id))
+	while (ioas &&
+	       (!id || ((!ioas->has_domain || ioas->hwpt_id != id) && ioas->other.id != id)))
 		ioas = ioas->next;
 	return ioas;
 }
@@ -78,9 +79,14 @@ int fk_ioas_set_dirty_tracking(struct fake *fake, struct iommufd *iommufd, void 
 		return -EOPNOTSUPP;
 	if (!ioas)
 		return -ENOENT;
-	if (!ioas->can_track)
+	if (!(ioas->other.id == cmd->hwpt_id ? ioas->other.can_track : ioas->can_track))
 		return -EOPNOTSUPP;
 	fk_vlock_write(fake, &ioas->domains);
+	if (ioas->other.id == cmd->hwpt_id) {
+		ioas->other.tracks_dirty = cmd->flags;
+		fk_vunlock_write(&ioas->domains);
+		return 0;
+	}
 	/* iopt_clear_dirty_data() */
 	if (cmd->flags && !ioas->space.tracks_dirty)
 		clear_all(&ioas->space);
@@ -104,7 +110,8 @@ int fk_ioas_get_dirty_bitmap(struct fake *fake, struct iommufd *iommufd, void *a
 		return -EOPNOTSUPP;
 	if (!ioas)
 		return -ENOENT;
-	if (!ioas->can_track || !ioas->space.tracks_dirty)
+	if (!(ioas->other.id == cmd->hwpt_id ? ioas->other.tracks_dirty :
+					       ioas->can_track && ioas->space.tracks_dirty))
 		return -EINVAL;
 	fk_vlock_read(fake, &ioas->domains);
 	while ((dma = fk_space_find(&ioas->space, at, at)) && !dma->busy) {

@@ -15,7 +15,8 @@ struct ioas *fk_ioas_find(const struct iommufd *iommufd, unsigned int id)
 static bool id_used(const struct iommufd *iommufd, unsigned int id)
 {
 	for (const struct ioas *ioas = iommufd->ioases; ioas; ioas = ioas->next)
-		if (ioas->id == id || (ioas->has_domain && ioas->hwpt_id == id))
+		if (ioas->id == id || (ioas->has_domain && ioas->hwpt_id == id) ||
+		    ioas->other.id == id)
 			return true;
 	for (unsigned int i = 0; i < iommufd->bound_count; i++)
 		if (iommufd->bound[i]->object_id == id)
@@ -131,7 +132,7 @@ int fk_iommufd_attach(struct fake *fake, struct device *device, uint32_t *id)
 	int error;
 
 	for (struct ioas *i = device->iommufd->ioases; i && !ioas; i = i->next)
-		if (i->keeps_domain && i->hwpt_id == *id)
+		if (i->keeps_domain && *id && (i->hwpt_id == *id || i->other.id == *id))
 			ioas = i;
 	if (!ioas)
 		return id_used(device->iommufd, *id) ? -EINVAL : -ENOENT;
@@ -226,7 +227,7 @@ static int vfio_ioas(struct iommufd *iommufd, struct vfb_iommu_vfio_ioas *cmd)
 
 /* ---- More objects ---- */
 
-/* iommufd_hwpt_alloc(): a domain for a bound device, of which an IOAS has one here. */
+/* iommufd_hwpt_alloc(): a domain for a bound device, of which an IOAS has at most two here. */
 static int hwpt_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_hwpt_alloc *cmd)
 {
 	struct ioas *ioas = fk_ioas_find(iommufd, cmd->pt_id);
@@ -242,6 +243,11 @@ static int hwpt_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iom
 		bound |= iommufd->bound[i]->object_id == cmd->dev_id;
 	if (!ioas || !bound)
 		return -ENOENT;
+	if (ioas->keeps_domain && !ioas->other.id) {
+		ioas->other.id = cmd->out_hwpt_id = fk_iommufd_new_id(iommufd);
+		ioas->other.can_track = cmd->flags;
+		return 0;
+	}
 	if (ioas->has_domain)
 		return -EINVAL;
 	error = fk_ioas_add_domain(fake, ioas);
@@ -279,9 +285,14 @@ static int destroy(struct fake *fake, struct iommufd *iommufd, const struct vfb_
 
 	if (cmd->size < sizeof(*cmd))
 		return -EINVAL;
-	for (ioas = iommufd->ioases; ioas; ioas = ioas->next)
+	for (ioas = iommufd->ioases; ioas; ioas = ioas->next) {
 		if (ioas->keeps_domain && ioas->hwpt_id == cmd->id)
 			return destroy_hwpt(fake, ioas);
+		if (cmd->id && ioas->other.id == cmd->id) {
+			ioas->other = (struct other_hwpt){0};
+			return 0;
+		}
+	}
 	ioas = fk_ioas_find(iommufd, cmd->id);
 	/* Devices, and domains in use, cannot be destroyed from outside. */
 	if (!ioas)

@@ -235,6 +235,12 @@ struct ioas {
 	bool keeps_domain;
 	/* With IOMMU_HWPT_ALLOC_DIRTY_TRACKING. */
 	bool can_track;
+	/* A second domain, as for devices behind another IOMMU: id 0 without one. It has the same
+	 * mappings and dirty bits. */
+	struct other_hwpt {
+		unsigned int id;
+		bool can_track, tracks_dirty;
+	} other;
 	/* Calls in flight, which keep it from being destroyed. */
 	unsigned int users;
 	struct device *devices;

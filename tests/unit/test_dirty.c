@@ -261,13 +261,43 @@ static void test_adopted_domain(void **state)
 	host_close(&host);
 }
 
+/* A device behind another IOMMU gets a domain of its own, which is tracked from the beginning, or
+ * does not remain. */
+static void test_second_domain(void **state)
+{
+	struct vfb_device *device, *second;
+	struct vfb_memory *memory;
+	struct host host;
+
+	(void)state;
+	start_tracking(&host, NULL, VFB_BACKEND_IOMMUFD, &device);
+	add_device(host.fake, addresses[1], 2, NULL);
+	memory = make_memory(&host, 2 * MIB, VFB_PAGE_4K);
+	map(&host, memory, 0, 2 * MIB, 0);
+	assert_ok(vfb_space_track_dirty(host.space, 1));
+	fake_fail_call(host.fake, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", 1, EINVAL);
+	fake_fail_call(host.fake, "IOMMU_HWPT_SET_DIRTY_TRACKING", 1, ENOMEM);
+	assert_fails(vfb_device_open(host.space, addresses[1], &second), -ENOMEM, addresses[1]);
+	write_page(&host, 17 * PAGE);
+	assert_ok(read_area(&host, 0, 2 * MIB));
+	assert_true(is_dirty(17));
+	fake_fail_call(host.fake, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", 1, EINVAL);
+	assert_ok(vfb_device_open(host.space, addresses[1], &second));
+	write_page(&host, 18 * PAGE);
+	assert_ok(read_area(&host, 0, 2 * MIB));
+	assert_int_equal(bitmap[0], 1 << 18);
+	assert_ok(vfb_space_track_dirty(host.space, 0));
+	assert_ok(vfb_device_close(second));
+	end(&host, device, memory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_holes),	       cmocka_unit_test(test_type1),
 		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_invalid_areas),
 		cmocka_unit_test(test_failures),       cmocka_unit_test(test_no_hardware),
-		cmocka_unit_test(test_adopted_domain),
+		cmocka_unit_test(test_adopted_domain), cmocka_unit_test(test_second_domain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
