@@ -34,8 +34,9 @@ struct vfb_dirty_area {
 	 *  words that the area needs, one for 64 pages, are overwritten. They must be readable and
 	 *  writable, and stay so until the job has ended. */
 	uint64_t *bitmap;
-	/** Output, valid when the job has ended: 0 or a negative errno. On failure the bits of the
-	 *  area may have been cleared: assume that all of it was written to. */
+	/** Output, valid when the job has ended: 0 or a negative errno; -ECANCELED if nothing was
+	 *  read because another area is invalid. On any other failure the bits of the area may
+	 *  have been cleared: assume that all of it was written to. */
 	int status;
 	uint32_t reserved;
 };

@@ -172,15 +172,21 @@ static int dirty_prepare_locked(struct dirty_job *dirty)
 	bool runs = dirty->space->iommu->ops->parallel;
 	int error = dirty_check_space_locked(dirty->space);
 
+	for (size_t i = 0; i < dirty->area_count; i++)
+		dirty->areas[i].status = -ECANCELED;
 	for (size_t i = 0; i < dirty->area_count && !error; i++) {
 		error = dirty_check_area(&dirty->areas[i], i, dirty->page);
 		if (!error)
 			error = runs ? dirty_add_runs_locked(dirty, i) : dirty_add_whole(dirty, i);
-		dirty->areas[i].status = error;
+		if (error)
+			dirty->areas[i].status = error;
 	}
-	if (!error)
-		dirty->space->jobs++;
-	return error;
+	if (error)
+		return error;
+	for (size_t i = 0; i < dirty->area_count; i++)
+		dirty->areas[i].status = 0;
+	dirty->space->jobs++;
+	return 0;
 }
 
 static void dirty_visit(struct vfb_spread *spread, size_t item)

@@ -185,6 +185,8 @@ static void test_invalid_areas(void **state)
 
 		bitmap[0] = 0xa5;
 		assert_fails(vfb_space_dirty(host.space, area, 2), -EINVAL, "area 1");
+		assert_int_equal(area[0].status, -ECANCELED);
+		assert_int_equal(area[1].status, -EINVAL);
 		/* Nothing has been read. */
 		assert_int_equal(bitmap[0], 0xa5);
 	}
