@@ -51,7 +51,8 @@ struct vfb_dirty_area {
  * @param on     1: begin; 0: end
  *
  * @return 0; -EINVAL: the space lacks VFB_SPACE_DIRTY; -ENXIO: there is no domain, because no
- * device is open; or the error of the kernel.
+ * device is open, or only one of the caller's that vfb_space_opts.dirty_domain does not name; or
+ * the error of the kernel.
  */
 VFB_API int vfb_space_track_dirty(struct vfb_space *space, int on);
 

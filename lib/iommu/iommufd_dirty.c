@@ -24,16 +24,21 @@ int vfb_iommufd_track_domain(struct iommufd *iommufd, uint32_t domain, bool on)
 		       0;
 }
 
-/* The domains at this moment: they are only added. */
-static size_t list_domains(struct iommufd *iommufd, uint32_t domains[MAX_DOMAINS + 1])
+/* The domains at this moment: they are only added. Devices of the caller's may have another one. */
+static int list_domains(struct iommufd *iommufd, uint32_t domains[MAX_DOMAINS + 1], size_t *count)
 {
-	size_t own = iommufd->domain_count, count = 0;
+	size_t own = iommufd->domain_count;
 
+	*count = 0;
 	if (iommufd->dirty_domain)
-		domains[count++] = iommufd->dirty_domain;
+		domains[(*count)++] = iommufd->dirty_domain;
 	for (size_t i = 0; i < own; i++)
-		domains[count++] = iommufd->domains[i];
-	return count;
+		domains[(*count)++] = iommufd->domains[i];
+	if (*count)
+		return 0;
+	return vfb_fail(-ENXIO, "the devices of the space were attached by the caller, to a domain "
+				"that the library does not know: pass it "
+				"(vfb_space_opts.dirty_domain)");
 }
 
 int vfb_iommufd_track_dirty(struct vfb_iommu *iommu, bool on)
@@ -41,10 +46,10 @@ int vfb_iommufd_track_dirty(struct vfb_iommu *iommu, bool on)
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
 	uint32_t domains[MAX_DOMAINS + 1];
 	size_t count, done = 0;
-	int error = 0;
+	int error;
 
 	vfb_sleep_lock_take(&iommufd->domains_lock);
-	count = list_domains(iommufd, domains);
+	error = list_domains(iommufd, domains, &count);
 	while (done < count && !error) {
 		error = vfb_iommufd_track_domain(iommufd, domains[done], on);
 		done += !error;
@@ -78,9 +83,10 @@ int vfb_iommufd_read_dirty(struct vfb_iommu *iommu, uint64_t iova, uint64_t byte
 	const struct vfb_sys *sys = iommu->sys;
 	uint32_t domains[MAX_DOMAINS + 1];
 	size_t count;
-	int error = 0;
+	int error = list_domains(iommufd, domains, &count);
 
-	count = list_domains(iommufd, domains);
+	if (error)
+		return error;
 	for (size_t i = 0; i < count && !error; i++) {
 		get.hwpt_id = domains[i];
 		error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_GET_DIRTY_BITMAP, &get);

@@ -257,6 +257,13 @@ static void test_adopted_domain(void **state)
 	assert_ok(read_area(&host, 0, 64 * PAGE));
 	assert_int_equal(bitmap[0], 1 << 17);
 	assert_ok(vfb_space_destroy(host.space));
+	/* Without its ID nothing can be known of it. */
+	opts.dirty_domain = 0;
+	assert_ok(vfb_space_adopt(host.ctx, info.fd, info.ioas, &opts, &host.space));
+	map(&host, memory, 0, 2 * MIB, 0);
+	assert_fails(vfb_space_track_dirty(host.space, 1), -ENXIO, "dirty_domain");
+	assert_fails(read_area(&host, 0, 64 * PAGE), -ENXIO, "dirty_domain");
+	assert_ok(vfb_space_destroy(host.space));
 	assert_ok(vfb_memory_destroy(memory));
 	host.space = owner;
 	assert_ok(vfb_device_close(device));
