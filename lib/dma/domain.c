@@ -58,12 +58,17 @@ void vfb_space_opening_finish(struct vfb_space *space)
 }
 
 /* What is being restored is lost afterwards if there was no domain when it began. */
+static bool discards_may_lose_locked(const struct vfb_space *space)
+{
+	return space->discards && !space->domain;
+}
+
 static void wait_for_discards(struct vfb_space *space)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
 
 	pthread_mutex_lock(&space->lock);
-	while (space->discards)
+	while (discards_may_lose_locked(space))
 		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
 	pthread_mutex_unlock(&space->lock);
 }
@@ -81,7 +86,8 @@ static int announce_domain(struct vfb_space *space, unsigned int attached)
 		wait_for_discards(space);
 		error = vfb_space_restore(space);
 		pthread_mutex_lock(&space->lock);
-		if (!error && !space->discards && !vfb_space_has_lost_locked(space)) {
+		if (!error && !discards_may_lose_locked(space) &&
+		    !vfb_space_has_lost_locked(space)) {
 			space->devices += attached;
 			space->domain = true;
 			done = true;

@@ -49,7 +49,7 @@ struct vfb_space {
 	bool released;
 	/* Jobs that map or unmap. */
 	unsigned int jobs;
-	/* Those of them that discard or restore memory. The domain is not announced meanwhile. */
+	/* Those of them that discard or restore memory. No domain becomes known meanwhile. */
 	unsigned int discards;
 	/* It is being destroyed: no job may begin. */
 	bool ending;

@@ -503,6 +503,32 @@ static void test_cancel(void **state)
 	guest_end(&guest);
 }
 
+/* A device that is added to others does not wait for what is being restored. */
+static void test_device_is_added(void **state)
+{
+	(void)state;
+	for (size_t b = 0; b < 2; b++) {
+		struct vfb_memory_range range = part(0, 32);
+		struct vfb_device *device;
+		struct vfb_job *job;
+		struct guest guest;
+
+		guest_start(&guest, backends[b], BLOCK, VFB_PAGE_4K, VFB_MEMORY_MEMFD);
+		add_device(guest.host.fake, addresses[1], 2, NULL);
+		assert_ok(vfb_memory_discard(guest.memory, &range, 1, NULL));
+		assert_ok(vfb_ctx_set_populate_rate(guest.host.ctx, MIB));
+		assert_ok(vfb_memory_restore_start(guest.memory, &range, 1, NULL, &job));
+		assert_ok(vfb_device_open(guest.host.space, addresses[1], &device));
+		assert_int_equal(vfb_job_cancel_and_destroy(job), -ECANCELED);
+		assert_ok(vfb_ctx_set_populate_rate(guest.host.ctx, UINT64_MAX));
+		assert_ok(vfb_memory_restore(guest.memory, &range, 1, NULL));
+		assert_whole(&guest);
+		assert_true(fake_dma_write(guest.host.fake, addresses[1], IOVA, "dma", 4));
+		assert_ok(vfb_device_close(device));
+		guest_end(&guest);
+	}
+}
+
 /* The limit of mappings counts blocks. */
 static void test_blocks(void **state)
 {
@@ -544,7 +570,7 @@ int main(void)
 		cmocka_unit_test(test_translate),     cmocka_unit_test(test_discard_fails),
 		cmocka_unit_test(test_stuck),	      cmocka_unit_test(test_restore_fails),
 		cmocka_unit_test(test_pool_is_empty), cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_blocks),	      cmocka_unit_test(test_device_is_added),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
