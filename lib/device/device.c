@@ -59,8 +59,9 @@ static int open_fd(struct vfb_space *space, const struct vfb_pci *pci,
 
 	do
 		fd = space->iommu->ops->open_device(space->iommu, &identity, opened);
-	while (fd < 0 && vfb_device_wait_to_retry(space->ctx->sys, fd, &waited));
-	if (fd == -EADDRINUSE)
+	while (fd < 0 && !opened->refused &&
+	       vfb_device_wait_to_retry(space->ctx->sys, fd, &waited));
+	if (fd == -EADDRINUSE && !opened->refused)
 		vfb_space_explain_clash(space, &identity);
 	return fd;
 }

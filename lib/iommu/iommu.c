@@ -64,11 +64,13 @@ int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out)
 	return vfb_fail(-EINVAL, "unknown backend %d", (int)backend);
 }
 
-int vfb_iommu_add_file(const struct vfb_iommu *iommu, const char *device, int fd)
+int vfb_iommu_add_file(const struct vfb_iommu *iommu, const char *device, int fd,
+		       struct vfb_iommu_opened *opened)
 {
 	const struct vfb_iommu_hooks *hooks = &iommu->hooks;
 	int error = hooks->add_file ? hooks->add_file(hooks->data, device, fd) : 0;
 
+	opened->refused = error < 0;
 	return error < 0 ? vfb_fail_errno(error,
 					  "the program refused device %s before it was bound "
 					  "(vfb_space_opts.add_file)",

@@ -20,6 +20,8 @@ struct vfb_iommu_device {
 struct vfb_iommu_opened {
 	/* The call that was made, or that failed. */
 	const char *call;
+	/* The caller's hook has refused it. */
+	bool refused;
 	/* iommufd, by its node: the IDs of the device, and of the domain it is attached to. */
 	uint32_t device_id, domain;
 };
@@ -164,7 +166,8 @@ extern const struct vfb_iommu_ops vfb_iommu_iommufd;
 int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out);
 
 /* Call the caller's hooks for a device, with its node or its group. */
-int vfb_iommu_add_file(const struct vfb_iommu *iommu, const char *device, int fd);
+int vfb_iommu_add_file(const struct vfb_iommu *iommu, const char *device, int fd,
+		       struct vfb_iommu_opened *opened);
 void vfb_iommu_remove_file(const struct vfb_iommu *iommu, const char *device, int fd);
 
 /* Whether iommufd is available. */

@@ -237,7 +237,7 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 	fd = vfb_iommu_open_node(sys, path);
 	if (fd < 0)
 		return fd;
-	error = vfb_iommu_add_file(&iommufd->iommu, device->address, fd);
+	error = vfb_iommu_add_file(&iommufd->iommu, device->address, fd, opened);
 	if (error) {
 		sys->close(sys, fd);
 		return error;
@@ -247,10 +247,11 @@ static int open_by_node(struct iommufd *iommufd, const struct vfb_iommu_device *
 }
 
 /* The kernel binds it to the iommufd and attaches it to the IOAS: vfio_df_group_open(). */
-static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_iommu_device *device)
+static int open_by_group(struct iommufd *iommufd, int group, const struct vfb_iommu_device *device,
+			 struct vfb_iommu_opened *opened)
 {
 	const struct vfb_sys *sys = iommufd->iommu.sys;
-	int fd = vfb_iommu_add_file(&iommufd->iommu, device->address, group);
+	int fd = vfb_iommu_add_file(&iommufd->iommu, device->address, group, opened);
 
 	if (fd)
 		return fd;
@@ -272,7 +273,7 @@ int vfb_iommufd_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_devi
 	if (group < 0)
 		return open_by_node(iommufd, device, opened);
 	opened->call = "VFIO_GROUP_GET_DEVICE_FD";
-	return open_by_group(iommufd, group, device);
+	return open_by_group(iommufd, group, device, opened);
 }
 
 int vfb_iommufd_group_fd(struct vfb_iommu *iommu, int group)

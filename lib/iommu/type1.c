@@ -155,8 +155,7 @@ static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_dev
 	struct type1 *type1 = container_of(iommu, struct type1, iommu);
 	int group = vfb_groups_fd(&type1->groups, device->group), fd;
 
-	(void)opened;
-	fd = vfb_iommu_add_file(iommu, device->address, group);
+	fd = vfb_iommu_add_file(iommu, device->address, group, opened);
 	if (fd)
 		return fd;
 	fd = iommu->sys->ioctl(iommu->sys, group, VFIO_GROUP_GET_DEVICE_FD,

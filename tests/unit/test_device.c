@@ -343,6 +343,12 @@ static void test_files(void **state)
 			     addresses[0], "add_file");
 		assert_int_equal(files.added, 1);
 		assert_int_equal(files.removed, 0);
+		/* Not as if the kernel had failed with it: that would be tried again. */
+		files.refuse = -EAGAIN;
+		files.added = 0;
+		assert_fails(vfb_device_open(host.space, addresses[0], &device), -EAGAIN,
+			     addresses[0], "add_file");
+		assert_int_equal(files.added, 1);
 		files.refuse = 0;
 		fake_fail_call(host.fake, calls[b == 1], 1, EIO);
 		assert_fails(vfb_device_open(host.space, addresses[0], &device), -EIO,
