@@ -520,6 +520,43 @@ static void test_crash(void **state)
 	model_close(&model);
 }
 
+/* The daemon is started with other classes: nobody gets what they no longer describe. */
+static void test_class_changed(void **state)
+{
+	struct slot_class larger = two_classes[0], other_level = two_classes[0],
+			  other_pages = two_classes[0];
+	const struct slot_class *classes[] = {&two_classes[0], &larger, &other_level, &other_pages};
+	static struct model model;
+	struct vfb_wire_status status;
+	struct slot slot;
+	struct pool pool;
+
+	(void)state;
+	larger.bytes *= 2;
+	other_level.level = 1;
+	other_level.device_count = 1;
+	other_pages.page_size = VFB_PAGE_2M;
+	model_open(&model);
+	settle(&model);
+	slot = model.pool.classes[0].slots[0];
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+		bool is_same = classes[i] == &two_classes[0];
+
+		assert_true(pool_init(&pool, &model.ops, classes[i], 1));
+		slot.state = VFB_WIRE_READY;
+		pool_describe(&model.pool, &slot, &status);
+		assert_int_equal(!pool_restore(&pool, &status, &slot.grant, slot.fds,
+					       slot.fd_count),
+				 !is_same);
+		/* The one who has it keeps it. */
+		slot.state = VFB_WIRE_TAKEN;
+		pool_describe(&model.pool, &slot, &status);
+		assert_non_null(pool_restore(&pool, &status, &slot.grant, slot.fds, slot.fd_count));
+		pool_free(&pool);
+	}
+	model_close(&model);
+}
+
 /* Each call of the host fails in turn: in the end all slots are there. */
 static void test_each_call_fails(void **state)
 {
@@ -642,12 +679,19 @@ static void test_anything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_life),	   cmocka_unit_test(test_none_left),
-		cmocka_unit_test(test_heir),	   cmocka_unit_test(test_fill_fails),
-		cmocka_unit_test(test_quarantine), cmocka_unit_test(test_wrong_grant),
-		cmocka_unit_test(test_resize),	   cmocka_unit_test(test_shrink),
-		cmocka_unit_test(test_pause),	   cmocka_unit_test(test_crash),
-		cmocka_unit_test(test_anything),   cmocka_unit_test(test_each_call_fails),
+		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_none_left),
+		cmocka_unit_test(test_heir),
+		cmocka_unit_test(test_fill_fails),
+		cmocka_unit_test(test_quarantine),
+		cmocka_unit_test(test_wrong_grant),
+		cmocka_unit_test(test_resize),
+		cmocka_unit_test(test_shrink),
+		cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_crash),
+		cmocka_unit_test(test_class_changed),
+		cmocka_unit_test(test_anything),
+		cmocka_unit_test(test_each_call_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

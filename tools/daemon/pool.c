@@ -131,11 +131,19 @@ static void begin_return(struct pool *pool, struct slot *slot, const char *why)
 	pool->host->release(pool->host, slot);
 }
 
+/* Whether it is what the class describes. */
+static bool grant_fits(const struct slot_class *config, const struct vfb_wire_grant *grant)
+{
+	unsigned int devices = config->level == 2 ? config->devices_per_slot : 0;
+
+	return grant->bytes == config->bytes && grant->page_size == config->page_size &&
+	       grant->level == config->level && grant->device_count == devices;
+}
+
 bool pool_filled(struct pool *pool, struct slot *slot, const struct vfb_wire_grant *grant,
 		 const int *fds, size_t count)
 {
 	const struct slot_class *config = &slot->owner->config;
-	unsigned int devices = config->level == 2 ? config->devices_per_slot : 0;
 
 	memcpy(slot->fds, fds, count * sizeof(*fds));
 	slot->fd_count = count;
@@ -143,8 +151,7 @@ bool pool_filled(struct pool *pool, struct slot *slot, const struct vfb_wire_gra
 	memcpy(slot->grant.slot, slot->name, sizeof(slot->name));
 	memcpy(slot->grant.class_name, config->name, sizeof(config->name));
 	slot->pid = 0;
-	if (grant->bytes != config->bytes || grant->level != config->level ||
-	    grant->device_count != devices || count != vfb_wire_fd_count(grant)) {
+	if (!grant_fits(config, grant) || count != vfb_wire_fd_count(grant)) {
 		delay_retry(pool, slot);
 		begin_return(pool, slot, "it was not filled as it should be");
 		return false;
@@ -437,6 +444,9 @@ struct slot *pool_restore(struct pool *pool, const struct vfb_wire_status *statu
 	struct pool_class *class = pool_find_class(pool, status->class_name);
 	const char *number = strrchr(status->slot, '-');
 
+	/* The configuration has changed since. */
+	if (class && status->state == VFB_WIRE_READY && !grant_fits(&class->config, grant))
+		return NULL;
 	for (unsigned int i = 0; class && number && i < MAX_SLOTS; i++) {
 		struct slot *slot = &class->slots[i];
 

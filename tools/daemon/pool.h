@@ -132,7 +132,8 @@ uint64_t pool_shrink(struct pool *pool, struct pool_class *class, uint64_t bytes
 
 void pool_pause(struct pool *pool, bool pause);
 
-/* Puts a slot back that was found after a crash: ready, taken or returning. NULL: no place. */
+/* Puts a slot back that was found after a crash: ready, taken or returning. NULL: there is no
+ * place, or it was ready, but is not what its class describes now. */
 struct slot *pool_restore(struct pool *pool, const struct vfb_wire_status *status,
 			  const struct vfb_wire_grant *grant, const int *fds, size_t count);
 
