@@ -278,6 +278,27 @@ static void test_release(void **state)
 	expect("");
 }
 
+/* The program has opened the device, and closes the file descriptor that it was started with. */
+static void test_started_with(void **state)
+{
+	struct vfb_vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.iommufd = open("/dev/null", O_RDWR | O_CLOEXEC),
+	};
+
+	(void)state;
+	assert_int_equal(close(TAKEOVER_FIRST_FD + 2), 0);
+	expect("");
+	assert_int_equal(close(device), 0);
+	expect("reset;");
+	/* It gets the same number. */
+	open_device_again();
+	assert_int_equal(device, TAKEOVER_FIRST_FD + 2);
+	assert_int_equal(ioctl(device, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind), 0);
+	assert_int_equal(close(device), 0);
+	expect("reset;");
+}
+
 static int run_all(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +310,7 @@ static int run_all(void)
 		cmocka_unit_test(test_child),
 		cmocka_unit_test(test_number_used_again),
 		cmocka_unit_test(test_release),
+		cmocka_unit_test(test_started_with),
 	};
 
 	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, TAKEOVER_FIRST_FD, 0);

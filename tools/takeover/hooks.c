@@ -49,12 +49,12 @@ static struct takeover_file hooks_take_mark(int fd)
 	return file;
 }
 
-static void hooks_closed(struct takeover_file file)
+static void hooks_closed(int fd, struct takeover_file file)
 {
 	int error = errno;
 
 	if (file.kind != TAKEOVER_NONE)
-		takeover_file_closed(file);
+		takeover_file_closed(fd, file);
 	errno = error;
 }
 
@@ -64,7 +64,7 @@ EXPORT int close(int fd)
 	struct takeover_file file = hooks_take_mark(fd);
 	int result = NEXT(close)(fd);
 
-	hooks_closed(file);
+	hooks_closed(fd, file);
 	return result;
 }
 
@@ -74,7 +74,7 @@ EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 
 	for (unsigned int fd = first;
 	     !result && !(flags & CLOSE_RANGE_CLOEXEC) && fd <= last && fd < HOOKS_FILES; fd++)
-		hooks_closed(hooks_take_mark(fd));
+		hooks_closed(fd, hooks_take_mark(fd));
 	return result;
 }
 
@@ -83,7 +83,7 @@ EXPORT int dup2(int fd, int other)
 	int result = NEXT(dup2)(fd, other);
 
 	if (result >= 0 && fd != other)
-		hooks_closed(hooks_take_mark(other));
+		hooks_closed(other, hooks_take_mark(other));
 	return result;
 }
 
@@ -92,7 +92,7 @@ EXPORT int dup3(int fd, int other, int flags)
 	int result = NEXT(dup3)(fd, other, flags);
 
 	if (result >= 0)
-		hooks_closed(hooks_take_mark(other));
+		hooks_closed(other, hooks_take_mark(other));
 	return result;
 }
 

@@ -214,7 +214,10 @@ static bool iommufd_bind(int fd, unsigned int index, struct vfb_vfio_device_bind
 	bind->out_devid = takeover.settings.grant.device_ids[index];
 	takeover_activate_locked();
 	/* Others were counted when they were opened. */
-	device->opens += fd == device->started && !device->is_used;
+	if (fd == device->started) {
+		device->started = -1;
+		device->opens++;
+	}
 	device->is_used = true;
 	defer_fresh();
 	takeover_say("%s is bound already", takeover.settings.grant.devices[index]);

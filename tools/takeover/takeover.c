@@ -258,12 +258,21 @@ int takeover_give(int fd, enum takeover_kind kind, unsigned int index)
 	return takeover_file_add(copy, kind, index);
 }
 
-void takeover_file_closed(struct takeover_file file)
+static void device_closed(int fd, unsigned int index)
+{
+	struct takeover_device *device = &takeover.devices[index];
+
+	if (fd == device->started)
+		device->started = -1;
+	else if (device->opens && !--device->opens && atomic_load(&takeover_is_active))
+		device_release(index);
+}
+
+void takeover_file_closed(int fd, struct takeover_file file)
 {
 	takeover_lock();
-	if (file.kind == TAKEOVER_DEVICE && takeover.devices[file.index].opens &&
-	    !--takeover.devices[file.index].opens && atomic_load(&takeover_is_active))
-		device_release(file.index);
+	if (file.kind == TAKEOVER_DEVICE)
+		device_closed(fd, file.index);
 	if (file.kind == TAKEOVER_IOMMU && takeover.containers && !--takeover.containers) {
 		takeover.ledger.shown_count = 0;
 		takeover.ledger.dirty = true;

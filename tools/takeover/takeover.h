@@ -12,8 +12,10 @@
 
 /* A device of the slot. */
 struct takeover_device {
-	/* A private copy, and the one that the program was started with. */
-	int fd, started;
+	/* A private copy. */
+	int fd;
+	/* The one that the program was started with; -1 once it is closed, or one of opens. */
+	int started;
 	dev_t node;
 	/* File descriptors that the program has of it. */
 	unsigned int opens;
@@ -66,8 +68,8 @@ struct takeover_file {
 struct takeover_file takeover_file_of(int fd);
 /* Returns @fd. */
 int takeover_file_add(int fd, enum takeover_kind kind, unsigned int index);
-/* The program has closed a file descriptor of @file, whose mark is removed. */
-void takeover_file_closed(struct takeover_file file);
+/* The program has closed @fd, whose mark is removed: @fd may be another file's by now. */
+void takeover_file_closed(int fd, struct takeover_file file);
 
 /* A duplicate of @fd for the program; -1 with errno. */
 int takeover_give(int fd, enum takeover_kind kind, unsigned int index);
