@@ -71,6 +71,8 @@ int ioctl(int fd, unsigned long request, ...)
 	struct vfb_iommu_ioas_map_file *file;
 	struct vfb_iommu_ioas_unmap *unmap;
 	struct vfb_iommu_ioas_map *map;
+	struct vfio_iommu_type1_dma_unmap *dma_unmap;
+	struct vfio_iommu_type1_dma_map *dma_map;
 	va_list args;
 	void *arg;
 
@@ -89,6 +91,17 @@ int ioctl(int fd, unsigned long request, ...)
 	case VFB_IOMMU_IOAS_UNMAP:
 		unmap = arg;
 		note_range("unmap", unmap->iova, unmap->length);
+		return 0;
+	case VFIO_IOMMU_MAP_DMA:
+		dma_map = arg;
+		note_range("map", dma_map->iova, dma_map->size);
+		return 0;
+	case VFIO_IOMMU_UNMAP_DMA:
+		dma_unmap = arg;
+		if (dma_unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL)
+			note("unmap all;");
+		else
+			note_range("unmap", dma_unmap->iova, dma_unmap->size);
 		return 0;
 	case VFB_VFIO_DEVICE_DETACH_IOMMUFD_PT:
 		note("detach;");

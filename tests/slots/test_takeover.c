@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The object that `vfioboost slots run` preloads, in a program that behaves as a VMM: when what it
- * unmaps reaches the kernel, and what children and other threads change about that. /dev/null and
- * /dev/zero stand for the iommufd and a device; the kernel is takeover_kernel.c.
+ * unmaps reaches the kernel, and what children and other threads change about that. /dev/null,
+ * /dev/zero and /dev/full stand for the iommufd or container, a device and its group; the kernel is
+ * takeover_kernel.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -299,7 +301,42 @@ static void test_started_with(void **state)
 	expect("reset;");
 }
 
-static int run_all(void)
+/* As QEMU 7.2: a container, the group, the device by its name. */
+static void test_container(void **state)
+{
+	int group = open("/dev/full", O_RDWR | O_CLOEXEC);
+	struct vfio_iommu_type1_dma_map request = {
+		.argsz = sizeof(request),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)memory,
+		.size = MEMORY,
+	};
+
+	(void)state;
+	iommu = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_int_equal(ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommu), 0);
+	assert_int_equal(ioctl(iommu, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:01:00.0");
+	assert_true(device >= 0);
+	assert_int_equal(ioctl(iommu, VFIO_IOMMU_MAP_DMA, &request), 0);
+	expect("map 0-200000;");
+	/* That which the program was started with; it has opened its own. */
+	assert_int_equal(close(TAKEOVER_FIRST_FD + 1), 0);
+	expect("");
+	assert_int_equal(close(device), 0);
+	expect("reset;");
+	assert_int_equal(close(iommu), 0);
+	expect("unmap all;");
+}
+
+static int run_type1(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_container)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+static int run_iommufd(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_taken_over),
@@ -313,8 +350,7 @@ static int run_all(void)
 		cmocka_unit_test(test_started_with),
 	};
 
-	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, TAKEOVER_FIRST_FD, 0);
-	return memory == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
 static void place(int fd, int wanted)
@@ -324,7 +360,7 @@ static void place(int fd, int wanted)
 }
 
 /* As `vfioboost slots run`, and this program again with the object. */
-static int start(char **argv)
+static int start(char **argv, bool type1)
 {
 	struct takeover_settings settings = {
 		.grant = {.level = 2,
@@ -343,11 +379,18 @@ static int start(char **argv)
 	char text[TAKEOVER_TEXT];
 	int file = memfd_create("memory", 0);
 
+	if (type1) {
+		settings.grant.backend = VFB_BACKEND_TYPE1;
+		settings.grant.group_count = 1;
+		settings.grant.device_ids[0] = 0;
+	}
 	if (file < 0 || ftruncate(file, MEMORY) || !takeover_format(&settings, text))
 		return 1;
 	place(file, TAKEOVER_FIRST_FD);
 	place(open("/dev/null", O_RDWR), TAKEOVER_FIRST_FD + 1);
 	place(open("/dev/zero", O_RDWR), TAKEOVER_FIRST_FD + 2);
+	if (type1)
+		place(open("/dev/full", O_RDWR), TAKEOVER_FIRST_FD + 3);
 	setenv(TAKEOVER_VARIABLE, text, 1);
 	setenv("LD_PRELOAD", argv[1], 1);
 	execv("/proc/self/exe", argv);
@@ -356,7 +399,14 @@ static int start(char **argv)
 
 int main(int argc, char **argv)
 {
-	if (argc != 2)
+	bool type1 = argc == 3 && !strcmp(argv[2], "type1");
+
+	if (argc != 2 && !type1)
 		return 2;
-	return getenv(TAKEOVER_VARIABLE) ? run_all() : start(argv);
+	if (!getenv(TAKEOVER_VARIABLE))
+		return start(argv, type1);
+	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, TAKEOVER_FIRST_FD, 0);
+	if (memory == MAP_FAILED)
+		return 1;
+	return type1 ? run_type1() : run_iommufd();
 }

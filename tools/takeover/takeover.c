@@ -273,12 +273,8 @@ void takeover_file_closed(int fd, struct takeover_file file)
 	takeover_lock();
 	if (file.kind == TAKEOVER_DEVICE)
 		device_closed(fd, file.index);
-	if (file.kind == TAKEOVER_IOMMU && takeover.containers && !--takeover.containers) {
-		takeover.ledger.shown_count = 0;
-		takeover.ledger.dirty = true;
-		takeover_reconcile_locked();
-		takeover.is_given = false;
-	}
+	else if (file.kind == TAKEOVER_IOMMU && file.index)
+		type1_closed_locked();
 	takeover_unlock();
 }
 

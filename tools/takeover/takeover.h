@@ -42,9 +42,8 @@ struct takeover {
 	int groups[VFB_WIRE_DEVICES];
 	dev_t group_nodes[VFB_WIRE_DEVICES];
 	struct ledger ledger;
-	/* iommufd: the IOAS was given to the program. type1: a container was. */
+	/* The program has got the IOAS, or has the container open. */
 	bool is_given;
-	unsigned int containers;
 };
 extern struct takeover takeover;
 
@@ -54,7 +53,7 @@ extern atomic_bool takeover_is_active;
 /* What a file descriptor of the program is. */
 enum takeover_kind {
 	TAKEOVER_NONE,
-	/* The iommufd or container. */
+	/* The iommufd or container; type1: 1 is the one that the program has opened. */
 	TAKEOVER_IOMMU,
 	TAKEOVER_DEVICE,
 	TAKEOVER_GROUP,
@@ -100,6 +99,8 @@ bool iommufd_answer_device_locked(int fd, unsigned int index, unsigned long requ
 int iommufd_call_other(int fd, unsigned long request, void *arg);
 bool type1_answer_locked(unsigned long request, void *arg, int *result);
 bool type1_answer_group_locked(unsigned int index, unsigned long request, void *arg, int *result);
+/* The program has closed the container that it had opened. */
+void type1_closed_locked(void);
 /* Of devices with either. */
 bool device_answer_reset_locked(unsigned int index, int *result);
 

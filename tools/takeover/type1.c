@@ -134,13 +134,26 @@ static bool type1_replace_container(int fd)
 	    file.st_rdev != takeover.iommu_node || !NEXT(ioctl)(fd, VFIO_IOMMU_GET_INFO, &info) ||
 	    NEXT(dup3)(takeover.iommu, fd, O_CLOEXEC) < 0)
 		return false;
-	takeover_file_add(fd, TAKEOVER_IOMMU, 0);
-	takeover.containers++;
+	takeover_file_add(fd, TAKEOVER_IOMMU, 1);
 	takeover.is_given = true;
 	takeover.ledger.dirty = true;
 	defer_until_unlock();
 	takeover_say("the container is that of the slot");
 	return true;
+}
+
+/* The slot's own is still open: nothing stays mapped there. */
+void type1_closed_locked(void)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
+	};
+
+	NEXT(ioctl)(takeover.iommu, VFIO_IOMMU_UNMAP_DMA, &unmap);
+	ledger_forget(&takeover.ledger, 0, UINT64_MAX);
+	takeover.is_given = false;
+	takeover_say("the container is closed, and nothing is mapped there");
 }
 
 static bool type1_set_container(unsigned int group, const int *fd)
