@@ -77,7 +77,6 @@ static void cut_run(struct map_job *map, const struct vfb_plan_run *run, unsigne
 		*piece = (struct map_piece){
 			.task = {.run = vfb_pipeline_run_piece, .bytes = bytes},
 			.owner = map,
-			.run = run,
 			.memory = range->memory,
 			.offset = range->offset + begin,
 			.bytes = bytes,

@@ -65,11 +65,24 @@ static void undo_entries(struct map_job *map, size_t first, size_t count)
 	pthread_mutex_unlock(&map->space->lock);
 }
 
+/* Joined entries fail together, since one call may map several. Returns their error. */
+static int join_errors(struct map_job *map, const struct vfb_plan_run *run)
+{
+	struct map_entry *entries = &map->entries[run->first];
+	int error = 0;
+
+	for (size_t i = 0; i < run->count && !error; i++)
+		error = entries[i].error;
+	for (size_t i = 0; i < run->count; i++)
+		entries[i].error = entries[i].error ?: error;
+	return error;
+}
+
 /* Undoes the failed entries of a run, or all of them, last first; joined ones as a whole. */
 static void undo_run(struct map_job *map, const struct vfb_plan_run *run, bool all)
 {
 	if (map->joined) {
-		if (all || map->entries[run->first].error)
+		if (join_errors(map, run) || all)
 			undo_entries(map, run->first, run->count);
 		return;
 	}

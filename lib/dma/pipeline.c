@@ -63,28 +63,20 @@ static void count_call(struct map_job *map, const struct vfb_call *call)
 	vfb_job_announce(&map->job);
 }
 
-/* @first: these entries fail together. */
-static void map_call(struct map_job *map, struct vfb_call *call, size_t first, size_t count)
+static void map_call(struct map_job *map, struct vfb_call *call)
 {
 	if (call->error != -EINPROGRESS || is_dead(map, call->first_entry, call->entry_count))
 		return;
 	if (!vfb_call_map(map->space, call))
 		count_call(map, call);
 	else
-		fail_entries(map, first, count, call->error);
+		fail_entries(map, call->first_entry, call->entry_count, call->error);
 }
 
 static void map_piece(struct map_job *map, const struct map_piece *piece)
 {
-	for (size_t i = 0; i < piece->call_count; i++) {
-		struct vfb_call *call = &map->calls.calls[piece->first_call + i];
-
-		/* Each entry of a run that is joined is in several calls, perhaps. */
-		if (map->joined)
-			map_call(map, call, piece->run->first, piece->run->count);
-		else
-			map_call(map, call, call->first_entry, call->entry_count);
-	}
+	for (size_t i = 0; i < piece->call_count; i++)
+		map_call(map, &map->calls.calls[piece->first_call + i]);
 }
 
 /* Whether the piece can be mapped now. If not, opening the gate maps it. */
@@ -359,7 +351,7 @@ static void run_mapper(struct vfb_task *task)
 	struct vfb_call *call;
 
 	while ((call = take_ready(map)))
-		map_call(map, call, call->first_entry, call->entry_count);
+		map_call(map, call);
 	vfb_job_release(&map->job);
 }
 

@@ -42,7 +42,6 @@ enum map_piece_state {
 struct map_piece {
 	struct vfb_task task;
 	struct map_job *owner;
-	const struct vfb_plan_run *run;
 	struct vfb_memory *memory;
 	uint64_t offset, bytes;
 	int node;

@@ -111,6 +111,63 @@ static void test_kernel_refuses(void **state)
 	}
 }
 
+/*
+ * Ranges that are joined fail together, whichever of them does, of mapping in blocks or of
+ * populating; others stay.
+ */
+static void test_joined_fails(void **state)
+{
+	static const char *const calls[] = {"VFIO_IOMMU_MAP_DMA", "IOMMU_IOAS_MAP", "madvise",
+					    "madvise"};
+	struct vfb_batch_opts opts = best_effort;
+
+	(void)state;
+	opts.flags |= VFB_BATCH_COALESCE;
+	for (unsigned int i = 0; i < 4 * 9; i++) {
+		size_t b = i % 4;
+		struct vfb_space_opts blocks = {.size = sizeof(blocks),
+						.backend = backends[b % 2],
+						.block_bytes = 64 * MIB};
+		struct vfb_range ranges[4] = {0};
+		struct vfb_memory *memory;
+		struct vfb_device *device;
+		struct host host;
+		size_t kept = 0;
+
+		host_open(&host, NULL);
+		add_devices(host.fake, 1);
+		assert_ok(vfb_space_create(host.ctx, &blocks, &host.space));
+		open_devices(&host, 1, &device);
+		memory = make_memory(&host, 4 * 128 * MIB, VFB_PAGE_4K);
+		/* Three neighbours, and one elsewhere. */
+		for (uint64_t n = 0; n < 4; n++)
+			ranges[n] = (struct vfb_range){
+				.memory = memory,
+				.offset = n * 128 * MIB,
+				.bytes = 128 * MIB,
+				.iova = (n < 3 ? 4 : 8) * GIB + n * 128 * MIB,
+			};
+		fake_fail_call(host.fake, calls[b], 1 + i / 4, EFAULT);
+		vfb_space_map(host.space, ranges, 4, &opts);
+		assert_int_equal(ranges[1].status, ranges[0].status);
+		assert_int_equal(ranges[2].status, ranges[0].status);
+		for (size_t n = 0; n < 4; n++) {
+			kept += !ranges[n].status;
+			if (!ranges[n].status)
+				assert_mapped(&host, &ranges[n]);
+		}
+		assert_int_equal(info_of(host.space).mappings, kept);
+		assert_int_equal(stats_of(&host).mapped_bytes, kept * 128 * MIB);
+		/* What failed can be mapped now. */
+		for (size_t n = 0; n < 4; n++)
+			if (ranges[n].status)
+				assert_ok(vfb_space_map(host.space, &ranges[n], 1, NULL));
+		assert_int_equal(stats_of(&host).mapped_bytes, 4 * 128 * MIB);
+		assert_ok(vfb_space_unmap(host.space, ranges, 4, NULL));
+		host_end(&host, device, memory);
+	}
+}
+
 /* The node has memory for one of two. */
 static void test_out_of_memory(void **state)
 {
@@ -252,6 +309,7 @@ int main(void)
 		cmocka_unit_test(test_map),	      cmocka_unit_test(test_kernel_refuses),
 		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_last_bytes),
 		cmocka_unit_test(test_devices),	      cmocka_unit_test(test_device_fails),
+		cmocka_unit_test(test_joined_fails),
 	};
 
 	return cmocka_run_group_tests_name("best effort", tests, NULL, NULL);
