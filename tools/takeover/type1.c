@@ -150,10 +150,10 @@ void type1_closed_locked(void)
 		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
 	};
 
+	takeover_say("the kernel unmaps %#lx-%#lx", 0UL, UINT64_MAX);
 	NEXT(ioctl)(takeover.iommu, VFIO_IOMMU_UNMAP_DMA, &unmap);
 	ledger_forget(&takeover.ledger, 0, UINT64_MAX);
 	takeover.is_given = false;
-	takeover_say("the container is closed, and nothing is mapped there");
 }
 
 static bool type1_set_container(unsigned int group, const int *fd)
