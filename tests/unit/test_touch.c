@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The running kernel makes pages present, one after another, without a signal. */
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/memfd.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vfioboost/seccomp.h>
 
 #include "host.h"
 
@@ -210,6 +217,56 @@ static void test_range_threads(void **state)
 	}
 }
 
+#define MAX_CALLS 256
+
+/* Whatever the threads of the library are not listed to call kills, as with tests/vm/seccomp.c. */
+static int restrict_to_thread_calls(void)
+{
+	struct vfb_seccomp_call calls[MAX_CALLS];
+	struct sock_filter code[2 * MAX_CALLS + 2];
+	struct sock_fprog filter = {.filter = code};
+	int count = vfb_seccomp_calls(VFB_SECCOMP_THREAD, calls, MAX_CALLS);
+
+	code[filter.len++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+							  offsetof(struct seccomp_data, nr));
+	for (int i = 0; i < count; i++) {
+		if (calls[i].request)
+			continue;
+		code[filter.len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+								  calls[i].number, 0, 1);
+		code[filter.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+								  SECCOMP_RET_ALLOW);
+	}
+	code[filter.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+							  SECCOMP_RET_KILL_PROCESS);
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+/* A filter that is installed while a thread touches is inherited by its next child. */
+static void test_range_filtered(void **state)
+{
+	char *pages = map(16 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	struct rlimit no_core = {0};
+	struct vfb_touch touch = {0};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (!pid) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		if (restrict_to_thread_calls())
+			syscall(SYS_exit, 2);
+		syscall(SYS_exit, touch_range(&touch, pages, 16 * KIB) ? 1 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	munmap(pages, 16 * KIB);
+}
+
 static void *get_stack_size(void *arg)
 {
 	pthread_attr_t attr;
@@ -248,7 +305,7 @@ int main(void)
 		cmocka_unit_test(test_memfd),	      cmocka_unit_test(test_not_to_be_written),
 		cmocka_unit_test(test_hugetlb),	      cmocka_unit_test(test_range),
 		cmocka_unit_test(test_range_ends),    cmocka_unit_test(test_range_stops),
-		cmocka_unit_test(test_range_threads),
+		cmocka_unit_test(test_range_threads), cmocka_unit_test(test_range_filtered),
 	};
 
 	return cmocka_run_group_tests_name("touch", tests, NULL, NULL);
