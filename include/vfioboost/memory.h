@@ -237,9 +237,10 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  *
  * A touch is an atomic operation that changes nothing. It may raise SIGBUS or SIGSEGV, so workers
  * make it in a child process that shares the memory and files of this one, but no signal handlers,
- * while the worker waits. The child, named vfb-touch, lives for 32 MiB, and no longer than the
- * worker. wait(2) does not report it (except with __WALL or __WCLONE), nor SIGCHLD. A page that
- * cannot be touched is left to MADV_POPULATE_WRITE, for its error. What else sees the children:
+ * while the worker waits. The child, named vfb-touch, lives for 32 MiB or a page of 1 GiB, and is
+ * killed when the worker ends. wait(2) does not report it (except with __WALL or __WCLONE), nor
+ * SIGCHLD. A page that cannot be touched is left to MADV_POPULATE_WRITE, for its error. What else
+ * sees the children:
  * - ps(1) and top(1) list them, with the memory of this process as theirs.
  * - They count against RLIMIT_NPROC and pids.max, up to one for each worker. If one cannot be
  *   created, MADV_POPULATE_WRITE is used.
@@ -247,6 +248,9 @@ VFB_API int vfb_memory_adopt(struct vfb_ctx *ctx, const struct vfb_memory_adopt_
  *   Their CPU time is that of waited-for children (RUSAGE_CHILDREN).
  * - Debuggers do not follow them; a breakpoint or a SIGKILL ends one, and its part is populated by
  *   the other way. They are not in core dumps, and do not dump core.
+ * - When this process exits or is killed meanwhile, wait(2) may report its end before the last
+ *   child has freed the memory and closed the files. If a successor needs the same devices or
+ *   pages at once, wait until the cgroup is empty (cgroup.events).
  * - Threads that have a seccomp filter create none.
  * The calling thread, memory below 16 MiB, a limited rate (vfb_ctx_set_populate_rate()), and
  * adopted memory that is not anonymous or a file of tmpfs or hugetlbfs never use them.

@@ -110,10 +110,10 @@ int vfb_page_size_check_room(const struct vfb_memory *memory, enum vfb_page_size
 /* Appends this thread's last error to the fallback text, as the reason against a page size. */
 int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size);
 
-/* Allocates the bitmap, with all bits set if @populated. Reports -ENOMEM. */
 /* Frees all pages, as far as that is possible. */
 void vfb_memory_free_pages(const struct vfb_memory *memory);
 
+/* Allocates the bitmap, with all bits set if @populated. Reports -ENOMEM. */
 int vfb_memory_allocate_bitmap(struct vfb_memory *memory, bool populated);
 
 /* Maps the memory with the page size that is set. */

@@ -73,7 +73,10 @@ IN_CHILD static int child_main(void *arg)
 {
 	const struct touch_child *child = arg;
 
-	/* The end of the thread that waits for it, be it by exec(2), ends the child. */
+	/*
+	 * The end of the thread that waits for it, be it by exec(2), ends the child. That is too
+	 * late for wait(2) to report the end of the process only when its memory is free.
+	 */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != child->parent)
 		return 0;
