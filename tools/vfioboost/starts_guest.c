@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "starts_guest.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -88,33 +90,48 @@ static int create(struct guest *guest, double *begin)
 	return error;
 }
 
+/* Waits for opening and mapping, whichever ends first, and takes the time of each. */
+static int wait_jobs(struct guest *guest, struct vfb_job *open, struct vfb_job *map, double begin)
+{
+	struct vfb_job *const jobs[] = {open, map};
+	struct pollfd fds[] = {{open ? vfb_job_fd(open) : -1, POLLIN, 0},
+			       {map ? vfb_job_fd(map) : -1, POLLIN, 0}};
+	int error = 0;
+
+	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return -errno;
+		for (int i = 0; i < 2; i++) {
+			int result = fds[i].fd < 0 ? -ETIMEDOUT : vfb_job_wait(jobs[i], 0);
+
+			if (result == -ETIMEDOUT)
+				continue;
+			guest->report->seconds[i ? STARTS_MAP : STARTS_OPEN] = clock_seconds() -
+									       begin;
+			fds[i].fd = -1;
+			error = error ? error : complain(result);
+		}
+	}
+	return error;
+}
+
 static int start(struct guest *guest, const char *device)
 {
 	double begin = clock_seconds(), first = begin;
 	struct vfb_job *open = NULL, *map = NULL;
-	int error = create(guest, &begin), map_error;
+	int error = create(guest, &begin), result;
 
 	guest->request.address = device;
 	if (!error && device)
 		error = vfb_devices_open_start(guest->space, &guest->request, 1, NULL, &open);
 	if (!error)
 		error = vfb_space_map_start(guest->space, &guest->range, 1, NULL, &map);
-	if (open) {
-		int open_error = vfb_job_wait(open, UINT64_MAX);
-
-		error = error ? error : open_error;
-		guest->report->seconds[STARTS_OPEN] = clock_seconds() - begin;
-	}
-	if (map) {
-		map_error = vfb_job_wait(map, UINT64_MAX);
-		error = error ? error : map_error;
-		guest->report->seconds[STARTS_MAP] = clock_seconds() - begin;
-	}
-	guest->report->seconds[STARTS_START] = clock_seconds() - first;
 	complain(error);
+	result = wait_jobs(guest, open, map, begin);
+	guest->report->seconds[STARTS_START] = clock_seconds() - first;
 	vfb_job_destroy(open);
 	vfb_job_destroy(map);
-	return error;
+	return error ? error : result;
 }
 
 static int stop(struct guest *guest)
