@@ -85,7 +85,8 @@ pub fn load(memory: &GuestMemoryMmap, slices: &[Slice], image: &Image) -> Result
             kernel.kernel_load.0 + 0x200
         }
     };
-    let initramfs = (slices[0].bytes - image.initramfs.len() as u64) & !0xfff;
+    let initramfs = slices[0].bytes.checked_sub(image.initramfs.len() as u64);
+    let initramfs = initramfs.ok_or("the initramfs is larger than the guest's memory")? & !0xfff;
     let mut cmdline = Cmdline::new(2048)?;
 
     memory.write_slice(&image.initramfs, GuestAddress(initramfs))?;

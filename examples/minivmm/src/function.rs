@@ -1,6 +1,8 @@
 //! A passed-through PCI function: its BARs are slots of KVM's memory, but for the pages of its
 //! MSI-X table, which the VMM emulates.
 
+use std::ops::Range;
+
 use kvm_bindings::kvm_userspace_memory_region;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -33,7 +35,8 @@ struct Bar {
 struct Vector {
     /// Address, address, data, control.
     entry: [u32; 4],
-    routed: bool,
+    /// Where it is routed.
+    gsi: Option<u32>,
 }
 
 struct Msix {
@@ -42,7 +45,7 @@ struct Msix {
     region: u32,
     table: u64,
     /// The pages of its BAR that the guest must not reach by itself.
-    trapped: std::ops::Range<u64>,
+    trapped: Range<u64>,
     vectors: Vec<Vector>,
     eventfds: Vec<EventFd>,
 }
@@ -81,6 +84,18 @@ fn find_capability(device: &Device, id: u8) -> Option<u64> {
     None
 }
 
+/// What is left of a BAR: offset and length. The device says where the table is, which may be beyond
+/// the end of the BAR.
+fn around(trapped: Range<u64>, bytes: u64) -> Vec<(u64, u64)> {
+    let parts = [0..trapped.start.min(bytes), trapped.end..bytes];
+
+    parts
+        .iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| (part.start, part.end - part.start))
+        .collect()
+}
+
 impl Msix {
     fn new(device: &Device) -> Result<Msix> {
         let capability = find_capability(device, CAPABILITY_MSIX).ok_or("a device has no MSI-X")?;
@@ -99,7 +114,7 @@ impl Msix {
             region: table & 7,
             table: start,
             trapped: start / PAGE * PAGE..end.next_multiple_of(PAGE),
-            vectors: (0..count).map(|_| Vector { entry: [0, 0, 0, 1], routed: false }).collect(),
+            vectors: (0..count).map(|_| Vector { entry: [0, 0, 0, 1], gsi: None }).collect(),
             eventfds: eventfds.collect::<std::io::Result<_>>()?,
         })
     }
@@ -167,9 +182,8 @@ impl Function {
             true => self.msix.trapped.clone(),
             false => bar.bytes..bar.bytes,
         };
-        let parts = [(0, trapped.start), (trapped.end, bar.bytes)];
 
-        parts.iter().filter(|part| part.0 < part.1).map(|part| (part.0, part.1 - part.0)).collect()
+        around(trapped, bar.bytes)
     }
 
     fn set_slot(&self, slot: u32, guest: u64, bytes: u64, host: *mut u8) -> Result<()> {
@@ -228,28 +242,31 @@ impl Function {
         })
     }
 
+    /// An entry of the table is accessed by words, one or two at a time.
     pub fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) {
-        match self.msix.entry(region, offset) {
-            Some((_, word)) => {
-                data.iter_mut().zip(word.to_le_bytes()).for_each(|(to, from)| *to = from)
+        if self.msix.entry(region, offset).is_none() {
+            return self.device.read(region, offset, data);
+        }
+        data.fill(0xff);
+        for (at, data) in (offset..).step_by(4).zip(data.chunks_mut(4)) {
+            if let Some((_, word)) = self.msix.entry(region, at) {
+                data.copy_from_slice(&word.to_le_bytes()[..data.len()]);
             }
-            None => self.device.read(region, offset, data),
         }
     }
 
     pub fn write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<()> {
-        match (self.msix.entry(region, offset), data.try_into()) {
-            (Some((vector, word)), Ok(data)) => {
-                *word = u32::from_le_bytes(data);
-                self.route(vector)
-            }
-            // An entry is written by words.
-            (Some(_), Err(_)) => Ok(()),
-            (None, _) => {
-                self.device.write(region, offset, data);
-                Ok(())
+        if self.msix.entry(region, offset).is_none() {
+            self.device.write(region, offset, data);
+            return Ok(());
+        }
+        for (at, data) in (offset..).step_by(4).zip(data.chunks_exact(4)) {
+            if let Some((vector, word)) = self.msix.entry(region, at) {
+                *word = u32::from_le_bytes(data.try_into()?);
+                self.route(vector)?;
             }
         }
+        Ok(())
     }
 
     pub fn read_config(&self, offset: u64, data: &mut [u8]) {
@@ -265,13 +282,11 @@ impl Function {
     }
 
     pub fn write_config(&mut self, offset: u64, data: &[u8]) -> Result<()> {
-        let control = self.msix.capability + 2;
+        let control = (self.msix.capability + 3).checked_sub(offset);
 
-        if (control..control + 2).contains(&offset) {
-            return match data {
-                [_, high] => self.set_msix(u16::from(*high) << 8 & 0xc000),
-                _ => Ok(()),
-            };
+        if let Some(high) = control.and_then(|at| data.get(at as usize)) {
+            // The other bits of the capability cannot be written.
+            return self.set_msix(u16::from(*high) << 8 & 0xc000);
         }
         if offset == COMMAND {
             // Before the device stops decoding, and after it has begun.
@@ -297,24 +312,52 @@ impl Function {
 
     /// Delivers a vector as its entry says. What arrives while it is masked waits in its eventfd.
     fn route(&mut self, index: usize) -> Result<()> {
-        let gsi = Router::first_gsi(self.slot) + index as u32;
         let deliver = self.msix.control & 0xc000 == 0x8000;
-        let vector = &mut self.msix.vectors[index];
+        let (vector, eventfd) = (&mut self.msix.vectors[index], &self.msix.eventfds[index]);
         let [low, high, data, masked] = vector.entry;
-        let deliver = deliver && masked & 1 == 0;
 
-        if deliver {
+        if deliver && masked & 1 == 0 {
             let address = u64::from(high) << 32 | u64::from(low);
-            self.router.set(gsi, Message { address, data })?;
-        }
-        if deliver != vector.routed {
-            let vm = self.router.vm();
-            match deliver {
-                true => vm.register_irqfd(&self.msix.eventfds[index], gsi)?,
-                false => vm.unregister_irqfd(&self.msix.eventfds[index], gsi)?,
+            let gsi = self.router.set(vector.gsi, Message { address, data })?;
+            if vector.gsi.replace(gsi).is_none() {
+                self.router.vm().register_irqfd(eventfd, gsi)?;
             }
-            vector.routed = deliver;
+        } else if let Some(gsi) = vector.gsi.take() {
+            self.router.vm().unregister_irqfd(eventfd, gsi)?;
+            self.router.free(gsi);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_reaches_what_is_around_the_table_within_the_bar() {
+        assert_eq!(around(0x1000..0x2000, 0x4000), [(0, 0x1000), (0x2000, 0x2000)]);
+        assert_eq!(around(0..0x4000, 0x4000), []);
+        assert_eq!(around(0x4000..0x4000, 0x4000), [(0, 0x4000)]);
+        assert_eq!(around(0x8000..0x9000, 0x4000), [(0, 0x4000)]);
+    }
+
+    #[test]
+    fn a_table_is_found_by_words() {
+        let vectors = (0..2).map(|_| Vector { entry: [1, 2, 3, 4], gsi: None }).collect();
+        let mut msix = Msix {
+            capability: 0x40,
+            control: 0,
+            region: 2,
+            table: 0x1000,
+            trapped: 0x1000..0x2000,
+            vectors,
+            eventfds: Vec::new(),
+        };
+
+        assert_eq!(msix.entry(2, 0x1000 + 16 + 8), Some((1, &mut 3)));
+        assert_eq!(msix.entry(2, 0x1000 + 32), None);
+        assert_eq!(msix.entry(2, 0xffc), None);
+        assert_eq!(msix.entry(0, 0x1000), None);
     }
 }

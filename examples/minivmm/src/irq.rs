@@ -13,6 +13,8 @@ use kvm_ioctls::VmFd;
 use crate::Result;
 
 const IOAPIC_PINS: u32 = 24;
+/// As many as KVM has.
+const GSIS: u32 = 4096;
 
 /// An address and the data that a device writes there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +23,24 @@ pub struct Message {
     pub data: u32,
 }
 
+type Messages = BTreeMap<u32, Message>;
+
 /// The routes of a virtual machine.
 #[derive(Clone)]
 pub struct Router {
     vm: Rc<VmFd>,
-    messages: Rc<RefCell<BTreeMap<u32, Message>>>,
+    messages: Rc<RefCell<Messages>>,
+}
+
+/// Devices have up to 2048 vectors each, of which a guest uses few: a GSI belongs to one as long as
+/// it is routed.
+fn free_gsi(messages: &Messages) -> Result<u32> {
+    let used = (IOAPIC_PINS..).zip(messages.keys()).take_while(|(gsi, key)| gsi == *key).count();
+
+    match IOAPIC_PINS + used as u32 {
+        GSIS => Err(format!("the guest uses more vectors than KVM has routes, {GSIS}").into()),
+        gsi => Ok(gsi),
+    }
 }
 
 fn pin(gsi: u32, chip: u32, number: u32) -> kvm_irq_routing_entry {
@@ -55,16 +70,22 @@ impl Router {
         &self.vm
     }
 
-    /// The first of the GSIs of a device.
-    pub fn first_gsi(device: usize) -> u32 {
-        IOAPIC_PINS + device as u32 * 128
+    /// Routes a GSI to a message: this one, or if there is none a free one. Returns it.
+    pub fn set(&self, gsi: Option<u32>, to: Message) -> Result<u32> {
+        let gsi = gsi.map_or_else(|| free_gsi(&self.messages.borrow()), Ok)?;
+
+        if self.messages.borrow_mut().insert(gsi, to) != Some(to) {
+            self.update()?;
+        }
+        Ok(gsi)
     }
 
-    /// Routes a GSI to a message.
-    pub fn set(&self, gsi: u32, to: Message) -> Result<()> {
-        if self.messages.borrow_mut().insert(gsi, to) == Some(to) {
-            return Ok(());
-        }
+    /// Nothing uses the GSI any more. KVM keeps the route until the next change.
+    pub fn free(&self, gsi: u32) {
+        self.messages.borrow_mut().remove(&gsi);
+    }
+
+    fn update(&self) -> Result<()> {
         let mut entries = Vec::new();
         for gsi in 0..8 {
             entries.push(pin(gsi, KVM_IRQCHIP_PIC_MASTER, gsi));
@@ -77,5 +98,24 @@ impl Router {
         );
         entries.extend(self.messages.borrow().iter().map(|(gsi, to)| message(*gsi, to)));
         Ok(self.vm.set_gsi_routing(&KvmIrqRouting::from_entries(&entries)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_of_all_devices_have_a_gsi_each() {
+        let mut messages = Messages::new();
+
+        for _ in IOAPIC_PINS..GSIS {
+            let gsi = free_gsi(&messages).unwrap();
+            assert!(gsi >= IOAPIC_PINS);
+            assert!(messages.insert(gsi, Message { address: 0xfee0_0000, data: gsi }).is_none());
+        }
+        assert!(free_gsi(&messages).is_err());
+        messages.remove(&200);
+        assert_eq!(free_gsi(&messages).unwrap(), 200);
     }
 }

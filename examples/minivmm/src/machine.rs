@@ -38,6 +38,9 @@ impl Trigger for Line {
     }
 }
 
+/// A longer line is taken apart, so that a guest cannot use up the memory of this process.
+const LONGEST_LINE: usize = 4096;
+
 /// What the guest has printed and nobody has read.
 #[derive(Clone, Default)]
 struct Printed(Rc<RefCell<Vec<u8>>>);
@@ -56,7 +59,8 @@ impl Write for Printed {
 impl Printed {
     fn line(&self) -> Option<String> {
         let mut bytes = self.0.borrow_mut();
-        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let full = (bytes.len() >= LONGEST_LINE).then_some(bytes.len().saturating_sub(1));
+        let end = bytes.iter().position(|byte| *byte == b'\n').or(full)?;
         let line: Vec<u8> = bytes.drain(..=end).collect();
 
         Some(String::from_utf8_lossy(&line).trim_end().to_string())
@@ -206,5 +210,22 @@ impl Machine {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_an_end() {
+        let mut printed = Printed::default();
+
+        printed.write_all(b"one\r\ntwo").unwrap();
+        assert_eq!(printed.line().unwrap(), "one");
+        assert_eq!(printed.line(), None);
+        printed.write_all(&[b'x'; LONGEST_LINE]).unwrap();
+        assert_eq!(printed.line().unwrap().len(), LONGEST_LINE + "two".len());
+        assert_eq!(printed.line(), None);
     }
 }

@@ -92,7 +92,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>>
             "--kernel" => options.kernel = value()?.into(),
             "--init" => options.init = value()?.into(),
             "--modules" => options.modules = Some(value()?.into()),
-            "--memory" => options.memory = value()?.parse::<u64>()? << 20,
+            "--memory" => options.memory = value()?.parse::<u64>()?.saturating_mul(1 << 20),
             "--pages" => options.pages = pages_of(&value()?)?,
             "--plain" => options.plain = true,
             "--add" => options.add = Some(value()?),

@@ -35,10 +35,11 @@ impl Bus {
     }
 
     /// The function, and the offset in its configuration space, of an access to a port.
-    fn target(&mut self, port: u16) -> (usize, u64) {
+    fn target(&self, port: u16, bytes: usize) -> (usize, u64) {
         let slot = (self.address >> 11) as usize % SLOTS;
-        // Bus 0, function 0, and the bit that enables it.
-        let valid = self.address & 0x80ff_0700 == 0x8000_0000;
+        // Bus 0, function 0, and the bit that enables it. An access is within 4 bytes: a longer one
+        // would reach registers that Function looks for by their offsets.
+        let valid = self.address & 0x80ff_0700 == 0x8000_0000 && usize::from(port & 3) + bytes <= 4;
 
         (if valid { slot } else { SLOTS }, u64::from(self.address & 0xfc) + u64::from(port & 3))
     }
@@ -51,7 +52,7 @@ impl Bus {
                 .for_each(|(to, from)| *to = *from);
             return;
         }
-        let (slot, offset) = self.target(port);
+        let (slot, offset) = self.target(port, data.len());
         data.fill(0xff);
         if slot == 0 {
             let bytes =
@@ -70,7 +71,7 @@ impl Bus {
             }
             return Ok(());
         }
-        let (slot, offset) = self.target(port);
+        let (slot, offset) = self.target(port, data.len());
         match self.functions.get_mut(slot) {
             Some(Some(function)) => function.write_config(offset, data),
             _ => Ok(()),
@@ -96,5 +97,25 @@ impl Bus {
             Some((function, region, offset)) => function.write(region, offset, data),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_is_within_a_register_of_four_bytes() {
+        let mut bus = Bus::new();
+
+        bus.write_port(0xcf8, &0x8000_0800u32.to_le_bytes()).unwrap();
+        assert_eq!(bus.target(0xcfc, 4), (1, 0));
+        assert_eq!(bus.target(0xcfe, 2), (1, 2));
+        // The command register is at 4. A string instruction has up to a page.
+        assert_eq!(bus.target(0xcfe, 4).0, SLOTS);
+        assert_eq!(bus.target(0xcfc, 4096).0, SLOTS);
+        let mut data = [0; 8];
+        bus.read_port(0xcfc, &mut data);
+        assert_eq!(data, [0xff; 8]);
     }
 }
