@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use kvm_bindings::kvm_userspace_memory_region;
+use kvm_ioctls::VmFd;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::host::{Device, CONFIG};
@@ -82,6 +83,20 @@ fn find_capability(device: &Device, id: u8) -> Option<u64> {
         at = u64::from((header >> 8) & 0xfc);
     }
     None
+}
+
+/// Maps memory of the process into the guest, or with 0 bytes removes it.
+pub fn set_memory(vm: &VmFd, slot: u32, guest: u64, bytes: u64, host: *mut u8) -> Result<()> {
+    let region = kvm_userspace_memory_region {
+        slot,
+        guest_phys_addr: guest,
+        memory_size: bytes,
+        userspace_addr: host as u64,
+        flags: 0,
+    };
+
+    // The caller keeps the memory until it has removed the slot, or closed the machine.
+    Ok(unsafe { vm.set_user_memory_region(region) }?)
 }
 
 /// What is left of a BAR: offset and length. The device says where the table is, which may be beyond
@@ -186,26 +201,13 @@ impl Function {
         around(trapped, bar.bytes)
     }
 
-    fn set_slot(&self, slot: u32, guest: u64, bytes: u64, host: *mut u8) -> Result<()> {
-        let region = kvm_userspace_memory_region {
-            slot,
-            guest_phys_addr: guest,
-            memory_size: bytes,
-            userspace_addr: host as u64,
-            flags: 0,
-        };
-
-        // The BAR stays mapped until the device is closed, and the slots are removed before.
-        Ok(unsafe { self.router.vm().set_user_memory_region(region) }?)
-    }
-
     /// Lets the guest see the BARs where it has put them, or not at all.
     fn decode(&mut self, on: bool) -> Result<()> {
         let mut next = self.slot as u32 * MEMSLOTS;
 
         for index in 0..self.bars.len() {
             for slot in std::mem::take(&mut self.bars[index].slots) {
-                self.set_slot(slot, 0, 0, std::ptr::null_mut())?;
+                set_memory(self.router.vm(), slot, 0, 0, std::ptr::null_mut())?;
             }
             self.bars[index].address = None;
             if !on {
@@ -215,9 +217,9 @@ impl Function {
             let address = self.bar_address(bar);
             let mut slots = Vec::new();
             for (offset, bytes) in self.parts(bar) {
-                // The host's address is within the mapping.
+                // The host's address is within the mapping, which stays until the slots are removed.
                 let host = unsafe { bar.host.add(offset as usize) };
-                self.set_slot(next, address + offset, bytes, host)?;
+                set_memory(self.router.vm(), next, address + offset, bytes, host)?;
                 slots.push(next);
                 next += 1;
             }

@@ -7,14 +7,15 @@ use std::rc::Rc;
 
 use kvm_bindings::{
     kvm_create_device, kvm_device_attr, kvm_device_type_KVM_DEV_TYPE_VFIO, kvm_pit_config,
-    kvm_userspace_memory_region, KVM_DEV_VFIO_FILE, KVM_DEV_VFIO_FILE_ADD, KVM_DEV_VFIO_FILE_DEL,
-    KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY,
+    KVM_DEV_VFIO_FILE, KVM_DEV_VFIO_FILE_ADD, KVM_DEV_VFIO_FILE_DEL, KVM_MAX_CPUID_ENTRIES,
+    KVM_PIT_SPEAKER_DUMMY,
 };
 use kvm_ioctls::{DeviceFd, Kvm, VcpuExit, VcpuFd, VmFd};
 use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::function::set_memory;
 use crate::host::Device;
 use crate::irq::Router;
 use crate::pci::Bus;
@@ -135,18 +136,8 @@ impl Machine {
         }
     }
 
-    /// Maps memory of the process into the guest, or with 0 bytes removes it.
     pub fn set_memory(&self, slot: u32, guest: u64, bytes: u64, host: *mut u8) -> Result<()> {
-        let region = kvm_userspace_memory_region {
-            slot,
-            guest_phys_addr: guest,
-            memory_size: bytes,
-            userspace_addr: host as u64,
-            flags: 0,
-        };
-
-        // The caller keeps the memory as long as the machine.
-        Ok(unsafe { self.vm.set_user_memory_region(region) }?)
+        set_memory(&self.vm, slot, guest, bytes, host)
     }
 
     fn set_file(&self, attribute: u32, file: RawFd) -> Result<()> {
