@@ -165,6 +165,10 @@ impl MemoryOptions {
 /// From the first call on, and as long as the value exists, all of the memory at
 /// [`address()`](MemoryOwner::address) stays mapped there, readable and writable, and both functions
 /// return the same. The file, if there is one, stays open and keeps its length.
+///
+/// The contents may change at any time, even while the program has handles of its own: devices write
+/// to it, and [`Memory::discard()`] and [`AdoptOptions::free`] clear it. So there is no reference to
+/// what is in it.
 pub unsafe trait MemoryOwner: Send + Sync {
     /// Where it begins, a multiple of 4 KiB.
     fn address(&self) -> *mut u8;
@@ -183,8 +187,9 @@ pub struct AdoptOptions {
     pub page_size: PageSize,
     /// All of it is populated and stays so, and the library does not touch it.
     pub populated: bool,
-    /// Nobody needs the contents when the last handle is dropped: all workers then free the pages,
-    /// which the program's `munmap(2)` would do in one thread. Only for memory without a file.
+    /// Nobody needs the contents when the last [`Memory`] is dropped, even if the program keeps the
+    /// owner: all workers then free the pages, which the program's `munmap(2)` would do in one
+    /// thread. Only for memory without a file.
     pub free: bool,
 }
 
