@@ -53,6 +53,9 @@ while [ $# -gt 0 ]; do
 done
 ! "$vm" || [ -d "$here/vm" ] || die "this file has no machine: make it with scripts/bench-host --vm"
 
+# Before all is measured.
+true >>"$json" || exit 1
+
 bench() {
     "$here/lib/ld-linux-x86-64.so.2" --library-path "$here/lib" "$here/bin/vfioboost" bench "$@"
 }

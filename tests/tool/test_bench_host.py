@@ -69,6 +69,10 @@ class BenchHost(unittest.TestCase):
         self.assertIn("--memory SIZE", self.run_bundle("--nonsense", status=2).stderr)
         self.assertIn("scripts/bench-host --vm", self.run_bundle("--vm", status=1).stderr)
         self.assertIn("--memory", self.run_bundle("--memory", "none", status=1).stderr)
+        unwritable = self.run_bundle("--memory", "4M", "--repeat", "1", "--json", "nowhere/file",
+                                     status=1).stderr
+        self.assertIn("nowhere/file", unwritable)
+        self.assertNotIn("bench-host: populate", unwritable, "it has measured all the same")
 
 
 unittest.main()
