@@ -247,6 +247,21 @@ static void open_device_again(void)
 	device = open("/dev/zero", O_RDWR | O_CLOEXEC);
 }
 
+/* The child has the memory of its parent, which has opened nothing. */
+static void test_child_that_opens(void **state)
+{
+	pid_t child = vfork();
+	int status;
+
+	(void)state;
+	if (!child) {
+		open("/dev/zero", O_RDWR | O_CLOEXEC);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 /* Another thread opens the device, and gets the number of a file that is being closed. */
 static void test_number_used_again(void **state)
 {
@@ -345,6 +360,7 @@ static int run_iommufd(void)
 		cmocka_unit_test(test_no_ranges),
 		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_child),
+		cmocka_unit_test(test_child_that_opens),
 		cmocka_unit_test(test_number_used_again),
 		cmocka_unit_test(test_release),
 		cmocka_unit_test(test_started_with),

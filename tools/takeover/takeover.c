@@ -300,8 +300,8 @@ int takeover_open(const char *path)
 	struct stat file;
 	int fd;
 
-	if (!takeover_is_there || strncmp(path, "/dev/", 5) || stat(path, &file) ||
-	    !S_ISCHR(file.st_mode))
+	if (!takeover_is_there || strncmp(path, "/dev/", 5) || !takeover_is_mine() ||
+	    stat(path, &file) || !S_ISCHR(file.st_mode))
 		return -2;
 	takeover_lock();
 	fd = takeover_open_node(file.st_rdev);
