@@ -31,13 +31,13 @@ struct vfb_slot {
 /* An empty slot; reports -ENOMEM. */
 struct vfb_slot *vfb_slot_new(struct vfb_ctx *ctx);
 
-/* What filling a slot is told from time to time, and at its end. */
+/* Called from time to time while a slot is made, and when it is. */
 typedef void vfb_slot_progress(uint64_t bytes_done, void *arg);
 
 /*
  * Makes what a slot consists of in this process: populates, opens the devices and maps at the same
- * time. @progress may be NULL. Level 0 has memory only, level 2 everything; of level 1 the devices
- * are closed again, whose domain stays: iommufd only.
+ * time. @progress may be NULL. Level 0 is memory only, level 2 everything. At level 1, which needs
+ * iommufd, the devices are closed again, and their domain stays.
  */
 int vfb_slot_make(struct vfb_ctx *ctx, const struct vfb_slot_cold *cold, unsigned int level,
 		  vfb_slot_progress *progress, void *arg, struct vfb_slot **out);

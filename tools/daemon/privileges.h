@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 /*
- * Drops the capabilities that neither the daemon nor those who fill slots need, for good, and
+ * Drops the capabilities that neither the daemon nor those who fill slots need, permanently, and
  * forbids system calls that they do not need and that would help an attacker. False with errno.
  */
 bool privileges_drop(void);

@@ -76,22 +76,24 @@ void defer_guest_runs(void)
 	takeover_unlock();
 }
 
-EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout)
+static void defer_thread_waits(void)
 {
 	if (__builtin_expect(defer_is_fresh, 0)) {
 		defer_is_fresh = false;
 		defer_end_freshness();
 	}
+}
+
+EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+	defer_thread_waits();
 	return NEXT(poll)(fds, count, timeout);
 }
 
 EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
 		 const sigset_t *signals)
 {
-	if (__builtin_expect(defer_is_fresh, 0)) {
-		defer_is_fresh = false;
-		defer_end_freshness();
-	}
+	defer_thread_waits();
 	return NEXT(ppoll)(fds, count, timeout, signals);
 }
 

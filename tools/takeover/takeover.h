@@ -117,20 +117,21 @@ void takeover_reconcile_locked(void);
  */
 bool where_is(uint64_t address, uint64_t bytes, uint64_t *offset);
 
-/* A file descriptor; -1 with errno; -2: @path is none of the slot's. */
+/* A file descriptor; -1 with errno; -2: @path is not a file of the slot. */
 int takeover_open(const char *path);
 
 /* Whether this thread holds a mutex; then what it unmaps is put off until it releases it. */
 bool defer_until_unlock(void);
 
-/* In a child: what its parent has put off, that does itself. */
+/* In a child: forgets what its parent has put off, and does itself. */
 void defer_nothing(void);
 
-/* A guest is about to run: nothing is put off any longer, unless a thread still holds a mutex. */
+/* A guest is about to run: nothing is put off any longer, unless a thread that has put something
+ * off still holds its mutex. */
 void defer_guest_runs(void);
 
-/* A device was taken over in this thread. Its first reset was done in advance as long as that
- * thread does not wait for events, and no guest runs. */
+/* This thread has taken over a device. Its first reset counts as done until the thread waits for
+ * events, or a guest runs. */
 void defer_fresh(void);
 
 #endif
