@@ -68,6 +68,7 @@ struct adopt_mapping {
 	uint64_t page_bytes;
 };
 
+/* Mappings are sorted by address: what follows need not be read. */
 static bool adopt_read_mapping(const char *line, void *arg)
 {
 	struct adopt_mapping *mapping = arg;
@@ -78,10 +79,12 @@ static bool adopt_read_mapping(const char *line, void *arg)
 		mapping->inside = start <= mapping->address && mapping->address < end;
 		if (mapping->inside)
 			mapping->is_hugetlb = strstr(line, " /anon_hugepage");
-	} else if (mapping->inside && sscanf(line, "KernelPageSize: %" SCNu64, &kib) == 1) {
-		mapping->page_bytes = kib * KIB;
+		return start <= mapping->address;
 	}
-	return true;
+	if (!mapping->inside || sscanf(line, "KernelPageSize: %" SCNu64, &kib) != 1)
+		return true;
+	mapping->page_bytes = kib * KIB;
+	return false;
 }
 
 /*
