@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "dma/discard.h"
+#include "dma/discard_claim.h"
 #include "memory/memory.h"
 #include "observe/error.h"
 

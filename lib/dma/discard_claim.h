@@ -4,8 +4,8 @@
  * them, and claims the mappings of its entries in each space. Then it takes two steps: it unmaps
  * and returns pages, or populates and maps. Two more steps take entries that have failed back.
  */
-#ifndef VFB_DISCARD_H
-#define VFB_DISCARD_H
+#ifndef VFB_DISCARD_CLAIM_H
+#define VFB_DISCARD_CLAIM_H
 
 #include <vfioboost/discard.h>
 
