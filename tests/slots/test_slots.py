@@ -204,6 +204,16 @@ class Slots(unittest.TestCase):
         os.kill(child, signal.SIGKILL)
         wait_gone(slot)
 
+    def test_a_daemon_drops_its_slot(self):
+        """The slot returns although the process that has inherited it lives on."""
+        with run_slot("mem", "sh", "-c", "(sleep 1; exec 3>&-; exec sleep 60) & echo $!",
+                      stdout=subprocess.PIPE, text=True) as process:
+            child = int(process.stdout.readline())
+            slot = wait_for(lambda: in_state("mem", "taken"), "taken")[0]["slot"]
+            process.wait()
+        wait_gone(slot)
+        os.kill(child, signal.SIGKILL)
+
     def test_held_by_a_friend(self):
         """Another cgroup's process has the files: the slot is not filled before it has ended."""
         cgroup = pathlib.Path("/sys/fs/cgroup/friend")

@@ -30,6 +30,8 @@ struct model {
 	/* Of slots that are not gone. */
 	unsigned int held;
 	pid_t heir;
+	/* Nobody holds a slot that was not taken by the process itself. */
+	bool dropped;
 	unsigned int fills, stops, pauses, stores;
 };
 
@@ -87,6 +89,12 @@ static pid_t model_heir(struct pool_host *host, struct slot *slot)
 	return heir;
 }
 
+static bool model_holds(struct pool_host *host, struct slot *slot)
+{
+	assert_int_equal(slot->state, VFB_WIRE_TAKEN);
+	return !model_of(host)->dropped;
+}
+
 static void model_release(struct pool_host *host, struct slot *slot)
 {
 	struct model *model = model_of(host);
@@ -140,6 +148,7 @@ static void model_open(struct model *model)
 		.pause = model_pause,
 		.store = model_store,
 		.heir = model_heir,
+		.holds = model_holds,
 		.release = model_release,
 		.gone = model_gone,
 	};
@@ -327,6 +336,44 @@ static void test_heir(void **state)
 	assert_int_equal(slot->pid, 78);
 	pool_tenant_ended(&model.pool, slot);
 	assert_int_equal(slot->state, VFB_WIRE_RETURNING);
+	model_close(&model);
+}
+
+/* It lives on, but without the slot: neither another daemon nor the first process changes that. */
+static void test_heir_drops_it(void **state)
+{
+	static struct model model;
+	struct vfb_wire_status status;
+	struct vfb_wire_grant grant;
+	struct slot *slot, *other;
+	int error, fds[VFB_WIRE_FDS];
+	size_t count;
+
+	(void)state;
+	model_open(&model);
+	settle(&model);
+	slot = take_slot(&model, &model.pool.classes[0], 5, &error);
+	other = take_slot(&model, &model.pool.classes[0], 6, &error);
+	model.heir = 78;
+	pool_tenant_ended(&model.pool, slot);
+	pool_step(&model.pool);
+	assert_int_equal(slot->state, VFB_WIRE_TAKEN);
+	pool_describe(&model.pool, slot, &status);
+	assert_non_null(strstr(status.why, "has ended, but this one has its memory"));
+	grant = slot->grant;
+	count = slot->fd_count;
+	memcpy(fds, slot->fds, sizeof(fds));
+	memset(slot->why, 0, sizeof(slot->why));
+	slot->state = VFB_WIRE_EMPTY;
+	slot = pool_restore(&model.pool, &status, &grant, fds, count);
+	assert_non_null(slot);
+	model.dropped = true;
+	model.heir = 79;
+	pool_step(&model.pool);
+	assert_int_equal(slot->pid, 79);
+	pool_step(&model.pool);
+	assert_int_equal(slot->state, VFB_WIRE_RETURNING);
+	assert_int_equal(other->state, VFB_WIRE_TAKEN);
 	model_close(&model);
 }
 
@@ -679,19 +726,13 @@ static void test_anything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_life),
-		cmocka_unit_test(test_none_left),
-		cmocka_unit_test(test_heir),
-		cmocka_unit_test(test_fill_fails),
-		cmocka_unit_test(test_quarantine),
-		cmocka_unit_test(test_wrong_grant),
-		cmocka_unit_test(test_resize),
-		cmocka_unit_test(test_shrink),
-		cmocka_unit_test(test_pause),
-		cmocka_unit_test(test_crash),
-		cmocka_unit_test(test_class_changed),
-		cmocka_unit_test(test_anything),
-		cmocka_unit_test(test_each_call_fails),
+		cmocka_unit_test(test_life),	    cmocka_unit_test(test_none_left),
+		cmocka_unit_test(test_heir),	    cmocka_unit_test(test_heir_drops_it),
+		cmocka_unit_test(test_fill_fails),  cmocka_unit_test(test_quarantine),
+		cmocka_unit_test(test_wrong_grant), cmocka_unit_test(test_resize),
+		cmocka_unit_test(test_shrink),	    cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_crash),	    cmocka_unit_test(test_class_changed),
+		cmocka_unit_test(test_anything),    cmocka_unit_test(test_each_call_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

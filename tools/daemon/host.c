@@ -23,6 +23,8 @@
 
 /* Between two looks whether a slot is gone. */
 #define CHECK_NS UINT64_C(50000000)
+/* Between two looks whether a process still has a slot that it has not taken itself. */
+#define HOLDS_NS UINT64_C(1000000000)
 
 static uint64_t host_now(struct pool_host *host)
 {
@@ -167,6 +169,8 @@ static pid_t host_heir(struct pool_host *ops, struct slot *slot)
 	int pidfd = heir ? syscall(SYS_pidfd_open, heir, 0) : -1;
 
 	(void)ops;
+	/* The one before may not have ended. */
+	watch_end(&data->tenant);
 	if (pidfd < 0)
 		return 0;
 	/* Its number may be another process's by now: that has nothing of the slot. */
@@ -175,6 +179,17 @@ static pid_t host_heir(struct pool_host *ops, struct slot *slot)
 		return heir;
 	close(pidfd);
 	return 0;
+}
+
+static bool host_holds(struct pool_host *ops, struct slot *slot)
+{
+	struct host_slot *data = data_of(slot);
+	uint64_t now = host_now(ops);
+
+	if (now - data->checked_ns < HOLDS_NS)
+		return true;
+	data->checked_ns = now;
+	return holder_has(slot->pid, data->device, data->inode);
 }
 
 /* ---- Its end ---- */
@@ -322,6 +337,7 @@ void host_init(struct host *host, struct pool *pool, const char *filler)
 				.pause = host_pause,
 				.store = host_store,
 				.heir = host_heir,
+				.holds = host_holds,
 				.release = host_release,
 				.gone = host_gone,
 			},

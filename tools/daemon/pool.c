@@ -253,6 +253,9 @@ void pool_tenant_ended(struct pool *pool, struct slot *slot)
 	pid_t heir = pool->host->heir(pool->host, slot);
 
 	if (heir) {
+		snprintf(slot->why, sizeof(slot->why),
+			 "process %d, which had taken it, has ended, but this one has its memory",
+			 slot->pid);
 		slot->pid = heir;
 		pool->host->store(pool->host, slot);
 		return;
@@ -278,6 +281,12 @@ void pool_released(struct pool *pool, struct slot *slot)
 static bool is_wanted(const struct slot *slot)
 {
 	return slot->index < slot->owner->target;
+}
+
+/* The process that has taken a slot may close its files, as others may work for it. */
+static bool is_inherited(const struct slot *slot)
+{
+	return slot->state == VFB_WIRE_TAKEN && slot->why[0];
 }
 
 static void check_gone(struct pool *pool, struct slot *slot)
@@ -313,6 +322,10 @@ static void step_slot(struct pool *pool, struct slot *slot, unsigned int *filler
 		slot->pid = 0;
 		slot->released = true;
 		enter_state(pool, slot, VFB_WIRE_RETURNING, "it is not needed any more");
+		break;
+	case VFB_WIRE_TAKEN:
+		if (is_inherited(slot) && !pool->host->holds(pool->host, slot))
+			pool_tenant_ended(pool, slot);
 		break;
 	case VFB_WIRE_RETURNING:
 		check_gone(pool, slot);
@@ -462,6 +475,7 @@ struct slot *pool_restore(struct pool *pool, const struct vfb_wire_status *statu
 		slot->filled_bytes = class->config.bytes;
 		slot->pid = status->state == VFB_WIRE_TAKEN ? status->pid : 0;
 		slot->uid = status->uid;
+		memcpy(slot->why, status->why, sizeof(slot->why));
 		slot->released = !count;
 		slot_is_used(slot);
 		slot->state = status->state;
@@ -469,31 +483,4 @@ struct slot *pool_restore(struct pool *pool, const struct vfb_wire_status *statu
 		return slot;
 	}
 	return NULL;
-}
-
-void pool_describe(struct pool *pool, const struct slot *slot, struct vfb_wire_status *out)
-{
-	const struct pool_class *class = slot->owner;
-
-	*out = (struct vfb_wire_status){
-		.state = slot->state,
-		.level = class->config.level,
-		.backend = slot->fd_count ? slot->grant.backend : class->config.backend,
-		.page_size = class->config.page_size,
-		.bytes = class->config.bytes,
-		.filled_bytes = slot->filled_bytes,
-		.age_ns = pool->host->now(pool->host) - slot->since_ns,
-		.pid = slot->pid,
-		.uid = slot->state == VFB_WIRE_TAKEN ? slot->uid : 0,
-		.target = class->target,
-		.takes = class->takes,
-		.misses = class->misses,
-		.fills = class->fills,
-		.failures = class->failures,
-		.fill_ns = class->fill_ns,
-	};
-	memcpy(out->class_name, class->config.name, sizeof(out->class_name));
-	memcpy(out->slot, slot->name, sizeof(out->slot));
-	for (size_t i = 0; slot->why[i] && i < sizeof(out->why) - 1; i++)
-		out->why[i] = slot->why[i] < ' ' || slot->why[i] > '~' ? ' ' : slot->why[i];
 }

@@ -74,6 +74,8 @@ struct pool_host {
 	 * a QEMU that has become a daemon: its number, which is watched from now on. 0: none.
 	 */
 	pid_t (*heir)(struct pool_host *host, struct slot *slot);
+	/* Whether @slot->pid, which heir() has found, still holds it. */
+	bool (*holds)(struct pool_host *host, struct slot *slot);
 	/* Detaches the devices and closes all files; pool_released() follows. */
 	void (*release)(struct pool_host *host, struct slot *slot);
 	/* 0: no page and no process of it is left; else why not. */
