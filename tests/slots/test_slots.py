@@ -40,7 +40,7 @@ def slots(*words, check=True, **options):
 STATES = ["empty", "filling", "ready", "taken", "returning", "quarantine"]
 
 
-def listing(name=""):
+def listing(name="", hesitate=0):
     """As `vfioboost slots list`, which takes long to start under emulation."""
     request = struct.pack("<IHHII64sQq", 0x53424656, 1, 3, 96, 0, name.encode(), 0, 0)
     found = []
@@ -48,6 +48,7 @@ def listing(name=""):
         client.settimeout(60)
         client.connect(SOCKET)
         client.send(request)
+        time.sleep(hesitate)
         while True:
             packet = client.recv(4096)
             kind = struct.unpack_from("<IHH", packet)[2]
@@ -324,6 +325,13 @@ class Slots(unittest.TestCase):
         count = len(os.listdir(f"/proc/{daemon}/fd"))
         wait_ready("mem")
         self.assertLess(abs(len(os.listdir(f"/proc/{daemon}/fd")) - count), 3)
+
+    def test_a_long_list(self):
+        """It is longer than what the socket has room for."""
+        slots("add", "slow", "256")
+        self.addCleanup(slots, "drain", "slow")
+        self.assertEqual(len(listing("slow", hesitate=1)), 256)
+        self.assertEqual(len(listing(hesitate=1)), 256 + len(DEVICES) + 1)
 
     def test_metrics(self):
         text = slots("metrics").stdout

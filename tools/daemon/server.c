@@ -16,11 +16,14 @@
 #include "metrics.h"
 #include "packet.h"
 #include "peer.h"
+#include "reply.h"
 #include "watch.h"
 
 #define MAX_CLIENTS	 256
 #define MAX_OF_USER	 64
 #define FIRST_REQUEST_NS UINT64_C(10000000000)
+/* A client that reads nothing for so long loses the rest of its answer. */
+#define READ_NS UINT64_C(10000000000)
 /* Nobody waits longer. */
 #define WAIT_NS UINT64_C(3600000000000)
 
@@ -31,6 +34,7 @@ struct client {
 	uint64_t deadline_ns;
 	/* The class that it waits for a slot of. */
 	struct pool_class *waiting;
+	struct reply reply;
 };
 
 static struct {
@@ -52,20 +56,14 @@ static void drop(struct client *client)
 	watch_end(&client->watch);
 	if (client->peer.pidfd >= 0)
 		close(client->peer.pidfd);
+	reply_end(&client->reply);
 	free(client);
 }
 
 static int answer(struct client *client, enum vfb_wire_type type, int error, uint64_t value,
 		  const char *text)
 {
-	union vfb_wire message;
-
-	memset(&message, 0, sizeof(message));
-	message.result.error = error;
-	message.result.value = value;
-	for (size_t i = 0; text[i] && i < sizeof(message.result.text) - 1; i++)
-		message.result.text[i] = text[i];
-	return packet_send(client->watch.fd, &message, type, NULL, 0);
+	return reply_send_result(client->watch.fd, type, error, value, text);
 }
 
 static int refuse(struct client *client, int error, const char *text)
@@ -155,64 +153,32 @@ static void handle_return(struct client *client, const struct vfb_wire_request *
 
 /* ---- Everything else ---- */
 
-static int send_status(struct client *client, const struct slot *slot)
+/* The rest follows when the client has read what it has got, see client_ready(). */
+static void continue_reply(struct client *client)
 {
-	union vfb_wire message;
+	int error = reply_continue(&client->reply, server.pool, &client->peer, client->watch.fd);
+	bool again = error == -EAGAIN;
 
-	memset(&message, 0, sizeof(message));
-	pool_describe(server.pool, slot, &message.status);
-	return packet_send(client->watch.fd, &message, VFB_WIRE_STATUS, NULL, 0);
-}
-
-/* A class without slots is listed too, by a place that is not used. */
-static int list_class(struct client *client, const struct pool_class *class)
-{
-	bool listed = false;
-	int error = 0;
-
-	for (unsigned int i = 0; i < MAX_SLOTS && !error; i++) {
-		const struct slot *slot = &class->slots[i];
-
-		if (slot->state == VFB_WIRE_EMPTY && i >= class->target)
-			continue;
-		error = send_status(client, slot);
-		listed = true;
-	}
-	return listed || error ? error : send_status(client, &class->slots[0]);
-}
-
-/* Of a client that does not read, the rest is lost, and it is sent away. */
-static void handle_list(struct client *client, const struct vfb_wire_request *request)
-{
-	int error = 0;
-
-	for (size_t i = 0; i < server.pool->class_count && !error; i++) {
-		const struct pool_class *class = &server.pool->classes[i];
-
-		if ((!request->name[0] || !strcmp(request->name, class->config.name)) &&
-		    peer_may_take(&client->peer, &class->config))
-			error = list_class(client, class);
-	}
-	answer(client, VFB_WIRE_DONE, error, 0, error ? strerror(-error) : "");
+	client->deadline_ns = again ? now_ns() + READ_NS : UINT64_MAX;
+	watch_change(&client->watch, again ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 static void handle_metrics(struct client *client)
 {
 	char *text = metrics_text(server.pool);
-	int error = text ? 0 : -ENOMEM;
 
-	for (size_t at = 0, left = text ? strlen(text) : 0; left && !error;) {
-		char part[VFB_WIRE_TEXT];
-		size_t bytes = left < sizeof(part) - 1 ? left : sizeof(part) - 1;
-
-		memcpy(part, text + at, bytes);
-		part[bytes] = '\0';
-		error = answer(client, VFB_WIRE_PART, 0, 0, part);
-		at += bytes;
-		left -= bytes;
+	if (!text) {
+		refuse(client, -ENOMEM, "vfioboostd is out of memory");
+		return;
 	}
-	free(text);
-	answer(client, VFB_WIRE_DONE, error, 0, error ? strerror(-error) : "");
+	reply_begin_text(&client->reply, text);
+	continue_reply(client);
+}
+
+static void handle_list(struct client *client, const struct vfb_wire_request *request)
+{
+	reply_begin_list(&client->reply, request->name);
+	continue_reply(client);
 }
 
 static void handle_admin(struct client *client, const struct vfb_wire_request *request)
@@ -272,14 +238,18 @@ static void client_ready(struct watch *watch)
 	size_t no_fds = 0;
 	int result = packet_receive(watch->fd, &message, NULL, &no_fds);
 
-	if (result == -EAGAIN)
+	if (result == -EAGAIN) {
+		if (client->reply.active)
+			continue_reply(client);
 		return;
+	}
 	if (result == -EPROTONOSUPPORT)
 		refuse(client, result, "this vfioboostd speaks version 1 of the protocol");
 	else if (result < 0)
 		refuse(client, result, "the request is invalid");
 	/* Whoever waits has nothing to say. */
-	if (result <= 0 || message.header.type >= VFB_WIRE_FAILED || client->waiting) {
+	if (result <= 0 || message.header.type >= VFB_WIRE_FAILED || client->waiting ||
+	    client->reply.active) {
 		drop(client);
 		return;
 	}

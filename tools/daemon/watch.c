@@ -24,6 +24,13 @@ bool watch_begin(struct watch *watch, int fd, uint32_t events, void (*ready)(str
 	return true;
 }
 
+void watch_change(struct watch *watch, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = watch};
+
+	epoll_ctl(loop, EPOLL_CTL_MOD, watch->fd, &event);
+}
+
 void watch_end(struct watch *watch)
 {
 	if (watch->fd < 0)

@@ -15,6 +15,8 @@ struct watch {
 bool watch_init(void);
 /* @events as of epoll(7). @watch must stay where it is until watch_end(). */
 bool watch_begin(struct watch *watch, int fd, uint32_t events, void (*ready)(struct watch *watch));
+/* Waits for other events from now on. */
+void watch_change(struct watch *watch, uint32_t events);
 /* Closes the file descriptor; nothing if there is none (-1). */
 void watch_end(struct watch *watch);
 /* Waits for one of them, and calls its function. */
