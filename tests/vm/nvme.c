@@ -93,6 +93,9 @@ static void make_queues(struct nvme *nvme)
 	nvme->range = (struct vfb_range){.bytes = 2 * PAGE, .flags = VFB_RANGE_ANY_IOVA};
 	opts.bytes = nvme->range.bytes;
 	opts.page_size = VFB_PAGE_4K;
+	/* A child may go on. */
+	opts.kind = VFB_MEMORY_MEMFD;
+	opts.flags = VFB_MEMORY_KEEP_ON_FORK;
 	check(vfb_memory_create(nvme->ctx, &opts, &nvme->range.memory), "making queues");
 	check(vfb_memory_info(nvme->range.memory, &info), "making queues");
 	check(vfb_space_map(nvme->space, &nvme->range, 1, NULL), "mapping queues");
