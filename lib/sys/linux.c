@@ -385,9 +385,17 @@ static int linux_current_cpu(UNUSED const struct vfb_sys *sys)
 	return sched_getcpu();
 }
 
-static int linux_current_thread(UNUSED const struct vfb_sys *sys)
+/* Each event asks for it: without a system call, but after a fork. */
+static int linux_current_thread(const struct vfb_sys *sys)
 {
-	return gettid();
+	static _Thread_local int process, thread;
+	int current = vfb_linux_process_id(sys);
+
+	if (process != current) {
+		process = current;
+		thread = gettid();
+	}
+	return thread;
 }
 
 static uint64_t linux_minor_faults(UNUSED const struct vfb_sys *sys)
