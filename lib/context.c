@@ -84,12 +84,13 @@ int vfb_ctx_create_with(const struct vfb_sys *sys, const struct vfb_ctx_opts *op
 	if (!ctx)
 		return vfb_fail_memory();
 	ctx->sys = sys;
-	vfb_observer_init(&ctx->observer, sys);
+	error = vfb_observer_init(&ctx->observer, sys);
 	if (known.flags & VFB_CTX_SYSCALLS) {
 		vfb_timed_sys_init(&ctx->timed, sys, &ctx->observer);
 		ctx->sys = &ctx->timed.sys;
 	}
-	error = create_parts(ctx, &known);
+	if (!error)
+		error = create_parts(ctx, &known);
 	if (error) {
 		destroy_parts(ctx);
 		return error;

@@ -79,8 +79,9 @@ struct vfb_event {
 	/** What was done: for a kernel call its name, such as "MADV_POPULATE_WRITE"; for a job its
 	 *  kind; for a span its name. */
 	const char *operation;
-	/** ID of the step, counted from 1 in each context, and ID of its parent step, 0 if none.
-	 *  Parents end after their children and are therefore reported later. */
+	/** ID of the step, which is unique in its context and never 0, and ID of its parent step, 0
+	 *  if none. IDs are in no order. Parents end after their children and are therefore
+	 *  reported later. */
 	uint64_t id, parent;
 	/** When it began (CLOCK_MONOTONIC), and its duration without callback_ns. */
 	uint64_t start_ns, duration_ns;

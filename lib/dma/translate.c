@@ -23,6 +23,7 @@ extern __thread struct urcu_bp_reader *urcu_bp_reader __attribute__((tls_model("
 #include "dma/table.h"
 #include "memory/memory.h"
 #include "observe/error.h"
+#include "rcu_tsan.h"
 
 /* Replaced tables that wait for one grace period, which interrupts every reader. */
 #define MAX_REPLACED 64
@@ -80,18 +81,6 @@ void vfb_translator_destroy(struct vfb_translator *translator)
 	pthread_mutex_destroy(&translator->lock);
 }
 
-/*
- * ThreadSanitizer does not see that a grace period happens after earlier read-side critical
- * sections. An annotated address makes it visible. It is never stored to atomically, since that
- * would make ThreadSanitizer forget the annotation.
- */
-#ifdef __SANITIZE_THREAD__
-#include <sanitizer/tsan_interface.h>
-#define TELL_TSAN(what, translator) __tsan_##what((void *)(uintptr_t) & (translator)->is_stale)
-#else
-#define TELL_TSAN(what, translator) (void)(translator)
-#endif
-
 static inline const struct vfb_translation_table *begin_reading(
 	const struct vfb_translator *translator)
 {
@@ -101,14 +90,14 @@ static inline const struct vfb_translation_table *begin_reading(
 
 static inline void end_reading(const struct vfb_translator *translator)
 {
-	TELL_TSAN(release, translator);
+	VFB_RCU_TSAN(release, &translator->is_stale);
 	urcu_bp_read_unlock();
 }
 
 static void wait_for_readers(const struct vfb_translator *translator)
 {
 	urcu_bp_synchronize_rcu();
-	TELL_TSAN(acquire, translator);
+	VFB_RCU_TSAN(acquire, &translator->is_stale);
 }
 
 /* ---- Looking up ---- */

@@ -5,32 +5,39 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <urcu-bp.h>
 
 #include "observe/error.h"
+#include "rcu_tsan.h"
+
+#define ALL_PHASES (VFB_PHASE_BIT(VFB_PHASE_COUNT) - 1)
 
 struct vfb_subscription {
 	struct vfb_observer *observer;
 	struct vfb_filter filter;
 	vfb_event_fn fn;
 	void *data;
-	/* One for each list that contains it, and one for the subscriber. */
-	atomic_uint references;
+	/* Those of a list are in this order. */
+	uint64_t serial;
 	/* Set first when it ends; after that, no call of the function begins that is not counted
 	 * in @running yet. */
 	atomic_bool ended;
-	atomic_uint running;
+	/* Calls, by the CPU on which they began: a thread that reports an event writes nothing that
+	 * others write. */
+	struct vfb_counter_lane *running;
+	/* Of those that wait to be freed. */
+	struct vfb_subscription *next;
 };
 
 /*
- * The list is replaced, not modified (RCU). A thread that reports an event takes a reference in a
- * read-side critical section and calls the subscribers outside of it, so that a slow callback
- * delays no grace period. The thread that replaces the list waits for a grace period, after which
- * no new reference can be taken, and drops the observer's. The last one to drop a reference frees
- * the list.
+ * The list is replaced, not modified (RCU). A thread that reports an event takes the subscribers
+ * from it one at a time, each in a read-side critical section of its own, and calls them outside of
+ * it, so that a slow callback delays no grace period. What keeps a subscription that is being
+ * called is its count of calls: it is freed when it is in no list that a reader may find, and no
+ * call of it is running.
  */
 struct subscriber_list {
-	atomic_uint references;
 	size_t count;
 	struct vfb_subscription *subscriptions[];
 };
@@ -63,34 +70,89 @@ int vfb_observer_check_process(const struct vfb_observer *observer)
 			process, observer->process);
 }
 
+struct vfb_counter_lane *vfb_lanes_create(void)
+{
+	const size_t bytes = VFB_LANES * sizeof(struct vfb_counter_lane);
+	struct vfb_counter_lane *lanes = aligned_alloc(VFB_CACHE_LINE, bytes);
+
+	if (lanes)
+		memset(lanes, 0, bytes);
+	return lanes;
+}
+
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys)
 {
 	observer->sys = sys;
 	observer->process = sys->process_id(sys);
 	atomic_init(&observer->wanted, 0);
-	atomic_init(&observer->last_id, 0);
 	atomic_init(&observer->list, NULL);
-	return -pthread_mutex_init(&observer->lock, NULL);
+	observer->last_serial = 0;
+	observer->ended = NULL;
+	observer->ids = vfb_lanes_create();
+	if (!observer->ids)
+		return vfb_fail_memory();
+	pthread_mutex_init(&observer->lock, NULL);
+	return 0;
+}
+
+uint64_t vfb_observer_new_id(struct vfb_observer *observer)
+{
+	unsigned int lane = VFB_LANE_OF(observer->sys->current_cpu(observer->sys));
+	uint64_t before;
+
+	before = atomic_fetch_add_explicit(&observer->ids[lane].count, 1, memory_order_relaxed);
+	return before * VFB_LANES + lane + 1;
+}
+
+static bool subscription_is_running(const struct vfb_subscription *subscription)
+{
+	for (size_t i = 0; i < VFB_LANES; i++)
+		if (atomic_load(&subscription->running[i].count))
+			return true;
+	return false;
+}
+
+static void free_subscription(struct vfb_subscription *subscription)
+{
+	if (subscription)
+		free(subscription->running);
+	free(subscription);
+}
+
+static bool list_contains(const struct subscriber_list *list,
+			  const struct vfb_subscription *subscription)
+{
+	for (size_t i = 0; list && i < list->count; i++)
+		if (list->subscriptions[i] == subscription)
+			return true;
+	return false;
+}
+
+/* Frees those that have ended, unless they are in the list, or called by some thread. */
+static void free_ended_locked(struct vfb_observer *observer)
+{
+	const struct subscriber_list *list = atomic_load(&observer->list);
+	struct vfb_subscription **link = &observer->ended, *subscription;
+
+	while ((subscription = *link)) {
+		if (list_contains(list, subscription) || subscription_is_running(subscription)) {
+			link = &subscription->next;
+			continue;
+		}
+		*link = subscription->next;
+		free_subscription(subscription);
+	}
 }
 
 void vfb_observer_destroy(struct vfb_observer *observer)
 {
-	pthread_mutex_destroy(&observer->lock);
-}
-
-static void drop_subscription(struct vfb_subscription *subscription)
-{
-	if (atomic_fetch_sub_explicit(&subscription->references, 1, memory_order_acq_rel) == 1)
-		free(subscription);
-}
-
-static void drop_list(struct subscriber_list *list)
-{
-	if (atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) > 1)
+	if (!observer->ids)
 		return;
-	for (size_t i = 0; i < list->count; i++)
-		drop_subscription(list->subscriptions[i]);
-	free(list);
+	/* Where there was no memory for a shorter list, it contains some that have ended. */
+	free(atomic_exchange(&observer->list, NULL));
+	free_ended_locked(observer);
+	free(observer->ids);
+	pthread_mutex_destroy(&observer->lock);
 }
 
 static bool filter_wants(const struct vfb_filter *filter, const struct vfb_event *event)
@@ -99,37 +161,54 @@ static bool filter_wants(const struct vfb_filter *filter, const struct vfb_event
 	       event->duration_ns >= filter->min_duration_ns && event->bytes >= filter->min_bytes;
 }
 
-static void call_subscriber(struct vfb_subscription *subscription, const struct vfb_event *event)
+/*
+ * The first subscription after @serial that wants the event, counted as running; NULL if there is
+ * none up to *@last, which is set first if it is 0: those that callbacks add do not get this event.
+ */
+static struct vfb_subscription *begin_call(struct vfb_observer *observer,
+					   const struct vfb_event *event, uint64_t serial,
+					   uint64_t *last)
 {
-	atomic_fetch_add(&subscription->running, 1);
-	if (!atomic_load(&subscription->ended))
-		subscription->fn(event, subscription->data);
-	atomic_fetch_sub_explicit(&subscription->running, 1, memory_order_release);
+	struct vfb_subscription *found = NULL;
+	const struct subscriber_list *list;
+
+	urcu_bp_read_lock();
+	list = atomic_load_explicit(&observer->list, memory_order_acquire);
+	if (list && !*last)
+		*last = list->subscriptions[list->count - 1]->serial;
+	for (size_t i = 0; list && i < list->count && !found; i++) {
+		struct vfb_subscription *subscription = list->subscriptions[i];
+
+		if (subscription->serial > serial && subscription->serial <= *last &&
+		    filter_wants(&subscription->filter, event))
+			found = subscription;
+	}
+	if (found)
+		atomic_fetch_add(&found->running[VFB_LANE_OF(event->cpu)].count, 1);
+	VFB_RCU_TSAN(release, &observer->process);
+	urcu_bp_read_unlock();
+	return found;
+}
+
+static void end_call(struct vfb_subscription *subscription, const struct vfb_event *event)
+{
+	atomic_fetch_sub_explicit(&subscription->running[VFB_LANE_OF(event->cpu)].count, 1,
+				  memory_order_release);
 }
 
 void vfb_observer_report(struct vfb_observer *observer, const struct vfb_event *event)
 {
-	struct subscriber_list *list;
+	struct vfb_subscription *subscription;
+	uint64_t serial = 0, last = 0;
 
-	urcu_bp_read_lock();
-	list = atomic_load_explicit(&observer->list, memory_order_acquire);
-	if (list)
-		atomic_fetch_add_explicit(&list->references, 1, memory_order_relaxed);
-	urcu_bp_read_unlock();
-	if (!list)
-		return;
 	callbacks++;
-	for (size_t i = 0; i < list->count; i++)
-		if (filter_wants(&list->subscriptions[i]->filter, event))
-			call_subscriber(list->subscriptions[i], event);
+	while ((subscription = begin_call(observer, event, serial, &last))) {
+		serial = subscription->serial;
+		if (!atomic_load(&subscription->ended))
+			subscription->fn(event, subscription->data);
+		end_call(subscription, event);
+	}
 	callbacks--;
-	drop_list(list);
-}
-
-static void add_subscription(struct subscriber_list *list, struct vfb_subscription *subscription)
-{
-	atomic_fetch_add_explicit(&subscription->references, 1, memory_order_relaxed);
-	list->subscriptions[list->count++] = subscription;
 }
 
 static size_t count_live(const struct subscriber_list *list)
@@ -149,11 +228,10 @@ static struct subscriber_list *copy_live(const struct subscriber_list *old)
 
 	if (!list)
 		return NULL;
-	atomic_init(&list->references, 1);
 	list->count = 0;
 	for (size_t i = 0; old && i < old->count; i++)
 		if (!atomic_load(&old->subscriptions[i]->ended))
-			add_subscription(list, old->subscriptions[i]);
+			list->subscriptions[list->count++] = old->subscriptions[i];
 	return list;
 }
 
@@ -178,46 +256,63 @@ static void replace_list_locked(struct vfb_observer *observer, struct subscriber
 	if (!old)
 		return;
 	urcu_bp_synchronize_rcu();
-	drop_list(old);
+	VFB_RCU_TSAN(acquire, &observer->process);
+	free(old);
+}
+
+/* NULL: no memory. */
+static struct vfb_subscription *make_subscription(struct vfb_observer *observer,
+						  const struct vfb_filter *filter, vfb_event_fn fn,
+						  void *data)
+{
+	struct vfb_subscription *subscription = calloc(1, sizeof(*subscription));
+
+	if (!subscription)
+		return NULL;
+	*subscription = (struct vfb_subscription){
+		.observer = observer,
+		.filter = *filter,
+		.fn = fn,
+		.data = data,
+		.running = vfb_lanes_create(),
+	};
+	atomic_init(&subscription->ended, false);
+	if (!filter->phases)
+		subscription->filter.phases = ALL_PHASES;
+	if (subscription->running)
+		return subscription;
+	free_subscription(subscription);
+	return NULL;
 }
 
 int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filter *filter,
 			   vfb_event_fn fn, void *data, struct vfb_subscription **out)
 {
-	const uint64_t all = VFB_PHASE_BIT(VFB_PHASE_COUNT) - 1;
 	struct vfb_subscription *subscription;
 	struct subscriber_list *list;
 
 	*out = NULL;
 	if (!fn)
 		return vfb_fail(-EINVAL, "the callback of a subscription is NULL");
-	if (filter->phases & ~all)
+	if (filter->phases & ~ALL_PHASES)
 		return vfb_fail(-EINVAL,
 				"unknown phases in the filter 0x%" PRIx64 ": this version knows "
 				"0x%" PRIx64,
-				filter->phases, all);
-	subscription = malloc(sizeof(*subscription));
+				filter->phases, ALL_PHASES);
+	subscription = make_subscription(observer, filter, fn, data);
 	if (!subscription)
 		return vfb_fail_memory();
-	*subscription = (struct vfb_subscription){.observer = observer,
-						  .filter = *filter,
-						  .fn = fn,
-						  .data = data};
-	atomic_init(&subscription->references, 1);
-	atomic_init(&subscription->ended, false);
-	atomic_init(&subscription->running, 0);
-	if (!filter->phases)
-		subscription->filter.phases = all;
-
 	pthread_mutex_lock(&observer->lock);
 	list = copy_live(atomic_load(&observer->list));
 	if (list) {
-		add_subscription(list, subscription);
+		subscription->serial = ++observer->last_serial;
+		list->subscriptions[list->count++] = subscription;
 		replace_list_locked(observer, list);
+		free_ended_locked(observer);
 	}
 	pthread_mutex_unlock(&observer->lock);
 	if (!list) {
-		free(subscription);
+		free_subscription(subscription);
 		return vfb_fail_memory();
 	}
 	*out = subscription;
@@ -250,8 +345,12 @@ struct vfb_observer *vfb_observer_unsubscribe(struct vfb_subscription *subscript
 	pthread_mutex_unlock(&observer->lock);
 	/* In a callback, the call that is running may be this one. */
 	if (!vfb_observe_in_callback())
-		while (atomic_load(&subscription->running))
+		while (subscription_is_running(subscription))
 			sched_yield();
-	drop_subscription(subscription);
+	pthread_mutex_lock(&observer->lock);
+	subscription->next = observer->ended;
+	observer->ended = subscription;
+	free_ended_locked(observer);
+	pthread_mutex_unlock(&observer->lock);
 	return observer;
 }

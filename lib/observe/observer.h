@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <vfioboost/event.h>
 
+#include "observe/lanes.h"
 #include "sys/sys.h"
 
 struct subscriber_list;
@@ -18,15 +19,26 @@ struct vfb_observer {
 	int process;
 	/* The phases that any subscriber wants. Others are not measured. */
 	atomic_uint_fast64_t wanted;
-	atomic_uint_fast64_t last_id;
-	/* Serializes changes of the list. */
-	pthread_mutex_t lock;
 	/* NULL if there are no subscribers. */
 	struct subscriber_list *_Atomic list;
+	/* Of events: how many began on each CPU. */
+	struct vfb_counter_lane *ids;
+	/* What follows is written now and then, what precedes is read for each event. */
+	char apart[VFB_CACHE_LINE];
+	/* Serializes changes of the list. */
+	pthread_mutex_t lock;
+	uint64_t last_serial;
+	/* Subscriptions that have ended but may be in use. */
+	struct vfb_subscription *ended;
 };
 
+/* -ENOMEM. */
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys);
+/* Also one that is all zero, or could not be initialized. */
 void vfb_observer_destroy(struct vfb_observer *observer);
+
+/* An ID for a step: unique, not 0. */
+uint64_t vfb_observer_new_id(struct vfb_observer *observer);
 
 /* As vfb_subscribe(), with a filter of this version. */
 int vfb_observer_subscribe(struct vfb_observer *observer, const struct vfb_filter *filter,

@@ -45,7 +45,7 @@ void vfb_span_start(struct vfb_span *span, struct vfb_observer *observer, enum v
 		return;
 	span->observer = observer;
 	span->phase = phase;
-	span->id = atomic_fetch_add_explicit(&observer->last_id, 1, memory_order_relaxed) + 1;
+	span->id = vfb_observer_new_id(observer);
 	span->parent = find_parent(observer);
 	span->callback_ns = 0;
 	span->nested = nested;

@@ -240,11 +240,13 @@ static atomic_uint_fast64_t allocations, bytes_now, bytes_most;
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
 void *__real_realloc(void *old, size_t bytes);
 void *__real_reallocarray(void *old, size_t count, size_t bytes);
 void __real_free(void *memory);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
 void *__wrap_reallocarray(void *old, size_t count, size_t bytes);
 void __wrap_free(void *memory);
@@ -278,6 +280,11 @@ void *__wrap_malloc(size_t bytes)
 void *__wrap_calloc(size_t count, size_t bytes)
 {
 	return note(__real_calloc(count, bytes));
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
+{
+	return note(__real_aligned_alloc(alignment, bytes));
 }
 
 void *__wrap_realloc(void *old, size_t bytes)

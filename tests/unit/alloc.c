@@ -51,3 +51,8 @@ void *test_realloc(void *old, size_t bytes)
 {
 	return fails() ? NULL : realloc(old, bytes);
 }
+
+void *test_aligned_alloc(size_t alignment, size_t bytes)
+{
+	return fails() ? NULL : aligned_alloc(alignment, bytes);
+}

@@ -14,6 +14,7 @@ unsigned int alloc_calls(void);
 
 void *test_malloc(size_t bytes);
 void *test_calloc(size_t count, size_t bytes);
+void *test_aligned_alloc(size_t alignment, size_t bytes);
 void *test_realloc(void *old, size_t bytes);
 
 #endif

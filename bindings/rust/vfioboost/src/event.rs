@@ -132,7 +132,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// ID of the step, counted from 1 in each context.
+    /// ID of the step, unique in its context and never 0; IDs are in no order.
     pub fn id(&self) -> u64 {
         self.0.id
     }
