@@ -99,7 +99,7 @@ static void print_family(FILE *file, struct vfb_stats *stats, enum metric metric
 		fprintf(file, "# UNIT vfioboost_%s %s\n", metrics[metric].name,
 			metrics[metric].unit);
 	fprintf(file, "# HELP vfioboost_%s %s\n", metrics[metric].name, metrics[metric].help);
-	for (struct series *series = stats->series; series;) {
+	for (struct series *series = stats->sums.first; series;) {
 		struct series *first = series;
 		uint64_t errors = 0, bytes = 0;
 
@@ -118,6 +118,7 @@ int vfb_stats_openmetrics(struct vfb_stats *stats, char **text)
 	struct vfb_histogram *sum = malloc(sizeof(*sum));
 	size_t length;
 	FILE *file;
+	int error;
 
 	*text = NULL;
 	file = sum ? open_memstream(text, &length) : NULL;
@@ -126,12 +127,13 @@ int vfb_stats_openmetrics(struct vfb_stats *stats, char **text)
 		return vfb_fail_memory();
 	}
 	pthread_mutex_lock(&stats->lock);
-	for (int metric = STEPS; metric <= SECONDS; metric++)
+	error = vfb_stats_sum_locked(stats);
+	for (int metric = STEPS; metric <= SECONDS && !error; metric++)
 		print_family(file, stats, metric, sum);
 	pthread_mutex_unlock(&stats->lock);
 	fputs("# EOF\n", file);
 	free(sum);
-	if (!fclose(file))
+	if (!fclose(file) && !error)
 		return 0;
 	free(*text);
 	*text = NULL;

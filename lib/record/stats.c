@@ -34,24 +34,28 @@ static int series_compare(const struct series *series, enum vfb_phase phase, con
 
 static struct series *make_series(enum vfb_phase phase, const char *operation, int decade)
 {
-	size_t length = strnlen(operation, OPERATION_BYTES - 1);
-	struct series *series = calloc(1, sizeof(*series) + length + 1);
+	size_t length = strnlen(operation, OPERATION_BYTES - 1), bytes = sizeof(struct series);
+	struct series *series;
 
+	/* With the end of the name, and in whole cache lines. */
+	bytes += (length + VFB_CACHE_LINE) & -(size_t)VFB_CACHE_LINE;
+	series = aligned_alloc(VFB_CACHE_LINE, bytes);
 	if (!series)
 		return NULL;
+	memset(series, 0, bytes);
 	series->phase = phase;
 	series->decade = decade;
 	memcpy(series->operation, operation, length);
 	return series;
 }
 
-static struct series *find_series(struct vfb_stats *stats, enum vfb_phase phase,
+static struct series *find_series(struct series_list *list, enum vfb_phase phase,
 				  const char *operation, int decade)
 {
-	struct series **link = &stats->series, *series;
+	struct series **link = &list->first, *series;
 
-	if (stats->recent && !series_compare(stats->recent, phase, operation, decade))
-		return stats->recent;
+	if (list->recent && !series_compare(list->recent, phase, operation, decade))
+		return list->recent;
 	while (*link && series_compare(*link, phase, operation, decade) < 0)
 		link = &(*link)->next;
 	if (!*link || series_compare(*link, phase, operation, decade)) {
@@ -61,17 +65,43 @@ static struct series *find_series(struct vfb_stats *stats, enum vfb_phase phase,
 		series->next = *link;
 		*link = series;
 	}
-	stats->recent = *link;
+	list->recent = *link;
 	return *link;
+}
+
+static void clear_series(struct series_list *list)
+{
+	for (struct series *series = list->first; series; series = series->next) {
+		series->errors = 0;
+		series->bytes = 0;
+		memset(&series->durations, 0, sizeof(series->durations));
+	}
+}
+
+static void free_series(struct series_list *list)
+{
+	struct series *next;
+
+	for (struct series *series = list->first; series; series = next) {
+		next = series->next;
+		free(series);
+	}
 }
 
 static void stats_count_event(const struct vfb_event *event, void *data)
 {
 	struct vfb_stats *stats = data;
+	struct stats_lane *lane = &stats->lanes[VFB_LANE_OF(event->cpu)];
 	struct series *series;
 
-	pthread_mutex_lock(&stats->lock);
-	series = find_series(stats, event->phase, event->operation ? event->operation : "",
+	pthread_mutex_lock(&lane->lock);
+	while (atomic_load(&stats->paused)) {
+		pthread_mutex_unlock(&lane->lock);
+		pthread_mutex_lock(&stats->pause);
+		pthread_mutex_unlock(&stats->pause);
+		pthread_mutex_lock(&lane->lock);
+	}
+	series = find_series(&lane->series, event->phase, event->operation ? event->operation : "",
 			     decade_of(event->bytes));
 	/* Without memory for a new series the step is not counted. */
 	if (series) {
@@ -79,7 +109,18 @@ static void stats_count_event(const struct vfb_event *event, void *data)
 		series->bytes += event->bytes;
 		vfb_histogram_add(&series->durations, event->duration_ns);
 	}
-	pthread_mutex_unlock(&stats->lock);
+	pthread_mutex_unlock(&lane->lock);
+}
+
+static struct stats_lane *make_lanes(void)
+{
+	struct stats_lane *lanes = aligned_alloc(VFB_CACHE_LINE, VFB_LANES * sizeof(*lanes));
+
+	for (size_t i = 0; lanes && i < VFB_LANES; i++) {
+		pthread_mutex_init(&lanes[i].lock, NULL);
+		lanes[i].series = (struct series_list){0};
+	}
+	return lanes;
 }
 
 int vfb_stats_create(struct vfb_ctx *ctx, const struct vfb_filter *filter, struct vfb_stats **out)
@@ -91,7 +132,12 @@ int vfb_stats_create(struct vfb_ctx *ctx, const struct vfb_filter *filter, struc
 	if (!stats)
 		return vfb_fail_memory();
 	pthread_mutex_init(&stats->lock, NULL);
-	error = vfb_subscribe(ctx, filter, stats_count_event, stats, &stats->subscription);
+	pthread_mutex_init(&stats->pause, NULL);
+	stats->lanes = make_lanes();
+	if (!stats->lanes)
+		error = vfb_fail_memory();
+	else
+		error = vfb_subscribe(ctx, filter, stats_count_event, stats, &stats->subscription);
 	if (error) {
 		vfb_stats_destroy(stats);
 		return error;
@@ -102,28 +148,73 @@ int vfb_stats_create(struct vfb_ctx *ctx, const struct vfb_filter *filter, struc
 
 void vfb_stats_destroy(struct vfb_stats *stats)
 {
-	struct series *next;
-
 	if (!stats)
 		return;
 	vfb_unsubscribe(stats->subscription);
-	for (struct series *series = stats->series; series; series = next) {
-		next = series->next;
-		free(series);
+	for (size_t i = 0; stats->lanes && i < VFB_LANES; i++) {
+		free_series(&stats->lanes[i].series);
+		pthread_mutex_destroy(&stats->lanes[i].lock);
 	}
+	free(stats->lanes);
+	free_series(&stats->sums);
+	pthread_mutex_destroy(&stats->pause);
 	pthread_mutex_destroy(&stats->lock);
 	free(stats);
 }
 
+/* Until counting goes on, the lanes do not change. */
+static void pause_counting(struct vfb_stats *stats)
+{
+	pthread_mutex_lock(&stats->pause);
+	atomic_store(&stats->paused, true);
+	/* Who has the lock did not see it yet. */
+	for (size_t i = 0; i < VFB_LANES; i++) {
+		pthread_mutex_lock(&stats->lanes[i].lock);
+		pthread_mutex_unlock(&stats->lanes[i].lock);
+	}
+}
+
+static void resume_counting(struct vfb_stats *stats)
+{
+	atomic_store(&stats->paused, false);
+	pthread_mutex_unlock(&stats->pause);
+}
+
 void vfb_stats_reset(struct vfb_stats *stats)
 {
-	pthread_mutex_lock(&stats->lock);
-	for (struct series *series = stats->series; series; series = series->next) {
-		series->errors = 0;
-		series->bytes = 0;
-		memset(&series->durations, 0, sizeof(series->durations));
+	pause_counting(stats);
+	for (size_t i = 0; i < VFB_LANES; i++)
+		clear_series(&stats->lanes[i].series);
+	resume_counting(stats);
+}
+
+/* False: no memory. */
+static bool add_lane(struct vfb_stats *stats, const struct stats_lane *lane)
+{
+	for (const struct series *series = lane->series.first; series; series = series->next) {
+		struct series *sum;
+
+		sum = find_series(&stats->sums, series->phase, series->operation, series->decade);
+		if (!sum)
+			return false;
+		sum->errors += series->errors;
+		sum->bytes += series->bytes;
+		vfb_histogram_merge(&sum->durations, &series->durations);
 	}
-	pthread_mutex_unlock(&stats->lock);
+	return true;
+}
+
+int vfb_stats_sum_locked(struct vfb_stats *stats)
+{
+	bool done = true;
+
+	clear_series(&stats->sums);
+	/* All at once: where a step is counted, those within it are. */
+	pause_counting(stats);
+	for (size_t i = 0; i < VFB_LANES && done; i++)
+		done = add_lane(stats, &stats->lanes[i]);
+	resume_counting(stats);
+	return done ? 0 : vfb_fail_memory();
 }
 
 /* Series that are reported as one are adjacent, except for sizes. */
@@ -157,7 +248,7 @@ static struct vfb_stats_entry entry_of(const struct series *first, uint32_t flag
 /* Whether an earlier series is reported together with @series. */
 static bool is_reported(const struct vfb_stats *stats, const struct series *series, uint32_t flags)
 {
-	for (const struct series *s = stats->series; s != series; s = s->next)
+	for (const struct series *s = stats->sums.first; s != series; s = s->next)
 		if (belong_together(s, series, flags))
 			return true;
 	return false;
@@ -168,6 +259,7 @@ int vfb_stats_read(struct vfb_stats *stats, uint32_t flags, struct vfb_stats_ent
 {
 	struct vfb_histogram *sum;
 	size_t found = 0;
+	int error;
 
 	if (flags & ~KNOWN_FLAGS)
 		return vfb_fail(-EINVAL,
@@ -177,7 +269,8 @@ int vfb_stats_read(struct vfb_stats *stats, uint32_t flags, struct vfb_stats_ent
 	if (!sum)
 		return vfb_fail_memory();
 	pthread_mutex_lock(&stats->lock);
-	for (struct series *series = stats->series; series; series = series->next) {
+	error = vfb_stats_sum_locked(stats);
+	for (struct series *series = stats->sums.first; series && !error; series = series->next) {
 		uint64_t errors = 0, bytes = 0;
 
 		if (is_reported(stats, series, flags))
@@ -199,5 +292,5 @@ int vfb_stats_read(struct vfb_stats *stats, uint32_t flags, struct vfb_stats_ent
 	}
 	pthread_mutex_unlock(&stats->lock);
 	free(sum);
-	return found;
+	return error ? error : (int)found;
 }
