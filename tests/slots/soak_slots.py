@@ -26,15 +26,13 @@ import subprocess
 import sys
 import time
 
+import test_slots
+from test_slots import DEVICES, SOCKET, Slots, answers, cgroups, children, listing, wait_for
+
 TENANT, WHAT = sys.argv[3:5]
 COUNT = int(sys.argv[5]) if len(sys.argv) > 5 else {"tenants": 1000, "kills": 200,
                                                      "takes": 2000}[WHAT]
 SEED = int(sys.argv[6]) if len(sys.argv) > 6 else int(time.time())
-del sys.argv[3:]
-
-import test_slots  # noqa: E402
-from test_slots import DEVICES, SOCKET, Slots, answers, cgroups, children, listing, wait_for  # noqa: E402
-
 MEMORY = 2 << 20
 OTHERS, MANY = 4, 200
 CLASSES = {
