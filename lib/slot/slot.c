@@ -78,13 +78,25 @@ int vfb_slot_info(const struct vfb_slot *slot, struct vfb_slot_info *info)
 	return vfb_struct_write(info, &known, sizeof(known));
 }
 
+/* Adopted devices stay open: nothing takes so long that it is worth threads. */
+static int slot_close_devices(struct vfb_slot *slot)
+{
+	int error = 0;
+
+	while (slot->fd_count && slot->device_count && !error) {
+		error = vfb_device_close(slot->devices[slot->device_count - 1]);
+		slot->device_count -= !error;
+	}
+	return error ? error : vfb_devices_close(slot->devices, slot->device_count, NULL);
+}
+
 /*
- * Adopted devices stay open and attached until the daemon, which is about to get the slot back, has
- * detached them. So nothing is unmapped here: a device would still write there.
+ * Adopted devices stay attached until the daemon, which is about to get the slot back, has detached
+ * them. So nothing is unmapped here: a device would still write there.
  */
 static int slot_destroy_parts(struct vfb_slot *slot)
 {
-	int error = vfb_devices_close(slot->devices, slot->device_count, NULL);
+	int error = slot_close_devices(slot);
 
 	if (error == -EINVAL || error == -EALREADY)
 		return error;

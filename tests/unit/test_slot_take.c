@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Taking a slot that another context of the same fake kernel has made, and making one. */
+#include <sys/stat.h>
+
 #include "context.h"
 #include "host.h"
 #include "slot/slot.h"
@@ -86,6 +88,14 @@ static void slots_open(struct host *host)
 
 static const struct vfb_slot_opts web = {.size = sizeof(web), .class_name = "web"};
 
+static unsigned int count_threads(void)
+{
+	struct stat folder;
+
+	assert_int_equal(stat("/proc/self/task", &folder), 0);
+	return folder.st_nlink - 2;
+}
+
 static void test_take(void **state)
 {
 	static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
@@ -96,9 +106,11 @@ static void test_take(void **state)
 		struct vfb_slot *slot;
 		struct broker broker;
 		struct host host;
+		unsigned int threads;
 
 		slots_open(&host);
 		broker_open(&broker, &host, backends[b], DEVICES, 2);
+		threads = count_threads();
 		assert_ok(vfb_slot_take(host.ctx, &web, &slot));
 		assert_ok(vfb_slot_info(slot, &info));
 		assert_string_equal(info.name, "web-1");
@@ -109,6 +121,8 @@ static void test_take(void **state)
 		assert_int_equal(info_of(info.space).mapped_bytes, 64 * MIB);
 		assert_int_equal(populated_of(info.memory), 64 * MIB);
 		assert_ok(vfb_slot_release(slot));
+		/* As the devices stay open, no thread was started to close them. */
+		assert_int_equal(count_threads(), threads);
 		broker_close(&broker);
 		host_close(&host);
 	}
