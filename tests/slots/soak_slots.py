@@ -134,6 +134,7 @@ def choose_tenant(rng, alive):
 
 # ---- What is there ----
 
+
 def daemon():
     return next(iter(children(Slots.keeper.pid)), None)
 
@@ -183,6 +184,13 @@ def check_state(before):
 
 # ---- What is done ----
 
+
+def progress(done):
+    count = sum(done.values())
+    if count and not count % 25:
+        print(f"{count} of {COUNT}: {dict(done)}", flush=True)
+
+
 def run_tenants(rng):
     """Three at a time have a slot."""
     done, alive = collections.Counter(), []
@@ -194,6 +202,7 @@ def run_tenants(rng):
             tenant = alive.pop(rng.randrange(3))
             tenant.finish() if rng.randrange(2) else tenant.kill()
             done[f"{tenant.name} {tenant.hold}"] += 1
+            progress(done)
     while alive:
         tenant = alive.pop()
         tenant.finish()
@@ -210,7 +219,9 @@ def kill_daemon(alive):
     wait_for(lambda: daemon() not in (None, pid) and answers(), "the daemon starts again")
     after = {slot["slot"]: slot for slot in listing()}
     for slot in before:
-        if slot["state"] == "taken" and os.path.exists(f"/proc/{slot['pid']}/exe"):
+        # This process is a friend, and may have closed its files.
+        if slot["state"] == "taken" and slot["pid"] != os.getpid() and \
+                os.path.exists(f"/proc/{slot['pid']}/exe"):
             assert after[slot["slot"]]["pid"] == slot["pid"], (slot, after)
     # One may have been handed out to a tenant that was about to take it, and that has failed.
     lost = [slot for slot in before if slot["state"] == "ready" and
@@ -249,8 +260,11 @@ def run_kills(rng):
             tenant.held = tenant.held or tenant.process.stdout.readline() == b"held\n"
         time.sleep(rng.random() / 4)
         who = rng.choice(["daemon", "filler", "tenant"])
-        done[who] += {"daemon": lambda: kill_daemon(alive), "filler": kill_filler,
-                      "tenant": lambda: kill_tenant(rng, alive)}[who]()
+        killed = {"daemon": lambda: kill_daemon(alive), "filler": kill_filler,
+                  "tenant": lambda: kill_tenant(rng, alive)}[who]()
+        if killed:
+            done[who] += 1
+            progress(done)
     while alive:
         kill_tenant(rng, alive)
     print("killed at a random moment:", dict(done))
@@ -259,7 +273,7 @@ def run_kills(rng):
 def run_takes(_rng):
     """The first ones show how much memory the daemon needs."""
     first = MANY
-    for number in first, COUNT - first:
+    for number in min(first, COUNT), max(COUNT - first, 0):
         subprocess.run([TENANT, SOCKET, "many", "take", str(number)], check=True)
         wait_for(all_ready, "all slots ready again", 600)
         print(f"{number} takes, {anonymous_kib(daemon())} KiB of the daemon's own", flush=True)
@@ -271,7 +285,7 @@ def main():
     print(f"{WHAT}: {COUNT}, seed {SEED}", flush=True)
     Slots.setUpClass()
     friends.listen()
-    wait_for(all_ready, "ready", 300)
+    wait_for(all_ready, "ready", 900)
     guard = None
     if "guard" in CLASSES:
         guard = Tenant("guard", "guard")
