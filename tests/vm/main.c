@@ -137,7 +137,8 @@ static size_t add_way(struct trial *trials, size_t count, const struct way *way)
 		return way->by_group ? count : add_trial(trials, count, &missing, way);
 	for (size_t i = 0; i < way->subject_count; i++)
 		for (const struct scenario *s = way->subjects[i]; s->name; s++)
-			if (!s->only || s->only == way->backend)
+			if ((!s->only || s->only == way->backend) &&
+			    (!s->no_space || way == &ways[0]))
 				count = add_trial(trials, count, s, way);
 	return count;
 }

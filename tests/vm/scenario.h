@@ -36,6 +36,8 @@ struct scenario {
 	struct limits limits;
 	/* The only backend that it is for; zero: each. */
 	enum vfb_backend only;
+	/* It makes no space: one backend is enough. */
+	bool no_space;
 };
 
 extern const struct scenario start_scenarios[];
