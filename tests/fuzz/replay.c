@@ -5,6 +5,7 @@
  * data races to ThreadSanitizer.
  */
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -53,15 +54,30 @@ static int replay_folder(const char *path)
 	return failed;
 }
 
+/* Of the input that was running when the program aborted. */
+static volatile sig_atomic_t current_seed;
+
+static void print_seed(int number)
+{
+	char text[32];
+	int bytes = snprintf(text, sizeof(text), "seed %u\n", (unsigned int)current_seed);
+
+	(void)number;
+	if (write(STDERR_FILENO, text, bytes) != bytes)
+		_exit(1);
+}
+
 static void run_random(unsigned int seed, unsigned int seconds)
 {
 	time_t end = time(NULL) + seconds;
 	unsigned int runs = 0;
 
+	signal(SIGABRT, print_seed);
 	for (; time(NULL) < end; runs++) {
 		uint8_t data[2048];
 		size_t bytes;
 
+		current_seed = seed + runs;
 		srandom(seed + runs);
 		bytes = random() % sizeof(data);
 		for (size_t i = 0; i < bytes; i++)

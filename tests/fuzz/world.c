@@ -142,17 +142,25 @@ void world_job_end(struct world *world, struct world_job *job)
 	free(job);
 }
 
-static void must(const char *what, int error)
+/* What the kernel still has says which object was left. */
+static void must(struct world *world, const char *what, int error)
 {
+	char text[4096] = "";
+
 	if (!error)
 		return;
 	fprintf(stderr, "%s: %d: %s\n", what, error, vfb_last_error());
+	fake_leaks(world->fake, text, sizeof(text));
+	fprintf(stderr, "left over:\n%s", text);
 	abort();
 }
 
-#define MUST(call) must(#call, call)
+#define MUST(call) must(world, #call, call)
 
-/* After the time limit of a batch its devices go on opening or closing in the background. */
+/*
+ * After the time limit of a batch its devices go on opening or closing in the background. The
+ * machine's clock does not wait for a thread that has no CPU.
+ */
 static void must_in_time(struct world *world, const char *what, int (*destroy)(void *object),
 			 void *object)
 {
@@ -161,9 +169,10 @@ static void must_in_time(struct world *world, const char *what, int (*destroy)(v
 
 	for (int tries = 0; error == -EBUSY && tries < 1000; tries++) {
 		sys->sleep(sys, 10 * FAKE_MS);
+		usleep(1000);
 		error = destroy(object);
 	}
-	must(what, error);
+	must(world, what, error);
 }
 
 static int destroy_space(void *space)
@@ -179,7 +188,6 @@ static int destroy_ctx(void *ctx)
 /* Mappings that were released to another process come back first. */
 static void empty_space(struct world *world, void *space)
 {
-	(void)world;
 	vfb_space_adopt_addresses(space, NULL, 0);
 	MUST(vfb_space_unmap_all(space));
 }
@@ -203,7 +211,6 @@ static void end_stats(struct world *world, void *stats)
 
 static void end_device(struct world *world, void *device)
 {
-	(void)world;
 	MUST(vfb_device_close(device));
 }
 
@@ -214,7 +221,6 @@ static void end_space(struct world *world, void *space)
 
 static void end_memory(struct world *world, void *memory)
 {
-	(void)world;
 	MUST(vfb_memory_destroy(memory));
 }
 
