@@ -235,35 +235,87 @@ int vfb_space_attach(struct vfb_space *space, const struct vfb_iommu_device *dev
 	return error;
 }
 
-/* The last device is leaving, and takes the domain along. */
+/* The caller may have attached devices to its container that keep the domain. */
+static bool domain_may_stay(const struct vfb_space *space)
+{
+	return space->iommu->adopted && space->iommu->ops->mappings_need_domain;
+}
+
+/* What was mapped is lost: it will be mapped for the next device. */
+static void forget_mapped_locked(struct vfb_space *space)
+{
+	if (space->iommu->ops->mappings_need_domain)
+		vfb_index_remove_extents(&space->index, 0, UINT64_MAX);
+}
+
+/*
+ * The last device is leaving, and takes the domain along. Where it may stay, jobs that need one
+ * wait until find_domain_again().
+ */
 static void lose_domain(struct vfb_space *space)
 {
 	const struct vfb_sys *sys = space->ctx->sys;
 
-	if (space->iommu->has_domain)
-		return;
 	pthread_mutex_lock(&space->lock);
 	/* Jobs that wait for a domain do not use this one if it has not been announced. */
 	while (space->domain && space->jobs && space->iommu->ops->mappings_need_domain)
 		sys->cond_wait(sys, &space->changed, &space->lock, UINT64_MAX);
 	space->domain = false;
 	space->entries_left = UINT64_MAX;
-	if (space->iommu->ops->mappings_need_domain)
-		vfb_index_remove_extents(&space->index, 0, UINT64_MAX);
+	if (domain_may_stay(space))
+		space->opening++;
+	else
+		forget_mapped_locked(space);
 	pthread_mutex_unlock(&space->lock);
+}
+
+/* True unless a restoring job believed that there was no domain. */
+static bool resume_domain(struct vfb_space *space)
+{
+	bool resumed;
+
+	pthread_mutex_lock(&space->lock);
+	resumed = !discards_may_lose_locked(space) && !vfb_space_has_lost_locked(space);
+	if (resumed)
+		space->domain = true;
+	pthread_mutex_unlock(&space->lock);
+	return resumed;
+}
+
+/* Nobody has mapped or unmapped meanwhile but for discarding, or restoring. */
+static void find_domain_again(struct vfb_space *space)
+{
+	struct vfb_iommu *iommu = space->iommu;
+
+	iommu->ops->look_for_domain(iommu);
+	if (!iommu->has_domain) {
+		pthread_mutex_lock(&space->lock);
+		forget_mapped_locked(space);
+		pthread_mutex_unlock(&space->lock);
+	} else if (!resume_domain(space) && renew_domain(space, 0)) {
+		/* What could not be mapped again is mapped for the next device. */
+		pthread_mutex_lock(&space->lock);
+		space->domain = true;
+		pthread_mutex_unlock(&space->lock);
+	}
+	vfb_space_opening_end(space, 0);
 }
 
 void vfb_space_detach(struct vfb_space *space, const struct vfb_iommu_device *device, bool counted)
 {
 	const char *operation = space->iommu->ops->detach_call;
 	struct vfb_span span;
+	bool last;
 
 	attach_begin(space);
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DETACH);
 	remove_attached(space, device->address);
-	if (!space->attached)
+	last = !space->attached && !space->iommu->has_domain;
+	if (last)
 		lose_domain(space);
 	space->iommu->ops->detach(space->iommu, device);
+	if (last && domain_may_stay(space))
+		find_domain_again(space);
 	attach_end(space, counted);
 	vfb_observe_end(&span, .operation = operation, .device = device->address,
 			.node = VFB_ANY_NODE);

@@ -117,6 +117,38 @@ static void last_device(struct fixture *f)
 	check_last_device(f, true);
 }
 
+/*
+ * The library brings the IOMMU of a container in which the caller has a group: it stays, with all
+ * mappings, when the library's last device goes.
+ */
+static void caller_keeps_domain(struct fixture *f)
+{
+	struct vfb_memory *memory = make_memory(f, 2 * BYTES, VFB_PAGE_THP);
+	struct vfb_device *device;
+	struct caller caller;
+	struct vfb_space *space;
+
+	caller_open(f, &caller, 0);
+	assert_returns(machine_ioctl(caller.group, VFIO_GROUP_SET_CONTAINER, &caller.space), 0);
+	assert_ok(vfb_space_adopt(f->ctx, caller.space, 0, NULL, &space));
+	assert_ok(map_one(space, memory, BYTES, IOVA));
+	assert_int_equal(machine_pinned(), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_ok(vfb_device_open(space, f->machine->devices[1], &device));
+		assert_int_equal(machine_pinned(), BYTES);
+		vfb_device_close(device);
+		assert_int_equal(machine_pinned(), BYTES);
+	}
+	assert_ok(map_one(space, memory, 2 * BYTES, 2 * IOVA));
+	assert_int_equal(machine_pinned(), 3 * BYTES);
+	assert_ok(unmap_one(space, IOVA, BYTES));
+	assert_int_equal(machine_pinned(), 2 * BYTES);
+	assert_ok(vfb_space_destroy(space));
+	assert_int_equal(machine_pinned(), 0);
+	caller_close(&caller);
+	assert_ok(vfb_memory_destroy(memory));
+}
+
 static void wrong_space(struct fixture *f)
 {
 	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
@@ -390,6 +422,9 @@ const struct scenario adopt_scenarios[] = {
 	{.name = "a space of the caller's", .run = space},
 	{.name = "a space of the caller's before its device", .run = space_before_device},
 	{.name = "the caller closes the last device of its space", .run = last_device},
+	{.name = "the caller keeps a domain that the library has made",
+	 .run = caller_keeps_domain,
+	 .only = VFB_BACKEND_TYPE1},
 	{.name = "what is no space of the caller's", .run = wrong_space},
 	{.name = "a domain that stays", .run = kept_domain},
 	{.name = "mapping by file and by address", .run = map_by},
