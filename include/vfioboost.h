@@ -13,6 +13,7 @@
 #include <vfioboost/job.h>
 #include <vfioboost/layout.h>
 #include <vfioboost/memory.h>
+#include <vfioboost/on_demand.h>
 #include <vfioboost/pci.h>
 #include <vfioboost/reaper.h>
 #include <vfioboost/region.h>

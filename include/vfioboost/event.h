@@ -62,10 +62,15 @@ enum vfb_phase {
 	VFB_PHASE_BAR,
 	/** Returning pages of memory to the system (vfb_memory_discard()). */
 	VFB_PHASE_DISCARD,
+	/** Populating and mapping windows that are touched (vfb_space_touch()), or waiting for
+	 *  another thread that does. It is the parent of the map calls. */
+	VFB_PHASE_TOUCH,
+	/** Evicting windows (vfb_space_trim()). It is the parent of the unmap calls. */
+	VFB_PHASE_TRIM,
 };
 
 /** Number of phases in this version; they are numbered from 0. */
-#define VFB_PHASE_COUNT 19
+#define VFB_PHASE_COUNT 21
 
 /** The bit that stands for a phase in a set of phases. */
 #define VFB_PHASE_BIT(phase) (UINT64_C(1) << (phase))

@@ -55,6 +55,19 @@ enum vfb_map_by {
 	VFB_MAP_BY_FILE,
 };
 
+/** How ranges with VFB_RANGE_ON_DEMAND are mapped, see vfioboost/on_demand.h. */
+enum vfb_on_demand {
+	/** Statically: this version handles no faults of devices, and without VFB_ON_DEMAND_TOUCH
+	 *  nobody has promised to touch what devices use. */
+	VFB_ON_DEMAND_AUTO,
+	/** When a device faults. This version refuses it with -ENOTSUP. */
+	VFB_ON_DEMAND_FAULT,
+	/** When the caller touches them, which it must do before a device uses them. */
+	VFB_ON_DEMAND_TOUCH,
+	/** At once, as without the flag. */
+	VFB_ON_DEMAND_STATIC,
+};
+
 /** Settings of a space. Zero is a good default for every field. */
 struct vfb_space_opts {
 	size_t size;
@@ -92,6 +105,10 @@ struct vfb_space_opts {
 	 *  one of the mappings that the kernel allows (type1: 65535 by default, which are 128 GiB
 	 * in blocks of 2 MiB); vfb_space_map_plan() reports both. */
 	uint64_t block_bytes;
+	/** How ranges with VFB_RANGE_ON_DEMAND are mapped. VFB_ON_DEMAND_TOUCH is refused with
+	 *  -ENOTSUP together with VFB_SPACE_DIRTY: what the IOMMU knows of a window ends when it is
+	 *  unmapped. */
+	enum vfb_on_demand on_demand;
 };
 
 /**
@@ -118,7 +135,7 @@ struct vfb_space_info {
 	/** Number of devices that are open in the space. */
 	size_t devices;
 	/** Number of mapped ranges, as the caller passed them, and their total bytes without those
-	 *  that are discarded. */
+	 *  that are discarded, or on demand and not mapped now. */
 	size_t mappings;
 	uint64_t mapped_bytes;
 	/** Number of mappings that the kernel still allows (type1: dma_entry_limit); UINT64_MAX: no
@@ -162,7 +179,11 @@ struct vfb_range {
 	/** Ranges with a higher priority are populated and mapped first, ranges of equal priority
 	 *  in the order of their IOVAs. */
 	int priority;
-	uint32_t reserved[3];
+	/** With VFB_RANGE_ON_DEMAND: the unit of mapping and eviction, a power of two from the page
+	 *  of the memory to 2 GiB, of which offset and length are multiples. 0: 2 MiB, or the page
+	 *  of the memory if that is larger. */
+	uint32_t window_bytes;
+	uint32_t reserved[2];
 };
 
 /** Devices may read. */
@@ -186,9 +207,15 @@ struct vfb_range {
  * not populated, unless VFB_RANGE_POPULATE is set as well.
  */
 #define VFB_RANGE_HOST_ONLY (1u << 4)
-/** Populate the range, even if it is left out of the IOMMU. All other ranges are populated anyway.
- */
+/** Populate the range, even if it is left out of the IOMMU or mapped on demand. All other ranges
+ * are populated anyway. */
 #define VFB_RANGE_POPULATE (1u << 5)
+/**
+ * Map the range in windows when they are used, not now, as vfb_space_opts.on_demand says; see
+ * vfioboost/on_demand.h. Until then the range takes no map call and is not populated, unless
+ * VFB_RANGE_POPULATE is set as well. Not together with VFB_RANGE_HOST_ONLY.
+ */
+#define VFB_RANGE_ON_DEMAND (1u << 6)
 
 /**
  * Creates an empty space.

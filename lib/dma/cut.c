@@ -80,7 +80,7 @@ static void cut_run(struct map_job *map, const struct vfb_plan_run *run, unsigne
 			.memory = range->memory,
 			.offset = range->offset + begin,
 			.bytes = bytes,
-			.needed = vfb_range_is_populated_first(range),
+			.needed = vfb_range_is_populated_first(map->space, range),
 			.node = vfb_memory_node(range->memory, range->offset + begin, i),
 		};
 		find_entries(map, piece, begin, &entry, &entry_end);
@@ -299,7 +299,7 @@ static int cut_run_calls(struct map_job *map, struct vfb_plan_run *run)
 	int error;
 
 	run->first_call = map->calls.count;
-	if (first_range(map, run)->flags & VFB_RANGE_HOST_ONLY)
+	if (vfb_range_has_no_call(map->space, first_range(map, run)))
 		return 0;
 	error = map->serial ? cut_run_serial(map, run) : cut_run_parallel(map, run);
 	run->call_count = map->calls.count - run->first_call;

@@ -87,8 +87,9 @@ static int list_maps_locked(struct search *search, const struct vfb_mapping *map
 	uint64_t end = claim->iova + claim->bytes, at = claim->iova, next;
 	int error = 0;
 
-	/* They become lost, and are mapped for the first device. */
-	if (!in->space->domain)
+	/* They become lost, and are mapped for the first device; or windows are, when they are
+	 * touched. */
+	if (!in->space->domain || mapping->demand)
 		return 0;
 	for (; at < end && !error; at = next) {
 		const struct vfb_interval *extent = vfb_interval_at(&in->space->index.extents, at);
@@ -127,6 +128,18 @@ static int add_claim(struct discard_space *in, const struct discard_claim *claim
 	return 0;
 }
 
+static int fail_window(const struct search *search, const struct vfb_demand *demand)
+{
+	const struct vfb_memory_range *range = search->in->owner->entries[search->entry].range;
+
+	return vfb_fail(-EBUSY,
+			"entry %zu (offset 0x%" PRIx64
+			", %s) covers part of a window of %s at IOVA 0x%" PRIx64
+			" and after it, which is mapped on demand: pass whole windows",
+			search->entry, range->offset, vfb_size_text(range->bytes).text,
+			vfb_size_text(demand->window_bytes).text, demand->iova);
+}
+
 /* The part of a mapping whose memory belongs to the entry. */
 static void visit_mapping(void *arg, struct vfb_mapping *mapping)
 {
@@ -153,6 +166,10 @@ static void visit_mapping(void *arg, struct vfb_mapping *mapping)
 		last = search->last;
 	claim.iova = mapping->at.iova + begin;
 	claim.bytes = last - (address + begin) + 1;
+	if (mapping->demand && !vfb_demand_is_whole(mapping->demand, claim.iova, claim.bytes)) {
+		search->error = fail_window(search, mapping->demand);
+		return;
+	}
 	search->error = in->owner->restores ? list_maps_locked(search, mapping, &claim) :
 					      list_unmaps_locked(search, mapping, &claim);
 	if (!search->error)
@@ -211,6 +228,7 @@ static void unclaim_locked(struct discard_space *in)
 			continue;
 		mapping->owner = NULL;
 		vfb_index_set_state(&in->space->index, mapping, VFB_MAPPING_DONE, false);
+		vfb_demand_settle_locked(in->space, mapping);
 	}
 	join_claims_locked(in);
 }
@@ -222,10 +240,12 @@ static int claim_mappings_locked(struct discard_space *in)
 
 	for (size_t i = 0; i < in->claim_count; i++) {
 		struct vfb_mapping *mapping = cut_mapping_locked(index, &in->claims[i]);
+		int error = mapping ? vfb_demand_claim_locked(in->space, mapping) :
+				      vfb_fail_memory();
 
-		if (!mapping) {
+		if (error) {
 			unclaim_locked(in);
-			return vfb_fail_memory();
+			return error;
 		}
 		in->claims[i].mapping = mapping;
 		mapping->owner = in->owner;

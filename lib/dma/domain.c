@@ -241,11 +241,13 @@ static bool domain_may_stay(const struct vfb_space *space)
 	return space->iommu->adopted && space->iommu->ops->mappings_need_domain;
 }
 
-/* What was mapped is lost: it will be mapped for the next device. */
+/* What was mapped is lost: it will be mapped for the next device, or when it is touched. */
 static void forget_mapped_locked(struct vfb_space *space)
 {
-	if (space->iommu->ops->mappings_need_domain)
-		vfb_index_remove_extents(&space->index, 0, UINT64_MAX);
+	if (!space->iommu->ops->mappings_need_domain)
+		return;
+	vfb_index_remove_extents(&space->index, 0, UINT64_MAX);
+	vfb_demand_lose_locked(space);
 }
 
 /*

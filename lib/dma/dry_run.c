@@ -42,18 +42,19 @@ static void estimate(const struct map_job *map, struct vfb_map_plan *plan)
 		uint64_t populate = populate_bytes(map, run);
 		struct vfb_rate rate;
 
-		bool host_only = map->plan.order[run->first]->flags & VFB_RANGE_HOST_ONLY;
+		const struct vfb_range *range = map->plan.order[run->first];
+		bool has_no_call = vfb_range_has_no_call(map->space, range);
 
 		plan->populate_bytes += populate;
-		if (host_only) {
+		if (has_no_call)
 			plan->bytes -= run->bytes;
+		if (range->flags & VFB_RANGE_HOST_ONLY)
 			plan->host_only_bytes += run->bytes;
-		}
 		if (memory->region)
 			continue;
 		rate = vfb_rates_get(map->space->ctx->rates, memory->page_size);
 		add_time(&plan->populate_ns, populate, rate.populate);
-		if (backend != VFB_BACKEND_NONE && !host_only)
+		if (backend != VFB_BACKEND_NONE && !has_no_call)
 			add_time(&plan->map_ns, run->bytes, rate.map[backend]);
 	}
 }
@@ -74,7 +75,7 @@ static int plan_dry_locked(struct map_job *map, const struct vfb_batch_opts *opt
 			range->status = error;
 	}
 	if (!error)
-		error = vfb_plan_check_memlock(&map->plan, memlock);
+		error = vfb_plan_check_memlock(&map->plan, space, memlock);
 	if (!error && map->serial)
 		error = vfb_plan_check_entries_locked(&map->plan, space, &map->joined);
 	if (!error)

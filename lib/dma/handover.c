@@ -98,18 +98,26 @@ static int check_idle_locked(const struct vfb_space *space)
 	return 0;
 }
 
-/* Another process does not have the region of the device mapped. */
+/* Another process does not have the region of the device mapped, nor does it know which windows
+ * are. */
 static int check_regions_locked(const struct vfb_space *space)
 {
 	struct vfb_mapping *mapping = vfb_index_at(&space->index, 0);
 
-	for (; mapping; mapping = vfb_index_next(mapping))
+	for (; mapping; mapping = vfb_index_next(mapping)) {
+		if (mapping->demand)
+			return vfb_fail(-EBUSY,
+					"the range at IOVA 0x%" PRIx64
+					" is mapped on demand (VFB_RANGE_ON_DEMAND): it cannot be "
+					"handed over, unmap it first",
+					mapping->at.iova);
 		if (mapping->memory->region)
 			return vfb_fail(-EBUSY,
 					"a BAR of device %s is mapped at IOVA 0x%" PRIx64
 					": it cannot be handed over, unmap it first "
 					"(vfb_bars_unmap())",
 					mapping->memory->region->device, mapping->at.iova);
+	}
 	return 0;
 }
 
@@ -189,12 +197,12 @@ static int add_extents_locked(struct vfb_space *space, const struct vfb_range *r
 /* Adds a range that the other process has mapped. */
 static int add_range_locked(struct vfb_space *space, const struct vfb_range *range, size_t entry)
 {
-	struct vfb_mapping *mapping = vfb_range_mapping(range);
+	struct vfb_mapping *mapping = vfb_range_mapping(space, range);
 
 	if (!mapping)
 		return vfb_fail_memory();
 	if (vfb_index_add(&space->index, mapping)) {
-		free(mapping);
+		vfb_mapping_free(mapping);
 		return vfb_fail(-EEXIST, "%s overlaps another one",
 				vfb_range_name(range, entry).text);
 	}
@@ -210,6 +218,11 @@ static int add_ranges_locked(struct vfb_space *space, const struct vfb_range *ra
 
 		if (!error && !vfb_range_has_iova(&ranges[i]))
 			error = vfb_fail(-EINVAL, "entry %zu needs the IOVA at which it is mapped",
+					 i);
+		if (!error && vfb_range_is_on_demand(space, &ranges[i]))
+			error = vfb_fail(-EINVAL,
+					 "entry %zu was mapped as a whole: pass it without "
+					 "VFB_RANGE_ON_DEMAND",
 					 i);
 		if (!error)
 			error = add_range_locked(space, &ranges[i], i);

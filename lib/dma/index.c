@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "container_of.h"
+#include "dma/demand.h"
 #include "memory/memory.h"
 
 uint64_t vfb_interval_last(const struct vfb_interval *interval)
@@ -165,8 +166,17 @@ static void remove_address(struct vfb_index *index, struct vfb_mapping *mapping)
 	summarize_upwards(affected);
 }
 
+void vfb_mapping_free(struct vfb_mapping *mapping)
+{
+	vfb_demand_unref(mapping->demand);
+	free(mapping);
+}
+
 struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *mapping)
 {
+	/* The IOVA may have been chosen since it was made. */
+	if (mapping->demand && !mapping->continues)
+		mapping->demand->iova = mapping->at.iova;
 	prepare_interval(&mapping->at);
 	if (vfb_intervals_RB_INSERT(&index->mappings, &mapping->at))
 		return vfb_index_at(index, mapping->at.iova);
@@ -288,6 +298,8 @@ struct vfb_mapping *vfb_index_split(struct vfb_index *index, struct vfb_mapping 
 	if (!rest)
 		return NULL;
 	*rest = *mapping;
+	if (rest->demand)
+		vfb_demand_ref(rest->demand);
 	rest->at.iova = iova;
 	rest->at.bytes = second;
 	rest->offset += first;
@@ -320,7 +332,7 @@ static void join_with_next(struct vfb_index *index, struct vfb_mapping *mapping)
 	bytes = next->at.bytes;
 	atomic_fetch_sub(&next->memory->users, 1);
 	unlink_mapping(index, next);
-	free(next);
+	vfb_mapping_free(next);
 	resize_mapping(index, mapping, mapping->at.bytes + bytes);
 	index->bytes += bytes;
 	if (mapping->discarded)
@@ -368,7 +380,7 @@ void vfb_index_remove(struct vfb_index *index, struct vfb_mapping *mapping)
 	}
 	vfb_index_set_state(index, mapping, VFB_MAPPING_ENDING, false);
 	unlink_mapping(index, mapping);
-	free(mapping);
+	vfb_mapping_free(mapping);
 }
 
 bool vfb_index_has_extents(const struct vfb_index *index, uint64_t iova, uint64_t bytes)

@@ -56,6 +56,8 @@ struct vfb_mapping {
 	bool continues;
 	/* Identifies the job or thread that maps or unmaps it; NULL when it is done. */
 	const void *owner;
+	/* It is mapped on demand; shared by the parts of the range. */
+	struct vfb_demand *demand;
 };
 
 /* A mapping that can be translated since a change, or no longer. */
@@ -95,6 +97,9 @@ struct vfb_mapping *vfb_index_next(struct vfb_mapping *mapping);
 
 /* The mapping that begins at @iova, or NULL. */
 struct vfb_mapping *vfb_index_find(const struct vfb_index *index, uint64_t iova);
+
+/* Frees one that is not in the index. */
+void vfb_mapping_free(struct vfb_mapping *mapping);
 
 /* Adds a mapping from malloc(). Returns NULL, or the mapping that it overlaps. */
 struct vfb_mapping *vfb_index_add(struct vfb_index *index, struct vfb_mapping *mapping);

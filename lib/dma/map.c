@@ -51,12 +51,12 @@ static int place_range_locked(struct here *here, size_t entry)
 		error = vfb_range_find_gap_locked(here->space, range, entry);
 	if (error)
 		return error;
-	mapping = vfb_range_mapping(range);
+	mapping = vfb_range_mapping(here->space, range);
 	if (!mapping)
 		return vfb_fail_memory();
 	other = vfb_index_add(&here->space->index, mapping);
 	if (other) {
-		free(mapping);
+		vfb_mapping_free(mapping);
 		return fail_overlap(here, entry, other);
 	}
 	here->mappings[entry] = mapping;
@@ -162,10 +162,10 @@ static int map_ranges(struct here *here)
 		struct vfb_range *range = &here->ranges[i];
 		struct vfb_memory *memory = range->memory;
 
-		if (vfb_range_is_populated_first(range) && !range_is_populated(range))
+		if (vfb_range_is_populated_first(here->space, range) && !range_is_populated(range))
 			error = vfb_memory_populate_range(memory, range->offset, range->bytes,
 							  VFB_ANY_NODE, NULL);
-		if (!error && !(range->flags & VFB_RANGE_HOST_ONLY))
+		if (!error && !vfb_range_has_no_call(here->space, range))
 			error = map_blocks(here->space, range);
 		if (error)
 			range->status = error;

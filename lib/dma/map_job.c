@@ -22,7 +22,7 @@ static void keep_entry_locked(struct map_job *map, struct map_entry *entry)
 	entry->range->status = 0;
 	vfb_pipeline_set_status(map, entry, 0);
 	/* No call has counted it. */
-	if (entry->range->flags & VFB_RANGE_HOST_ONLY)
+	if (vfb_range_has_no_call(map->space, entry->range))
 		atomic_fetch_add(&map->job.entries_done, 1);
 	if (map->gate == GATE_OPEN)
 		mapping_done_locked(map, entry->mapping);
@@ -42,7 +42,7 @@ static void drop_entry_locked(struct map_job *map, struct map_entry *entry, bool
 	if (entry->placed)
 		vfb_index_remove(&map->space->index, entry->mapping);
 	else
-		free(entry->mapping);
+		vfb_mapping_free(entry->mapping);
 	entry->mapping = NULL;
 	entry->placed = false;
 	atomic_fetch_sub(&memory->users, 1);
@@ -293,7 +293,7 @@ static void note_refusal(void *arg, int error)
 static int add_mappings_locked(struct map_job *map)
 {
 	for (size_t i = 0; i < map->plan.count; i++) {
-		map->entries[i].mapping = vfb_range_mapping(map->entries[i].range);
+		map->entries[i].mapping = vfb_range_mapping(map->space, map->entries[i].range);
 		if (!map->entries[i].mapping)
 			return vfb_fail_memory();
 		map->entries[i].mapping->owner = &map->job;
@@ -318,7 +318,7 @@ static int plan_map_locked(struct map_job *map, unsigned int width, bool *skip,
 	error = vfb_plan_make_locked(&map->plan, space, map->ranges, map->job.entries, skip,
 				     map->best_effort ? note_refusal : NULL, map);
 	if (!error && !map->best_effort)
-		error = vfb_plan_check_memlock(&map->plan, memlock);
+		error = vfb_plan_check_memlock(&map->plan, space, memlock);
 	if (!error)
 		error = vfb_map_cut_pieces(map, width);
 	if (!error && map->wave_count && map->waves[map->wave_count - 1].background)
@@ -336,7 +336,7 @@ static int prepare_map(struct map_job *map, unsigned int width)
 
 	if (!skip)
 		return vfb_fail_memory();
-	error = map->best_effort ? 0 : vfb_ranges_check_room(map->ranges, map->job.entries);
+	error = map->best_effort ? 0 : vfb_ranges_check_room(space, map->ranges, map->job.entries);
 	if (error) {
 		free(skip);
 		return error;

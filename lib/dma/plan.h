@@ -40,7 +40,8 @@ void vfb_plan_free(struct vfb_plan *plan);
  * Refuses what there are no pages for, before anything is populated: the kernel would kill. Ranges
  * that are wrong are left out. Reads files: call it without a lock.
  */
-int vfb_ranges_check_room(const struct vfb_range *ranges, size_t count);
+int vfb_ranges_check_room(const struct vfb_space *space, const struct vfb_range *ranges,
+			  size_t count);
 
 /* What the process may pin, and has pinned. */
 struct vfb_memlock {
@@ -57,7 +58,8 @@ void vfb_memlock_read(const struct vfb_space *space, struct vfb_memlock *memlock
  * kernel may still refuse what passes, since other processes of the user may count as well. The
  * range that exceeds the limit gets the status.
  */
-int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock *memlock);
+int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *space,
+			   const struct vfb_memlock *memlock);
 
 /*
  * Decides whether adjacent ranges must be joined because the kernel has too few mappings left.

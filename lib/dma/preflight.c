@@ -34,7 +34,8 @@ void vfb_memlock_read(const struct vfb_space *space, struct vfb_memlock *memlock
 		memlock->limit -= memlock->limit % sys->base_page(sys);
 }
 
-int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock *memlock)
+int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_space *space,
+			   const struct vfb_memlock *memlock)
 {
 	uint64_t limit = memlock->limit, locked = memlock->locked, bytes = 0;
 	struct vfb_range *first = NULL;
@@ -44,7 +45,7 @@ int vfb_plan_check_memlock(const struct vfb_plan *plan, const struct vfb_memlock
 	for (size_t i = 0; i < plan->count; i++) {
 		/* Regions of devices are not counted, and neither is what is not pinned. */
 		if (!plan->order[i]->memory->region &&
-		    !(plan->order[i]->flags & VFB_RANGE_HOST_ONLY))
+		    !vfb_range_has_no_call(space, plan->order[i]))
 			bytes += plan->order[i]->bytes;
 		if (!first && (locked > limit || bytes > limit - locked))
 			first = plan->order[i];
@@ -67,7 +68,7 @@ static uint64_t count_blocks(const struct vfb_plan *plan, const struct vfb_space
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct vfb_range *range = plan->order[i];
 
-		if (!(range->flags & VFB_RANGE_HOST_ONLY))
+		if (!vfb_range_has_no_call(space, range))
 			count += vfb_space_count_blocks(space, range->memory, range->offset,
 							range->bytes);
 	}
@@ -81,7 +82,7 @@ static uint64_t count_joined_blocks(const struct vfb_plan *plan, const struct vf
 	for (size_t i = 0; i < plan->run_count; i++) {
 		const struct vfb_range *range = plan->order[plan->runs[i].first];
 
-		if (!(range->flags & VFB_RANGE_HOST_ONLY))
+		if (!vfb_range_has_no_call(space, range))
 			count += vfb_space_count_blocks(space, range->memory, range->offset,
 							plan->runs[i].bytes);
 	}
@@ -107,7 +108,8 @@ int vfb_plan_check_entries_locked(const struct vfb_plan *plan, const struct vfb_
 			space->block_bytes ? ", in larger blocks" : "");
 }
 
-int vfb_ranges_check_room(const struct vfb_range *ranges, size_t count)
+int vfb_ranges_check_room(const struct vfb_space *space, const struct vfb_range *ranges,
+			  size_t count)
 {
 	struct vfb_memory_part *parts = calloc(count, sizeof(*parts));
 	size_t used = 0;
@@ -118,7 +120,7 @@ int vfb_ranges_check_room(const struct vfb_range *ranges, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		const struct vfb_range *range = &ranges[i];
 
-		if (range->memory && vfb_range_is_populated_first(range) &&
+		if (range->memory && vfb_range_is_populated_first(space, range) &&
 		    range->offset <= range->memory->bytes &&
 		    range->bytes <= range->memory->bytes - range->offset)
 			parts[used++] = (struct vfb_memory_part){range->memory, range->offset,

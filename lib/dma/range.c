@@ -14,7 +14,7 @@
 
 #define KNOWN_FLAGS                                                                     \
 	(VFB_RANGE_READ | VFB_RANGE_WRITE | VFB_RANGE_ANY_IOVA | VFB_RANGE_BACKGROUND | \
-	 VFB_RANGE_HOST_ONLY | VFB_RANGE_POPULATE)
+	 VFB_RANGE_HOST_ONLY | VFB_RANGE_POPULATE | VFB_RANGE_ON_DEMAND)
 
 struct vfb_range_name vfb_range_name(const struct vfb_range *range, size_t entry)
 {
@@ -35,6 +35,43 @@ int vfb_range_overlaps(const struct vfb_range *range, size_t entry, const char *
 			vfb_range_name(range, entry).text, what, iova);
 }
 
+/* The page of the memory, where the range begins. */
+static uint64_t window_of(const struct vfb_range *range)
+{
+	uint64_t page = vfb_memory_page_at(range->memory, range->offset);
+
+	if (range->window_bytes)
+		return range->window_bytes;
+	return page > 2 * MIB ? page : 2 * MIB;
+}
+
+/* @entry: all else was checked. */
+static int check_window(const struct vfb_range *range, size_t entry)
+{
+	uint64_t page = vfb_memory_page_at(range->memory, range->offset), bytes = window_of(range);
+
+	if (!(range->flags & VFB_RANGE_ON_DEMAND))
+		return 0;
+	if (range->flags & VFB_RANGE_HOST_ONLY || range->memory->region)
+		return vfb_fail(-EINVAL, "%s cannot be mapped on demand (VFB_RANGE_ON_DEMAND): %s",
+				vfb_range_name(range, entry).text,
+				range->memory->region ? "it is a BAR" :
+							"it is left out of the IOMMU "
+							"(VFB_RANGE_HOST_ONLY)");
+	if (bytes & (bytes - 1) || bytes < page)
+		return vfb_fail(-EINVAL,
+				"%s has windows of 0x%" PRIx64 " bytes: they must be a power of "
+				"two, and at least a page of the memory, %s",
+				vfb_range_name(range, entry).text, bytes, vfb_size_text(page).text);
+	if ((range->offset | range->bytes) & (bytes - 1))
+		return vfb_fail(-EINVAL,
+				"%s at offset 0x%" PRIx64 " does not consist of windows of %s: "
+				"offset and size must be multiples of vfb_range.window_bytes",
+				vfb_range_name(range, entry).text, range->offset,
+				vfb_size_text(bytes).text);
+	return 0;
+}
+
 int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range, size_t entry)
 {
 	uint64_t iova = range->flags & VFB_RANGE_ANY_IOVA ? 0 : range->iova;
@@ -42,7 +79,7 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 	const struct vfb_memory *memory = range->memory;
 
 	if (range->flags & ~KNOWN_FLAGS || range->reserved[0] || range->reserved[1] ||
-	    range->reserved[2])
+	    (range->window_bytes && !(range->flags & VFB_RANGE_ON_DEMAND)))
 		return vfb_fail(-EINVAL,
 				"%s has unknown flags 0x%x or reserved fields set: set unused "
 				"fields to zero",
@@ -71,7 +108,7 @@ int vfb_range_check(const struct vfb_space *space, const struct vfb_range *range
 	if (iova + (range->bytes - 1) < iova)
 		return vfb_fail(-EINVAL, "%s ends beyond the 64-bit address space",
 				vfb_range_name(range, entry).text);
-	return 0;
+	return check_window(range, entry);
 }
 
 bool vfb_iova_is_valid_locked(const struct vfb_space *space, uint64_t first, uint64_t last)
@@ -89,7 +126,8 @@ int vfb_range_check_domain_locked(const struct vfb_space *space, const struct vf
 	if (range->flags & VFB_RANGE_HOST_ONLY)
 		return 0;
 	if (space->domain &&
-	    (range->offset | range->bytes | (has_iova ? range->iova : 0)) & (space->alignment - 1))
+	    (range->offset | range->bytes | (has_iova ? range->iova : 0) | range->window_bytes) &
+		    (space->alignment - 1))
 		return vfb_fail(-EINVAL, "%s is not aligned to the IOMMU's pages of %s",
 				vfb_range_name(range, entry).text,
 				vfb_size_text(space->alignment).text);
@@ -176,17 +214,24 @@ int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory
 				vfb_size_text(memory->bytes).text);
 }
 
-struct vfb_mapping *vfb_range_mapping(const struct vfb_range *range)
+struct vfb_mapping *vfb_range_mapping(const struct vfb_space *space, const struct vfb_range *range)
 {
 	struct vfb_mapping *mapping = malloc(sizeof(*mapping));
 
-	if (mapping)
-		*mapping = (struct vfb_mapping){
-			.at = {.iova = range->iova, .bytes = range->bytes},
-			.memory = range->memory,
-			.offset = range->offset,
-			.flags = range->flags,
-			.state = VFB_MAPPING_BEGUN,
-		};
-	return mapping;
+	if (!mapping)
+		return NULL;
+	*mapping = (struct vfb_mapping){
+		.at = {.iova = range->iova, .bytes = range->bytes},
+		.memory = range->memory,
+		.offset = range->offset,
+		.flags = range->flags,
+		.state = VFB_MAPPING_BEGUN,
+	};
+	if (!vfb_range_is_on_demand(space, range))
+		return mapping;
+	mapping->demand = vfb_demand_create(range, window_of(range));
+	if (mapping->demand)
+		return mapping;
+	free(mapping);
+	return NULL;
 }

@@ -47,12 +47,27 @@ int vfb_range_find_gap_locked(struct vfb_space *space, struct vfb_range *range, 
 int vfb_range_find_iova(struct vfb_space *space, const struct vfb_memory *memory, uint64_t *iova);
 
 /* Allocates a mapping for a range, in state BEGUN; NULL if memory is exhausted. */
-struct vfb_mapping *vfb_range_mapping(const struct vfb_range *range);
+struct vfb_mapping *vfb_range_mapping(const struct vfb_space *space, const struct vfb_range *range);
+
+/* Whether its windows are mapped when they are touched. */
+static inline bool vfb_range_is_on_demand(const struct vfb_space *space,
+					  const struct vfb_range *range)
+{
+	return range->flags & VFB_RANGE_ON_DEMAND && space->demands.way == VFB_ON_DEMAND_TOUCH;
+}
+
+/* Whether no call maps the range: devices never see it, or not yet. */
+static inline bool vfb_range_has_no_call(const struct vfb_space *space,
+					 const struct vfb_range *range)
+{
+	return range->flags & VFB_RANGE_HOST_ONLY || vfb_range_is_on_demand(space, range);
+}
 
 /* Whether mapping the range includes populating its memory. */
-static inline bool vfb_range_is_populated_first(const struct vfb_range *range)
+static inline bool vfb_range_is_populated_first(const struct vfb_space *space,
+						const struct vfb_range *range)
 {
-	return !(range->flags & VFB_RANGE_HOST_ONLY) || range->flags & VFB_RANGE_POPULATE;
+	return !vfb_range_has_no_call(space, range) || range->flags & VFB_RANGE_POPULATE;
 }
 
 #endif

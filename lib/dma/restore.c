@@ -26,7 +26,7 @@ struct restore {
 
 static bool is_lost(const struct vfb_index *index, const struct vfb_mapping *mapping)
 {
-	return mapping->state == VFB_MAPPING_DONE && !mapping->discarded &&
+	return mapping->state == VFB_MAPPING_DONE && !mapping->discarded && !mapping->demand &&
 	       !vfb_mapping_is_host_only(mapping) &&
 	       !vfb_index_has_extents(index, mapping->at.iova, mapping->at.bytes);
 }

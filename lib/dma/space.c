@@ -25,6 +25,8 @@ static int check_opts(const struct vfb_space_opts *opts)
 	if (opts->dirty_domain && !(opts->flags & VFB_SPACE_DIRTY))
 		return vfb_fail(-EINVAL, "domain %" PRIu32 " of a space needs VFB_SPACE_DIRTY",
 				opts->dirty_domain);
+	if (opts->on_demand > VFB_ON_DEMAND_STATIC)
+		return vfb_fail(-EINVAL, "unknown on_demand %d of a space", (int)opts->on_demand);
 	if (opts->block_bytes && (opts->block_bytes & (opts->block_bytes - 1) ||
 				  opts->block_bytes < 2 * MIB || opts->block_bytes > GIB))
 		return vfb_fail(-EINVAL,
@@ -44,7 +46,7 @@ static struct vfb_iommu_hooks hooks_of(const struct vfb_space_opts *opts)
 }
 
 static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
-		      const struct vfb_iommu_source *source, uint64_t block_bytes,
+		      const struct vfb_iommu_source *source, const struct vfb_space_opts *opts,
 		      struct vfb_space **out)
 {
 	struct vfb_space *space;
@@ -67,10 +69,16 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	space = calloc(1, sizeof(*space));
 	if (!space)
 		return vfb_fail_memory();
+	error = vfb_demands_init(&space->demands, opts->on_demand, ops->backend, source->dirty);
+	if (error) {
+		free(space);
+		return error;
+	}
 	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_CREATE);
 	error = ops->create(ctx->sys, source, &space->iommu);
 	vfb_observe_end(&span, .operation = "space", .result = error, .node = VFB_ANY_NODE);
 	if (error) {
+		vfb_demands_destroy(&space->demands);
 		free(space);
 		return error;
 	}
@@ -78,7 +86,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	space->iommu->hooks = source->hooks;
 	space->refs = 1;
 	space->can_track = source->dirty;
-	space->block_bytes = block_bytes;
+	space->block_bytes = opts->block_bytes;
 	pthread_mutex_init(&space->lock, NULL);
 	pthread_cond_init(&space->changed, NULL);
 	vfb_translator_init(&space->translator);
@@ -125,7 +133,7 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 				   .dirty_domain = known.dirty_domain,
 				   .hooks = hooks_of(&known),
 			   },
-			   known.block_bytes, out);
+			   &known, out);
 	if (!error)
 		memcpy((*out)->reason, reason, sizeof(reason));
 	return error;
@@ -172,7 +180,7 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 				   .dirty_domain = known.dirty_domain,
 				   .hooks = hooks_of(&known),
 			   },
-			   known.block_bytes, out);
+			   &known, out);
 	if (!error)
 		snprintf((*out)->reason, sizeof((*out)->reason), "it was adopted");
 	return error;
@@ -249,6 +257,7 @@ int vfb_space_destroy(struct vfb_space *space)
 	vfb_space_forget_locked(space);
 	pthread_mutex_unlock(&space->lock);
 	vfb_translator_destroy(&space->translator);
+	vfb_demands_destroy(&space->demands);
 	ctx = space->ctx;
 	free(space->ranges);
 	vfb_iova_set_free(&space->expected);
@@ -268,7 +277,8 @@ int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 	known.fd = space->iommu->ops->file(space->iommu, &known.ioas);
 	known.devices = space->devices;
 	known.mappings = space->index.range_count;
-	known.mapped_bytes = space->index.bytes - space->index.discarded_bytes;
+	known.mapped_bytes = space->index.bytes - space->index.discarded_bytes -
+			     vfb_demand_idle_bytes_locked(space);
 	known.discarded_bytes = space->index.discarded_bytes;
 	known.host_only_bytes = space->index.host_only_bytes;
 	known.entries_left = space->entries_left;

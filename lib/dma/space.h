@@ -6,6 +6,7 @@
 
 #include "context.h"
 #include "dma/choose.h"
+#include "dma/demand.h"
 #include "dma/index.h"
 #include "dma/translate.h"
 #include "engine/job.h"
@@ -57,6 +58,7 @@ struct vfb_space {
 	atomic_uint refs;
 	struct vfb_index index;
 	struct vfb_translator translator;
+	struct vfb_demands demands;
 	/* Of vfb_space_opts. */
 	uint64_t block_bytes;
 	char reason[VFB_REASON_BYTES];

@@ -45,11 +45,16 @@ static int fail_busy(size_t entry, uint64_t iova)
 			entry, iova);
 }
 
-static void claim_mapping(struct unmap *unmap, struct vfb_mapping *mapping)
+static int claim_mapping(struct unmap *unmap, struct vfb_mapping *mapping)
 {
+	int error = vfb_demand_claim_locked(unmap->space, mapping);
+
+	if (error)
+		return error;
 	vfb_index_set_state(&unmap->space->index, mapping, VFB_MAPPING_ENDING, false);
 	mapping->owner = unmap;
 	unmap->bytes += mapping->at.bytes;
+	return 0;
 }
 
 static int fail_partly(const struct vfb_range *range, size_t entry,
@@ -80,6 +85,7 @@ static int claim_entry_locked(struct unmap *unmap, size_t entry)
 	const struct vfb_range *range = &unmap->ranges[entry];
 	uint64_t iova = range->iova, last = range_last(range);
 	struct vfb_mapping *mapping;
+	int error;
 
 	if (!range->bytes || last < iova)
 		return vfb_fail(-EINVAL,
@@ -96,7 +102,9 @@ static int claim_entry_locked(struct unmap *unmap, size_t entry)
 			return fail_partly(range, entry, mapping);
 		if (mapping->state != VFB_MAPPING_DONE)
 			return fail_busy(entry, iova);
-		claim_mapping(unmap, mapping);
+		error = claim_mapping(unmap, mapping);
+		if (error)
+			return error;
 		if (vfb_interval_last(&mapping->at) == last)
 			return 0;
 		iova += mapping->at.bytes;
@@ -106,11 +114,14 @@ static int claim_entry_locked(struct unmap *unmap, size_t entry)
 static int claim_all_locked(struct unmap *unmap)
 {
 	struct vfb_mapping *mapping = NULL;
+	int error;
 
 	while ((mapping = next_mapping(&unmap->space->index, mapping, 0, UINT64_MAX))) {
 		if (mapping->state != VFB_MAPPING_DONE)
 			return fail_busy(0, mapping->at.iova);
-		claim_mapping(unmap, mapping);
+		error = claim_mapping(unmap, mapping);
+		if (error)
+			return error;
 	}
 	return 0;
 }
@@ -215,6 +226,7 @@ static void unclaim_area_locked(struct unmap *unmap, uint64_t iova, uint64_t las
 		if (mapping->owner == unmap) {
 			mapping->owner = NULL;
 			vfb_index_set_state(&unmap->space->index, mapping, VFB_MAPPING_DONE, false);
+			vfb_demand_settle_locked(unmap->space, mapping);
 		}
 }
 
@@ -265,6 +277,7 @@ static bool settle_area_locked(struct unmap *unmap, uint64_t iova, uint64_t last
 			continue;
 		}
 		vfb_index_set_state(index, mapping, VFB_MAPPING_DONE, false);
+		vfb_demand_settle_locked(unmap->space, mapping);
 		left = true;
 	}
 	return left;

@@ -74,6 +74,10 @@ void fill_ranges(struct world *world, struct input *input, struct world_job *job
 		range->flags = input_u8(input) & (input_chance(input, 16) ? 0xff : 0xf);
 		range->priority = input_below(input, 3);
 		range->reserved[0] = input_below(input, 64) == 63;
+		if (input_chance(input, 4)) {
+			range->flags |= VFB_RANGE_ON_DEMAND;
+			range->window_bytes = choose_number(input);
+		}
 	}
 }
 

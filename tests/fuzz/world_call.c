@@ -125,6 +125,27 @@ static void look_at_space(struct world *world, struct input *input)
 	world_give_back(world, WORLD_SPACE, space);
 }
 
+static void map_on_demand(struct world *world, struct input *input)
+{
+	struct vfb_space *space = world_borrow(world, WORLD_SPACE, input_u8(input));
+	uint64_t iova = choose_number(input), bytes = choose_number(input);
+	unsigned int way = input_below(input, 5);
+	union big big = {0};
+
+	choose_size(input, &big, sizeof(struct vfb_on_demand_info));
+	if (space && way == 0)
+		vfb_space_touch(space, iova, bytes);
+	else if (space && way == 1)
+		vfb_space_hold(space, iova, bytes);
+	else if (space && way == 2)
+		vfb_space_unhold(space, iova, bytes);
+	else if (space && way == 3)
+		vfb_space_trim(space, bytes);
+	else if (space)
+		vfb_space_on_demand_info(space, (void *)&big);
+	world_give_back(world, WORLD_SPACE, space);
+}
+
 static void discard(struct world *world, struct input *input)
 {
 	struct vfb_memory *memory = world_borrow(world, WORLD_MEMORY, input_u8(input));
@@ -338,6 +359,8 @@ void world_call(struct world *world, struct input *input)
 		world_shut_down,
 		look_at_memory,
 		discard,
+		map_on_demand,
+		map_on_demand,
 	};
 
 	calls[input_below(input, sizeof(calls) / sizeof(calls[0]))](world, input);

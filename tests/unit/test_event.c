@@ -215,7 +215,7 @@ static void test_names(void **state)
 	static const char *const names[] = {
 		"attach", "open",    "populate", "map",	   "unmap",   "close",	 "discover",
 		"reset",  "domain",  "publish",	 "detach", "create",  "destroy", "wait",
-		"job",	  "syscall", "user",	 "bar",	   "discard",
+		"job",	  "syscall", "user",	 "bar",	   "discard", "touch",	 "trim",
 	};
 	uint64_t phases;
 

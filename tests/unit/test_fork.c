@@ -34,6 +34,7 @@ static void test_child(void **state)
 		     "child");
 	assert_fails(vfb_space_unmap(host.space, ranges, 1, NULL), -ECHILD, "child");
 	assert_fails(vfb_space_unmap_all(host.space), -ECHILD, "child");
+	assert_fails(vfb_space_trim(host.space, 0), -ECHILD, "child");
 	assert_fails(vfb_space_release_addresses(host.space), -ECHILD, "child");
 	assert_fails(vfb_device_open(host.space, addresses[1], &second), -ECHILD, "child");
 	assert_fails(vfb_device_reset(device), -ECHILD, "child");

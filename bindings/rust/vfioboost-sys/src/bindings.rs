@@ -21,6 +21,7 @@ pub const VFB_RANGE_ANY_IOVA: u32 = 4;
 pub const VFB_RANGE_BACKGROUND: u32 = 8;
 pub const VFB_RANGE_HOST_ONLY: u32 = 16;
 pub const VFB_RANGE_POPULATE: u32 = 32;
+pub const VFB_RANGE_ON_DEMAND: u32 = 64;
 pub const VFB_MAP_PLAN_COALESCED: u32 = 1;
 pub const VFB_DEVICE_WAS_RESET: u32 = 1;
 pub const VFB_DEVICE_ADOPT_HAS_GROUP_FD: u32 = 1;
@@ -35,7 +36,7 @@ pub const VFB_BAR_WRITE: u32 = 2;
 pub const VFB_BAR_ANY_IOVA: u32 = 4;
 pub const VFB_BAR_REQUIRED: u32 = 8;
 pub const VFB_DOCTOR_PROBE: u32 = 1;
-pub const VFB_PHASE_COUNT: u32 = 19;
+pub const VFB_PHASE_COUNT: u32 = 21;
 pub const VFB_IRQ_MASKABLE: u32 = 1;
 pub const VFB_IRQ_AUTOMASKED: u32 = 2;
 pub const VFB_IRQ_NORESIZE: u32 = 4;
@@ -534,6 +535,11 @@ pub const VFB_MAP_BY_BEST: vfb_map_by = 0;
 pub const VFB_MAP_BY_ADDRESS: vfb_map_by = 1;
 pub const VFB_MAP_BY_FILE: vfb_map_by = 2;
 pub type vfb_map_by = ::std::os::raw::c_uint;
+pub const VFB_ON_DEMAND_AUTO: vfb_on_demand = 0;
+pub const VFB_ON_DEMAND_FAULT: vfb_on_demand = 1;
+pub const VFB_ON_DEMAND_TOUCH: vfb_on_demand = 2;
+pub const VFB_ON_DEMAND_STATIC: vfb_on_demand = 3;
+pub type vfb_on_demand = ::std::os::raw::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct vfb_space_opts {
@@ -561,12 +567,13 @@ pub struct vfb_space_opts {
     >,
     pub file_data: *mut ::std::os::raw::c_void,
     pub block_bytes: u64,
+    pub on_demand: vfb_on_demand,
 }
 #[test]
 fn bindgen_test_layout_vfb_space_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_space_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 72usize, "Size of vfb_space_opts");
+    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 80usize, "Size of vfb_space_opts");
     assert_eq!(::std::mem::align_of::<vfb_space_opts>(), 8usize, "Alignment of vfb_space_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -627,6 +634,11 @@ fn bindgen_test_layout_vfb_space_opts() {
         unsafe { ::std::ptr::addr_of!((*ptr).block_bytes) as usize - ptr as usize },
         64usize,
         "Offset of field: vfb_space_opts::block_bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).on_demand) as usize - ptr as usize },
+        72usize,
+        "Offset of field: vfb_space_opts::on_demand"
     );
 }
 impl Default for vfb_space_opts {
@@ -757,7 +769,8 @@ pub struct vfb_range {
     pub flags: u32,
     pub status: ::std::os::raw::c_int,
     pub priority: ::std::os::raw::c_int,
-    pub reserved: [u32; 3usize],
+    pub window_bytes: u32,
+    pub reserved: [u32; 2usize],
 }
 #[test]
 fn bindgen_test_layout_vfb_range() {
@@ -801,8 +814,13 @@ fn bindgen_test_layout_vfb_range() {
         "Offset of field: vfb_range::priority"
     );
     assert_eq!(
-        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        unsafe { ::std::ptr::addr_of!((*ptr).window_bytes) as usize - ptr as usize },
         44usize,
+        "Offset of field: vfb_range::window_bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        48usize,
         "Offset of field: vfb_range::reserved"
     );
 }
@@ -1617,6 +1635,8 @@ pub const VFB_PHASE_SYSCALL: vfb_phase = 15;
 pub const VFB_PHASE_USER: vfb_phase = 16;
 pub const VFB_PHASE_BAR: vfb_phase = 17;
 pub const VFB_PHASE_DISCARD: vfb_phase = 18;
+pub const VFB_PHASE_TOUCH: vfb_phase = 19;
+pub const VFB_PHASE_TRIM: vfb_phase = 20;
 pub type vfb_phase = ::std::os::raw::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1957,6 +1977,85 @@ fn bindgen_test_layout_vfb_pci_bar() {
         12usize,
         "Offset of field: vfb_pci_bar::reserved"
     );
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct vfb_on_demand_info {
+    pub size: usize,
+    pub way: vfb_on_demand,
+    pub reason: *const ::std::os::raw::c_char,
+    pub touches: u64,
+    pub mapped: u64,
+    pub coalesced: u64,
+    pub evicted: u64,
+    pub mapped_bytes: u64,
+    pub populated_bytes: u64,
+}
+#[test]
+fn bindgen_test_layout_vfb_on_demand_info() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_on_demand_info> =
+        ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_on_demand_info>(), 72usize, "Size of vfb_on_demand_info");
+    assert_eq!(
+        ::std::mem::align_of::<vfb_on_demand_info>(),
+        8usize,
+        "Alignment of vfb_on_demand_info"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_on_demand_info::size"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).way) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_on_demand_info::way"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reason) as usize - ptr as usize },
+        16usize,
+        "Offset of field: vfb_on_demand_info::reason"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).touches) as usize - ptr as usize },
+        24usize,
+        "Offset of field: vfb_on_demand_info::touches"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).mapped) as usize - ptr as usize },
+        32usize,
+        "Offset of field: vfb_on_demand_info::mapped"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).coalesced) as usize - ptr as usize },
+        40usize,
+        "Offset of field: vfb_on_demand_info::coalesced"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).evicted) as usize - ptr as usize },
+        48usize,
+        "Offset of field: vfb_on_demand_info::evicted"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).mapped_bytes) as usize - ptr as usize },
+        56usize,
+        "Offset of field: vfb_on_demand_info::mapped_bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).populated_bytes) as usize - ptr as usize },
+        64usize,
+        "Offset of field: vfb_on_demand_info::populated_bytes"
+    );
+}
+impl Default for vfb_on_demand_info {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -2864,6 +2963,26 @@ extern "C" {
         irq: vfb_irq,
         first: ::std::os::raw::c_uint,
         count: ::std::os::raw::c_uint,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_space_touch(
+        space: *mut vfb_space,
+        iova: u64,
+        bytes: u64,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_space_hold(
+        space: *mut vfb_space,
+        iova: u64,
+        bytes: u64,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_space_unhold(
+        space: *mut vfb_space,
+        iova: u64,
+        bytes: u64,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_space_trim(space: *mut vfb_space, mapped_bytes: u64) -> ::std::os::raw::c_int;
+    pub fn vfb_space_on_demand_info(
+        space: *mut vfb_space,
+        info: *mut vfb_on_demand_info,
     ) -> ::std::os::raw::c_int;
     pub fn vfb_pci_iova_ranges(
         ctx: *mut vfb_ctx,

@@ -35,11 +35,13 @@ pub enum Phase {
     User,
     Bar,
     Discard,
+    Touch,
+    Trim,
     /// One that this version of the crate does not know.
     Unknown(u32),
 }
 
-const PHASES: [Phase; 19] = [
+const PHASES: [Phase; 21] = [
     Phase::Attach,
     Phase::Open,
     Phase::Populate,
@@ -59,6 +61,8 @@ const PHASES: [Phase; 19] = [
     Phase::User,
     Phase::Bar,
     Phase::Discard,
+    Phase::Touch,
+    Phase::Trim,
 ];
 
 impl Phase {
