@@ -18,7 +18,7 @@ static const struct scenario *const subjects[] = {
 	unplug_scenarios, dma_scenarios,	  iova_scenarios,	  batch_scenarios,
 	memory_scenarios, placement_scenarios,	  doctor_scenarios,	  event_scenarios,
 	limit_scenarios,  type1_scenarios,	  iommufd_scenarios,	  populate_scenarios,
-	dirty_scenarios,  discard_scenarios,
+	dirty_scenarios,  discard_scenarios,	  on_demand_scenarios,
 };
 
 /* Those that have to do with how devices are opened, and what follows from that. */

@@ -53,6 +53,7 @@ extern const struct scenario bar_scenarios[];
 extern const struct scenario dirty_scenarios[];
 extern const struct scenario discard_scenarios[];
 extern const struct scenario dma_scenarios[];
+extern const struct scenario on_demand_scenarios[];
 extern const struct scenario iova_scenarios[];
 extern const struct scenario batch_scenarios[];
 extern const struct scenario memory_scenarios[];
