@@ -9,6 +9,7 @@ static const struct command parts[] = {
 	{"events", bench_events, "events, with and without subscribers"},
 	{"map", bench_map, "mapping and unmapping, with each backend and number of threads"},
 	{"close", bench_close, "closing devices: one, all in parallel, all one after another"},
+	{"on-demand", bench_on_demand, "requests to memory that is mapped when it is used"},
 	{"open", bench_open, "opening devices: one, all in parallel, all one after another"},
 	{"plan", bench_plan, "what a start would take on a host of any size, without that host"},
 	{"populate", bench_populate, "populating memory, compared with the limit of the machine"},

@@ -50,6 +50,7 @@ int bench_bar(int argc, char **argv);
 int bench_events(int argc, char **argv);
 int bench_beside(int argc, char **argv);
 int bench_give_back(int argc, char **argv);
+int bench_on_demand(int argc, char **argv);
 int bench_growth(int argc, char **argv);
 int bench_map(int argc, char **argv);
 int bench_close(int argc, char **argv);
