@@ -99,7 +99,8 @@ struct vfb_device_info {
  *   or the IOMMU does not isolate interrupts; or the firmware requires a 1:1 mapping for it;
  * - -EACCES: no permission for its device node or group;
  * - -EBUSY: another process, which the error text names if /proc shows it, or another space of
- *   this process has opened it; or see vfb_space_adopt();
+ *   this process has opened it; the addresses of the space were released
+ *   (vfb_space_release_addresses()); or see vfb_space_adopt();
  * - -EADDRINUSE: something is mapped at IOVAs that this device cannot use;
  * - -ETIMEDOUT: vfb_batch_opts.timeout_ns expired;
  * - or the error of the kernel.
@@ -170,7 +171,8 @@ struct vfb_device_adopt_opts {
  * - -ENOTSUP: not a PCI device;
  * - -ENODEV: there is no device with that address;
  * - -ENXIO: no device is attached to the space;
- * - -EBUSY: the space already has the device;
+ * - -EBUSY: the space already has the device, or its addresses were released
+ *   (vfb_space_release_addresses());
  * - or the error of the kernel.
  */
 VFB_API int vfb_device_adopt(struct vfb_ctx *ctx, int fd, const struct vfb_device_adopt_opts *opts,

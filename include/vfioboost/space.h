@@ -419,9 +419,9 @@ VFB_API int vfb_space_unmap_all(struct vfb_space *space);
  * itself by a new version (live update) while its guest keeps its devices. The memory must be
  * shared (VFB_MEMORY_MEMFD) and, with iommufd, mapped by file.
  *
- * Afterwards nothing can be mapped or unmapped here, and vfb_space_destroy() leaves all mappings
- * to the other process. Send it the file descriptors of the space, the devices and the memory
- * first.
+ * Afterwards nothing can be mapped or unmapped here, no device can be opened or adopted in the
+ * space, and vfb_space_destroy() leaves all mappings to the other process. Send it the file
+ * descriptors of the space, the devices and the memory first.
  *
  * type1 uses VFIO_DMA_UNMAP_FLAG_VADDR (Linux 5.12).
  *

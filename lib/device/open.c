@@ -413,6 +413,8 @@ static int open_prepare_batch(struct open_job *open, size_t count,
 		error = vfb_job_set_timeout(&open->batch.job, opts->timeout_ns);
 	if (!error)
 		error = vfb_device_batch_reserve(&open->batch);
+	if (!error)
+		error = vfb_space_opening_begin(open->space);
 	if (error)
 		vfb_job_fini(&open->batch.job);
 	return error;
@@ -443,7 +445,6 @@ int vfb_devices_open_start(struct vfb_space *space, struct vfb_device_request *r
 		free_open(&open->batch.job);
 		return error;
 	}
-	vfb_space_opening_begin(space);
 	*out = &open->batch.job;
 	vfb_job_submit_sleeping(&open->batch.job, &open->prepare);
 	vfb_job_release(&open->batch.job);

@@ -42,12 +42,18 @@ int vfb_space_read_domain(struct vfb_space *space)
 	return 0;
 }
 
-void vfb_space_opening_begin(struct vfb_space *space)
+int vfb_space_opening_begin(struct vfb_space *space)
 {
+	int error = 0;
+
 	pthread_mutex_lock(&space->lock);
-	space->opening++;
-	space->open_jobs++;
+	if (space->released)
+		error = vfb_fail(-EBUSY, "the addresses of the space were released: another "
+					 "process owns its mappings, and opens further devices");
+	space->opening += !error;
+	space->open_jobs += !error;
 	pthread_mutex_unlock(&space->lock);
+	return error;
 }
 
 void vfb_space_opening_finish(struct vfb_space *space)
@@ -115,14 +121,18 @@ int vfb_space_look_for_domain(struct vfb_space *space)
 {
 	struct vfb_iommu *iommu = space->iommu;
 	bool wanted;
+	int error;
 
 	pthread_mutex_lock(&space->lock);
-	wanted = iommu->adopted && !space->domain && !space->opening;
+	wanted = iommu->adopted && !space->domain && !space->opening && !space->released;
+	space->opening += wanted;
 	pthread_mutex_unlock(&space->lock);
 	if (!wanted)
 		return 0;
 	iommu->ops->look_for_domain(iommu);
-	return iommu->has_domain ? renew_domain(space, 0) : 0;
+	error = iommu->has_domain ? renew_domain(space, 0) : 0;
+	vfb_space_opening_end(space, 0);
+	return error;
 }
 
 int vfb_space_opening_end(struct vfb_space *space, unsigned int attached)
@@ -386,8 +396,10 @@ static int join_one(struct vfb_space *space, const char *address)
 int vfb_space_join(struct vfb_space *space, const char *const *addresses, size_t count)
 {
 	size_t joined = 0;
-	int error = 0;
+	int error = vfb_space_opening_begin(space);
 
+	if (error)
+		return error;
 	while (joined < count && !error) {
 		error = join_one(space, addresses[joined]);
 		joined += !error;
@@ -397,6 +409,8 @@ int vfb_space_join(struct vfb_space *space, const char *const *addresses, size_t
 		error = renew_domain(space, count);
 	while (error && joined--)
 		leave(space, addresses[joined], false);
+	vfb_space_opening_end(space, 0);
+	vfb_space_opening_finish(space);
 	return error;
 }
 

@@ -73,9 +73,9 @@ struct vfb_space {
 
 /*
  * For opening devices. A batch announces itself, attaches its devices, and reports when it has
- * attached all of them. Maps wait until then.
+ * attached all of them. Maps wait until then. -EBUSY: the addresses of the space were released.
  */
-void vfb_space_opening_begin(struct vfb_space *space);
+int vfb_space_opening_begin(struct vfb_space *space);
 /*
  * @attached: number of attached devices of the batch, which count from now on. On failure they do
  * not count and must be detached.

@@ -315,6 +315,51 @@ static void test_handover_fails(void **state)
 	host_close(&host);
 }
 
+static void refuse_to_adopt(struct host *host, const char *address, const char *node)
+{
+	struct vfb_vfio_device_bind_iommufd bind = {.argsz = sizeof(bind)};
+	struct vfb_device_adopt_opts opts = VFB_DEVICE_ADOPT_OPTS_INIT;
+	int fd = host->sys->open(host->sys, node, O_RDWR);
+	struct vfb_device *device;
+
+	bind.iommufd = info_of(host->space).fd;
+	assert_int_equal(host->sys->ioctl(host->sys, fd, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind), 0);
+	opts.space = host->space;
+	opts.address = address;
+	assert_fails(vfb_device_adopt(host->ctx, fd, &opts, &device), -EBUSY, "released");
+	assert_null(device);
+	host->sys->close(host->sys, fd);
+}
+
+/* What no device has mapped yet is not mapped while the addresses are released. */
+static void test_released_without_device(void **state)
+{
+	static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
+	struct vfb_device_request request = {.address = addresses[0]};
+	struct vfb_range range = {.bytes = MIB, .iova = GIB};
+	struct vfb_device *device;
+	struct host host;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+		host_open(&host, NULL);
+		add_devices(host.fake, 2);
+		host_space(&host, backends[i]);
+		range.memory = make_memfd(&host);
+		assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+		assert_ok(vfb_space_release_addresses(host.space));
+		assert_fails(vfb_devices_open(host.space, &request, 1, NULL), -EBUSY, "released");
+		assert_null(request.device);
+		if (backends[i] == VFB_BACKEND_IOMMUFD)
+			refuse_to_adopt(&host, addresses[1], "/dev/vfio/devices/vfio1");
+		assert_ok(vfb_space_adopt_addresses(host.space, NULL, 0));
+		open_devices(&host, 1, &device);
+		assert_mapped(&host, &range);
+		assert_ok(vfb_space_unmap_all(host.space));
+		host_end(&host, device, range.memory);
+	}
+}
+
 static enum vfb_backend choose(struct host *host, enum vfb_page_size page_size, const char *reason)
 {
 	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
@@ -446,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_unmap_all),
 		cmocka_unit_test(test_measure),
 		cmocka_unit_test(test_handover_fails),
+		cmocka_unit_test(test_released_without_device),
 		cmocka_unit_test(test_adopted_device_fails),
 	};
 
