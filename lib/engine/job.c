@@ -492,11 +492,13 @@ static void job_dispose(struct vfb_job *job)
 /* Returns the result, as vfb_job_wait(). */
 static int job_wait_and_dispose(struct vfb_job *job)
 {
-	int result = vfb_job_wait(job, UINT64_MAX);
+	int result = job_wait_until(job, is_over_locked, 0, UINT64_MAX);
 
 	/* In a child the job never ends, and in a callback it goes on. */
-	if (result != -ECHILD && result != -EDEADLK)
-		job_dispose(job);
+	if (result)
+		return result;
+	result = job_result(job);
+	job_dispose(job);
 	return result;
 }
 

@@ -280,6 +280,23 @@ static void test_no_eventfd(void **state)
 	assert_int_equal(atomic_load(&ctx.objects), 0);
 }
 
+/* What a job failed with says nothing about waiting for it. */
+static void test_failed_like_waiting(void **state)
+{
+	static const int errors[] = {-ECHILD, -EDEADLK};
+	struct work work;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		struct vfb_job *job = start(&work, 1);
+
+		vfb_job_fail(job, errors[i], true);
+		vfb_job_release(job);
+		vfb_job_destroy(job);
+		assert_true(work.freed);
+	}
+}
+
 static void test_complete(void **state)
 {
 	struct vfb_job_progress progress = VFB_JOB_PROGRESS_INIT;
@@ -307,10 +324,19 @@ static void test_complete(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(ends),	     TEST(rounds),	TEST(handed_out),
-		TEST(timeout),	     TEST(woken),	TEST(failures),
-		TEST(cancel),	     TEST(cancel_late), TEST(not_cancellable),
-		TEST(cancel_failed), TEST(no_eventfd),	TEST(complete),
+		TEST(ends),
+		TEST(rounds),
+		TEST(handed_out),
+		TEST(timeout),
+		TEST(woken),
+		TEST(failures),
+		TEST(cancel),
+		TEST(cancel_late),
+		TEST(not_cancellable),
+		TEST(cancel_failed),
+		TEST(no_eventfd),
+		TEST(complete),
+		TEST(failed_like_waiting),
 	};
 
 	return cmocka_run_group_tests_name("job", tests, NULL, NULL);
