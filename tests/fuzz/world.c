@@ -232,12 +232,33 @@ static void each_object(struct world *world, enum world_kind kind,
 			visit(world, world->slots[kind][i].object);
 }
 
+/* A callback of the library's threads may use it for a moment. */
+static void *take_unused(struct world *world, enum world_kind kind, unsigned int index)
+{
+	struct slot *slot = &world->slots[kind][index];
+	void *object = NULL;
+	bool used;
+
+	do {
+		pthread_mutex_lock(&world->lock);
+		used = slot->users;
+		if (!used) {
+			object = slot->object;
+			slot->object = NULL;
+		}
+		pthread_mutex_unlock(&world->lock);
+		if (used)
+			usleep(1000);
+	} while (used);
+	return object;
+}
+
 /* Takes each of them out of its slot first. */
 static void end_objects(struct world *world, enum world_kind kind,
 			void (*end)(struct world *world, void *object))
 {
 	for (unsigned int i = 0; i < WORLD_SLOTS; i++) {
-		void *object = world_take(world, kind, i);
+		void *object = take_unused(world, kind, i);
 
 		if (object)
 			end(world, object);
