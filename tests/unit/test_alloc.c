@@ -87,6 +87,57 @@ static void test_adopting(void **state)
 	host_end(&host, device, NULL);
 }
 
+/* Maps, holds and trims windows; everything is undone. */
+static int use_on_demand(struct host *host, struct vfb_memory *memory)
+{
+	struct vfb_space_opts opts = {.size = sizeof(opts),
+				      .backend = VFB_BACKEND_NONE,
+				      .on_demand = VFB_ON_DEMAND_TOUCH};
+	struct vfb_range range = {.memory = memory,
+				  .bytes = 4 * MIB,
+				  .iova = GIB,
+				  .flags = VFB_RANGE_ON_DEMAND,
+				  .window_bytes = 64 * KIB};
+	struct vfb_space *space;
+	int error = vfb_space_create(host->ctx, &opts, &space);
+
+	if (error)
+		return error;
+	error = vfb_space_map(space, &range, 1, NULL);
+	if (!error)
+		error = vfb_space_hold(space, GIB + 4096, MIB);
+	if (!error)
+		assert_ok(vfb_space_unhold(space, GIB + 4096, MIB));
+	if (!error)
+		error = vfb_space_trim(space, 0);
+	if (!error)
+		error = vfb_space_unmap(space, &range, 1, NULL);
+	assert_ok(vfb_space_destroy(space));
+	return error;
+}
+
+static void test_on_demand(void **state)
+{
+	struct vfb_memory *memory;
+	int error = -ENOMEM;
+	unsigned int n = 0;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	memory = make_memory(&host, 4 * MIB, VFB_PAGE_4K);
+	while (error) {
+		alloc_fail_from(++n);
+		error = use_on_demand(&host, memory);
+		alloc_fail_nth(0);
+		if (error)
+			assert_int_equal(error, -ENOMEM);
+	}
+	assert_true(n > 20);
+	assert_ok(vfb_memory_destroy(memory));
+	host_close(&host);
+}
+
 /* Ending a subscription needs no memory, and is in time. */
 static void test_unsubscribe(void **state)
 {
@@ -183,9 +234,10 @@ static void test_translations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unsubscribe), cmocka_unit_test(test_translations),
-		cmocka_unit_test(test_in_turn),	    cmocka_unit_test(test_overlapped),
-		cmocka_unit_test(test_best_effort), cmocka_unit_test(test_adopting),
+		cmocka_unit_test(test_on_demand),    cmocka_unit_test(test_unsubscribe),
+		cmocka_unit_test(test_translations), cmocka_unit_test(test_in_turn),
+		cmocka_unit_test(test_overlapped),   cmocka_unit_test(test_best_effort),
+		cmocka_unit_test(test_adopting),
 	};
 
 	return cmocka_run_group_tests_name("allocations", tests, NULL, NULL);
