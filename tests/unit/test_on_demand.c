@@ -186,6 +186,34 @@ static void test_held(void **state)
 	guest_end(&guest);
 }
 
+static void hold_window(const struct vfb_event *event, void *data)
+{
+	struct guest *guest = data;
+
+	if (event->iova == at(1))
+		assert_ok(vfb_space_hold(guest->host.space, at(3), 1));
+}
+
+/* A window that a device begins to use while others are being evicted. */
+static void test_held_meanwhile(void **state)
+{
+	struct vfb_filter filter = {.size = sizeof(filter),
+				    .phases = VFB_PHASE_BIT(VFB_PHASE_UNMAP)};
+	struct vfb_subscription *subscription;
+	struct guest guest;
+
+	(void)state;
+	guest_touch(&guest);
+	touch(&guest, 1, 1);
+	touch(&guest, 3, 1);
+	assert_ok(vfb_subscribe(guest.host.ctx, &filter, hold_window, &guest, &subscription));
+	assert_fails(vfb_space_trim(guest.host.space, 0), -EBUSY, "held");
+	vfb_unsubscribe(subscription);
+	assert_windows(&guest, 1u << 3);
+	assert_ok(vfb_space_unhold(guest.host.space, at(3), 1));
+	guest_end(&guest);
+}
+
 /* What fails holds nothing, and can be tried again. */
 static void test_failures(void **state)
 {
@@ -455,11 +483,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_touched),	       cmocka_unit_test(test_again),
 		cmocka_unit_test(test_trimmed),	       cmocka_unit_test(test_held),
-		cmocka_unit_test(test_failures),       cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_windows),	       cmocka_unit_test(test_batch),
-		cmocka_unit_test(test_discarded),      cmocka_unit_test(test_translated),
-		cmocka_unit_test(test_without_device), cmocka_unit_test(test_ways),
-		cmocka_unit_test(test_destroyed),      cmocka_unit_test(test_events),
+		cmocka_unit_test(test_held_meanwhile), cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_batch),	       cmocka_unit_test(test_discarded),
+		cmocka_unit_test(test_translated),     cmocka_unit_test(test_without_device),
+		cmocka_unit_test(test_ways),	       cmocka_unit_test(test_destroyed),
+		cmocka_unit_test(test_events),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
