@@ -290,6 +290,9 @@ def main():
     if "guard" in CLASSES:
         guard = Tenant("guard", "guard")
         guard.wait_held()
+    if WHAT == "kills":
+        # The guard stays connected with the first daemon only.
+        kill_daemon([])
     wait_for(lambda: all_ready(int(bool(guard))), "ready", 300)
     before = dict(state(), taken=int(bool(guard)))
     {"tenants": run_tenants, "kills": run_kills, "takes": run_takes}[WHAT](rng)
