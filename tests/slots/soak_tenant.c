@@ -65,7 +65,8 @@ static void require(bool condition, const char *what)
 {
 	if (condition)
 		return;
-	fprintf(stderr, "%s %s %s: %s\n", tenant.class_name, tenant.info.name, tenant.hold, what);
+	fprintf(stderr, "%s %s %s: %s\n", tenant.class_name,
+		tenant.info.name ? tenant.info.name : "-", tenant.hold, what);
 	exit(1);
 }
 

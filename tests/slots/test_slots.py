@@ -242,6 +242,10 @@ class Slots(unittest.TestCase):
             for _ in range(2):
                 daemon = children(self.keeper.pid)[0]
                 os.kill(daemon, signal.SIGKILL)
+                # Who asks before the next one runs is answered by that.
+                while os.path.exists(f"/proc/{daemon}"):
+                    pass
+                self.assertEqual(len(listing()), len(before))
                 self.wait_restarted(daemon)
                 self.assertEqual({slot["slot"]: slot["state"] for slot in listing()}, before)
             self.assertIsNone(process.poll())

@@ -198,12 +198,13 @@ static bool keep_files(void)
 	}
 }
 
-bool keeper_run(void)
+bool keeper_run(int socket)
 {
 	sigset_t signals;
 
-	if (getenv("NOTIFY_SOCKET"))
-		return true;
+	strcpy(keeper.kept[0].name, "listen");
+	keeper.kept[0].fd = socket;
+	keeper.count = 1;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 
 /*
- * Where there is no systemd: the process splits in two. The first one keeps the files that the
- * second one stores, and starts it anew with them when it is killed. True: this is the second one,
- * or a service manager does the same. False: the first one, at its end.
+ * Where there is no systemd: the process splits in two. The first one keeps @socket, which listens,
+ * and the files that the second one stores, and starts it anew with them when it is killed. True:
+ * this is the second one. False: the first one, at its end.
  */
-bool keeper_run(void);
+bool keeper_run(int socket);
 
 #endif

@@ -189,6 +189,15 @@ static void run_loop(struct pool *pool)
 	}
 }
 
+static int fail_to_listen(const struct options *options)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "cannot listen at %.300s: %s", options->socket,
+		 strerror(errno));
+	return fail(text);
+}
+
 static int serve(struct pool *pool, const struct options *options)
 {
 	static struct host host;
@@ -204,11 +213,8 @@ static int serve(struct pool *pool, const struct options *options)
 	socket = store_socket();
 	if (socket < 0)
 		socket = server_listen(options->socket, options->group);
-	if (socket < 0 || !server_init(pool, socket)) {
-		snprintf(text, sizeof(text), "cannot listen at %.300s: %s", options->socket,
-			 strerror(errno));
-		return fail(text);
-	}
+	if (socket < 0 || !server_init(pool, socket))
+		return fail_to_listen(options);
 	if (!privileges_drop())
 		return fail("cannot drop privileges");
 	host_restore(&host);
@@ -245,8 +251,15 @@ int main(int argc, char **argv)
 	if (options.check)
 		return 0;
 	raise_limits();
-	if (options.keep && !keeper_run())
-		return 0;
+	/* A service manager does it already. */
+	if (options.keep && !getenv("NOTIFY_SOCKET")) {
+		int socket = server_listen(options.socket, options.group);
+
+		if (socket < 0)
+			return fail_to_listen(&options);
+		if (!keeper_run(socket))
+			return 0;
+	}
 	if (!pool_init(&pool, NULL, classes, count))
 		return fail("out of memory");
 	pool.max_fillers = options.fillers;
