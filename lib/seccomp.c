@@ -70,12 +70,15 @@ static const struct {
 	/* clang-format on */
 };
 
-/* Those of malloc(), mutexes, liburcu, and of a thread that ends. */
+/*
+ * Those of malloc(), mutexes, liburcu, and of a thread that ends. qsort() of glibc before 2.37 asks
+ * for the size of the memory (sysinfo) once in a process, when it sorts more than 1 KiB.
+ */
 static const struct kernel_call always[] = {
 	CALL(brk),	  CALL(mmap),	 CALL(munmap),		CALL(mremap),
 	CALL(mprotect),	  CALL(madvise), CALL(getrandom),	CALL(futex),
 	CALL(membarrier), CALL(ppoll),	 CALL(rt_sigprocmask),	CALL(sched_yield),
-	CALL(gettid),	  CALL(exit),	 CALL(restart_syscall),
+	CALL(gettid),	  CALL(exit),	 CALL(restart_syscall), CALL(sysinfo),
 #ifdef SYS_poll
 	CALL(poll),
 #endif

@@ -10,9 +10,8 @@
  * the threads of the library then inherit.
  *
  * The lists include what glibc and liburcu do on the library's behalf. Callbacks run in threads of
- * the library as well: add what they do. Not included are vfb_reaper_start(), vfb_reaper_destroy()
- * and vfb_trace_create(), which start a process or a thread: call them before the filter is
- * installed.
+ * the library as well: add what they do. Not included are vfb_reaper_start() and
+ * vfb_trace_create(), which start a process or a thread: call them before the filter is installed.
  */
 #ifndef VFIOBOOST_SECCOMP_H
 #define VFIOBOOST_SECCOMP_H
