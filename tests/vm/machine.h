@@ -60,6 +60,13 @@ struct machine {
 	bool vfs_want_token;
 	/* One whose IOMMU group has a device of another driver too. */
 	char mixed[16];
+	/*
+	 * Domains of iommufd can track what devices write to. VT-d can if its extended capabilities
+	 * are SMTS, SSADS (then called SLADS) and SMPWC, bits 43, 45 and 48: ssads_supported() of
+	 * drivers/iommu/intel/iommu.h. QEMU's has no SSADS, in scalable
+	 * mode either: vtd_cap_init() of hw/i386/intel_iommu.c. In scripts/vm it reports 0xf00f4e.
+	 */
+	bool tracks_dirty;
 	/* Large BARs are mapped with huge pages. */
 	bool has_huge_bars;
 	/* A device that is bound to another driver. */
@@ -79,6 +86,8 @@ struct machine {
 	 * has registers with contents of their own.
 	 */
 	bool has_registers;
+	/* There are system calls to filter: the fake's are functions. */
+	bool has_filters;
 	/* A process can be forked that meets the same kernel; the fake's is a copy. */
 	bool has_processes;
 };
@@ -100,6 +109,11 @@ void machine_begin(const struct limits *limits);
 unsigned int machine_end(char *text, size_t bytes);
 
 int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out);
+/*
+ * As this, with threads below a filter that ends the process for a system call that
+ * vfb_seccomp_calls() does not list for them. The caller has such a filter then, too.
+ */
+int machine_ctx_create_filtered(struct vfb_ctx **out);
 int machine_eventfd(void);
 /* Waits until @fd is readable; false after the timeout. */
 bool machine_poll(int fd, uint64_t timeout_ns);

@@ -57,6 +57,7 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	strcpy(machine->mixed, "0000:55:00.0");
 	strcpy(machine->foreign, FOREIGN);
 	machine->nodes = NODES;
+	machine->tracks_dirty = true;
 	if (stock)
 		strcpy(machine->no_iommufd, "the fake kernel is configured without it");
 	return true;
@@ -233,6 +234,12 @@ unsigned int machine_end(char *text, size_t bytes)
 
 	fake_destroy(fake);
 	return leaks;
+}
+
+int machine_ctx_create_filtered(struct vfb_ctx **out)
+{
+	*out = NULL;
+	return -ENOSYS;
 }
 
 int machine_ctx_create(const struct vfb_ctx_opts *opts, struct vfb_ctx **out)

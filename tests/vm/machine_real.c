@@ -100,6 +100,20 @@ static void find_foreign(struct machine *machine)
 		closedir(dir);
 }
 
+/* QEMU has one IOMMU. */
+static bool iommus_track_dirty(void)
+{
+	const uint64_t needed = UINT64_C(1) << 43 | UINT64_C(1) << 45 | UINT64_C(1) << 48;
+	unsigned long long ecap = 0;
+	FILE *file;
+	bool found = (file = fopen("/sys/class/iommu/dmar0/intel-iommu/ecap", "re")) &&
+		     fscanf(file, "%llx", &ecap) == 1;
+
+	if (file)
+		fclose(file);
+	return found && (ecap & needed) == needed;
+}
+
 static unsigned int count_nodes(void)
 {
 	unsigned int nodes = 0;
@@ -144,7 +158,9 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	machine->nodes = count_nodes();
 	machine->attach_takes_time = true;
 	machine->has_registers = true;
+	machine->has_filters = true;
 	machine->has_processes = true;
+	machine->tracks_dirty = iommus_track_dirty();
 	machine->has_huge_bars = true;
 	machine->shmem_thp = !file_says("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
 					"[never]");

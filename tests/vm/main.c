@@ -3,7 +3,8 @@
  * Runs the scenarios for each backend that the kernel has, and for iommufd by groups. Each one is a
  * process of its own, so that what one leaves behind, or a crash, does not disturb the others.
  *
- * Arguments: -f PATTERN runs only those whose name matches ("type1: *"); others are the machine's.
+ * Arguments: -k runs them below seccomp filters that kill, -f PATTERN only those whose name matches
+ * ("type1: *"); others are the machine's.
  */
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -28,6 +29,7 @@ static const struct scenario *const group_subjects[] = {
 };
 
 static struct machine machine;
+static bool with_filters;
 
 /* A way to make spaces and to open devices. */
 struct way {
@@ -85,7 +87,10 @@ static void run_scenario(const struct trial *trial)
 	char text[4096];
 
 	machine_begin(&trial->limits);
-	assert_ok(machine_ctx_create(NULL, &fixture.ctx));
+	if (with_filters)
+		assert_ok(machine_ctx_create_filtered(&fixture.ctx));
+	else
+		assert_ok(machine_ctx_create(NULL, &fixture.ctx));
 	trial->scenario->run(&fixture);
 	assert_ok(vfb_ctx_destroy(fixture.ctx));
 	if (machine_end(text, sizeof(text)))
@@ -138,7 +143,7 @@ static size_t add_way(struct trial *trials, size_t count, const struct way *way)
 	for (size_t i = 0; i < way->subject_count; i++)
 		for (const struct scenario *s = way->subjects[i]; s->name; s++)
 			if ((!s->only || s->only == way->backend) &&
-			    (!s->no_space || way == &ways[0]))
+			    (!s->no_space || way == &ways[0]) && !(with_filters && s->with_reaper))
 				count = add_trial(trials, count, s, way);
 	return count;
 }
@@ -151,6 +156,11 @@ int main(int argc, char **argv)
 	double begin = seconds();
 	int failed;
 
+	if (argc > 1 && !strcmp(argv[1], "-k")) {
+		with_filters = true;
+		argc--;
+		argv++;
+	}
 	if (argc > 2 && !strcmp(argv[1], "-f")) {
 		cmocka_set_test_filter(argv[2]);
 		argc -= 2;
@@ -158,6 +168,10 @@ int main(int argc, char **argv)
 	}
 	if (!machine_describe(&machine, argc - 1, argv + 1))
 		return 1;
+	if (with_filters && !machine.has_filters) {
+		print_message("%s: there are no system calls to filter\n", machine.name);
+		return 2;
+	}
 	print_message("%s: %zu devices, %u nodes\n", machine.name, machine.device_count,
 		      machine.nodes);
 	if (machine.no_iommufd[0])

@@ -38,6 +38,8 @@ struct scenario {
 	enum vfb_backend only;
 	/* It makes no space: one backend is enough. */
 	bool no_space;
+	/* It starts a reaper, which no list of system calls allows. */
+	bool with_reaper;
 };
 
 extern const struct scenario start_scenarios[];

@@ -164,7 +164,11 @@ static void killed_with_reaper(struct fixture *f)
 
 const struct scenario unplug_scenarios[] = {
 	{.name = "a device is unplugged while it is in use", .run = in_use},
-	{.name = "a device is unplugged while a reaper holds it", .run = with_reaper},
-	{.name = "a device is unplugged, and its user is killed", .run = killed_with_reaper},
+	{.name = "a device is unplugged while a reaper holds it",
+	 .run = with_reaper,
+	 .with_reaper = true},
+	{.name = "a device is unplugged, and its user is killed",
+	 .run = killed_with_reaper,
+	 .with_reaper = true},
 	{0},
 };

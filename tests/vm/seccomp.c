@@ -1,141 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A VMM below filters that kill: seccomp DEVICE DEVICE. The threads of the library may make the
- * calls that vfb_seccomp_calls() lists for them, and this one those of a caller. Whatever is
- * missing in the lists ends the process with SIGSYS.
+ * A VMM below filters that kill: seccomp [--cloud-hypervisor] DEVICE DEVICE. The threads of the
+ * library may make the calls that vfb_seccomp_calls() lists for them, and this one those of a
+ * caller. Whatever is missing in the lists ends the process with SIGSYS.
+ *
+ * --cloud-hypervisor: this thread may make the calls that that VMM allows its own, which does not
+ * know the library. The context is made before the filter, as its threads need more.
  */
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <vfioboost.h>
 
+#include "cloud_hypervisor.h"
+#include "filter.h"
+
 #define MIB	   (UINT64_C(1) << 20)
-#define MAX_CALLS  512
 #define DEVICES	   2
 #define ENTRIES(a) (sizeof(a) / sizeof((a)[0]))
 
-#ifndef __x86_64__
-#error "the filter checks for x86_64"
-#endif
-
-struct calls {
-	struct vfb_seccomp_call list[MAX_CALLS];
-	size_t count;
-};
-
-struct program {
-	struct sock_filter code[2 * MAX_CALLS + 16];
-	unsigned short length;
-};
-
-static void add_role(struct calls *calls, enum vfb_seccomp_role role)
-{
-	int count = vfb_seccomp_calls(role, calls->list + calls->count, MAX_CALLS - calls->count);
-
-	calls->count += count > 0 ? count : 0;
-}
-
-static void add_number(struct calls *calls, uint32_t number)
-{
-	calls->list[calls->count++] = (struct vfb_seccomp_call){.number = number};
-}
-
-static bool has(const struct calls *calls, const struct vfb_seccomp_call *call)
-{
-	for (size_t i = 0; i < calls->count; i++)
-		if (calls->list[i].number == call->number &&
-		    calls->list[i].request == call->request)
-			return true;
-	return false;
-}
-
-static void emit(struct program *program, struct sock_filter instruction)
-{
-	program->code[program->length++] = instruction;
-}
-
-static void emit_load(struct program *program, size_t offset)
-{
-	emit(program, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset));
-}
-
-/* If the loaded word is @value, the call is allowed. */
-static void emit_allow(struct program *program, uint32_t value)
-{
-	emit(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1));
-	emit(program, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-}
-
-static void emit_kill(struct program *program)
-{
-	emit(program, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
-}
-
-static void build(struct program *program, const struct calls *calls)
-{
-	emit_load(program, offsetof(struct seccomp_data, arch));
-	emit(program,
-	     (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
-	emit_kill(program);
-	emit_load(program, offsetof(struct seccomp_data, nr));
-	for (size_t i = 0; i < calls->count; i++)
-		if (!calls->list[i].request)
-			emit_allow(program, calls->list[i].number);
-	emit(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0));
-	emit_kill(program);
-	emit_load(program, offsetof(struct seccomp_data, args[1]));
-	for (size_t i = 0; i < calls->count; i++)
-		if (calls->list[i].request)
-			emit_allow(program, calls->list[i].request);
-	emit_kill(program);
-}
-
-/* For this thread, and those that it creates. */
-static int restrict_to(const struct calls *calls)
-{
-	struct program program = {.length = 0};
-	struct sock_fprog filter = {.filter = program.code};
-
-	build(&program, calls);
-	filter.len = program.length;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -errno;
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) ? -errno : 0;
-}
-
 static struct vfb_ctx *ctx;
 
+static bool as_cloud_hypervisor;
+
 /* The threads of the library inherit this thread's filter: theirs, and what creates them. */
+static int filter_threads(void)
+{
+	static struct calls calls;
+
+	calls_add_role(&calls, VFB_SECCOMP_THREAD);
+	calls_add_creation(&calls);
+	/* Of create_first_thread(). */
+	calls_add_number(&calls, SYS_exit_group);
+	return filter_install(&calls);
+}
+
 static void *create_context(void *arg)
 {
 	struct vfb_ctx_opts opts = VFB_CTX_OPTS_INIT;
-	static struct calls calls, create, caller;
 	int *error = arg;
 
-	add_role(&calls, VFB_SECCOMP_THREAD);
-	add_role(&create, VFB_SECCOMP_CREATE);
-	add_role(&caller, VFB_SECCOMP_CALLER);
-	for (size_t i = 0; i < create.count; i++)
-		if (!has(&caller, &create.list[i]))
-			calls.list[calls.count++] = create.list[i];
-	add_number(&calls, SYS_sched_getaffinity);
-	/* Of create_first_thread(). */
-	add_number(&calls, SYS_exit_group);
 	opts.devices = DEVICES;
 	opts.threads = 2;
-	*error = restrict_to(&calls);
+	*error = as_cloud_hypervisor ? 0 : filter_threads();
 	if (!*error)
 		*error = vfb_ctx_create(&opts, &ctx);
 	return NULL;
@@ -174,7 +88,9 @@ static int make_memories(struct vmm *vmm, void *own)
 
 	opts.bytes = 64 * MIB;
 	error = vfb_memory_create(ctx, &opts, &vmm->memories[0]);
-	opts.kind = VFB_MEMORY_MEMFD;
+	/* Its file needs fchmod(2), which cloud-hypervisor does not allow. */
+	if (!as_cloud_hypervisor)
+		opts.kind = VFB_MEMORY_MEMFD;
 	opts.page_size = VFB_PAGE_4K;
 	if (!error)
 		error = vfb_memory_create(ctx, &opts, &vmm->memories[1]);
@@ -235,16 +151,20 @@ static int use_device(struct vfb_device *device)
 /* Memory comes and goes while the guest runs: large, in a job; and small, in this thread. */
 static int hot_add(struct vmm *vmm)
 {
+	struct vfb_batch_opts opts = VFB_BATCH_OPTS_INIT;
+	/* Without options, this thread would populate small ranges itself: mincore(2). */
+	const struct vfb_batch_opts *job = as_cloud_hypervisor ? &opts : NULL;
 	struct vfb_range small = vmm->ranges[2];
 	struct vfb_translation piece;
 	int error;
 
+	opts.timeout_ns = UINT64_C(120) * 1000 * 1000 * 1000;
 	small.bytes = 2 * MIB;
 	small.iova = 2048 * MIB;
 	for (int i = 0; i < 3; i++) {
 		error = vfb_space_map(vmm->space, &vmm->ranges[2], 1, NULL);
 		if (!error)
-			error = vfb_space_map(vmm->space, &small, 1, NULL);
+			error = vfb_space_map(vmm->space, &small, 1, job);
 		if (!error &&
 		    vfb_space_translate(vmm->space, small.iova + 4096, 4096, &piece, 1) != 1)
 			error = -ENOENT;
@@ -305,18 +225,30 @@ static void ignore(const struct vfb_event *event, void *data)
 	(void)data;
 }
 
-static int run_restricted(char **devices, void *own)
+static int filter_caller(void)
 {
 	/* What this program does itself. */
 	static const uint32_t mine[] = {SYS_write, SYS_exit_group};
-	struct vfb_subscription *subscription;
 	static struct calls calls;
-	int error;
 
-	add_role(&calls, VFB_SECCOMP_CALLER);
+	if (as_cloud_hypervisor) {
+		for (size_t i = 0; i < ENTRIES(cloud_hypervisor_calls); i++)
+			calls_add_number(&calls, cloud_hypervisor_calls[i]);
+		for (size_t i = 0; i < ENTRIES(cloud_hypervisor_requests); i++)
+			calls_add_request(&calls, cloud_hypervisor_requests[i]);
+		return filter_install(&calls);
+	}
+	calls_add_role(&calls, VFB_SECCOMP_CALLER);
 	for (size_t i = 0; i < ENTRIES(mine); i++)
-		add_number(&calls, mine[i]);
-	error = restrict_to(&calls);
+		calls_add_number(&calls, mine[i]);
+	return filter_install(&calls);
+}
+
+static int run_restricted(char **devices, void *own)
+{
+	struct vfb_subscription *subscription;
+	int error = filter_caller();
+
 	if (!error)
 		error = vfb_subscribe(ctx, NULL, ignore, NULL, &subscription);
 	if (!error)
@@ -336,10 +268,16 @@ int main(int argc, char **argv)
 	pthread_t creator;
 	int error;
 
+	if (argc > 1 && !strcmp(argv[1], "--cloud-hypervisor")) {
+		as_cloud_hypervisor = true;
+		argc--;
+		argv++;
+	}
 	if (argc != 1 + DEVICES || own == MAP_FAILED) {
-		fprintf(stderr, "Usage: seccomp DEVICE DEVICE\n");
+		fprintf(stderr, "Usage: seccomp [--cloud-hypervisor] DEVICE DEVICE\n");
 		return 2;
 	}
+	filter_report();
 	/* Before it is forbidden to look what it is. */
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	puts("filters that kill");
