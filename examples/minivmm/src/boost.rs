@@ -117,4 +117,8 @@ impl Host for Boost {
         self.space = None;
         Ok(())
     }
+
+    fn ranges(&self) -> Result<usize> {
+        Ok(self.space()?.info()?.mappings)
+    }
 }

@@ -12,6 +12,7 @@ use crate::host::{Device, Host, Ram, Slice};
 use crate::machine::{Machine, Stop};
 use crate::options::{Options, Until};
 use crate::plain::Plain;
+use crate::usage::Usage;
 use crate::Result;
 
 /// Memory below ends here; devices and interrupt controllers follow.
@@ -196,14 +197,33 @@ impl<'a> Guest<'a> {
         Ok(())
     }
 
+    /// The guest is as before when all has been removed again.
     fn exchange(&mut self) -> Result<()> {
+        let mut before = None;
+
         for _ in 0..self.options.rounds {
             self.exchange_memory()?;
             if let Some(address) = &self.options.add {
                 self.exchange_device(address)?;
             }
+            // The first round may fill caches.
+            self.compare(&mut before)?;
         }
         Ok(())
+    }
+
+    fn compare(&self, before: &mut Option<Usage>) -> Result<()> {
+        let now = Usage::now(self.host.ranges()?)?;
+
+        match before {
+            Some(before) if *before != now => {
+                Err(format!("something is left behind: {before} became {now}").into())
+            }
+            _ => {
+                *before = Some(now);
+                Ok(())
+            }
+        }
     }
 
     /// Removes the devices from the machine.
@@ -249,10 +269,17 @@ impl<'a> Guest<'a> {
             }
             Until::End => {
                 self.expect_boot("start", self.begin)?;
+                let mut before = None;
+
                 self.exchange()?;
+                self.compare(&mut before)?;
                 for _ in 0..self.options.reboots {
                     self = self.reboot()?;
                     self.exchange()?;
+                    self.compare(&mut before)?;
+                }
+                if let Some(usage) = before {
+                    println!("in use at the end: {usage}");
                 }
             }
         }

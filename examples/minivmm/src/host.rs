@@ -134,4 +134,8 @@ pub trait Host {
     /// stopped and started again.
     fn reset(&mut self, devices: &[Device]) -> Result<bool>;
     fn stop(&mut self, slices: &[Slice], ram: Ram, devices: Vec<Device>) -> Result<()>;
+    /// How many ranges are mapped for devices; 0 if nobody counts them.
+    fn ranges(&self) -> Result<usize> {
+        Ok(0)
+    }
 }

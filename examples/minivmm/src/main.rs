@@ -13,6 +13,7 @@ mod machine;
 mod options;
 mod pci;
 mod plain;
+mod usage;
 
 use std::process::ExitCode;
 
