@@ -17,6 +17,8 @@
 #define FLUSH_NS    UINT64_C(250000000)
 
 static const char end[] = "\n]\n";
+static const char beginning[] = "{\"name\":\"vfioboost_trace\",\"ph\":\"M\",\"pid\":0,\"tid\":0,"
+				"\"args\":{\"schema\":1,\"version\":\"" VFB_VERSION "\"}}";
 
 static int write_all(struct vfb_trace *trace, const char *data, size_t bytes)
 {
@@ -35,48 +37,123 @@ static int write_all(struct vfb_trace *trace, const char *data, size_t bytes)
 	return 0;
 }
 
-/*
- * Writes what is buffered, by one thread at a time; drops the lock meanwhile. The next write
- * overwrites the end of the array.
- */
-static void trace_write_buffer_locked(struct vfb_trace *trace)
+void vfb_trace_set_error(struct vfb_trace *trace, int error)
 {
-	char *full = trace->buffer;
-	size_t used = trace->used;
-	int error;
-
-	trace->flush = false;
-	if (trace->error || !used)
-		return;
-	trace->buffer = trace->spare;
-	trace->spare = full;
-	trace->used = 0;
-	trace->writing = true;
-	pthread_mutex_unlock(&trace->lock);
-	memcpy(full + used, end, sizeof(end) - 1);
-	error = write_all(trace, full, used + sizeof(end) - 1);
 	pthread_mutex_lock(&trace->lock);
-	trace->writing = false;
 	if (!trace->error)
 		trace->error = error;
+	pthread_mutex_unlock(&trace->lock);
+}
+
+/* By the writer. The next write overwrites the end of the array. @text has room for it. */
+static void trace_write(struct vfb_trace *trace, char *text, size_t used)
+{
+	bool ended;
+	int error;
+
+	pthread_mutex_lock(&trace->lock);
+	ended = trace->error;
+	pthread_mutex_unlock(&trace->lock);
+	if (ended || !used)
+		return;
+	/* The array begins instead of going on. */
+	if (!trace->begun)
+		text[0] = '[';
+	memcpy(text + used, end, sizeof(end) - 1);
+	error = write_all(trace, text, used + sizeof(end) - 1);
+	if (error)
+		vfb_trace_set_error(trace, error);
+	trace->begun = true;
 	trace->offset += used;
+}
+
+/* Adds ",\n" and the text. False: there is no room. */
+static bool text_add(char *buffer, size_t *used, const char *json, size_t length)
+{
+	if (*used + 2 + length + sizeof(end) > BUFFER_BYTES)
+		return false;
+	memcpy(buffer + *used, ",\n", 2);
+	memcpy(buffer + *used + 2, json, length);
+	*used += 2 + length;
+	return true;
+}
+
+void vfb_trace_add(struct vfb_trace *trace, const char *format, ...)
+{
+	char json[EVENT_BYTES];
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(json, sizeof(json), format, args);
+	va_end(args);
+	/* Names were truncated before, and everything else has a bounded length. */
+	if (length <= 0 || (size_t)length >= sizeof(json))
+		return;
+	if (text_add(trace->text, &trace->text_used, json, length))
+		return;
+	trace_write(trace, trace->text, trace->text_used);
+	trace->text_used = 0;
+	text_add(trace->text, &trace->text_used, json, length);
+}
+
+static void name_groups(struct trace_source *source)
+{
+	static const char *const groups[] = {"threads", "devices", "nodes"};
+
+	for (unsigned int i = 0; i < 3; i++)
+		vfb_trace_add(source->trace,
+			      "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
+			      "\"args\":{\"name\":\"%s: %s\"}},\n"
+			      "{\"name\":\"process_sort_index\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
+			      "\"args\":{\"sort_index\":%u}}",
+			      source->pid + i, source->name, groups[i], source->pid + i,
+			      source->pid + i);
+	source->named = true;
+}
+
+/* Writes what there is, without the lock. @last: no more events come. */
+static void write_everything(struct vfb_trace *trace, struct trace_source *sources, size_t texts,
+			     bool last)
+{
+	trace_write(trace, trace->spare, texts);
+	for (struct trace_source *source = sources; source; source = source->next)
+		if (!source->named)
+			name_groups(source);
+	vfb_trace_format_records(trace);
+	for (struct trace_source *source = sources; source && last; source = source->next)
+		vfb_trace_write_rates(source);
+	trace_write(trace, trace->text, trace->text_used);
+	trace->text_used = 0;
 }
 
 static void *run_writer(void *arg)
 {
 	struct vfb_trace *trace = arg;
 	const struct vfb_sys *sys = trace->sys;
+	bool last = false;
 
 	pthread_mutex_lock(&trace->lock);
-	while (!trace->stopping || trace->used) {
-		uint64_t next = sys->now(sys) + FLUSH_NS;
+	while (!last) {
+		uint64_t next = sys->now(sys) + FLUSH_NS, flush;
+		struct trace_source *sources;
+		char *texts = trace->buffer;
+		size_t used;
 		int timeout = 0;
 
-		while (!trace->stopping && !trace->flush && !timeout)
+		while (!trace->stopping && trace->flushes == trace->flushed && !timeout)
 			timeout = sys->cond_wait(sys, &trace->changed, &trace->lock, next);
-		trace_write_buffer_locked(trace);
-		if (trace->error)
-			trace->used = 0;
+		last = trace->stopping;
+		flush = trace->flushes;
+		sources = trace->sources;
+		used = trace->used;
+		trace->buffer = trace->spare;
+		trace->spare = texts;
+		trace->used = 0;
+		pthread_mutex_unlock(&trace->lock);
+		write_everything(trace, sources, used, last);
+		pthread_mutex_lock(&trace->lock);
+		trace->flushed = flush;
 		sys->cond_broadcast(sys, &trace->changed);
 	}
 	pthread_mutex_unlock(&trace->lock);
@@ -87,39 +164,29 @@ static void *run_writer(void *arg)
 static void trace_flush_locked(struct vfb_trace *trace)
 {
 	const struct vfb_sys *sys = trace->sys;
+	uint64_t flush = ++trace->flushes;
 
-	while ((trace->used || trace->writing) && !trace->error) {
-		trace->flush = true;
-		sys->cond_broadcast(sys, &trace->changed);
+	sys->cond_broadcast(sys, &trace->changed);
+	while (trace->flushed < flush)
 		sys->cond_wait(sys, &trace->changed, &trace->lock, UINT64_MAX);
+}
+
+void vfb_trace_wake_writer(struct vfb_trace *trace, bool wait)
+{
+	pthread_mutex_lock(&trace->lock);
+	if (wait) {
+		trace_flush_locked(trace);
+	} else {
+		trace->flushes++;
+		trace->sys->cond_broadcast(trace->sys, &trace->changed);
 	}
+	pthread_mutex_unlock(&trace->lock);
 }
 
 static void trace_append_locked(struct vfb_trace *trace, const char *json, size_t length)
 {
-	/* The disk is slower than the events arrive: now they have to wait for it. */
-	if (trace->used + 2 + length + sizeof(end) > BUFFER_BYTES)
+	while (!text_add(trace->buffer, &trace->used, json, length))
 		trace_flush_locked(trace);
-	if (trace->error)
-		return;
-	memcpy(trace->buffer + trace->used, trace->begun ? ",\n" : "[\n", 2);
-	memcpy(trace->buffer + trace->used + 2, json, length);
-	trace->used += 2 + length;
-	trace->begun = true;
-}
-
-void vfb_trace_add_locked(struct vfb_trace *trace, const char *format, ...)
-{
-	char json[EVENT_BYTES];
-	va_list args;
-	int length;
-
-	va_start(args, format);
-	length = vsnprintf(json, sizeof(json), format, args);
-	va_end(args);
-	/* Names were truncated before, and everything else has a bounded length. */
-	if (length > 0 && (size_t)length < sizeof(json))
-		trace_append_locked(trace, json, length);
 }
 
 static int trace_fail(int error)
@@ -144,6 +211,9 @@ static void free_trace(struct vfb_trace *trace)
 	pthread_mutex_destroy(&trace->lock);
 	free(trace->buffer);
 	free(trace->spare);
+	free(trace->text);
+	free(trace->batch);
+	vfb_trace_lanes_destroy(trace);
 	free(trace);
 }
 
@@ -161,7 +231,10 @@ int vfb_trace_create_with(const struct vfb_sys *sys, int fd, struct vfb_trace **
 	trace->fd = fd;
 	trace->buffer = malloc(BUFFER_BYTES);
 	trace->spare = malloc(BUFFER_BYTES);
-	error = trace->buffer && trace->spare ? 0 : vfb_fail_memory();
+	trace->text = malloc(BUFFER_BYTES);
+	error = 0;
+	if (!trace->buffer || !trace->spare || !trace->text || !vfb_trace_lanes_create(trace))
+		error = vfb_fail_memory();
 	if (!error) {
 		error = sys->thread_create(sys, "vfb-trace", NULL, run_writer, trace,
 					   &trace->writer);
@@ -172,13 +245,9 @@ int vfb_trace_create_with(const struct vfb_sys *sys, int fd, struct vfb_trace **
 		free_trace(trace);
 		return error;
 	}
-	pthread_mutex_lock(&trace->lock);
-	vfb_trace_add_locked(trace,
-			     "{\"name\":\"vfioboost_trace\",\"ph\":\"M\",\"pid\":0,\"tid\":0,"
-			     "\"args\":{\"schema\":1,\"version\":\"%s\"}}",
-			     VFB_VERSION);
-	pthread_mutex_unlock(&trace->lock);
-	error = vfb_trace_flush(trace);
+	error = vfb_trace_append(trace, beginning);
+	if (!error)
+		error = vfb_trace_flush(trace);
 	if (error) {
 		vfb_trace_destroy(trace);
 		return error;
@@ -204,20 +273,6 @@ void vfb_trace_text(char *safe, size_t bytes, const char *text)
 	safe[i] = '\0';
 }
 
-static void name_groups(struct trace_source *source)
-{
-	static const char *const groups[] = {"threads", "devices", "nodes"};
-
-	for (unsigned int i = 0; i < 3; i++)
-		vfb_trace_add_locked(
-			source->trace,
-			"{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
-			"\"args\":{\"name\":\"%s: %s\"}},\n"
-			"{\"name\":\"process_sort_index\",\"ph\":\"M\",\"pid\":%u,\"tid\":0,"
-			"\"args\":{\"sort_index\":%u}}",
-			source->pid + i, source->name, groups[i], source->pid + i, source->pid + i);
-}
-
 int vfb_trace_subscribe(struct vfb_trace *trace, struct vfb_ctx *ctx, const char *name,
 			const struct vfb_filter *filter, struct vfb_subscription **out)
 {
@@ -233,9 +288,8 @@ int vfb_trace_subscribe(struct vfb_trace *trace, struct vfb_ctx *ctx, const char
 	source->pid = 3 * trace->source_count++ + 1;
 	source->next = trace->sources;
 	trace->sources = source;
-	name_groups(source);
 	pthread_mutex_unlock(&trace->lock);
-	return vfb_subscribe(ctx, filter, vfb_trace_event, source, out);
+	return vfb_subscribe(ctx, filter, vfb_trace_record_event, source, out);
 }
 
 int vfb_trace_append(struct vfb_trace *trace, const char *json)
@@ -272,8 +326,6 @@ int vfb_trace_destroy(struct vfb_trace *trace)
 	if (!trace)
 		return 0;
 	pthread_mutex_lock(&trace->lock);
-	for (struct trace_source *source = trace->sources; source; source = source->next)
-		vfb_trace_write_rates_locked(source);
 	trace->stopping = true;
 	trace->sys->cond_broadcast(trace->sys, &trace->changed);
 	pthread_mutex_unlock(&trace->lock);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "observe/error.h"
-#include "observe/span.h"
 #include "record/trace.h"
 
 enum group {
@@ -24,10 +23,10 @@ enum group {
 
 static void name_track(struct trace_source *source, enum group group, int track, const char *name)
 {
-	vfb_trace_add_locked(source->trace,
-			     "{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":%d,"
-			     "\"args\":{\"name\":\"%s\"}}",
-			     source->pid + group, track, name);
+	vfb_trace_add(source->trace,
+		      "{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%u,\"tid\":%d,"
+		      "\"args\":{\"name\":\"%s\"}}",
+		      source->pid + group, track, name);
 }
 
 /* Appends an element to an array; a failure ends the trace. */
@@ -36,24 +35,13 @@ static void *trace_grow_array(struct trace_source *source, void *array, size_t c
 	void *larger = realloc(array, (count + 1) * bytes);
 
 	if (!larger)
-		source->trace->error = -ENOMEM;
+		vfb_trace_set_error(source->trace, -ENOMEM);
 	return larger;
 }
 
-static void thread_name(const struct vfb_sys *sys, int thread, char *name, size_t bytes)
+/* Each CPU that a thread has run on names it. */
+static void know_thread(struct trace_source *source, int thread, const char *name)
 {
-	char path[64], comm[32], safe[32];
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", thread);
-	if (vfb_sys_read_file(sys, path, comm, sizeof(comm)) <= 0)
-		snprintf(comm, sizeof(comm), "thread");
-	vfb_trace_text(safe, sizeof(safe), comm);
-	snprintf(name, bytes, "%s %d", safe, thread);
-}
-
-static void know_thread(struct trace_source *source, int thread)
-{
-	char name[64];
 	int *threads;
 
 	for (size_t i = 0; i < source->thread_count; i++)
@@ -64,7 +52,6 @@ static void know_thread(struct trace_source *source, int thread)
 		return;
 	threads[source->thread_count++] = thread;
 	source->threads = threads;
-	thread_name(source->trace->sys, thread, name, sizeof(name));
 	name_track(source, THREADS, thread, name);
 }
 
@@ -106,15 +93,16 @@ static void label_of(char *label, size_t bytes, const struct vfb_event *event,
 	}
 }
 
-static void args_of(char *args, size_t bytes, const struct vfb_event *event, const char *operation)
+static void args_of(char *args, size_t bytes, const struct trace_record *record)
 {
+	const struct vfb_event *event = &record->event;
 	int used;
 
 	used = snprintf(args, bytes,
 			"{\"phase\":\"%s\",\"operation\":\"%s\",\"id\":%" PRIu64
 			",\"parent\":%" PRIu64 ",\"result\":%d,\"node\":%d,\"cpu\":%d,"
 			"\"thread\":%d,\"callback_ns\":%" PRIu64,
-			vfb_phase_name(event->phase), operation, event->id, event->parent,
+			vfb_phase_name(event->phase), record->operation, event->id, event->parent,
 			event->result, event->node, event->cpu, event->thread, event->callback_ns);
 	if (event->bytes)
 		used += snprintf(args + used, bytes - used, ",\"bytes\":%" PRIu64, event->bytes);
@@ -128,8 +116,8 @@ static void args_of(char *args, size_t bytes, const struct vfb_event *event, con
 	if (event->phase == VFB_PHASE_MAP || event->phase == VFB_PHASE_UNMAP)
 		used += snprintf(args + used, bytes - used, ",\"iova\":\"0x%" PRIx64 "\"",
 				 event->iova);
-	if (event->device)
-		used += snprintf(args + used, bytes - used, ",\"device\":\"%.15s\"", event->device);
+	if (*record->device)
+		used += snprintf(args + used, bytes - used, ",\"device\":\"%s\"", record->device);
 	snprintf(args + used, bytes - used, "}");
 }
 
@@ -143,43 +131,44 @@ static void write_async(struct trace_source *source, const struct vfb_event *eve
 {
 	uint64_t end = event->start_ns + event->duration_ns;
 
-	vfb_trace_add_locked(source->trace,
-			     "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"b\",\"id\":%" PRIu64
-			     ",\"pid\":%u,\"tid\":%d,\"ts\":" US ",\"bind_id\":\"" FLOW
-			     "\",\"flow_out\":true,\"args\":%s},\n"
-			     "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"e\",\"id\":%" PRIu64
-			     ",\"pid\":%u,\"tid\":%d,\"ts\":" US "}",
-			     label, event->id, source->pid, event->thread, US_OF(event->start_ns),
-			     FLOW_OF(source, event->id), args, label, event->id, source->pid,
-			     event->thread, US_OF(end));
+	vfb_trace_add(source->trace,
+		      "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"b\",\"id\":%" PRIu64
+		      ",\"pid\":%u,\"tid\":%d,\"ts\":" US ",\"bind_id\":\"" FLOW
+		      "\",\"flow_out\":true,\"args\":%s},\n"
+		      "{\"name\":\"%s\",\"cat\":\"job\",\"ph\":\"e\",\"id\":%" PRIu64
+		      ",\"pid\":%u,\"tid\":%d,\"ts\":" US "}",
+		      label, event->id, source->pid, event->thread, US_OF(event->start_ns),
+		      FLOW_OF(source, event->id), args, label, event->id, source->pid,
+		      event->thread, US_OF(end));
 }
 
-static void trace_write_span(struct trace_source *source, const struct vfb_event *event,
-			     enum group group, int track, const char *label, const char *args)
+static void trace_write_span(const struct trace_record *record, enum group group, int track,
+			     const char *label, const char *args)
 {
+	const struct vfb_event *event = &record->event;
+	struct trace_source *source = record->source;
 	/* Viewers expect children to lie within their parent, so its duration includes callbacks.
 	 */
 	uint64_t duration = event->duration_ns + event->callback_ns;
 	char flow[64] = "";
 
-	/* Steps within a step lie within it in a viewer; those of a job are elsewhere. */
-	if (event->parent && event->parent == vfb_observe_adopted())
+	if (record->is_of_job)
 		snprintf(flow, sizeof(flow), "\"bind_id\":\"" FLOW "\",\"flow_in\":true,",
 			 FLOW_OF(source, event->parent));
-	vfb_trace_add_locked(source->trace,
-			     "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%u,\"tid\":%d,"
-			     "\"ts\":" US ",\"dur\":" US ",%s\"args\":%s}",
-			     label, vfb_phase_name(event->phase), source->pid + group, track,
-			     US_OF(event->start_ns), US_OF(duration), flow, args);
+	vfb_trace_add(source->trace,
+		      "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%u,\"tid\":%d,"
+		      "\"ts\":" US ",\"dur\":" US ",%s\"args\":%s}",
+		      label, vfb_phase_name(event->phase), source->pid + group, track,
+		      US_OF(event->start_ns), US_OF(duration), flow, args);
 }
 
 static void write_counter(struct trace_source *source, uint64_t when, const char *name,
 			  uint64_t bytes)
 {
-	vfb_trace_add_locked(source->trace,
-			     "{\"name\":\"%s\",\"ph\":\"C\",\"pid\":%u,\"tid\":0,\"ts\":" US
-			     ",\"args\":{\"bytes\":%" PRIu64 "}}",
-			     name, source->pid + NODES, US_OF(when), bytes);
+	vfb_trace_add(source->trace,
+		      "{\"name\":\"%s\",\"ph\":\"C\",\"pid\":%u,\"tid\":0,\"ts\":" US
+		      ",\"args\":{\"bytes\":%" PRIu64 "}}",
+		      name, source->pid + NODES, US_OF(when), bytes);
 }
 
 static void count_bytes(struct trace_source *source, const struct vfb_event *event)
@@ -214,24 +203,24 @@ static void count_bytes(struct trace_source *source, const struct vfb_event *eve
 	}
 }
 
-void vfb_trace_event(const struct vfb_event *event, void *data)
+void vfb_trace_format(const struct trace_record *record)
 {
-	char operation[64], label[96], args[512];
-	struct trace_source *source = data;
+	const struct vfb_event *event = &record->event;
+	struct trace_source *source = record->source;
+	char label[96], args[512];
 
-	vfb_trace_text(operation, sizeof(operation), event->operation ? event->operation : "");
-	label_of(label, sizeof(label), event, operation);
-	args_of(args, sizeof(args), event, operation);
-	pthread_mutex_lock(&source->trace->lock);
-	if (event->phase == VFB_PHASE_JOB) {
-		write_async(source, event, label, args);
-	} else if (event->device) {
-		trace_write_span(source, event, DEVICES, device_track(source, event->device), label,
-				 args);
-	} else {
-		know_thread(source, event->thread);
-		trace_write_span(source, event, THREADS, event->thread, label, args);
+	if (record->names_thread) {
+		know_thread(source, event->thread, record->operation);
+		return;
 	}
+	label_of(label, sizeof(label), event, record->operation);
+	args_of(args, sizeof(args), record);
+	if (event->phase == VFB_PHASE_JOB)
+		write_async(source, event, label, args);
+	else if (*record->device)
+		trace_write_span(record, DEVICES, device_track(source, record->device), label,
+				 args);
+	else
+		trace_write_span(record, THREADS, event->thread, label, args);
 	count_bytes(source, event);
-	pthread_mutex_unlock(&source->trace->lock);
 }

@@ -41,8 +41,7 @@ void vfb_trace_count_rate(struct trace_rate *rate, uint64_t begin_ns, uint64_t e
 	}
 }
 
-static void rate_write_locked(struct trace_source *source, const struct trace_rate *rate,
-			      const char *name)
+static void rate_write(struct trace_source *source, const struct trace_rate *rate, const char *name)
 {
 	uint64_t before = 0;
 
@@ -52,18 +51,17 @@ static void rate_write_locked(struct trace_source *source, const struct trace_ra
 
 		if (bytes == before)
 			continue;
-		vfb_trace_add_locked(source->trace,
-				     "{\"name\":\"%s\",\"ph\":\"C\",\"pid\":%u,\"tid\":0,"
-				     "\"ts\":%" PRIu64
-				     ".%03u,\"args\":{\"bytes per second\":%.0f}}",
-				     name, source->pid + NODES, when / 1000,
-				     (unsigned int)(when % 1000), bytes * 1e9 / rate->bin_ns);
+		vfb_trace_add(source->trace,
+			      "{\"name\":\"%s\",\"ph\":\"C\",\"pid\":%u,\"tid\":0,"
+			      "\"ts\":%" PRIu64 ".%03u,\"args\":{\"bytes per second\":%.0f}}",
+			      name, source->pid + NODES, when / 1000, (unsigned int)(when % 1000),
+			      bytes * 1e9 / rate->bin_ns);
 		before = bytes;
 	}
 }
 
-void vfb_trace_write_rates_locked(struct trace_source *source)
+void vfb_trace_write_rates(struct trace_source *source)
 {
-	rate_write_locked(source, &source->populate_rate, "populate rate");
-	rate_write_locked(source, &source->map_rate, "map rate");
+	rate_write(source, &source->populate_rate, "populate rate");
+	rate_write(source, &source->map_rate, "map rate");
 }

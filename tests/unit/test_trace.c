@@ -150,6 +150,66 @@ static void test_long(void **state)
 	host_close(&host);
 }
 
+#define THREADS 6
+#define SPANS	800
+
+struct reporter {
+	struct vfb_ctx *ctx;
+	char name[16];
+	pthread_t thread;
+};
+
+static void *report_spans(void *arg)
+{
+	struct reporter *reporter = arg;
+
+	pthread_setname_np(pthread_self(), reporter->name);
+	for (int i = 0; i < SPANS; i++)
+		vfb_span_end(vfb_span_begin(reporter->ctx, reporter->name), 0);
+	return NULL;
+}
+
+/* On the running kernel: no event of any thread is lost, whose names are known when it is gone. */
+static void test_threads(void **state)
+{
+	int fd = memfd_create("trace", MFD_CLOEXEC);
+	struct reporter reporters[THREADS];
+	struct vfb_subscription *subscription;
+	struct vfb_trace *trace;
+	struct vfb_ctx *ctx;
+	char *text;
+
+	(void)state;
+	assert_ok(vfb_ctx_create_with(&vfb_sys_linux, NULL, &ctx));
+	assert_ok(vfb_trace_create(fd, &trace));
+	assert_ok(vfb_trace_subscribe(trace, ctx, "many", NULL, &subscription));
+	for (int i = 0; i < THREADS; i++) {
+		reporters[i].ctx = ctx;
+		snprintf(reporters[i].name, sizeof(reporters[i].name), "reporter-%d", i);
+		assert_int_equal(pthread_create(&reporters[i].thread, NULL, report_spans,
+						&reporters[i]),
+				 0);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(reporters[i].thread, NULL);
+	assert_ok(vfb_trace_flush(trace));
+	text = read_trace(fd);
+	assert_whole(text);
+	for (int i = 0; i < THREADS; i++) {
+		char track[64], span[64];
+
+		snprintf(track, sizeof(track), "\"args\":{\"name\":\"reporter-%d ", i);
+		snprintf(span, sizeof(span), "{\"name\":\"reporter-%d\",\"cat\":\"user\"", i);
+		assert_int_equal(count_of(text, track), 1);
+		assert_int_equal(count_of(text, span), SPANS);
+	}
+	free(text);
+	vfb_unsubscribe(subscription);
+	assert_ok(vfb_trace_destroy(trace));
+	assert_ok(vfb_ctx_destroy(ctx));
+	close(fd);
+}
+
 static void test_errors(void **state)
 {
 	int fd = memfd_create("trace", MFD_CLOEXEC), ends[2];
@@ -191,6 +251,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_errors),
 	};
 
