@@ -72,9 +72,10 @@ static bool text_add(char *buffer, size_t *used, const char *json, size_t length
 {
 	if (*used + 2 + length + sizeof(end) > BUFFER_BYTES)
 		return false;
-	memcpy(buffer + *used, ",\n", 2);
-	memcpy(buffer + *used + 2, json, length);
-	*used += 2 + length;
+	buffer[(*used)++] = ',';
+	buffer[(*used)++] = '\n';
+	memcpy(buffer + *used, json, length);
+	*used += length;
 	return true;
 }
 

@@ -258,8 +258,8 @@ static void test_range_filtered(void **state)
 	if (!pid) {
 		setrlimit(RLIMIT_CORE, &no_core);
 		if (restrict_to_thread_calls())
-			_exit(2);
-		_exit(touch_range(&touch, pages, 16 * KIB) ? 1 : 0);
+			syscall(SYS_exit_group, 2);
+		syscall(SYS_exit_group, touch_range(&touch, pages, 16 * KIB) ? 1 : 0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
