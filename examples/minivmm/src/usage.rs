@@ -1,4 +1,5 @@
-//! What the process holds: after each boot it should be the same.
+//! What the process holds: after each boot it should be the same. Threads do not count: those of
+//! the library are made when they are needed.
 
 use std::fmt;
 use std::fs;
@@ -8,7 +9,6 @@ use crate::Result;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Usage {
     files: usize,
-    threads: usize,
     /// Of devices, files and memory, without those of the allocator.
     mappings: usize,
     locked: String,
@@ -22,10 +22,6 @@ fn field(status: &str, name: &str) -> String {
     line.unwrap_or("?").trim().to_string()
 }
 
-fn count(path: &str) -> Result<usize> {
-    Ok(fs::read_dir(path)?.count())
-}
-
 impl Usage {
     /// `ranges`: those that are mapped for devices.
     pub fn now(ranges: usize) -> Result<Usage> {
@@ -34,8 +30,7 @@ impl Usage {
         let owned = |line: &&str| ["vfio", "kvm", "memfd", "huge"].iter().any(|n| line.contains(n));
 
         Ok(Usage {
-            files: count("/proc/self/fd")?,
-            threads: count("/proc/self/task")?,
+            files: fs::read_dir("/proc/self/fd")?.count(),
             mappings: maps.lines().filter(owned).count(),
             locked: field(&status, "VmLck:"),
             pinned: field(&status, "VmPin:"),
@@ -46,12 +41,12 @@ impl Usage {
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Usage { files, threads, mappings, locked, pinned, ranges } = self;
+        let Usage { files, mappings, locked, pinned, ranges } = self;
 
         write!(
             f,
-            "{files} files, {threads} threads, {mappings} mappings, {ranges} ranges for devices, \
-             {locked} locked, {pinned} pinned"
+            "{files} files, {mappings} mappings, {ranges} ranges for devices, {locked} locked, \
+             {pinned} pinned"
         )
     }
 }
