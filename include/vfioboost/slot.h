@@ -58,7 +58,8 @@ struct vfb_slot_opts {
 	/** The daemon's socket. NULL: /run/vfioboost/slots.sock. Only a daemon of root, or of the
 	 *  caller's own user, is trusted. */
 	const char *socket;
-	/** How long to wait for a slot to become ready, in nanoseconds. */
+	/** How long to wait for a slot to become ready, in nanoseconds. A daemon that is restarted
+	 *  meanwhile is asked again, for the rest of the time. */
 	uint64_t wait_ns;
 	/** VFB_SLOT_OR_COLD. */
 	uint32_t flags;

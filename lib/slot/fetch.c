@@ -14,6 +14,8 @@
 
 /* The daemon answers at once, or when the caller's time is over. */
 #define ANSWER_NS UINT64_C(5000000000)
+/* Between two requests, if the daemon that was asked does not run any more. */
+#define AGAIN_NS UINT64_C(100000000)
 
 static int connect_daemon(const struct vfb_sys *sys, const char *socket, int *out)
 {
@@ -40,21 +42,21 @@ static int connect_daemon(const struct vfb_sys *sys, const char *socket, int *ou
 	return 0;
 }
 
-static int ask(const struct vfb_sys *sys, int fd, const struct vfb_slot_opts *opts)
+static int send_request(const struct vfb_sys *sys, int fd, enum vfb_wire_type type,
+			const char *name, uint64_t wait_ns)
 {
-	union vfb_wire message = {.request = {.wait_ns = opts->wait_ns}};
-	size_t bytes = vfb_wire_finish(&message, VFB_WIRE_TAKE);
+	union vfb_wire message = {.request = {.wait_ns = wait_ns}};
+	size_t bytes = vfb_wire_finish(&message, type);
 	ssize_t sent;
 
-	memcpy(message.request.name, opts->class_name, strlen(opts->class_name));
+	memcpy(message.request.name, name, strlen(name));
 	sent = sys->send(sys, fd, &message, bytes);
-	return sent < 0 ? vfb_fail_errno(sent, "cannot ask vfioboostd for a slot") : 0;
+	return sent < 0 ? (int)sent : 0;
 }
 
-static int receive_grant(struct vfb_slot *slot, uint64_t wait_ns, union vfb_wire *answer)
+static int receive_grant(struct vfb_slot *slot, uint64_t deadline_ns, union vfb_wire *answer)
 {
 	const struct vfb_sys *sys = slot->ctx->sys;
-	uint64_t now = sys->now(sys), deadline = now + ANSWER_NS + wait_ns;
 	static const char what[] = "vfioboostd sent an invalid answer";
 	char packet[VFB_WIRE_BYTES];
 	ssize_t bytes;
@@ -62,7 +64,7 @@ static int receive_grant(struct vfb_slot *slot, uint64_t wait_ns, union vfb_wire
 
 	slot->fd_count = VFB_WIRE_FDS;
 	bytes = sys->receive(sys, slot->connection, packet, sizeof(packet), slot->fds,
-			     &slot->fd_count, deadline < now ? UINT64_MAX : deadline);
+			     &slot->fd_count, deadline_ns);
 	if (bytes < 0)
 		return vfb_fail_errno(bytes, "vfioboostd did not answer");
 	error = vfb_wire_parse(packet, bytes, answer);
@@ -164,19 +166,73 @@ static int take_over(struct vfb_slot *slot, const struct vfb_wire_grant *grant)
 	return error;
 }
 
+/* The daemon that was asked has ended: what it has handed out without an answer returns. */
+static bool is_lost(int error)
+{
+	return error == -ECONNRESET || error == -EPIPE;
+}
+
+static int request_grant(struct vfb_slot *slot, const struct vfb_slot_opts *opts, uint64_t wait_ns,
+			 uint64_t deadline_ns, union vfb_wire *answer)
+{
+	const struct vfb_sys *sys = slot->ctx->sys;
+	int error = connect_daemon(sys, opts->socket ? opts->socket : VFB_WIRE_SOCKET,
+				   &slot->connection);
+
+	if (error)
+		return error;
+	error = send_request(sys, slot->connection, VFB_WIRE_TAKE, opts->class_name, wait_ns);
+	if (error)
+		vfb_fail_errno(error, "cannot ask vfioboostd for a slot");
+	else
+		error = receive_grant(slot, deadline_ns, answer);
+	if (is_lost(error)) {
+		sys->close(sys, slot->connection);
+		slot->connection = -1;
+	}
+	return error;
+}
+
+/* Without a connection: whether asking once more may help. */
+static bool may_return(int error, bool was_lost)
+{
+	return is_lost(error) || (was_lost && (error == -ECONNREFUSED || error == -ENOENT));
+}
+
+/* Whoever starts the daemon anew may need a moment to do so. */
+static int request_again(struct vfb_slot *slot, const struct vfb_slot_opts *opts,
+			 union vfb_wire *answer)
+{
+	const struct vfb_sys *sys = slot->ctx->sys;
+	uint64_t now = sys->now(sys), end = now + opts->wait_ns, deadline = end + ANSWER_NS;
+	bool was_lost = false;
+	int error;
+
+	if (end < now || deadline < end)
+		end = deadline = UINT64_MAX;
+	for (;;) {
+		error = request_grant(slot, opts, now < end ? end - now : 0, deadline, answer);
+		if (slot->connection >= 0 || !may_return(error, was_lost))
+			return error;
+		was_lost = true;
+		now = sys->now(sys) + AGAIN_NS;
+		if (now >= deadline)
+			return error;
+		sys->sleep(sys, AGAIN_NS);
+	}
+}
+
 static int fetch_into(struct vfb_slot *slot, const struct vfb_slot_opts *opts)
 {
 	const struct vfb_sys *sys = slot->ctx->sys;
 	union vfb_wire answer;
-	int error;
+	int error = request_again(slot, opts, &answer);
 
-	error = connect_daemon(sys, opts->socket ? opts->socket : VFB_WIRE_SOCKET,
-			       &slot->connection);
-	if (!error)
-		error = ask(sys, slot->connection, opts);
-	if (!error)
-		error = receive_grant(slot, opts->wait_ns, &answer);
-	return error ? error : take_over(slot, &answer.grant);
+	if (error)
+		return error;
+	/* If the daemon has ended since, the next one sees that this process has the memory. */
+	send_request(sys, slot->connection, VFB_WIRE_ARRIVED, answer.grant.slot, 0);
+	return take_over(slot, &answer.grant);
 }
 
 int vfb_slot_fetch(struct vfb_ctx *ctx, const struct vfb_slot_opts *opts, struct vfb_slot **out)

@@ -22,6 +22,7 @@ static size_t known_bytes(unsigned int type)
 	case VFB_WIRE_DRAIN:
 	case VFB_WIRE_SHRINK:
 	case VFB_WIRE_METRICS:
+	case VFB_WIRE_ARRIVED:
 		return sizeof(struct vfb_wire_request);
 	case VFB_WIRE_FAILED:
 	case VFB_WIRE_DONE:

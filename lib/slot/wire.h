@@ -44,6 +44,8 @@ enum vfb_wire_type {
 	/* Releases ready slots of a class (or of all) of at least amount bytes. */
 	VFB_WIRE_SHRINK,
 	VFB_WIRE_METRICS,
+	/* The slot in name, which was granted over this connection, has arrived. */
+	VFB_WIRE_ARRIVED,
 
 	/* Answers. FAILED and DONE are the last: struct vfb_wire_result. */
 	VFB_WIRE_FAILED = 64,

@@ -223,7 +223,7 @@ def kill_daemon(alive):
         if slot["state"] == "taken" and slot["pid"] != os.getpid() and \
                 os.path.exists(f"/proc/{slot['pid']}/exe"):
             assert after[slot["slot"]]["pid"] == slot["pid"], (slot, after)
-    # One may have been handed out to a tenant that was about to take it, and that has failed.
+    # One may have been handed out to a tenant that did not get it, and asks again.
     lost = [slot for slot in before if slot["state"] == "ready" and
             after.get(slot["slot"], {"state": "gone"})["state"] not in ("ready", "taken")]
     assert len(lost) <= sum(not tenant.held for tenant in alive), (lost, after)
@@ -243,9 +243,7 @@ def kill_tenant(rng, alive):
     if not alive:
         return False
     tenant = alive.pop(rng.randrange(len(alive)))
-    tenant.process.kill()
-    # It may have failed before, as the daemon was killed.
-    tenant.wait(-signal.SIGKILL, 0 if tenant.held else 1)
+    tenant.kill()
     return True
 
 

@@ -40,14 +40,21 @@ def slots(*words, check=True, **options):
 STATES = ["empty", "filling", "ready", "taken", "returning", "quarantine"]
 
 
+TAKE, LIST = 1, 3
+
+
+def request(kind, name, wait=0):
+    return struct.pack("<IHHII64sQq", 0x53424656, 1, kind, 96, 0, name.encode(),
+                       wait * 10**9, 0)
+
+
 def listing(name="", hesitate=0):
     """As `vfioboost slots list`, which takes long to start under emulation."""
-    request = struct.pack("<IHHII64sQq", 0x53424656, 1, 3, 96, 0, name.encode(), 0, 0)
     found = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(60)
         client.connect(SOCKET)
-        client.send(request)
+        client.send(request(LIST, name))
         time.sleep(hesitate)
         while True:
             packet = client.recv(4096)
@@ -58,7 +65,8 @@ def listing(name="", hesitate=0):
             words = struct.unpack_from("<16x64s64s4I3QiI6Q512s", packet)
             text = [word.rstrip(b"\0").decode() for word in (words[0], words[1], words[-1])]
             found.append({"class": text[0], "slot": text[1], "state": STATES[words[2]],
-                          "pid": words[9], "failures": words[15], "why": text[2]})
+                          "pid": words[9], "misses": words[13], "failures": words[15],
+                          "why": text[2]})
 
 
 def wait_for(condition, what, seconds=60):
@@ -253,6 +261,38 @@ class Slots(unittest.TestCase):
             process.kill()
             process.wait()
         wait_gone(taken)
+
+    def test_the_daemon_is_killed_while_it_is_asked(self):
+        """Who waits for a slot asks the next one, and gets one slot."""
+        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        for words in (["run", "--wait", "60", "mem", "--", "sleep", "60"],
+                      ["take", "--wait", "60", "--class", "mem", "--hold", "60"]):
+            with run_slot("mem", "sleep", "60") as tenant:
+                before = wait_taken("mem", tenant.pid)["misses"]
+                client = subprocess.Popen([VFIOBOOST, "slots", words[0], "--socket", SOCKET,
+                                           *words[1:]], **user)
+                self.addCleanup(client.wait)
+                self.addCleanup(client.kill)
+                wait_for(lambda before=before: listing("mem")[0]["misses"] > before,
+                         "it has asked")
+                daemon = children(self.keeper.pid)[0]
+                os.kill(daemon, signal.SIGKILL)
+                self.wait_restarted(daemon)
+                tenant.kill()
+            wait_taken("mem", client.pid)
+            slot = wait_for(lambda: [s for s in in_state("mem", "taken") if not s["why"]],
+                            "it has arrived")[0]["slot"]
+            client.kill()
+            wait_gone(slot)
+
+    def test_an_answer_that_is_not_read(self):
+        """Its slot returns, although the process that has asked for it lives on."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(SOCKET)
+            client.send(request(TAKE, "mem"))
+            slot = wait_taken("mem", os.getpid())
+            self.assertEqual(slot["why"], "it is being handed out")
+        wait_gone(slot["slot"])
 
     def test_the_daemon_is_killed_while_it_fills(self):
         slots("take", "--class", "web")

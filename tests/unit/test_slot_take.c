@@ -7,6 +7,7 @@
 #include "slot/slot.h"
 
 #define DEVICES 2
+#define SECOND	UINT64_C(1000000000)
 
 /* The daemon: it has made a slot, and hands out its files. */
 struct broker {
@@ -16,7 +17,10 @@ struct broker {
 	size_t bytes;
 	int fds[VFB_WIRE_FDS];
 	size_t fd_count;
-	unsigned int takes, returns;
+	unsigned int takes;
+	/* How often it is killed before it answers. */
+	unsigned int kills;
+	uint64_t wait_ns;
 };
 
 static ssize_t answer_request(void *arg, const void *request, size_t bytes, void *answer,
@@ -28,6 +32,12 @@ static ssize_t answer_request(void *arg, const void *request, size_t bytes, void
 	assert_int_equal(vfb_wire_parse(request, bytes, &message), 0);
 	assert_int_equal(message.header.type, VFB_WIRE_TAKE);
 	assert_string_equal(message.request.name, "web");
+	broker->wait_ns = message.request.wait_ns;
+	if (broker->kills) {
+		broker->kills--;
+		*count = 0;
+		return -ECONNRESET;
+	}
 	assert_true(room >= broker->bytes && *count >= broker->fd_count);
 	broker->takes++;
 	memcpy(answer, &broker->answer, broker->bytes);
@@ -201,6 +211,35 @@ static void test_no_daemon(void **state)
 	host_close(&host);
 }
 
+/* The daemon is killed while it is asked: the next one is, for the rest of the time. */
+static void test_restarted_daemon(void **state)
+{
+	struct vfb_slot_opts opts = web;
+	struct vfb_slot *slot;
+	struct broker broker;
+	struct host host;
+	uint64_t begin;
+
+	(void)state;
+	slots_open(&host);
+	broker_open(&broker, &host, VFB_BACKEND_IOMMUFD, DEVICES, 2);
+	opts.wait_ns = 10 * SECOND;
+	broker.kills = 3;
+	assert_ok(vfb_slot_take(host.ctx, &opts, &slot));
+	assert_int_equal(broker.takes, 1);
+	assert_true(broker.wait_ns > 9 * SECOND && broker.wait_ns < 10 * SECOND);
+	assert_ok(vfb_slot_release(slot));
+	/* None comes back: it does not take much longer than it was to wait, and to be answered. */
+	begin = fake_now(host.fake);
+	broker.kills = -1U;
+	assert_fails(vfb_slot_take(host.ctx, &opts, &slot), -ECONNRESET, "did not answer");
+	assert_int_equal(broker.wait_ns, 0);
+	assert_true(fake_now(host.fake) - begin >= 14 * SECOND);
+	assert_true(fake_now(host.fake) - begin < 16 * SECOND);
+	broker_close(&broker);
+	host_close(&host);
+}
+
 static void test_refused(void **state)
 {
 	struct vfb_slot_opts opts = web;
@@ -329,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_memory_only),
 		cmocka_unit_test(test_without_devices),
 		cmocka_unit_test(test_no_daemon),
+		cmocka_unit_test(test_restarted_daemon),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_hostile_answer),
 		cmocka_unit_test(test_failures),

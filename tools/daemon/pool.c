@@ -12,6 +12,11 @@
 #define RETRY_FIRST  SECOND
 #define RETRY_LAST   (60 * SECOND)
 #define REFILL_AFTER (60 * SECOND)
+/* As long after a crash a process may receive a slot that was sent to it before. */
+#define ARRIVES_IN (10 * SECOND)
+
+/* Why a slot is taken until its process has received it; stored with the slot. */
+static const char handing_out[] = "it is being handed out";
 
 bool pool_init(struct pool *pool, struct pool_host *host, const struct slot_class *classes,
 	       size_t count)
@@ -66,7 +71,7 @@ struct slot *pool_find_slot(struct pool *pool, const char *name)
 	return NULL;
 }
 
-static void slot_is_used(struct slot *slot)
+void pool_slot_used(struct slot *slot)
 {
 	if (slot->index >= slot->owner->used)
 		slot->owner->used = slot->index + 1;
@@ -78,7 +83,7 @@ static __attribute__((format(printf, 4, 5))) void enter_state(struct pool *pool,
 {
 	va_list args;
 
-	slot_is_used(slot);
+	pool_slot_used(slot);
 	slot->state = state;
 	slot->since_ns = pool->host->now(pool->host);
 	va_start(args, why);
@@ -131,8 +136,7 @@ static void begin_return(struct pool *pool, struct slot *slot, const char *why)
 	pool->host->release(pool->host, slot);
 }
 
-/* Whether it is what the class describes. */
-static bool grant_fits(const struct slot_class *config, const struct vfb_wire_grant *grant)
+bool pool_grant_fits(const struct slot_class *config, const struct vfb_wire_grant *grant)
 {
 	unsigned int devices = config->level == 2 ? config->devices_per_slot : 0;
 
@@ -151,7 +155,7 @@ bool pool_filled(struct pool *pool, struct slot *slot, const struct vfb_wire_gra
 	memcpy(slot->grant.slot, slot->name, sizeof(slot->name));
 	memcpy(slot->grant.class_name, config->name, sizeof(config->name));
 	slot->pid = 0;
-	if (!grant_fits(config, grant) || count != vfb_wire_fd_count(grant)) {
+	if (!pool_grant_fits(config, grant) || count != vfb_wire_fd_count(grant)) {
 		delay_retry(pool, slot);
 		begin_return(pool, slot, "it was not filled as it should be");
 		return false;
@@ -236,8 +240,28 @@ struct slot *pool_take(struct pool *pool, struct pool_class *class, pid_t pid, u
 	class->takes++;
 	slot->pid = pid;
 	slot->uid = uid;
-	enter_state(pool, slot, VFB_WIRE_TAKEN, "%s", "");
+	slot->restored = false;
+	enter_state(pool, slot, VFB_WIRE_TAKEN, "%s", handing_out);
 	return slot;
+}
+
+static bool is_arriving(const struct slot *slot)
+{
+	return slot->state == VFB_WIRE_TAKEN && !strcmp(slot->why, handing_out);
+}
+
+void pool_arrived(struct pool *pool, struct slot *slot)
+{
+	if (!is_arriving(slot))
+		return;
+	memset(slot->why, 0, sizeof(slot->why));
+	pool->host->store(pool->host, slot);
+}
+
+void pool_lost(struct pool *pool, struct slot *slot)
+{
+	if (is_arriving(slot))
+		pool_return(pool, slot);
 }
 
 bool pool_may_get_ready(const struct pool_class *class)
@@ -283,10 +307,26 @@ static bool is_wanted(const struct slot *slot)
 	return slot->index < slot->owner->target;
 }
 
-/* The process that has taken a slot may close its files, as others may work for it. */
-static bool is_inherited(const struct slot *slot)
+/*
+ * Whether the process must be seen to hold the slot. The one that has taken it may close its files,
+ * as others may work for it, but for a heir, and if it may not have received them.
+ */
+static bool must_hold(struct pool *pool, const struct slot *slot)
 {
-	return slot->state == VFB_WIRE_TAKEN && slot->why[0];
+	if (!slot->why[0])
+		return false;
+	return !is_arriving(slot) ||
+	       (slot->restored && pool->host->now(pool->host) >= slot->since_ns + ARRIVES_IN);
+}
+
+static void check_tenant(struct pool *pool, struct slot *slot)
+{
+	if (!must_hold(pool, slot))
+		return;
+	if (pool->host->holds(pool->host, slot))
+		pool_arrived(pool, slot);
+	else
+		pool_tenant_ended(pool, slot);
 }
 
 static void check_gone(struct pool *pool, struct slot *slot)
@@ -324,8 +364,7 @@ static void step_slot(struct pool *pool, struct slot *slot, unsigned int *filler
 		enter_state(pool, slot, VFB_WIRE_RETURNING, "it is not needed any more");
 		break;
 	case VFB_WIRE_TAKEN:
-		if (is_inherited(slot) && !pool->host->holds(pool->host, slot))
-			pool_tenant_ended(pool, slot);
+		check_tenant(pool, slot);
 		break;
 	case VFB_WIRE_RETURNING:
 		check_gone(pool, slot);
@@ -433,54 +472,4 @@ void pool_pause(struct pool *pool, bool pause)
 		for (unsigned int k = 0; k < slots_of(&pool->classes[i]); k++)
 			if (pool->classes[i].slots[k].state == VFB_WIRE_FILLING)
 				pool->host->pause(pool->host, &pool->classes[i].slots[k], pause);
-}
-
-/* ---- After a crash ---- */
-
-static bool has_same_devices(const struct slot_class *config, unsigned int index,
-			     const struct vfb_wire_grant *grant)
-{
-	size_t first = (size_t)index * config->devices_per_slot;
-
-	if (!grant->device_count)
-		return true;
-	for (size_t i = 0; i < grant->device_count; i++)
-		if (first + i >= config->device_count ||
-		    strcmp(config->devices[first + i], grant->devices[i]))
-			return false;
-	return true;
-}
-
-struct slot *pool_restore(struct pool *pool, const struct vfb_wire_status *status,
-			  const struct vfb_wire_grant *grant, const int *fds, size_t count)
-{
-	struct pool_class *class = pool_find_class(pool, status->class_name);
-	const char *number = strrchr(status->slot, '-');
-
-	/* The configuration has changed since. */
-	if (class && status->state == VFB_WIRE_READY && !grant_fits(&class->config, grant))
-		return NULL;
-	for (unsigned int i = 0; class && number && i < MAX_SLOTS; i++) {
-		struct slot *slot = &class->slots[i];
-
-		if (slot->state != VFB_WIRE_EMPTY || !has_same_devices(&class->config, i, grant))
-			continue;
-		memcpy(slot->name, status->slot, sizeof(slot->name));
-		slot->number = strtoull(number + 1, NULL, 10);
-		if (slot->number > pool->last_number)
-			pool->last_number = slot->number;
-		slot->grant = *grant;
-		memcpy(slot->fds, fds, count * sizeof(*fds));
-		slot->fd_count = count;
-		slot->filled_bytes = class->config.bytes;
-		slot->pid = status->state == VFB_WIRE_TAKEN ? status->pid : 0;
-		slot->uid = status->uid;
-		memcpy(slot->why, status->why, sizeof(slot->why));
-		slot->released = !count;
-		slot_is_used(slot);
-		slot->state = status->state;
-		slot->since_ns = pool->host->now(pool->host);
-		return slot;
-	}
-	return NULL;
 }

@@ -42,6 +42,8 @@ struct slot {
 	/* filling: the process that fills; taken: the one that has taken it. */
 	pid_t pid;
 	uid_t uid;
+	/* Since a crash, so that no connection shows whether it has arrived. */
+	bool restored;
 	/* Of the host. */
 	void *data;
 };
@@ -74,7 +76,8 @@ struct pool_host {
 	 * a QEMU that has become a daemon: its number, which is watched from now on. 0: none.
 	 */
 	pid_t (*heir)(struct pool_host *host, struct slot *slot);
-	/* Whether @slot->pid, which heir() has found, still holds it. */
+	/* Whether @slot->pid, which heir() has found, or which may not have received it, holds it.
+	 */
 	bool (*holds)(struct pool_host *host, struct slot *slot);
 	/* Detaches the devices and closes all files; pool_released() follows. */
 	void (*release)(struct pool_host *host, struct slot *slot);
@@ -115,6 +118,12 @@ void pool_fill_failed(struct pool *pool, struct slot *slot, int error, const cha
 /* A ready slot of the class, which is taken then; NULL with an error and a text. */
 struct slot *pool_take(struct pool *pool, struct pool_class *class, pid_t pid, uid_t uid,
 		       int *error, char *why);
+/*
+ * The process has received the slot that it has taken; or its connection ended before, and what
+ * was sent is lost: the slot returns.
+ */
+void pool_arrived(struct pool *pool, struct slot *slot);
+void pool_lost(struct pool *pool, struct slot *slot);
 /* Whether waiting may help: a slot is being filled, or will be. */
 bool pool_may_get_ready(const struct pool_class *class);
 /* The process that had taken it has ended. */
@@ -138,6 +147,10 @@ void pool_pause(struct pool *pool, bool pause);
  * place, or it was ready, but is not what its class describes now. */
 struct slot *pool_restore(struct pool *pool, const struct vfb_wire_status *status,
 			  const struct vfb_wire_grant *grant, const int *fds, size_t count);
+
+/* Of pool.c: whether a grant is what the class describes, and that the place is no longer empty. */
+bool pool_grant_fits(const struct slot_class *config, const struct vfb_wire_grant *grant);
+void pool_slot_used(struct slot *slot);
 
 void pool_describe(struct pool *pool, const struct slot *slot, struct vfb_wire_status *out);
 

@@ -34,6 +34,8 @@ struct client {
 	uint64_t deadline_ns;
 	/* The class that it waits for a slot of. */
 	struct pool_class *waiting;
+	/* The slot that was sent to it, "": none, or it has arrived. */
+	char granted[VFB_WIRE_NAME];
 	struct reply reply;
 };
 
@@ -50,6 +52,11 @@ static uint64_t now_ns(void)
 
 static void drop(struct client *client)
 {
+	struct slot *slot = client->granted[0] ? pool_find_slot(server.pool, client->granted) :
+						 NULL;
+
+	if (slot)
+		pool_lost(server.pool, slot);
 	for (size_t i = 0; i < MAX_CLIENTS; i++)
 		if (server.clients[i] == client)
 			server.clients[i] = NULL;
@@ -96,6 +103,8 @@ static int hand_out(struct client *client, struct slot *slot)
 	error = packet_send(client->watch.fd, &message, VFB_WIRE_GRANT, slot->fds, slot->fd_count);
 	if (error)
 		pool_return(server.pool, slot);
+	else
+		memcpy(client->granted, slot->name, sizeof(client->granted));
 	return error;
 }
 
@@ -141,13 +150,30 @@ static void handle_take(struct client *client, const struct vfb_wire_request *re
 	client->deadline_ns = now_ns() + wait;
 }
 
+/* Its own: what the process at the other end has taken. */
+static struct slot *find_own(const struct client *client, const char *name)
+{
+	struct slot *slot = pool_find_slot(server.pool, name);
+
+	return slot && slot->state == VFB_WIRE_TAKEN && slot->pid == client->peer.pid &&
+			       slot->uid == client->peer.uid ?
+		       slot :
+		       NULL;
+}
+
+static void handle_arrived(struct client *client, const struct vfb_wire_request *request)
+{
+	struct slot *slot = find_own(client, request->name);
+
+	if (slot)
+		pool_arrived(server.pool, slot);
+}
+
 static void handle_return(struct client *client, const struct vfb_wire_request *request)
 {
-	struct slot *slot = pool_find_slot(server.pool, request->name);
+	struct slot *slot = find_own(client, request->name);
 
-	/* Its own, by the process that has taken it. */
-	if (slot && slot->state == VFB_WIRE_TAKEN && slot->pid == client->peer.pid &&
-	    slot->uid == client->peer.uid)
+	if (slot)
 		pool_return(server.pool, slot);
 }
 
@@ -216,6 +242,9 @@ static void handle(struct client *client, const struct vfb_wire_request *request
 	switch (request->header.type) {
 	case VFB_WIRE_TAKE:
 		handle_take(client, request);
+		break;
+	case VFB_WIRE_ARRIVED:
+		handle_arrived(client, request);
 		break;
 	case VFB_WIRE_RETURN:
 		handle_return(client, request);

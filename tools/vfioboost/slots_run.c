@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../daemon/packet.h"
 #include "../parse.h"
 #include "../takeover/settings.h"
 #include "arguments.h"
@@ -91,25 +90,6 @@ static error_t run_parse(int key, char *arg, struct argp_state *state)
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
-}
-
-static bool take(const struct options *options, struct vfb_wire_grant *grant, int *fds)
-{
-	int connection = slots_connect(options->socket);
-	size_t count = VFB_WIRE_FDS;
-	union vfb_wire message;
-
-	if (connection < 0 ||
-	    !slots_send(connection, VFB_WIRE_TAKE, options->class_name, 0,
-			UINT64_C(1000000000) * options->wait) ||
-	    !slots_receive(connection, &message, fds, &count))
-		return false;
-	if (message.header.type != VFB_WIRE_GRANT || count != vfb_wire_fd_count(&message.grant)) {
-		fprintf(stderr, "vfioboost: vfioboostd sent an invalid answer\n");
-		return false;
-	}
-	*grant = message.grant;
-	return true;
 }
 
 /* To 3, 4, ..., and not closed by execve(). */
@@ -214,7 +194,8 @@ int slots_run(int argc, char **argv)
 
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &options);
-	if (!take(&options, &grant, fds))
+	if (!slots_take_files(options.socket, options.class_name,
+			      UINT64_C(1000000000) * options.wait, &grant, fds))
 		return EXIT_FAILED;
 	count = vfb_wire_fd_count(&grant);
 	if (!place(fds, count)) {
