@@ -7,8 +7,10 @@
 #include "arguments.h"
 #include "clock.h"
 #include "command.h"
+#include "mapped.h"
 #include "output.h"
 #include "rounds.h"
+#include "shuffle.h"
 #include "table.h"
 
 #define MIB	  (UINT64_C(1) << 20)
@@ -159,50 +161,35 @@ static int measure(void *data, size_t number, double *values)
 	struct vfb_space_opts space_opts = {.size = sizeof(space_opts),
 					    .backend = bench->options.backend,
 					    .block_bytes = bench->options.block_bytes};
-	struct vfb_space_info info = VFB_SPACE_INFO_INIT;
-	struct vfb_memory *memory = NULL;
-	struct vfb_device *device = NULL;
-	struct vfb_space *space = NULL;
-	int error;
+	struct mapped mapped;
+	int error = complain(
+		mapped_open(&mapped, bench->ctx, &opts, &space_opts, bench->options.device));
 
-	error = vfb_memory_create(bench->ctx, &opts, &memory);
-	if (!error)
-		error = vfb_space_create(bench->ctx, &space_opts, &space);
-	if (!error)
-		error = vfb_device_open(space, bench->options.device, &device);
-	if (!complain(error)) {
-		error = measure_mapped(bench, line, memory, space, values);
-		vfb_space_info(space, &info);
-		bench->backend = info.backend;
+	if (!error) {
+		error = measure_mapped(bench, line, mapped.memory, mapped.space, values);
+		bench->backend = mapped_backend(&mapped);
 	}
-	vfb_device_close(device);
-	vfb_space_destroy(space);
-	vfb_memory_destroy(memory);
+	mapped_close(&mapped);
 	return error;
 }
 
 /* ---- All of them ---- */
 
-/* Every other block, in an order that is random, but the same each time. */
+/* Every other block, in an order that is random. */
 static int make_parts(struct bench *bench)
 {
 	uint64_t block = bench->options.block_bytes;
+	uint64_t *offsets;
 
 	bench->count = bench->options.bytes / block / 2;
+	offsets = shuffle_offsets(bench->count, 2 * block);
 	bench->parts = calloc(bench->count, sizeof(*bench->parts));
-	if (!bench->parts) {
+	if (offsets && !bench->parts)
 		perror("vfioboost");
-		return -1;
-	}
-	srand48(1);
-	for (size_t i = 0; i < bench->count; i++) {
-		size_t other = lrand48() % (i + 1);
-
-		bench->parts[i] = bench->parts[other];
-		bench->parts[other] = (struct vfb_memory_range){.offset = 2 * i * block,
-								.bytes = block};
-	}
-	return 0;
+	for (size_t i = 0; i < bench->count && offsets && bench->parts; i++)
+		bench->parts[i] = (struct vfb_memory_range){.offset = offsets[i], .bytes = block};
+	free(offsets);
+	return offsets && bench->parts ? 0 : -1;
 }
 
 static void make_lines(struct bench *bench)

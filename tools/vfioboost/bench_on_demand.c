@@ -7,8 +7,10 @@
 #include "arguments.h"
 #include "clock.h"
 #include "command.h"
+#include "mapped.h"
 #include "output.h"
 #include "rounds.h"
+#include "shuffle.h"
 #include "table.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -155,57 +157,31 @@ static int measure(void *data, size_t number, double *values)
 		.backend = bench->options.backend,
 		.on_demand = window ? VFB_ON_DEMAND_TOUCH : VFB_ON_DEMAND_STATIC,
 	};
-	struct vfb_space_info info = VFB_SPACE_INFO_INIT;
-	struct vfb_memory *memory = NULL;
-	struct vfb_device *device = NULL;
-	struct vfb_space *space = NULL;
-	int error;
+	struct mapped mapped;
+	int error = complain(
+		mapped_open(&mapped, bench->ctx, &opts, &space_opts, bench->options.device));
 
-	error = vfb_memory_create(bench->ctx, &opts, &memory);
-	if (!error)
-		error = vfb_space_create(bench->ctx, &space_opts, &space);
-	if (!error)
-		error = vfb_device_open(space, bench->options.device, &device);
-	if (!complain(error)) {
-		error = measure_requests(bench, window, memory, space, values);
-		vfb_space_info(space, &info);
-		bench->backend = info.backend;
+	if (!error) {
+		error = measure_requests(bench, window, mapped.memory, mapped.space, values);
+		bench->backend = mapped_backend(&mapped);
 	}
-	vfb_device_close(device);
-	vfb_space_destroy(space);
-	vfb_memory_destroy(memory);
+	mapped_close(&mapped);
 	return error;
 }
 
 /* ---- All of them ---- */
 
-/* Different places, in an order that is random, but the same each time. */
-static int make_offsets(struct bench *bench)
-{
-	size_t count = bench->options.bytes / bench->options.request_bytes;
-	uint64_t *all = calloc(count, sizeof(*all));
-
-	if (!all) {
-		perror("vfioboost");
-		return -1;
-	}
-	srand48(1);
-	for (size_t i = 0; i < count; i++) {
-		size_t other = lrand48() % (i + 1);
-
-		all[i] = all[other];
-		all[other] = i * bench->options.request_bytes;
-	}
-	bench->offsets = all;
-	return 0;
-}
-
 static int run(struct bench *bench)
 {
-	int error = make_offsets(bench);
+	const struct options *options = &bench->options;
+	int error;
 
-	if (!error)
-		error = complain(vfb_ctx_create(NULL, &bench->ctx));
+	/* Different places. */
+	bench->offsets = shuffle_offsets(options->bytes / options->request_bytes,
+					 options->request_bytes);
+	if (!bench->offsets)
+		return -1;
+	error = complain(vfb_ctx_create(NULL, &bench->ctx));
 	if (error)
 		return error;
 	bench->rounds.line_count = 1 + bench->options.windows.count;

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* vfioboost bench starts: many guests that start at once, and one after another. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "arguments.h"
+#include "children.h"
 #include "clock.h"
 #include "command.h"
 #include "output.h"
@@ -43,11 +41,6 @@ struct options {
 	unsigned int guests, repeat;
 	struct device_list devices;
 	bool json;
-};
-
-struct child {
-	pid_t process;
-	int fd;
 };
 
 struct bench {
@@ -96,42 +89,14 @@ static const struct arguments arguments = {.command = "vfioboost bench starts",
 
 /* ---- Guests ---- */
 
-static bool begin_guest(struct bench *bench, unsigned int number, struct child *children)
+static int run_guest(void *data, unsigned int number, int fd)
 {
+	struct bench *bench = data;
 	const struct device_list *devices = &bench->options.devices;
-	struct child *child = &children[number];
-	int ends[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
-		return false;
-	fflush(stdout);
-	child->process = fork();
-	if (child->process) {
-		close(ends[1]);
-		child->fd = ends[0];
-		if (child->process < 0)
-			close(ends[0]);
-		return child->process > 0;
-	}
-	/* So that each guest notices the end of this process. */
-	for (unsigned int i = 0; i < number; i++)
-		close(children[i].fd);
-	close(ends[0]);
-	_exit(starts_guest(&bench->options.guest,
-			   number < devices->count ? devices->all[number] : NULL, ends[1],
-			   &bench->reports[number]));
-}
-
-static bool tell(const struct child *child)
-{
-	return send(child->fd, "", 1, MSG_NOSIGNAL) == 1;
-}
-
-static bool hear(const struct child *child)
-{
-	char byte;
-
-	return read(child->fd, &byte, 1) == 1;
+	return starts_guest(&bench->options.guest,
+			    number < devices->count ? devices->all[number] : NULL, fd,
+			    &bench->reports[number]);
 }
 
 /* Each guest goes on by one step: together, or each when the one before is done. */
@@ -141,9 +106,9 @@ static bool step_together(const struct child *children, unsigned int count, doub
 	bool done = true;
 
 	for (unsigned int i = 0; i < count && done; i++)
-		done = tell(&children[i]);
+		done = child_continue(&children[i]);
 	for (unsigned int i = 0; i < count && done; i++)
-		done = hear(&children[i]);
+		done = child_wait(&children[i]);
 	*seconds += clock_seconds() - begin;
 	return done;
 }
@@ -163,16 +128,12 @@ static bool run_guests(const struct child *children, unsigned int count, enum wa
 /* The guest that fails says why, unless it was killed. */
 static bool end_guest(const struct child *child, unsigned int number)
 {
-	int status;
+	int status = child_end(child);
 
-	close(child->fd);
-	while (waitpid(child->process, &status, 0) < 0)
-		if (errno != EINTR)
-			return false;
-	if (WIFSIGNALED(status))
+	if (status >= 0 && WIFSIGNALED(status))
 		fprintf(stderr, "vfioboost: guest %u was killed by signal %d (%s)\n", number,
 			WTERMSIG(status), strsignal(WTERMSIG(status)));
-	return WIFEXITED(status) && !WEXITSTATUS(status);
+	return status == 0;
 }
 
 /* The first round of each line warms up. */
@@ -203,7 +164,7 @@ static int measure(void *data, size_t way, double *values)
 
 	memset(bench->reports, 0, count * sizeof(*bench->reports));
 	while (done && begun < count) {
-		done = begin_guest(bench, begun, children);
+		done = child_begin(children, begun, run_guest, bench);
 		begun += done;
 	}
 	if (!done)

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "children.h"
 #include "clock.h"
 #include "command.h"
 
@@ -155,18 +155,6 @@ static int stop(struct guest *guest)
 	return complain(error);
 }
 
-static bool wait_turn(int fd)
-{
-	char byte;
-
-	return read(fd, &byte, 1) == 1;
-}
-
-static bool report_done(int fd)
-{
-	return write(fd, "", 1) == 1;
-}
-
 int starts_guest(const struct starts_options *options, const char *device, int fd,
 		 struct starts_report *report)
 {
@@ -175,12 +163,12 @@ int starts_guest(const struct starts_options *options, const char *device, int f
 	int error;
 
 	pthread_mutex_init(&guest.lock, NULL);
-	if (!wait_turn(fd))
+	if (!child_wait_turn(fd))
 		return EXIT_FAILED;
 	error = start(&guest, device);
-	if (error || !report_done(fd) || !wait_turn(fd) || stop(&guest))
+	if (error || !child_report(fd) || !child_wait_turn(fd) || stop(&guest))
 		return EXIT_FAILED;
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
 	report->cpu_s = cpu.tv_sec + cpu.tv_nsec / 1e9;
-	return report_done(fd) ? EXIT_OK : EXIT_FAILED;
+	return child_report(fd) ? EXIT_OK : EXIT_FAILED;
 }
