@@ -5,9 +5,12 @@
 Usage: test_bench.py VFIOBOOST
 """
 import json
+import pathlib
 import subprocess
 import sys
+import tempfile
 import unittest
+from xml.etree import ElementTree
 
 COMMAND = sys.argv.pop(1)
 POPULATE = ["populate", "--memory", "4M", "--page-size", "thp,4k", "--threads", "2,1",
@@ -102,6 +105,62 @@ class Bench(unittest.TestCase):
                      "0000:99:00.0", status=1)
         self.assertIn("0000:99:00.0", failed.stderr)
 
+    def test_density(self):
+        arguments = ["density", "--guests", "3", "--memory", "8M", "--working-set", "50",
+                     "--window", "64k,2m", "--measure", "10"]
+        text = run(*arguments, "--json").stdout
+        result = json.loads(text)
+        self.assertEqual([result[name] for name in ("bench", "memory_bytes", "working_set_bytes")],
+                         ["density", 8 << 20, 4 << 20])
+        lines = result["results"]
+        self.assertEqual([(line["way"], line.get("window_bytes")) for line in lines],
+                         [("static", None), ("touch", 65536), ("touch", 2 << 20)])
+        # All of the memory; the requests; the windows that requests at random places touch.
+        self.assertEqual([line["populated_bytes"] for line in lines[:2]], [8 << 20, 4 << 20])
+        self.assertIn(lines[2]["populated_bytes"], (4 << 20, 6 << 20, 8 << 20))
+        for line in lines:
+            self.assertEqual((line["guests"], line["ratio"]), (3, 1))
+            self.assertEqual(line["end"], "3 guests were asked for")
+            self.assertEqual([point["guests"] for point in line["points"]], [1, 2, 3])
+            self.assertEqual(len(line["starts_s"]), 3)
+            self.assertIn(line["bend_guests"], (1, 2, 3))
+        self.assertIn("No further guest (line 3): 3 guests", run(*arguments).stdout)
+        self.draw_density(text)
+
+    def draw_density(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            source, picture = f"{folder}/density.json", f"{folder}/density.svg"
+            pathlib.Path(source).write_text(text, encoding="ascii")
+            draw = [COMMAND, "report", source]
+            subprocess.run([*draw, "--output", picture], check=True)
+            labels = [node.text for node in ElementTree.parse(picture).iter()
+                      if node.tag.endswith("}text")]
+            self.assertIn("windows of 64 KiB", labels)
+            self.assertEqual(labels.count("3 guests"), 3)
+            refused = subprocess.run([*draw, "--json"], capture_output=True, text=True, check=False)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn("no critical paths", refused.stderr)
+
+    def test_density_refused(self):
+        failed = run("density", "--memory", "64M", "--page-size", "1g", status=1)
+        self.assertIn("no guest could start", failed.stderr)
+
+    def test_density_of_others(self):
+        """Whatever stands in a file, it is drawn or refused."""
+        for text in ('{"bench":null}', '{"bench":"density"}', '{"bench":"density","results":7}',
+                     '{"bench":"density","memory_bytes":1e400,"results":[null,1,{"guests":1e300,'
+                     '"plateau_bytes_per_s":"x","points":[1,null,{"guests":-1e17,"bytes_per_s":'
+                     '1e17}],"starts_s":["x",-1,1e400,{},1e17]}]}'):
+            with tempfile.TemporaryDirectory() as folder:
+                source, picture = f"{folder}/density.json", f"{folder}/density.svg"
+                pathlib.Path(source).write_text(text, encoding="ascii")
+                result = subprocess.run([COMMAND, "report", source, "--output", picture],
+                                        capture_output=True, text=True, check=False)
+                self.assertEqual(result.returncode, "density" not in text, result.stderr)
+                if not result.returncode:
+                    self.assertNotIn("nan", pathlib.Path(picture).read_text(encoding="ascii"))
+                    ElementTree.parse(picture)
+
     def test_events(self):
         result = json.loads(run("events", "--memory", "4M", "--repeat", "1", "--json").stdout)
         for name in ("calls_ns", "point_ns", "counted_ns", "nobody_s", "counters_s", "trace_s"):
@@ -144,6 +203,7 @@ class Bench(unittest.TestCase):
                 (["populate", "word"], '"word"'),
                 (["give-back", "--device", "0000:01:00.0", "--memory", "3M"], "two whole blocks"),
                 (["populate", "--threads", ",".join("1" * 65)], "64"),
+                (["density", "--memory", "4M", "--working-set", "10"], "room for a request"),
                 (["map"], "--device is missing"),
                 (["map", "--device", "x", "--backend", "none"], "iommufd"),
                 (["map", "--device", "x", "--page-size", "auto"], "thp"),

@@ -4,6 +4,7 @@
 static const struct command parts[] = {
 	{"bar", bench_bar, "accessing a BAR and mapping it for devices, with each page size"},
 	{"beside", bench_beside, "populating by each way, beside a thread that maps and unmaps"},
+	{"density", bench_density, "how many guests fit whose memory is mapped on demand"},
 	{"give-back", bench_give_back, "discarding and restoring blocks of mapped memory"},
 	{"growth", bench_growth, "mapping one more range beside many, without a device"},
 	{"events", bench_events, "events, with and without subscribers"},

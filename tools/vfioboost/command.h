@@ -49,6 +49,7 @@ int command_unbind(int argc, char **argv);
 int bench_bar(int argc, char **argv);
 int bench_events(int argc, char **argv);
 int bench_beside(int argc, char **argv);
+int bench_density(int argc, char **argv);
 int bench_give_back(int argc, char **argv);
 int bench_on_demand(int argc, char **argv);
 int bench_growth(int argc, char **argv);

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "markup.h"
+#include "svg.h"
 
 /* Pixels. */
-#define WIDTH	   960
 #define LEFT	   150
 #define RIGHT	   20
 #define ROW	   16
@@ -30,13 +30,6 @@ static const char *color_of(const char *phase)
 		if (!strcmp(phases[i].phase, phase))
 			return phases[i].color;
 	return "#8f98a3";
-}
-
-static void write_text(FILE *file, double x, double y, const char *anchor, const char *text)
-{
-	fprintf(file, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
-	markup_write_text(file, text);
-	fputs("</text>\n", file);
 }
 
 static double longest(const struct recording *recording)
@@ -84,9 +77,9 @@ static int *choose_rows(const struct run *run, size_t *count)
 
 static void write_row(FILE *file, const char *name, double y)
 {
-	write_text(file, LEFT - 8, y + BAR - 3, "end", name);
+	svg_text(file, LEFT - 8, y + BAR - 3, "end", name);
 	fprintf(file, "<rect x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\" fill=\"#eef1f5\"/>\n",
-		LEFT, y, WIDTH - LEFT - RIGHT, BAR);
+		LEFT, y, SVG_WIDTH - LEFT - RIGHT, BAR);
 }
 
 static double write_run(FILE *file, const struct run *run, double y, double scale)
@@ -97,8 +90,8 @@ static double write_run(FILE *file, const struct run *run, double y, double scal
 
 	fputs("<g font-weight=\"bold\">", file);
 	snprintf(text, sizeof(text), "%.3f s", (run->end - run->begin) * 1e-6);
-	write_text(file, LEFT - 8, y + BAR, "end", text);
-	write_text(file, LEFT, y + BAR, "start", run->name);
+	svg_text(file, LEFT - 8, y + BAR, "end", text);
+	svg_text(file, LEFT, y + BAR, "start", run->name);
 	fputs("</g>\n", file);
 	y += ROW + 4;
 	for (size_t track = 0; rows && track < run->track_count; track++)
@@ -121,12 +114,9 @@ static double write_axis(FILE *file, double y, double most, double scale)
 	for (int i = 0; i <= 5; i++) {
 		double x = LEFT + most * scale * i / 5;
 
-		fprintf(file,
-			"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" "
-			"stroke=\"#667\"/>\n",
-			x, y, x, y + 5);
+		svg_line(file, x, y, x, y + 5, "#667");
 		snprintf(text, sizeof(text), "%.3g s", most * i / 5 * 1e-6);
-		write_text(file, x, y + 18, "middle", text);
+		svg_text(file, x, y + 18, "middle", text);
 	}
 	return y + 34;
 }
@@ -139,7 +129,7 @@ static void write_legend(FILE *file, double y)
 		fprintf(file,
 			"<rect x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"12\" fill=\"%s\"/>\n", x,
 			y, phases[i].color);
-		write_text(file, x + 17, y + 10, "start", phases[i].phase);
+		svg_text(file, x + 17, y + 10, "start", phases[i].phase);
 	}
 }
 
@@ -159,16 +149,12 @@ static double height_of(const struct recording *recording)
 void picture_write(FILE *file, const struct recording *recording)
 {
 	double height = height_of(recording), most = longest(recording), y = 14;
-	double scale = (WIDTH - LEFT - RIGHT) / most;
+	double scale = (SVG_WIDTH - LEFT - RIGHT) / most;
 
-	fprintf(file,
-		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%.0f\" "
-		"viewBox=\"0 0 %d %.0f\" font-family=\"sans-serif\" font-size=\"11\" "
-		"fill=\"#1d2530\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-		WIDTH, height, WIDTH, height);
+	svg_begin(file, height);
 	for (size_t i = 0; i < recording->run_count; i++)
 		y = write_run(file, &recording->runs[i], y, scale);
 	y = write_axis(file, y, most, scale);
 	write_legend(file, y);
-	fputs("</svg>\n", file);
+	svg_end(file);
 }

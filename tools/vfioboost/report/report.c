@@ -9,6 +9,7 @@
 
 #include "../command.h"
 #include "../output.h"
+#include "density.h"
 #include "page.h"
 #include "picture.h"
 #include "recording.h"
@@ -20,9 +21,11 @@ struct options {
 };
 
 static const char doc[] =
-	"Draw what `vfioboost run --trace TRACE` or a program with vfb_trace_create() has written.\v"
+	"Draw what `vfioboost run --trace TRACE` or a program with vfb_trace_create() has written, or "
+	"what `vfioboost bench density --json` has printed.\v"
 	"FILE.html is a page without need of anything else: timeline, phases, throughput, "
-	"histograms, slowest steps, remarks. FILE.svg is a picture for documents.\n"
+	"histograms, slowest steps, remarks. FILE.svg is a picture for documents. Of a bench, both "
+	"have the same picture.\n"
 	"\n"
 	"Exit status: 0 on success, 1 on failure, 2 on bad usage.";
 
@@ -115,16 +118,38 @@ bool report_draw(const char *trace, const char *title, const char *path, bool js
 	return done;
 }
 
+static bool draw_density(struct json_object *bench, const struct options *options)
+{
+	struct output_file output;
+
+	if (options->json) {
+		fprintf(stderr, "vfioboost: %s is of a bench: there are no critical paths\n",
+			options->trace);
+		return false;
+	}
+	if (!output_file_begin(&output, options->output))
+		return false;
+	if (!ends_with(options->output, ".svg"))
+		fputs("<!DOCTYPE html>\n<meta charset=\"utf-8\">\n<title>Density</title>\n",
+		      output.file);
+	density_draw(output.file, bench);
+	return output_file_end(&output);
+}
+
 int command_report(int argc, char **argv)
 {
 	static const struct argp argp = {argp_options, parse_option, "TRACE", doc,
 					 NULL,	       NULL,	     NULL};
 	static char name[] = "vfioboost report";
 	struct options options = {0};
+	struct json_object *bench;
+	bool done;
 
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	return report_draw(options.trace, options.trace, options.output, options.json) ?
-		       EXIT_OK :
-		       EXIT_FAILED;
+	bench = density_read(options.trace);
+	done = bench ? draw_density(bench, &options) :
+		       report_draw(options.trace, options.trace, options.output, options.json);
+	json_object_put(bench);
+	return done ? EXIT_OK : EXIT_FAILED;
 }
