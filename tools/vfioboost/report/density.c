@@ -222,7 +222,7 @@ static double start_of(struct json_object *starts, size_t i)
 
 static void draw_starts(FILE *file, struct json_object *bench, const struct chart *chart)
 {
-	draw_axes(file, chart, "ms until a guest has started, by the number of guests", 1e3);
+	draw_axes(file, chart, "Seconds until a guest has started, by the number of guests", 1);
 	for (size_t i = 0; i < count_lines(bench); i++) {
 		struct json_object *starts = array(line_of(bench, i), "starts_s");
 
