@@ -11,6 +11,7 @@
 /* No bench writes more. */
 #define MAX_FILE_BYTES (16 << 20)
 #define MAX_LINES      16
+#define HEAD_BYTES     512
 
 /* Pixels. */
 #define LEFT  150
@@ -23,15 +24,30 @@ static const char *const colors[] = {"#b5443b", "#3b7dd8", "#2f9e6e", "#e8871e",
 
 #define COLORS (sizeof(colors) / sizeof(colors[0]))
 
-struct json_object *density_read(const char *path)
+/* Whether it is no trace, which may be large: what it is stands at its beginning. */
+static bool may_be_bench(const char *path)
 {
-	struct json_object *bench = NULL, *name;
-	const char *text = NULL;
+	char head[HEAD_BYTES];
 	struct stat stat_of;
+	size_t bytes = 0;
+	FILE *file;
 
 	/* What is read from a pipe cannot be read again as a trace. */
-	if (!stat(path, &stat_of) && S_ISREG(stat_of.st_mode) && stat_of.st_size <= MAX_FILE_BYTES)
-		bench = json_object_from_file(path);
+	if (stat(path, &stat_of) || !S_ISREG(stat_of.st_mode) || stat_of.st_size > MAX_FILE_BYTES)
+		return false;
+	file = fopen(path, "re");
+	if (file) {
+		bytes = fread(head, 1, sizeof(head), file);
+		fclose(file);
+	}
+	return memmem(head, bytes, "\"bench\"", strlen("\"bench\""));
+}
+
+struct json_object *density_read(const char *path)
+{
+	struct json_object *bench = may_be_bench(path) ? json_object_from_file(path) : NULL, *name;
+	const char *text = NULL;
+
 	if (json_object_is_type(bench, json_type_object) &&
 	    json_object_object_get_ex(bench, "bench", &name))
 		text = json_object_get_string(name);
