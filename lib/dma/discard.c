@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "container_of.h"
 #include "dma/discard_job.h"
 #include "memory/memory.h"
 #include "observe/error.h"
@@ -123,7 +124,38 @@ static void cut_entry(struct discard_job *job, size_t entry)
 	}
 }
 
-/* Groups the pieces by node. */
+static void group_pieces(struct discard_job *job)
+{
+	qsort(job->pieces, job->piece_count, sizeof(*job->pieces), by_node);
+	for (size_t i = 0; i < job->piece_count; i++) {
+		if (!i || job->pieces[i].node != job->pieces[i - 1].node)
+			job->nodes[job->node_count++] = (struct discard_node){.owner = job,
+									      .first = i};
+		job->nodes[job->node_count - 1].count++;
+	}
+}
+
+static void ask_nodes(struct vfb_task *task)
+{
+	struct discard_job *job = container_of(task, struct discard_job, asker);
+
+	for (size_t i = 0; i < job->piece_count; i++)
+		job->pieces[i].node = vfb_memory_ask_node(job->discard.memory,
+							  job->pieces[i].offset, i);
+	group_pieces(job);
+	vfb_job_release(&job->job);
+}
+
+/* Any worker returns pages as well as another. */
+static bool nodes_must_be_asked(const struct discard_job *job)
+{
+	bool must = false;
+
+	for (size_t i = 0; i < job->piece_count && !must; i++)
+		must = vfb_memory_must_ask_node(job->discard.memory, job->pieces[i].offset);
+	return must && job->discard.restores && !job->here && job->width > 1;
+}
+
 static int make_pieces(struct discard_job *job)
 {
 	size_t count = 0;
@@ -141,13 +173,6 @@ static int make_pieces(struct discard_job *job)
 		return vfb_fail_memory();
 	for (size_t i = 0; i < job->discard.count; i++)
 		cut_entry(job, i);
-	qsort(job->pieces, job->piece_count, sizeof(*job->pieces), by_node);
-	for (size_t i = 0; i < job->piece_count; i++) {
-		if (!i || job->pieces[i].node != job->pieces[i - 1].node)
-			job->nodes[job->node_count++] = (struct discard_node){.owner = job,
-									      .first = i};
-		job->nodes[job->node_count - 1].count++;
-	}
 	return 0;
 }
 
@@ -238,6 +263,11 @@ static int discard_start(struct vfb_memory *memory, bool restores, struct vfb_me
 		return error;
 	}
 	*out = &job->job;
+	job->asker.run = ask_nodes;
+	if (nodes_must_be_asked(job))
+		vfb_job_submit(&job->job, &job->asker, VFB_ANY_NODE);
+	else
+		group_pieces(job);
 	vfb_job_release(&job->job);
 	return 0;
 }
@@ -256,7 +286,7 @@ static bool fits_here(const struct vfb_memory *memory, bool restores,
 			return false;
 		bytes += ranges[i].bytes;
 		if (restores && ranges[i].offset < memory->bytes &&
-		    vfb_memory_node(memory, ranges[i].offset, 0) != VFB_ANY_NODE)
+		    vfb_memory_wants_worker(memory, ranges[i].offset))
 			return false;
 	}
 	return true;

@@ -28,6 +28,8 @@ struct discard_job {
 	size_t piece_count;
 	struct discard_node *nodes;
 	size_t node_count;
+	/* Asks which nodes the pieces belong to, before the first step. */
+	struct vfb_task asker;
 	/* Number of steps begun. */
 	unsigned int step;
 	unsigned int width;

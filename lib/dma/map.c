@@ -220,7 +220,7 @@ static bool node_must_populate(const struct vfb_range *range)
 {
 	return range->bytes > UNASKED_BYTES &&
 	       !vfb_memory_was_populated(range->memory, range->offset, range->bytes) &&
-	       vfb_memory_node(range->memory, range->offset, 0) != VFB_ANY_NODE;
+	       vfb_memory_wants_worker(range->memory, range->offset);
 }
 
 /* Whether one thread maps the ranges as fast as several would. */

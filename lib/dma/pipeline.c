@@ -191,6 +191,14 @@ static bool start_mapper(struct map_job *map, bool behind)
 	return start;
 }
 
+/* Whether workers of another node run the piece. */
+static bool move_piece(struct map_piece *piece)
+{
+	return piece->needed && !piece->populated &&
+	       vfb_memory_move_task(piece->memory, piece->offset, piece->bytes, &piece->owner->job,
+				    &piece->task, &piece->node);
+}
+
 void vfb_pipeline_run_piece(struct vfb_task *task)
 {
 	struct map_piece *piece = container_of(task, struct map_piece, task);
@@ -198,6 +206,10 @@ void vfb_pipeline_run_piece(struct vfb_task *task)
 	int error;
 
 	if (!is_dead(map, piece->first_entry, piece->entry_count)) {
+		if (move_piece(piece)) {
+			vfb_job_release(&map->job);
+			return;
+		}
 		error = populate_piece(piece);
 		if (error && error != -ECANCELED)
 			fail_entries(map, piece->first_entry, piece->entry_count, error);

@@ -134,6 +134,18 @@ int vfb_memory_apply_policy(struct vfb_memory *memory);
 /* The node whose workers should populate the page at @offset; VFB_ANY_NODE: any. @piece: the number
  * of the piece, to distribute pieces over several nodes. */
 int vfb_memory_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece);
+/*
+ * The policy of adopted memory is only known to the kernel, and may change at any time, so that a
+ * worker asks (get_mempolicy(2)): the caller's filter of system calls may forbid it. Whether it
+ * must, and what it gets.
+ */
+bool vfb_memory_must_ask_node(const struct vfb_memory *memory, uint64_t offset);
+int vfb_memory_ask_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece);
+/* For a task that any worker runs so far: whether it was submitted again, for those of *@node. */
+bool vfb_memory_move_task(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
+			  struct vfb_job *job, struct vfb_task *task, int *node);
+/* Whether workers of one node should populate the page at @offset, as far as the caller knows. */
+bool vfb_memory_wants_worker(const struct vfb_memory *memory, uint64_t offset);
 /* Where the part from @offset ends that the policy places alike. */
 uint64_t vfb_memory_policy_end(const struct vfb_memory *memory, uint64_t offset);
 /* Whether the policy allows the page at @offset on @node. */

@@ -216,31 +216,8 @@ uint64_t vfb_memory_policy_end(const struct vfb_memory *memory, uint64_t offset)
 	return end;
 }
 
-/*
- * The caller may change the policy of adopted memory at any time, so ask the kernel. For pages that
- * are populated the node does not matter.
- */
-static int adopted_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece)
-{
-	const struct vfb_sys *sys = memory->ctx->sys;
-	unsigned int nodes[MAX_NODES];
-	int mode, count;
-
-	/* Where there is one node, the call would only be one more for a filter to allow. */
-	if (vfb_engine_nodes(memory->ctx->engine) == 1 ||
-	    vfb_memory_was_populated(memory, offset, 1))
-		return VFB_ANY_NODE;
-	count = sys->get_mempolicy(sys, memory->address + offset, &mode, nodes, MAX_NODES);
-	if (count <= 0 ||
-	    (mode != MPOL_BIND && mode != MPOL_PREFERRED && mode != MPOL_PREFERRED_MANY))
-		return VFB_ANY_NODE;
-	return nodes[piece % count];
-}
-
 int vfb_memory_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece)
 {
-	if (memory->adopted)
-		return adopted_node(memory, offset, piece);
 	switch (memory->policy) {
 	case VFB_NUMA_BIND:
 	case VFB_NUMA_PREFERRED:
@@ -250,6 +227,46 @@ int vfb_memory_node(const struct vfb_memory *memory, uint64_t offset, uint64_t p
 	default:
 		return VFB_ANY_NODE;
 	}
+}
+
+/* For pages that are populated the node does not matter. */
+bool vfb_memory_must_ask_node(const struct vfb_memory *memory, uint64_t offset)
+{
+	return memory->adopted && vfb_engine_nodes(memory->ctx->engine) > 1 &&
+	       !vfb_memory_was_populated(memory, offset, 1);
+}
+
+int vfb_memory_ask_node(const struct vfb_memory *memory, uint64_t offset, uint64_t piece)
+{
+	const struct vfb_sys *sys = memory->ctx->sys;
+	unsigned int nodes[MAX_NODES];
+	int mode, count;
+
+	if (!vfb_memory_must_ask_node(memory, offset))
+		return vfb_memory_node(memory, offset, piece);
+	count = sys->get_mempolicy(sys, memory->address + offset, &mode, nodes, MAX_NODES);
+	if (count <= 0 ||
+	    (mode != MPOL_BIND && mode != MPOL_PREFERRED && mode != MPOL_PREFERRED_MANY))
+		return VFB_ANY_NODE;
+	return nodes[piece % count];
+}
+
+bool vfb_memory_move_task(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes,
+			  struct vfb_job *job, struct vfb_task *task, int *node)
+{
+	if (*node != VFB_ANY_NODE)
+		return false;
+	*node = vfb_memory_ask_node(memory, offset, offset / bytes);
+	if (*node == VFB_ANY_NODE)
+		return false;
+	vfb_job_submit(job, task, *node);
+	return true;
+}
+
+bool vfb_memory_wants_worker(const struct vfb_memory *memory, uint64_t offset)
+{
+	return vfb_memory_node(memory, offset, 0) != VFB_ANY_NODE ||
+	       vfb_memory_must_ask_node(memory, offset);
 }
 
 bool vfb_memory_belongs(const struct vfb_memory *memory, uint64_t offset, unsigned int node)

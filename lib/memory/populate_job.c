@@ -28,10 +28,12 @@ static void run_populate(struct vfb_task *task)
 {
 	struct populate_task *populate = container_of(task, struct populate_task, task);
 	struct vfb_job *job = &populate->owner->job;
-	int error;
+	int error = 0;
 
-	error = vfb_memory_populate_range(populate->memory, populate->offset, populate->bytes,
-					  populate->node, job);
+	if (!vfb_memory_move_task(populate->memory, populate->offset, populate->bytes, job, task,
+				  &populate->node))
+		error = vfb_memory_populate_range(populate->memory, populate->offset,
+						  populate->bytes, populate->node, job);
 	if (error && error != -ECANCELED)
 		vfb_job_fail(job, error, true);
 	vfb_job_release(job);

@@ -25,12 +25,50 @@ static int by_name(struct injection *in, const char *kind, const char *name, int
 	return error;
 }
 
+/* Who makes the calls: threads of the library, callers; any of them may create threads. A reaper
+ * begins before the filter. */
+enum {
+	T = 1,
+	C = 2,
+	N = 4,
+	NOBODY = T | C
+};
+
+static const struct {
+	const char *call;
+	unsigned int who;
+} listed[] = {
+#define OP(member, roles, ...) {#member, roles},
+#include "sys/seccomp.def"
+};
+
+static bool library_has_threads(const struct fake *fake)
+{
+	for (const struct thread *t = fake->threads; t; t = t->next)
+		if (t->created)
+			return true;
+	return false;
+}
+
+/* A filter that was built from the lists of system calls would end the program. */
+static void check_lists(struct fake *fake, const char *call)
+{
+	bool created = fk_thread_self(fake)->created;
+
+	for (size_t i = 0; i < ARRAY_SIZE(listed); i++)
+		if (!strcmp(listed[i].call, call) && !(listed[i].who & (created ? T | N : C | N)) &&
+		    library_has_threads(fake))
+			fk_misuse(fake, "%s by a thread of %s, which lib/sys/seccomp.def lacks",
+				  call, created ? "the library" : "the caller");
+}
+
 static int check(struct fake *fake, const char *kind, const char *detail, int usual, bool counted)
 {
 	struct injection *in = &fake->injection;
 	char name[160];
 	int error;
 
+	check_lists(fake, kind);
 	snprintf(name, sizeof(name), detail ? "%s:%s" : "%s", kind, detail);
 	error = by_name(in, kind, name, usual);
 	if (counted) {

@@ -203,38 +203,6 @@ static void test_adopted_hugetlb(void **state)
 	host_close(&host);
 }
 
-/* Workers of the node populate; any workers if the kernel does not report one. */
-static void test_adopted_memory_of_a_node(void **state)
-{
-	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
-	const struct vfb_sys *sys;
-	struct host host;
-
-	(void)state;
-	host_open(&host, &(struct fake_config){.nodes = 2});
-	sys = fake_sys(host.fake);
-	opts.bytes = BYTES;
-	for (unsigned int node = 0; node < 2; node++) {
-		for (int fails = 0; fails < 2; fails++) {
-			struct vfb_memory *memory;
-
-			assert_ok(sys->mmap(sys, NULL, BYTES, PROT_READ | PROT_WRITE,
-					    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &opts.address));
-			assert_ok(sys->mbind(sys, opts.address, BYTES, MPOL_BIND, &node, 1));
-			assert_ok(vfb_memory_adopt(host.ctx, &opts, &memory));
-			if (fails)
-				fake_fail_call(host.fake, "get_mempolicy", 1, ENOMEM);
-			assert_ok(vfb_memory_populate(memory));
-			assert_int_equal(populated_of(memory), BYTES);
-			if (!fails)
-				assert_int_equal(fake_zeroed_by(host.fake, !node, node), 0);
-			assert_ok(vfb_memory_destroy(memory));
-			assert_ok(sys->munmap(sys, opts.address, BYTES));
-		}
-	}
-	host_close(&host);
-}
-
 /* One call on type1, several at once on iommufd; refused while a job is under way. */
 static void test_unmap_all(void **state)
 {
@@ -487,7 +455,6 @@ int main(void)
 		cmocka_unit_test(test_no_handover),
 		cmocka_unit_test(test_adopted_memory),
 		cmocka_unit_test(test_adopted_hugetlb),
-		cmocka_unit_test(test_adopted_memory_of_a_node),
 		cmocka_unit_test(test_unmap_all),
 		cmocka_unit_test(test_measure),
 		cmocka_unit_test(test_handover_fails),
