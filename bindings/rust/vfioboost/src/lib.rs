@@ -49,6 +49,7 @@
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 
 mod ctx;
+mod demand;
 mod device;
 mod dirty;
 mod error;
@@ -59,10 +60,12 @@ mod irq;
 mod job;
 mod layout;
 mod memory;
+mod range;
 mod region;
 mod space;
 
 pub use ctx::{seccomp_calls, version, Ctx, CtxOptions, SeccompCall, SeccompRole};
+pub use demand::{Hold, OnDemand, OnDemandInfo};
 pub use device::{
     close_devices, open_devices, open_devices_with, reset_devices, Device, DeviceAdoptOptions,
     ResetMethod,
@@ -76,6 +79,7 @@ pub use layout::{layout, LayoutPart, Placed};
 pub use memory::{
     populate, AdoptOptions, Memory, MemoryKind, MemoryOptions, MemoryOwner, NumaPolicy, PageSize,
 };
+pub use range::Range;
 pub use region::RegionInfo;
-pub use space::{Backend, MapBy, Piece, Range, Space, SpaceInfo, SpaceOptions};
+pub use space::{Backend, MapBy, Piece, Space, SpaceInfo, SpaceOptions};
 pub use vfioboost_sys as sys;

@@ -8,7 +8,7 @@ use vfioboost_sys as sys;
 use crate::error::{check, text};
 use crate::event::in_callback;
 use crate::job::{of_status, BatchOptions, Work};
-use crate::{Ctx, Job, Memory, PageSize, Result};
+use crate::{Ctx, Job, Memory, OnDemand, PageSize, Range, Result};
 
 /// The kernel interface behind a space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct SpaceOptions {
     /// Map memory in blocks of at most this many bytes, which [`Memory::discard`] can discard one by
     /// one: a power of two from 2 MiB to 1 GiB. 0: as few mappings as possible.
     pub block_bytes: u64,
+    /// How ranges with [`Range::on_demand()`] are mapped.
+    pub on_demand: OnDemand,
 }
 
 impl SpaceOptions {
@@ -86,6 +88,7 @@ impl SpaceOptions {
             page_size: self.page_size.as_raw(),
             dirty_domain: self.dirty_domain,
             block_bytes: self.block_bytes,
+            on_demand: self.on_demand.as_raw(),
             ..Default::default()
         }
     }
@@ -111,72 +114,6 @@ pub struct SpaceInfo {
     pub reason: String,
     /// The ID of the IOAS of an iommufd.
     pub ioas: u32,
-}
-
-/// A range to map: part of a memory, and the IOVA where devices see it.
-#[derive(Clone, Debug)]
-pub struct Range {
-    memory: Memory,
-    raw: sys::vfb_range,
-}
-
-// The pointer in it is that of the memory that it holds.
-unsafe impl Send for Range {}
-unsafe impl Sync for Range {}
-
-impl Range {
-    /// `bytes` of a memory from `offset` on, which devices read and write at `iova`: for a guest,
-    /// its guest physical address. All three are multiples of 4 KiB.
-    pub fn new(memory: &Memory, offset: u64, bytes: u64, iova: u64) -> Range {
-        Range {
-            memory: memory.clone(),
-            raw: sys::vfb_range {
-                memory: memory.as_ptr(),
-                offset,
-                bytes,
-                iova,
-                ..Default::default()
-            },
-        }
-    }
-
-    /// As [`new()`](Range::new), at an IOVA that the library chooses and the job returns.
-    pub fn anywhere(memory: &Memory, offset: u64, bytes: u64) -> Range {
-        let mut range = Range::new(memory, offset, bytes, 0);
-
-        range.raw.flags = sys::VFB_RANGE_ANY_IOVA;
-        range
-    }
-
-    /// Devices may only read it.
-    pub fn read_only(mut self) -> Range {
-        self.raw.flags |= sys::VFB_RANGE_READ;
-        self
-    }
-
-    /// Nobody waits for it: it is mapped after all ranges without this.
-    pub fn background(mut self) -> Range {
-        self.raw.flags |= sys::VFB_RANGE_BACKGROUND;
-        self
-    }
-
-    /// No device needs it: it is left out of the IOMMU, and only populated on request.
-    pub fn host_only(mut self) -> Range {
-        self.raw.flags |= sys::VFB_RANGE_HOST_ONLY;
-        self
-    }
-
-    /// It is populated although no device needs it.
-    pub fn populate(mut self) -> Range {
-        self.raw.flags |= sys::VFB_RANGE_POPULATE;
-        self
-    }
-
-    /// Ranges with a higher priority are mapped first.
-    pub fn priority(mut self, priority: i32) -> Range {
-        self.raw.priority = priority;
-        self
-    }
 }
 
 /// A range that may be mapped: the memory behind it must stay until it is unmapped.

@@ -86,6 +86,46 @@ fn a_guest_starts_and_stops() {
 }
 
 #[test]
+fn windows_are_mapped_when_they_are_touched() {
+    const WINDOW: u64 = MIB;
+
+    for mut options in backends() {
+        let machine = machine();
+        let ctx = Ctx::new().unwrap();
+        options.on_demand = OnDemand::Touch;
+        let space = Space::with_options(&ctx, &options).unwrap();
+        let memory = Memory::new(&ctx, &MemoryOptions::new(8 * WINDOW)).unwrap();
+        let devices = open_devices(&space, &DISKS).unwrap().wait().unwrap();
+        let range = Range::new(&memory, 0, 8 * WINDOW, GIB).on_demand(WINDOW as u32);
+        let reaches = |at| machine.dma_write(DISKS[0], GIB + at, b"x").is_ok();
+
+        space.map(&[range]).unwrap().wait().unwrap();
+        assert!(!reaches(0));
+        space.touch(GIB, 1).unwrap();
+        assert!(reaches(WINDOW - 1) && !reaches(WINDOW));
+        let hold = space.hold(GIB + 2 * WINDOW - 1, 2).unwrap();
+        assert_eq!((hold.iova(), hold.bytes()), (GIB + 2 * WINDOW - 1, 2));
+        assert_eq!(space.trim(0).unwrap_err().errno(), libc::EBUSY);
+        assert!(!reaches(0) && reaches(WINDOW) && reaches(2 * WINDOW));
+        assert_eq!(
+            space.unmap(&[(GIB, 8 * WINDOW)]).and_then(Job::wait).unwrap_err().errno(),
+            libc::EBUSY
+        );
+        let info = space.on_demand_info().unwrap();
+        assert_eq!((info.way, info.mapped, info.evicted), (OnDemand::Touch, 3, 1));
+        assert_eq!((info.touches, info.mapped_bytes), (2, 2 * WINDOW));
+        assert!(!info.reason.is_empty());
+        drop(hold);
+        space.trim(0).unwrap();
+        assert!(!reaches(WINDOW));
+        assert_eq!(space.touch(8 * GIB, 1).unwrap_err().errno(), libc::ENOENT);
+        // Nothing else keeps the space.
+        drop((devices, space, memory, ctx));
+        nothing_is_left(&machine);
+    }
+}
+
+#[test]
 fn memory_comes_and_goes() {
     const BLOCK: u64 = 2 << 20;
 
