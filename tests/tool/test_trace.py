@@ -136,7 +136,7 @@ class Trace(unittest.TestCase):
         with subprocess.Popen([COMMAND, "run", "--memory", "2M", "--page-size", "4k", "--repeat",
                                "1000", "--mode", "serial,boost", "--trace", self.trace],
                               stdout=subprocess.DEVNULL) as process:
-            for _ in range(500):
+            for _ in range(6000):
                 if os.path.exists(self.trace) and os.path.getsize(self.trace) > 10000:
                     break
                 time.sleep(0.01)
