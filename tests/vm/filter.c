@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -109,15 +110,26 @@ static void build(struct program *program, const struct calls *calls)
 	emit_kill(program);
 }
 
+/* The request of ioctl(2). */
+static unsigned long second_argument(const ucontext_t *context)
+{
+#ifdef __x86_64__
+	return context->uc_mcontext.gregs[REG_RSI];
+#else
+	return context->uc_mcontext.regs[1];
+#endif
+}
+
 /* In the thread that made the call. Whatever the filter forbids here ends the process as well. */
 static void report_call(int signal, siginfo_t *info, void *context)
 {
-	char text[96], name[16] = "";
+	char text[128], name[16] = "";
 
-	(void)context;
 	prctl(PR_GET_NAME, name);
-	snprintf(text, sizeof(text), "system call %d of thread %s is in no list\n",
-		 info->si_syscall, name);
+	snprintf(text, sizeof(text),
+		 "system call %d (second argument 0x%lx) of thread %s is in no "
+		 "list\n",
+		 info->si_syscall, second_argument(context), name);
 	if (write(STDERR_FILENO, text, strlen(text)) >= 0)
 		_exit(128 + signal);
 	_exit(1);

@@ -150,7 +150,7 @@ uint64_t machine_pinned(void);
 uint64_t machine_free_2m(unsigned int node);
 /* All pages of that pool. */
 uint64_t machine_pool_2m(unsigned int node);
-/* Threads of the process but the one that asks. */
+/* Threads of the library that populate and map. */
 unsigned int machine_workers(void);
 /* The page at @address gets a memory error. */
 void machine_poison(void *address);

@@ -6,6 +6,7 @@
 #include <asm/ioctls.h>
 #include <asm/termbits.h>
 #include <errno.h>
+#include <linux/vfio.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 
@@ -63,6 +64,8 @@ static int filter_scenario(void)
 	for (size_t i = 0; i < sizeof(of_scenarios) / sizeof(of_scenarios[0]); i++)
 		calls_add_number(&calls, of_scenarios[i]);
 	calls_add_request(&calls, TCGETS);
+	/* One that VFIO does not know. */
+	calls_add_request(&calls, _IO(VFIO_TYPE, VFIO_BASE + 50));
 	return filter_install(&calls);
 }
 

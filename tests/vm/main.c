@@ -3,8 +3,8 @@
  * Runs the scenarios for each backend that the kernel has, and for iommufd by groups. Each one is a
  * process of its own, so that what one leaves behind, or a crash, does not disturb the others.
  *
- * Arguments: -k runs them below seccomp filters that kill, -f PATTERN only those whose name matches
- * ("type1: *"); others are the machine's.
+ * Arguments: -k runs them below seccomp filters that kill, except for those that no filter allows,
+ * -f PATTERN only those whose name matches ("type1: *"); others are the machine's.
  */
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -87,7 +87,7 @@ static void run_scenario(const struct trial *trial)
 	char text[4096];
 
 	machine_begin(&trial->limits);
-	if (with_filters)
+	if (with_filters && !trial->scenario->unfiltered)
 		assert_ok(machine_ctx_create_filtered(&fixture.ctx));
 	else
 		assert_ok(machine_ctx_create(NULL, &fixture.ctx));
@@ -143,7 +143,7 @@ static size_t add_way(struct trial *trials, size_t count, const struct way *way)
 	for (size_t i = 0; i < way->subject_count; i++)
 		for (const struct scenario *s = way->subjects[i]; s->name; s++)
 			if ((!s->only || s->only == way->backend) &&
-			    (!s->no_space || way == &ways[0]) && !(with_filters && s->with_reaper))
+			    (!s->no_space || way == &ways[0]))
 				count = add_trial(trials, count, s, way);
 	return count;
 }

@@ -38,8 +38,9 @@ struct scenario {
 	enum vfb_backend only;
 	/* It makes no space: one backend is enough. */
 	bool no_space;
-	/* It starts a reaper, which no list of system calls allows. */
-	bool with_reaper;
+	/* It needs processes that no list of system calls allows: a reaper, or children that
+	 * populate memory. */
+	bool unfiltered;
 };
 
 extern const struct scenario start_scenarios[];

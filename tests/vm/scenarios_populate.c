@@ -92,7 +92,10 @@ static void touch_hole(struct fixture *f)
 }
 
 const struct scenario populate_scenarios[] = {
-	{.name = "memory populated by touching", .no_space = true, .run = touch},
+	{.name = "memory populated by touching",
+	 .no_space = true,
+	 .run = touch,
+	 .unfiltered = true},
 	{.name = "touching memory of which a part is unmapped",
 	 .no_space = true,
 	 .run = touch_hole},

@@ -166,9 +166,9 @@ const struct scenario unplug_scenarios[] = {
 	{.name = "a device is unplugged while it is in use", .run = in_use},
 	{.name = "a device is unplugged while a reaper holds it",
 	 .run = with_reaper,
-	 .with_reaper = true},
+	 .unfiltered = true},
 	{.name = "a device is unplugged, and its user is killed",
 	 .run = killed_with_reaper,
-	 .with_reaper = true},
+	 .unfiltered = true},
 	{0},
 };
