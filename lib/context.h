@@ -32,6 +32,8 @@ struct vfb_ctx {
 	struct vfb_spaces *spaces;
 	struct vfb_turns *turns;
 	struct vfb_ways *ways;
+	/* What precedes is read by each call, what follows written by each job. */
+	char apart[VFB_CACHE_LINE];
 	/* Number of objects. The context cannot be destroyed before them. */
 	atomic_uint objects;
 };

@@ -66,7 +66,7 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 				"domain %" PRIu32 " of a space can only be tracked in an adopted "
 				"iommufd",
 				source->dirty_domain);
-	space = calloc(1, sizeof(*space));
+	space = vfb_lines_create(sizeof(*space));
 	if (!space)
 		return vfb_fail_memory();
 	error = vfb_demands_init(&space->demands, opts->on_demand, ops->backend, source->dirty);

@@ -4,17 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "observe/lanes.h"
+
 /* Fill of new blocks, which leaves room for a few segments before a block must be split. */
 #define FILL 72
 
+/*
+ * What readers load shares no cache line with what else the writer allocates, and writes to while
+ * they read.
+ */
 static struct vfb_table *allocate(size_t blocks)
 {
-	struct vfb_table *table = malloc(sizeof(*table) +
-					 blocks * (sizeof(uint64_t) + sizeof(void *)));
+	struct vfb_table *table = vfb_lines_create(sizeof(*table) +
+						   blocks * (sizeof(uint64_t) + sizeof(void *)));
 
 	if (!table)
 		return NULL;
-	table->count = 0;
 	table->begins = (uint64_t *)(table + 1);
 	table->blocks = (struct vfb_block **)(table->begins + blocks);
 	return table;
@@ -42,7 +47,7 @@ static bool append_links(struct vfb_table *table, const struct vfb_link *links, 
 
 	for (size_t i = 0; i < blocks; i++) {
 		size_t first = i * count / blocks, end = (i + 1) * count / blocks;
-		struct vfb_block *block = malloc(sizeof(*block));
+		struct vfb_block *block = vfb_lines_create(sizeof(*block));
 
 		if (!block)
 			return false;

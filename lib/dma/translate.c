@@ -409,7 +409,7 @@ static bool read_changes(struct vfb_space *space, struct update updates[2])
 /* Returns NULL if memory is exhausted. */
 static struct vfb_translation_table *build(const struct update updates[2])
 {
-	struct vfb_translation_table *table = calloc(1, sizeof(*table));
+	struct vfb_translation_table *table = vfb_lines_create(sizeof(*table));
 
 	if (!table)
 		return NULL;

@@ -7,14 +7,20 @@
 #include <stdbool.h>
 #include <vfioboost/translate.h>
 
+#include "observe/lanes.h"
+
 struct vfb_translation_table;
 
 /* The tables of readers, replaced whenever mappings change (RCU). */
 struct vfb_translator {
-	/* NULL: nothing is mapped, or there was no memory. */
-	struct vfb_translation_table *_Atomic table;
+	/*
+	 * NULL: nothing is mapped, or there was no memory. Alone on its cache line, which readers
+	 * load each time: it changes once for each change of the mappings, and what surrounds it
+	 * many times.
+	 */
+	_Alignas(VFB_CACHE_LINE) struct vfb_translation_table *_Atomic table;
 	/* Serializes replacing. */
-	pthread_mutex_t lock;
+	_Alignas(VFB_CACHE_LINE) pthread_mutex_t lock;
 	/* Tables that a reader may still hold, the last one first. */
 	struct vfb_translation_table *replaced;
 	unsigned int replaced_count;

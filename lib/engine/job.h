@@ -8,6 +8,7 @@
 #include "engine/deadline.h"
 #include "engine/engine.h"
 #include "observe/error.h"
+#include "observe/lanes.h"
 #include "observe/span.h"
 #include "sys/sys.h"
 
@@ -63,14 +64,20 @@ struct vfb_job {
 	struct vfb_span span;
 	struct vfb_share share;
 	uint64_t entries, bytes;
+	/* All workers add to them. */
 	atomic_uint_fast64_t entries_done, bytes_done;
-	/* Set by the first failure that stops the job, or a cancel: no new work may begin. */
+	char apart_from_counts[VFB_CACHE_LINE];
+	/*
+	 * Set by the first failure that stops the job, or a cancel: no new work may begin. All
+	 * workers look at it, for each page even, and nobody writes to its cache line meanwhile.
+	 */
 	atomic_bool stopped;
 	/* Readable at the end, and when ready. The same file unless there is background work. */
 	int event_fd, ready_fd;
 	struct vfb_deadline deadline;
 	/* Number of threads that wait for an entry. */
 	atomic_uint watchers;
+	char apart_from_lock[VFB_CACHE_LINE];
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;

@@ -7,6 +7,7 @@
 
 #include "context.h"
 #include "engine/job.h"
+#include "observe/lanes.h"
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
@@ -51,8 +52,6 @@ struct vfb_memory {
 	uint64_t reservation_bytes;
 	/* A region of an open device backs it: nothing is populated or pinned. NULL: pages do. */
 	const struct vfb_iommu_region *region;
-	/* Mapped ranges and running jobs; the memory cannot be destroyed before they end. */
-	atomic_uint users;
 	/* VFB_MEMORY_ADOPT_POPULATED: believe it without asking the kernel. */
 	bool trusted;
 	/* Adopted memory: its pages are freed at the end. */
@@ -61,7 +60,11 @@ struct vfb_memory {
 	atomic_int plain;
 	/* One bit per granule that is completely populated. */
 	atomic_ulong *populated;
+	/* What precedes is read for each step. */
+	char apart[VFB_CACHE_LINE];
 	atomic_uint_fast64_t populated_bytes;
+	/* Mapped ranges and running jobs; the memory cannot be destroyed before they end. */
+	atomic_uint users;
 };
 
 /* The unit in which memory is populated and recorded as populated. */

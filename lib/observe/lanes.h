@@ -3,6 +3,7 @@
 #define VFB_LANES_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 /*
  * One lane for each CPU, so that what every event writes is in no cache line that another CPU
@@ -16,6 +17,9 @@
 struct vfb_counter_lane {
 	_Alignas(VFB_CACHE_LINE) atomic_uint_fast64_t count;
 };
+
+/* Memory at 0, which shares no cache line with any other, or NULL; to be freed with free(). */
+void *vfb_lines_create(size_t bytes);
 
 /* VFB_LANES counters at 0, or NULL; to be freed with free(). */
 struct vfb_counter_lane *vfb_lanes_create(void);

@@ -70,16 +70,6 @@ int vfb_observer_check_process(const struct vfb_observer *observer)
 			process, observer->process);
 }
 
-struct vfb_counter_lane *vfb_lanes_create(void)
-{
-	const size_t bytes = VFB_LANES * sizeof(struct vfb_counter_lane);
-	struct vfb_counter_lane *lanes = aligned_alloc(VFB_CACHE_LINE, bytes);
-
-	if (lanes)
-		memset(lanes, 0, bytes);
-	return lanes;
-}
-
 int vfb_observer_init(struct vfb_observer *observer, const struct vfb_sys *sys)
 {
 	observer->sys = sys;

@@ -34,15 +34,12 @@ static int series_compare(const struct series *series, enum vfb_phase phase, con
 
 static struct series *make_series(enum vfb_phase phase, const char *operation, int decade)
 {
-	size_t length = strnlen(operation, OPERATION_BYTES - 1), bytes = sizeof(struct series);
+	size_t length = strnlen(operation, OPERATION_BYTES - 1);
 	struct series *series;
 
-	/* With the end of the name, and in whole cache lines. */
-	bytes += (length + VFB_CACHE_LINE) & -(size_t)VFB_CACHE_LINE;
-	series = aligned_alloc(VFB_CACHE_LINE, bytes);
+	series = vfb_lines_create(sizeof(*series) + length + 1);
 	if (!series)
 		return NULL;
-	memset(series, 0, bytes);
 	series->phase = phase;
 	series->decade = decade;
 	memcpy(series->operation, operation, length);
@@ -114,12 +111,10 @@ static void stats_count_event(const struct vfb_event *event, void *data)
 
 static struct stats_lane *make_lanes(void)
 {
-	struct stats_lane *lanes = aligned_alloc(VFB_CACHE_LINE, VFB_LANES * sizeof(*lanes));
+	struct stats_lane *lanes = vfb_lines_create(VFB_LANES * sizeof(*lanes));
 
-	for (size_t i = 0; lanes && i < VFB_LANES; i++) {
+	for (size_t i = 0; lanes && i < VFB_LANES; i++)
 		pthread_mutex_init(&lanes[i].lock, NULL);
-		lanes[i].series = (struct series_list){0};
-	}
 	return lanes;
 }
 
