@@ -204,7 +204,7 @@ static void free_trace(struct vfb_trace *trace)
 
 	for (struct trace_source *source = trace->sources; source; source = next) {
 		next = source->next;
-		free(source->threads);
+		vfb_id_set_free(&source->threads);
 		free(source->devices);
 		free(source);
 	}

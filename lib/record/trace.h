@@ -8,6 +8,7 @@
 #include <vfioboost/trace.h>
 
 #include "observe/lanes.h"
+#include "record/id_set.h"
 #include "sys/sys.h"
 
 #define TRACE_RATE_BINS 1024
@@ -27,8 +28,7 @@ struct trace_source {
 	/* The rest is the writer's: whether the groups are named; threads and devices that are.
 	 * The track of a device is its index. */
 	bool named;
-	int *threads;
-	size_t thread_count;
+	struct vfb_id_set threads;
 	char (*devices)[16];
 	size_t device_count;
 	/* By node; the last one is for memory without a node. */
@@ -49,20 +49,14 @@ struct trace_record {
 	char operation[64], device[16];
 };
 
-struct trace_thread {
-	const struct trace_source *source;
-	int id;
-};
-
 /* The events that ended on one CPU. */
 struct trace_lane {
 	/* Held while a record is copied, and hardly ever wanted by two threads. */
 	_Alignas(VFB_CACHE_LINE) pthread_mutex_t lock;
 	struct trace_record *records;
 	size_t count, room;
-	/* Threads that were named from here. */
-	struct trace_thread *threads;
-	size_t thread_count;
+	/* Threads that were named from here, with the pid of their source in the upper half. */
+	struct vfb_id_set threads;
 };
 
 struct vfb_trace {

@@ -42,17 +42,12 @@ static void *trace_grow_array(struct trace_source *source, void *array, size_t c
 /* Each CPU that a thread has run on names it. */
 static void know_thread(struct trace_source *source, int thread, const char *name)
 {
-	int *threads;
+	int added = vfb_id_set_add(&source->threads, thread);
 
-	for (size_t i = 0; i < source->thread_count; i++)
-		if (source->threads[i] == thread)
-			return;
-	threads = trace_grow_array(source, source->threads, source->thread_count, sizeof(*threads));
-	if (!threads)
-		return;
-	threads[source->thread_count++] = thread;
-	source->threads = threads;
-	name_track(source, THREADS, thread, name);
+	if (added < 0)
+		vfb_trace_set_error(source->trace, added);
+	if (added > 0)
+		name_track(source, THREADS, thread, name);
 }
 
 static int device_track(struct trace_source *source, const char *device)

@@ -16,22 +16,17 @@
 
 bool vfb_trace_lanes_create(struct vfb_trace *trace)
 {
-	const size_t bytes = VFB_LANES * sizeof(struct trace_lane);
-
-	trace->lanes = aligned_alloc(VFB_CACHE_LINE, bytes);
-	if (!trace->lanes)
-		return false;
-	memset(trace->lanes, 0, bytes);
-	for (size_t i = 0; i < VFB_LANES; i++)
+	trace->lanes = vfb_lines_create(VFB_LANES * sizeof(struct trace_lane));
+	for (size_t i = 0; trace->lanes && i < VFB_LANES; i++)
 		pthread_mutex_init(&trace->lanes[i].lock, NULL);
-	return true;
+	return trace->lanes;
 }
 
 void vfb_trace_lanes_destroy(struct vfb_trace *trace)
 {
 	for (size_t i = 0; trace->lanes && i < VFB_LANES; i++) {
 		free(trace->lanes[i].records);
-		free(trace->lanes[i].threads);
+		vfb_id_set_free(&trace->lanes[i].threads);
 		pthread_mutex_destroy(&trace->lanes[i].lock);
 	}
 	free(trace->lanes);
@@ -48,20 +43,16 @@ static void *grow_array(struct vfb_trace *trace, void *array, size_t room, size_
 }
 
 /* Whether the thread is named; the caller names it if it is not, and only that once. */
-static bool knows_thread_locked(struct trace_lane *lane, const struct trace_source *source, int id)
+static bool knows_thread(struct trace_lane *lane, const struct trace_source *source, int thread)
 {
-	struct trace_thread *threads;
+	int added;
 
-	for (size_t i = lane->thread_count; i--;)
-		if (lane->threads[i].id == id && lane->threads[i].source == source)
-			return true;
-	threads = grow_array(source->trace, lane->threads, lane->thread_count + 1,
-			     sizeof(*threads));
-	if (!threads)
-		return true;
-	threads[lane->thread_count++] = (struct trace_thread){source, id};
-	lane->threads = threads;
-	return false;
+	pthread_mutex_lock(&lane->lock);
+	added = vfb_id_set_add(&lane->threads, (uint64_t)source->pid << 32 | (uint32_t)thread);
+	pthread_mutex_unlock(&lane->lock);
+	if (added < 0)
+		vfb_trace_set_error(source->trace, added);
+	return added <= 0;
 }
 
 /* The number of records that the lane has then. */
@@ -121,7 +112,6 @@ void vfb_trace_record_event(const struct vfb_event *event, void *data)
 	struct trace_source *source = data;
 	struct trace_lane *lane = &source->trace->lanes[VFB_LANE_OF(event->cpu)];
 	struct trace_record record = {.source = source, .event = *event};
-	bool known;
 
 	/* Valid only now. */
 	record.event.operation = record.event.device = NULL;
@@ -130,13 +120,9 @@ void vfb_trace_record_event(const struct vfb_event *event, void *data)
 	vfb_trace_text(record.operation, sizeof(record.operation),
 		       event->operation ? event->operation : "");
 	vfb_trace_text(record.device, sizeof(record.device), event->device ? event->device : "");
-	if (event->phase != VFB_PHASE_JOB && !event->device) {
-		pthread_mutex_lock(&lane->lock);
-		known = knows_thread_locked(lane, source, event->thread);
-		pthread_mutex_unlock(&lane->lock);
-		if (!known)
-			name_thread(lane, source, event->thread);
-	}
+	if (event->phase != VFB_PHASE_JOB && !event->device &&
+	    !knows_thread(lane, source, event->thread))
+		name_thread(lane, source, event->thread);
 	keep_record(lane, &record);
 }
 
