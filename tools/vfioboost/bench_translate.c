@@ -30,27 +30,38 @@ enum line {
 	TWO,
 	TWO_LOCK,
 	WRITER,
+	OTHER,
 	WRITER_LOCK,
 	LINES,
+};
+
+/* What another thread changes meanwhile. */
+enum beside {
+	NOTHING,
+	SAME_SPACE,
+	OTHER_SPACE,
+	ARRAY,
 };
 
 static const struct {
 	const char *key, *text;
 	enum lookup_way way;
 	unsigned int readers;
-	bool writer;
+	enum beside beside;
 } lines[LINES] = {
-	[ONE] = {"reader_ns", "1 reader", LOOKUP_SPACE, 1, false},
+	[ONE] = {"reader_ns", "1 reader", LOOKUP_SPACE, 1, NOTHING},
 	[CHAINED] = {"chained_ns", "1 reader, each lookup after the last", LOOKUP_SPACE_CHAINED, 1,
-		     false},
-	[ONE_LOCK] = {"lock_reader_ns", "1 reader, reader-writer lock", LOOKUP_LOCK, 1, false},
-	[TWO] = {"two_readers_ns", "2 readers", LOOKUP_SPACE, 2, false},
+		     NOTHING},
+	[ONE_LOCK] = {"lock_reader_ns", "1 reader, reader-writer lock", LOOKUP_LOCK, 1, NOTHING},
+	[TWO] = {"two_readers_ns", "2 readers", LOOKUP_SPACE, 2, NOTHING},
 	[TWO_LOCK] = {"lock_two_readers_ns", "2 readers, reader-writer lock", LOOKUP_LOCK, 2,
-		      false},
+		      NOTHING},
 	[WRITER] = {"reader_beside_writer_ns", "1 reader, while another thread maps and unmaps",
-		    LOOKUP_SPACE, 1, true},
+		    LOOKUP_SPACE, 1, SAME_SPACE},
+	[OTHER] = {"reader_beside_other_space_ns", "1 reader, while it does so in another space",
+		   LOOKUP_SPACE, 1, OTHER_SPACE},
 	[WRITER_LOCK] = {"lock_reader_beside_writer_ns",
-			 "1 reader, while another thread changes it, lock", LOOKUP_LOCK, 1, true},
+			 "1 reader, while another thread changes it, lock", LOOKUP_LOCK, 1, ARRAY},
 };
 
 struct bench {
@@ -58,6 +69,8 @@ struct bench {
 	struct vfb_ctx *ctx;
 	struct vfb_memory *memory;
 	struct lookup_table table;
+	/* Looked up once, so that its changes are published as well. */
+	struct vfb_space *other;
 	/* One CPU for the first reader, another for the second, or for the writer. */
 	int cpus[2];
 	unsigned int cpu_count;
@@ -73,7 +86,7 @@ enum {
 
 struct writer {
 	struct bench *bench;
-	bool lock;
+	enum beside beside;
 	atomic_bool stop;
 	uint64_t changes;
 	pthread_t thread;
@@ -86,8 +99,9 @@ static const char doc[] =
 	"\v"
 	"The ranges are pages, scattered in memory and in IOVAs; a lookup is of 64 bytes in a "
 	"random one. It needs no hardware, since the space has no IOMMU. The writer maps and "
-	"unmaps one more page as fast as it can, on another CPU. The measurements take turns; "
-	"medians are printed.\n"
+	"unmaps one more page as fast as it can, on another CPU: in the same space, or in another "
+	"one like it, which shows what any busy thread would cost. Lookups in a space are measured "
+	"by the CPU time of the reader. The measurements take turns; medians are printed.\n"
 	"\n" DOC_EXIT;
 
 static const struct argument option_list[] = {
@@ -121,6 +135,7 @@ static void choose_cpus(struct bench *bench)
 /* Pages of memory, the first for the writer, with as much room between their IOVAs. */
 static int make_ranges(struct bench *bench)
 {
+	struct vfb_translation piece;
 	struct vfb_range *ranges = calloc(bench->options.ranges, sizeof(*ranges));
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
 	struct lookup_table *table = &bench->table;
@@ -156,6 +171,10 @@ static int make_ranges(struct bench *bench)
 	for (size_t i = 0; i < WANTED; i++)
 		table->wanted[i] = ranges[random() % table->count].iova + random() % (PAGE - 64);
 	error = vfb_space_map(table->space, ranges, table->count, NULL);
+	if (!error)
+		error = vfb_space_map(bench->other, ranges, table->count, NULL);
+	if (!error)
+		error = vfb_space_translate(bench->other, table->wanted[0], 1, &piece, 1) - 1;
 	free(ranges);
 	return error;
 }
@@ -174,6 +193,8 @@ static int create(struct bench *bench)
 	if (!error)
 		error = vfb_space_create(bench->ctx, &space, &bench->table.space);
 	if (!error)
+		error = vfb_space_create(bench->ctx, &space, &bench->other);
+	if (!error)
 		error = vfb_memory_create(bench->ctx, &memory, &bench->memory);
 	if (!error)
 		error = make_ranges(bench);
@@ -185,6 +206,7 @@ static int create(struct bench *bench)
 static void destroy(struct bench *bench)
 {
 	vfb_space_destroy(bench->table.space);
+	vfb_space_destroy(bench->other);
 	vfb_memory_destroy(bench->memory);
 	vfb_ctx_destroy(bench->ctx);
 	pthread_rwlock_destroy(&bench->table.lock);
@@ -195,17 +217,15 @@ static void destroy(struct bench *bench)
 static void *write_on(void *arg)
 {
 	struct writer *writer = arg;
-	struct vfb_range range = {
-		.memory = writer->bench->memory,
-		.bytes = PAGE,
-		.iova = 0,
-	};
+	struct bench *bench = writer->bench;
+	struct vfb_space *space = writer->beside == OTHER_SPACE ? bench->other : bench->table.space;
+	struct vfb_range range = {.memory = bench->memory, .bytes = PAGE, .iova = 0};
 
 	while (!atomic_load(&writer->stop)) {
-		if (writer->lock) {
-			lookup_change(&writer->bench->table);
-		} else if (vfb_space_map(writer->bench->table.space, &range, 1, NULL) ||
-			   vfb_space_unmap(writer->bench->table.space, &range, 1, NULL)) {
+		if (writer->beside == ARRAY) {
+			lookup_change(&bench->table);
+		} else if (vfb_space_map(space, &range, 1, NULL) ||
+			   vfb_space_unmap(space, &range, 1, NULL)) {
 			fprintf(stderr, "vfioboost: %s\n", vfb_last_error());
 			break;
 		}
@@ -217,17 +237,17 @@ static void *write_on(void *arg)
 static int measure(void *data, size_t line, double *values)
 {
 	struct bench *bench = data;
-	struct writer writer = {.bench = bench, .lock = lines[line].way == LOOKUP_LOCK};
+	struct writer writer = {.bench = bench, .beside = lines[line].beside};
 
-	if ((lines[line].writer || lines[line].readers > 1) && bench->cpu_count < 2)
+	if ((writer.beside || lines[line].readers > 1) && bench->cpu_count < 2)
 		return 0;
-	if (lines[line].writer && pthread_create(&writer.thread, NULL, write_on, &writer)) {
+	if (writer.beside && pthread_create(&writer.thread, NULL, write_on, &writer)) {
 		perror("vfioboost: cannot start a thread");
 		return -1;
 	}
 	values[NANOSECONDS] = lookup_ns(&bench->table, lines[line].way, lines[line].readers,
 					bench->cpus, SECONDS);
-	if (lines[line].writer) {
+	if (writer.beside) {
 		atomic_store(&writer.stop, true);
 		pthread_join(writer.thread, NULL);
 	}
@@ -248,15 +268,20 @@ static void print_gains(struct output *output, const double *medians, double cha
 {
 	double two = 2 / ratio(medians, TWO, ONE),
 	       two_lock = 2 / ratio(medians, TWO_LOCK, ONE_LOCK);
-	double slower = ratio(medians, WRITER, ONE) - 1;
+	double slower = ratio(medians, WRITER, ONE) - 1, other = ratio(medians, OTHER, ONE) - 1,
+	       shared = ratio(medians, WRITER, OTHER) - 1;
 
-	output_text(output,
-		    "\n2 readers find %.2f times what one does, under the lock %.2f times\n"
-		    "a writer, with %.0f changes a second, slows a reader by %.1f %%\n",
-		    two, two_lock, changes, 100 * slower);
+	output_text(
+		output,
+		"\n2 readers find %.2f times what one does, under the lock %.2f times\n"
+		"a writer, with %.0f changes a second, slows a reader by %.1f %%; in another space "
+		"by %.1f %%:\nwhat they share slows it by %.1f %%\n",
+		two, two_lock, changes, 100 * slower, 100 * other, 100 * shared);
 	output_add(output, "two_readers_gain", json_object_new_double(two));
 	output_add(output, "lock_two_readers_gain", json_object_new_double(two_lock));
 	output_add(output, "writer_slows_by", json_object_new_double(slower));
+	output_add(output, "other_space_slows_by", json_object_new_double(other));
+	output_add(output, "sharing_slows_by", json_object_new_double(shared));
 	output_add(output, "changes_per_s", json_object_new_double(changes));
 }
 

@@ -10,4 +10,7 @@ double clock_seconds(void);
 /* Nanoseconds of CLOCK_MONOTONIC. */
 uint64_t clock_ns(void);
 
+/* Nanoseconds that this thread has spent on a CPU. */
+uint64_t clock_thread_ns(void);
+
 #endif

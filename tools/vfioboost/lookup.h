@@ -35,7 +35,8 @@ enum lookup_way {
 
 /*
  * Looks addresses up for @seconds in @readers threads, each on the CPU of its number among @cpus.
- * Returns the nanoseconds that a lookup took in a reader, 0 when it could not be done.
+ * Returns the nanoseconds that a lookup took in a reader, 0 when it could not be done: CPU time in
+ * a space, where nothing waits, and elapsed time under the lock.
  */
 double lookup_ns(struct lookup_table *table, enum lookup_way way, unsigned int readers,
 		 const int *cpus, double seconds);
