@@ -89,6 +89,8 @@ struct vfb_job {
 	char error[VFB_ERROR_BYTES];
 	/* Time of the first vfb_job_progress(), 0 if none, and the bytes done by then. */
 	uint64_t first_look_ns, first_look_bytes;
+	/* When a worker first found that it has no seccomp filter, 0: none did. */
+	atomic_uint_fast64_t no_filter_ns;
 };
 
 /*

@@ -256,7 +256,7 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 
 	vfb_observe_begin(&span, &memory->ctx->observer, VFB_PHASE_POPULATE);
 	/* Without a job this is a thread of the caller, who waits for little. */
-	at.may_touch = job && bytes >= TOUCH_MIN_BYTES && vfb_ways_may_touch(memory);
+	at.may_touch = job && bytes >= TOUCH_MIN_BYTES && vfb_ways_may_touch(memory, job);
 	error = populate_steps(&at, end);
 	vfb_observe_end(&span, .operation = at.touched ? "touch" : "MADV_POPULATE_WRITE",
 			.result = error, .address = (uintptr_t)memory->address + offset,

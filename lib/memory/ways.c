@@ -13,6 +13,8 @@
 /* After so many bytes without it a way has to be tried again. */
 #define FORGET_BYTES (8 * GIB)
 #define PAGE_SIZES   (VFB_PAGE_MIXED + 1)
+/* So long a thread believes that it has no seccomp filter: pieces are populated for longer. */
+#define LOOK_AGAIN_NS UINT64_C(100000000)
 
 /*
  * What a MiB costs, in nanoseconds; 0: not known. Updates of several workers may get lost, which
@@ -92,11 +94,32 @@ void vfb_ways_add(struct vfb_ways *ways, const struct vfb_memory *memory, enum v
 			      memory_order_relaxed);
 }
 
-static bool thread_has_filter(const struct vfb_sys *sys)
+/*
+ * A filter ends with its thread only, but may be added at any time, by any thread
+ * (SECCOMP_FILTER_FLAG_TSYNC): while the memory of a job is populated, or between two jobs.
+ */
+static bool thread_has_filter(struct vfb_job *job)
 {
+	static _Thread_local struct {
+		uint64_t ns;
+		bool found;
+	} look;
 	struct vfb_field seccomp = {.name = "Seccomp", .base = 10};
+	const struct vfb_sys *sys = job->sys;
+	uint64_t first = atomic_load_explicit(&job->no_filter_ns, memory_order_relaxed);
 
-	return vfb_sys_read_fields(sys, "/proc/thread-self/status", &seccomp, 1) || seccomp.value;
+	if (look.found)
+		return true;
+	if (first && look.ns >= first && sys->now(sys) - look.ns <= LOOK_AGAIN_NS)
+		return false;
+	look.found = vfb_sys_read_fields(sys, "/proc/thread-self/status", &seccomp, 1) ||
+		     seccomp.value;
+	if (!look.found) {
+		look.ns = sys->now(sys);
+		if (!first)
+			atomic_compare_exchange_strong(&job->no_filter_ns, &first, look.ns);
+	}
+	return look.found;
 }
 
 /* What the library has not mapped may be anything. It stays what it is. */
@@ -116,7 +139,7 @@ static bool memory_is_plain(struct vfb_memory *memory)
 	return plain == VFB_PLAIN;
 }
 
-bool vfb_ways_may_touch(struct vfb_memory *memory)
+bool vfb_ways_may_touch(struct vfb_memory *memory, struct vfb_job *job)
 {
-	return memory_is_plain(memory) && !thread_has_filter(memory->ctx->sys);
+	return memory_is_plain(memory) && !thread_has_filter(job);
 }

@@ -40,6 +40,6 @@ void vfb_ways_add(struct vfb_ways *ways, const struct vfb_memory *memory, enum v
  * Whether touching cannot harm in this thread: the memory is nothing but memory (for the region of
  * a device it would be a write), and no seccomp filter may end the process for creating a child.
  */
-bool vfb_ways_may_touch(struct vfb_memory *memory);
+bool vfb_ways_may_touch(struct vfb_memory *memory, struct vfb_job *job);
 
 #endif

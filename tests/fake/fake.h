@@ -226,9 +226,11 @@ void fake_add_file(struct fake *fake, const char *path, const char *text);
 /* The command line of the helper process that runs, without its first word; NULL: none does. */
 const char *fake_helper(struct fake *fake);
 
-/* The number of the process from now on (77): what the child of a fork is. */
-/* Changes mmap_wait_ns of the configuration. */
+/* Changes mmap_wait_ns, or has_filter, of the configuration. */
 void fake_set_mmap_wait(struct fake *fake, uint64_t ns);
+void fake_set_filter(struct fake *fake, bool has_filter);
+
+/* The number of the process from now on (77): what the child of a fork is. */
 void fake_set_process(struct fake *fake, int process);
 
 /* Another process has @path open, as /proc/PID/fd shows; it keeps nobody from opening it. */

@@ -496,6 +496,13 @@ void fake_set_mmap_wait(struct fake *fake, uint64_t ns)
 	kernel_leave(fake);
 }
 
+void fake_set_filter(struct fake *fake, bool has_filter)
+{
+	kernel_enter(&fake->sys);
+	fake->config.has_filter = has_filter;
+	kernel_leave(fake);
+}
+
 void fk_memory_table(struct vfb_sys *sys)
 {
 	sys->mmap = op_mmap;

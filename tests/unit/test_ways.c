@@ -94,6 +94,45 @@ static void test_not_touched(void **state)
 	host_close(&host);
 }
 
+/* When each worker has looked for one while the job lasted. */
+static void add_filter(const struct vfb_event *event, void *data)
+{
+	static atomic_uint pieces;
+
+	(void)event;
+	if (atomic_fetch_add(&pieces, 1) == 12)
+		fake_set_filter(data, true);
+}
+
+/* A filter is noticed that is added between two jobs, or while one lasts. */
+static void test_filter_added(void **state)
+{
+	/* A piece takes 250 ms. */
+	struct fake_config slow = {.zero_ns_per_gib = 16000 * MS};
+	struct vfb_filter filter = VFB_FILTER_INIT;
+	struct vfb_subscription *subscription;
+	struct host host;
+	uint64_t calls;
+
+	(void)state;
+	host_open(&host, NULL);
+	populate(&host, BYTES, VFB_PAGE_4K);
+	calls = stats_of(&host).touch_calls;
+	assert_true(calls > 0);
+	fake_set_filter(host.fake, true);
+	populate(&host, BYTES, VFB_PAGE_4K);
+	assert_int_equal(stats_of(&host).touch_calls, calls);
+	host_close(&host);
+
+	host_open(&host, &slow);
+	filter.phases = VFB_PHASE_BIT(VFB_PHASE_POPULATE);
+	assert_ok(vfb_subscribe(host.ctx, &filter, add_filter, host.fake, &subscription));
+	populate(&host, BYTES, VFB_PAGE_4K);
+	assert_in_range(stats_of(&host).touch_calls, 12, 24);
+	vfb_unsubscribe(subscription);
+	host_close(&host);
+}
+
 /* What a touch ends with a signal for is an error with its cause, and the rest is as without. */
 static void test_errors(void **state)
 {
@@ -159,9 +198,9 @@ static void test_device_region(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cheaper),	      cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_not_touched),   cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_device_region),
+		cmocka_unit_test(test_cheaper),	    cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_not_touched), cmocka_unit_test(test_filter_added),
+		cmocka_unit_test(test_errors),	    cmocka_unit_test(test_device_region),
 	};
 
 	return cmocka_run_group_tests_name("ways", tests, NULL, NULL);
