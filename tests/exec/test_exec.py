@@ -66,6 +66,11 @@ class Directory(unittest.TestCase):
             return json.load(file)
 
 
+# The same on every kernel, and slow in a machine that is emulated.
+on_the_host = unittest.skipIf(DEVICES, "the suite runs it on the host")
+
+
+@on_the_host
 class Usage(Directory):
     def refused(self, *arguments, words=()):
         result = run(*arguments)
@@ -119,6 +124,7 @@ class Usage(Directory):
         self.refused("--no-such-option", "true", words=["no-such-option"])
 
 
+@on_the_host
 class Command(Directory):
     """The command behaves as without; that no VFIO was used is said in one line."""
 
@@ -283,12 +289,13 @@ class Corners(Directory):
         self.assertTrue(self.calls(answer, "populate (vfioboost)"))
 
 
+@on_the_host
 class Hostile(Directory):
     """A process of the command, even one without privileges, can write anything to the records."""
 
     def test_fill(self):
         """The status is the command's, and what is shown can be read."""
-        for seed in range(8 if DEVICES else 40):
+        for seed in range(40):
             result = run("--json", "--trace", self.path("t"), HOSTILE, "fill", str(seed))
             self.assertEqual(result.returncode, 5, f"seed {seed}: {result.stderr}")
             answer = json.loads(result.stdout)
