@@ -55,6 +55,21 @@ class Metrics(unittest.TestCase):
         self.assertEqual(others["vfioboost_run_devices"], 0)
         self.assertGreater(others["vfioboost_run_timestamp_seconds"], 1.7e9)
 
+    def test_host_only(self):
+        """Memory that no device needs is populated, and counted apart from the rest."""
+        output = json.loads(self.measure("--host-only", "1M", "--stats", "--json").stdout)
+        self.assertEqual((output["memory_bytes"], output["host_only_bytes"]), (8 << 20, 1 << 20))
+        samples = self.samples()
+        values = {s.name: s.value for s in samples if not s.labels}
+        self.assertEqual(values["vfioboost_run_memory_bytes"], 8 << 20)
+        self.assertEqual(values["vfioboost_run_host_only_bytes"], 1 << 20)
+        populated = sum(s.value for s in samples if s.name == "vfioboost_run_step_bytes"
+                        and s.labels["phase"] == "populate")
+        self.assertEqual(populated, 9 << 20)
+        self.assertIn("1.00 MiB more are left out", self.measure("--host-only", "1M").stdout)
+        self.assertIn("whole pages", self.measure("--host-only", "1000", status=2).stderr)
+        self.assertIn("512 MiB", self.measure("--host-only", "513M", status=2).stderr)
+
     def test_steps(self):
         self.measure("--mode", "serial,boost", "--stats")
         for mode in ("serial", "boost"):

@@ -57,6 +57,17 @@ class Trace(unittest.TestCase):
         with open(os.path.join(HERE, "trace.schema.json"), encoding="utf-8") as file:
             jsonschema.validate(events, json.load(file))
 
+    def test_host_only(self):
+        """The report knows what was left out of the IOMMU, which has steps of its own."""
+        events = self.record("--host-only", "2M")
+        self.assertEqual(sum(e["args"]["bytes"] for e in events if e["ph"] == "X"
+                             and e["args"].get("phase") == "populate"), 34 << 20)
+        page = self.path("page.html")
+        summary = json.loads(run("report", self.trace, "-o", page, "--json").stdout)
+        self.assertEqual(summary["runs"][0]["facts"]["host_only_bytes"], 2 << 20)
+        with open(page, encoding="utf-8") as file:
+            self.assertIn('"host only"', file.read())
+
     def test_nesting(self):
         """Steps of one track lie within each other or beside each other, as viewers need it."""
         tracks = {}

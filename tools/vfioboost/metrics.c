@@ -82,6 +82,15 @@ static bool has_steps(const struct results *results)
 	return false;
 }
 
+/* The same for each mode. */
+static uint64_t host_only_bytes(const struct results *results)
+{
+	for (int mode = 0; mode < MODE_COUNT; mode++)
+		if (results->has[mode])
+			return results->modes[mode].host_only_bytes;
+	return 0;
+}
+
 static void print_all(FILE *file, const struct results *results)
 {
 	print_times(file, results);
@@ -90,6 +99,9 @@ static void print_all(FILE *file, const struct results *results)
 			print_steps(file, results, i);
 	print_head(file, "memory_bytes", "bytes", "Size of the memory.");
 	fprintf(file, "vfioboost_run_memory_bytes %" PRIu64 "\n", results->guest->bytes);
+	print_head(file, "host_only_bytes", "bytes",
+		   "Memory beside it that is left out of the IOMMU, since no device needs it.");
+	fprintf(file, "vfioboost_run_host_only_bytes %" PRIu64 "\n", host_only_bytes(results));
 	print_head(file, "devices", NULL, "Number of devices.");
 	fprintf(file, "vfioboost_run_devices %zu\n", results->guest->devices.count);
 	print_head(file, "timestamp_seconds", "seconds", "When the run ended.");

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "arguments.h"
 #include "kernel_trace.h"
@@ -63,9 +64,31 @@ struct session results_median(const struct session *sessions, size_t count)
 	return result;
 }
 
-static const char *backend_name(const struct results *results, const struct session *session)
+static const char *backend_name(const struct guest *guest, const struct session *session)
 {
-	return results->guest->devices.count ? backend_names[session->backend] : "none";
+	return guest->devices.count ? backend_names[session->backend] : "none";
+}
+
+struct json_object *results_facts(const struct guest *guest, enum mode mode,
+				  const struct session *session)
+{
+	struct json_object *facts = output_object();
+
+	json_object_object_add(facts, "mode", json_object_new_string(mode_names[mode]));
+	json_object_object_add(facts, "memory_bytes", json_object_new_uint64(guest->bytes));
+	json_object_object_add(facts, "host_only_bytes",
+			       json_object_new_uint64(session->host_only_bytes));
+	json_object_object_add(facts, "page_size",
+			       json_object_new_string(page_size_names[session->page_size]));
+	json_object_object_add(facts, "backend",
+			       json_object_new_string(backend_name(guest, session)));
+	json_object_object_add(facts, "devices", json_object_new_int(guest->devices.count));
+	json_object_object_add(facts, "cpus", json_object_new_int(sysconf(_SC_NPROCESSORS_ONLN)));
+	json_object_object_add(facts, "start_s", json_object_new_double(session->start_s));
+	json_object_object_add(facts, "stop_s", json_object_new_double(session->stop_s));
+	if (session->kernel)
+		json_object_object_add(facts, "kernel_share", json_object_get(session->kernel));
+	return facts;
 }
 
 static const struct session *any_session(const struct results *results)
@@ -85,7 +108,7 @@ bool results_table(const struct results *results)
 	uname(&kernel);
 	printf("%.2f GiB in %s pages, %zu devices, %s, Linux %s, %s of %u\n\n",
 	       guest->bytes / 1073741824.0, page_size_names[any->page_size], guest->devices.count,
-	       backend_name(results, any), kernel.release,
+	       backend_name(guest, any), kernel.release,
 	       results->repeat > 1 ? "medians" : "one run", results->repeat);
 	printf("%-14s", "seconds");
 	for (size_t c = 0; c < MODE_COUNT; c++)
@@ -104,6 +127,9 @@ bool results_table(const struct results *results)
 		if (results->has[columns[c]])
 			printf(" %9zu", results->modes[columns[c]].map_calls);
 	printf("\n");
+	if (any->host_only_bytes)
+		printf("\n%.2f MiB more are left out of the IOMMU, since no device needs them.\n",
+		       any->host_only_bytes / 1048576.0);
 	if (any->huge_bytes < guest->bytes)
 		printf("\n%.2f GiB are in huge pages.\n", any->huge_bytes / 1073741824.0);
 	if (*any->fallback)
@@ -160,12 +186,13 @@ bool results_json(const struct results *results)
 	const struct session *any = any_session(results);
 	const struct guest *guest = results->guest;
 
-	json_object_object_add(object, "backend",
-			       json_object_new_string(backend_name(results, any)));
+	json_object_object_add(object, "backend", json_object_new_string(backend_name(guest, any)));
 	json_object_object_add(object, "page_size",
 			       json_object_new_string(page_size_names[any->page_size]));
 	json_object_object_add(object, "fallback", json_object_new_string(any->fallback));
 	json_object_object_add(object, "memory_bytes", json_object_new_uint64(guest->bytes));
+	json_object_object_add(object, "host_only_bytes",
+			       json_object_new_uint64(any->host_only_bytes));
 	for (size_t i = 0; i < guest->devices.count; i++)
 		json_object_array_add(devices, json_object_new_string(guest->devices.all[i]));
 	json_object_object_add(object, "devices", devices);

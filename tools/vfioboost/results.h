@@ -18,6 +18,10 @@ struct session results_median(const struct session *sessions, size_t count);
 /* The name of a time, such as "start", and its seconds; NULL behind the last one. */
 const char *results_time(const struct session *session, size_t i, double *seconds);
 
+/* Of one session, for who reads its trace. */
+struct json_object *results_facts(const struct guest *guest, enum mode mode,
+				  const struct session *session);
+
 /* On stdout: a table, or one JSON object on one line. False: it could not be written. */
 bool results_table(const struct results *results);
 bool results_json(const struct results *results);

@@ -24,6 +24,9 @@ struct options {
 	struct watch watch;
 };
 
+/* There is 1 GiB between the memory below 4 GiB and the rest. */
+#define MOST_HOST_ONLY (UINT64_C(512) << 20)
+
 static const char doc[] =
 	"Start and stop the memory and devices of a guest: populate its memory, open its devices and "
 	"map the memory for them; then unmap and close. Prints how long each phase took, with one "
@@ -58,6 +61,10 @@ static const struct argument option_list[] = {
 	 FIELD(CHOICE, guest.policy), .names = policy_names, .low = VFB_NUMA_BIND},
 	ARGUMENT_FLAG(guest.grow_pool, "grow-pool",
 		      "Grow the hugepage pool as needed, and shrink it at the end (root)"),
+	{"host-only", 0, "SIZE",
+	 "Add memory that no device needs, as ROMs and firmware are: it is populated, and left out "
+	 "of the IOMMU",
+	 FIELD(SIZE, guest.host_only_bytes)},
 	{"populate-rate", 0, "SIZE", "Populate at most this much per second",
 	 FIELD(SIZE, guest.populate_rate)},
 	{"device", 'd', "BDF", "A PCI device bound to vfio-pci, 0000:01:00.0; may be repeated",
@@ -102,6 +109,8 @@ static void check_options(struct argp_state *state, void *data)
 		argp_error(state, "--events: %s", vfb_last_error());
 	if (guest->policy && !guest->nodes.count)
 		argp_error(state, "--numa-policy needs --numa-node");
+	if (guest->host_only_bytes % 4096 || guest->host_only_bytes > MOST_HOST_ONLY)
+		argp_error(state, "--host-only must be whole pages of 4 KiB, of 512 MiB at most");
 	if (guest->reboot && !guest->devices.count)
 		argp_error(state, "--reboot needs --device");
 	if (guest->nodes.count && !guest->policy)

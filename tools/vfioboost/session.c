@@ -6,14 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "arguments.h"
 #include "clock.h"
 #include "kernel_trace.h"
-#include "output.h"
 #include "phases.h"
 #include "progress.h"
+#include "results.h"
 
 #define GIB (UINT64_C(1) << 30)
 
@@ -22,6 +21,8 @@
 #define LOW_BYTES  (3 * GIB)
 #define HIGH_START (4 * GIB)
 #define MAX_RANGES 16
+/* The memory, and what no device needs. */
+#define ALL_RANGES (MAX_RANGES + 1)
 
 const char *const mode_names[MODE_COUNT + 1] = {"boost", "vmm", "serial", "alone", "lazy", NULL};
 
@@ -31,10 +32,10 @@ struct running {
 	struct vfb_ctx *ctx;
 	struct vfb_subscription *subscription;
 	struct vfb_space *space;
-	struct vfb_memory *memories[MAX_RANGES];
+	struct vfb_memory *memories[ALL_RANGES];
 	/* With MODE_LAZY what those were adopted from. */
-	struct vfb_memory *unpopulated[MAX_RANGES];
-	struct vfb_range ranges[MAX_RANGES];
+	struct vfb_memory *unpopulated[ALL_RANGES];
+	struct vfb_range ranges[ALL_RANGES];
 	size_t range_count;
 	struct vfb_device_request requests[MAX_DEVICES];
 	struct vfb_device *devices[MAX_DEVICES];
@@ -45,12 +46,13 @@ static const struct vfb_batch_opts one_after_another = {
 	.width = 1,
 };
 
-static int create_memory(struct running *running, uint64_t bytes, uint64_t iova)
+/* @range: where, and with which flags. */
+static int create_memory(struct running *running, const struct vfb_range *range)
 {
 	const struct guest *guest = running->guest;
 	struct vfb_memory_opts opts = {
 		.size = sizeof(opts),
-		.bytes = bytes,
+		.bytes = range->bytes,
 		.page_size = guest->page_size,
 		.kind = guest->kind,
 		.policy = guest->policy,
@@ -61,14 +63,13 @@ static int create_memory(struct running *running, uint64_t bytes, uint64_t iova)
 	size_t i = running->range_count;
 	int error;
 
+	if (range->flags & VFB_RANGE_HOST_ONLY)
+		opts.page_size = VFB_PAGE_4K;
 	error = complain(vfb_memory_create(running->ctx, &opts, &running->memories[i]));
 	if (error)
 		return error;
-	running->ranges[i] = (struct vfb_range){
-		.memory = running->memories[i],
-		.bytes = bytes,
-		.iova = iova,
-	};
+	running->ranges[i] = *range;
+	running->ranges[i].memory = running->memories[i];
 	running->range_count++;
 	return 0;
 }
@@ -121,9 +122,22 @@ static int lay_out(const struct running *running, uint64_t alignment, struct vfb
 					   part_of(guest->bytes - low, alignment)};
 
 	opts.space = running->space;
-	parts[0].last = HIGH_START - 1;
+	parts[0].last = HIGH_START - guest->host_only_bytes - 1;
 	parts[1].first = HIGH_START;
 	return vfb_layout(&opts, parts, parts[1].bytes ? 2 : 1, ranges, MAX_RANGES);
+}
+
+/* Below 4 GiB, where a PC has its firmware. */
+static int create_host_only(struct running *running)
+{
+	uint64_t bytes = running->guest->host_only_bytes;
+	struct vfb_range range = {
+		.bytes = bytes,
+		.iova = HIGH_START - bytes,
+		.flags = VFB_RANGE_HOST_ONLY | VFB_RANGE_POPULATE,
+	};
+
+	return bytes ? create_memory(running, &range) : 0;
 }
 
 static int create_memories(struct running *running)
@@ -145,8 +159,8 @@ static int create_memories(struct running *running)
 		return -ENOSPC;
 	}
 	for (int i = 0; i < count && !error; i++)
-		error = create_memory(running, ranges[i].bytes, ranges[i].iova);
-	return error;
+		error = create_memory(running, &ranges[i]);
+	return error ? error : create_host_only(running);
 }
 
 /* Everything that takes no time to speak of. */
@@ -331,7 +345,11 @@ static int describe(struct running *running, struct session *session)
 	if (running->space && complain(vfb_space_info(running->space, &space)))
 		return -1;
 	session->backend = space.backend;
+	session->host_only_bytes = running->space ? space.host_only_bytes :
+						    running->guest->host_only_bytes;
 	for (size_t i = 0; i < running->range_count; i++) {
+		if (running->ranges[i].flags & VFB_RANGE_HOST_ONLY)
+			continue;
 		session->node_count = vfb_memory_nodes(running->memories[i], bytes, MAX_NODES);
 		if (session->node_count < 0)
 			return complain(session->node_count);
@@ -363,29 +381,6 @@ static int summarize(struct phases *phases, struct session *session)
 		return 0;
 	fprintf(stderr, "vfioboost: out of memory while noting events\n");
 	return -ENOMEM;
-}
-
-/* For who reads the trace. */
-static void note_session(struct watch *watch, const struct guest *guest, enum mode mode,
-			 const struct session *session)
-{
-	struct json_object *facts = output_object();
-
-	json_object_object_add(facts, "mode", json_object_new_string(mode_names[mode]));
-	json_object_object_add(facts, "memory_bytes", json_object_new_uint64(guest->bytes));
-	json_object_object_add(facts, "page_size",
-			       json_object_new_string(page_size_names[session->page_size]));
-	json_object_object_add(facts, "backend",
-			       json_object_new_string(guest->devices.count ?
-							      backend_names[session->backend] :
-							      "none"));
-	json_object_object_add(facts, "devices", json_object_new_int(guest->devices.count));
-	json_object_object_add(facts, "cpus", json_object_new_int(sysconf(_SC_NPROCESSORS_ONLN)));
-	json_object_object_add(facts, "start_s", json_object_new_double(session->start_s));
-	json_object_object_add(facts, "stop_s", json_object_new_double(session->stop_s));
-	if (session->kernel)
-		json_object_object_add(facts, "kernel_share", json_object_get(session->kernel));
-	watch_facts(watch, "vfioboost_session", facts);
 }
 
 /*
@@ -477,7 +472,7 @@ int session_run(const struct guest *guest, enum mode mode, struct watch *watch,
 	if (watch->kernel)
 		session->kernel = kernel_trace_close(&kernel);
 	if (!error)
-		note_session(watch, guest, mode, session);
+		watch_facts(watch, "vfioboost_session", results_facts(guest, mode, session));
 	session->statistics = watch_statistics(watch);
 	watch_end(watch);
 	destroy(&running);

@@ -32,6 +32,8 @@ extern const char *const mode_names[MODE_COUNT + 1];
 /* What the guest would have. */
 struct guest {
 	uint64_t bytes;
+	/* Beside those: what no device needs. */
+	uint64_t host_only_bytes;
 	enum vfb_page_size page_size;
 	enum vfb_memory_kind kind;
 	enum vfb_backend backend;
@@ -60,6 +62,8 @@ struct session {
 	enum vfb_page_size page_size;
 	uint64_t node_bytes[MAX_NODES];
 	int node_count;
+	/* What is left out of the IOMMU. */
+	uint64_t host_only_bytes;
 	/* What is in huge pages, and what is on other nodes than it should be. */
 	uint64_t huge_bytes, misplaced_bytes;
 	/* Why the pages are not larger, a line for each size. */

@@ -334,6 +334,7 @@ function setTheme(dark) {
 function fillRuns() {
   const columns = [["mode", (f, r) => r.name], ["kernel", (f) => f.kernel],
     ["backend", (f) => f.backend], ["memory", (f) => f.memory_bytes && size(f.memory_bytes)],
+    ["host only", (f) => f.host_only_bytes && size(f.host_only_bytes)],
     ["pages", (f) => f.page_size], ["devices", (f) => f.devices], ["CPUs", (f) => f.cpus],
     ["start", (f) => f.start_s !== undefined && time(f.start_s * 1e6)],
     ["stop", (f) => f.stop_s !== undefined && time(f.stop_s * 1e6)],
