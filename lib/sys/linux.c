@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -20,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/linux_event.h"
 #include "sys/linux_numa.h"
 #include "sys/linux_process.h"
 #include "sys/linux_socket.h"
@@ -405,19 +405,6 @@ static uint64_t linux_minor_faults(UNUSED const struct vfb_sys *sys)
 	return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_minflt;
 }
 
-static int linux_eventfd(UNUSED const struct vfb_sys *sys)
-{
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-	return fd < 0 ? -errno : fd;
-}
-
-static void linux_eventfd_signal(UNUSED const struct vfb_sys *sys, int fd)
-{
-	/* Fails only when the counter is full, and then it is readable as it should be. */
-	eventfd_write(fd, 1);
-}
-
 const struct vfb_sys vfb_sys_linux = {
 	.open = linux_open,
 	.close = linux_close,
@@ -466,6 +453,8 @@ const struct vfb_sys vfb_sys_linux = {
 	.connect = vfb_linux_connect,
 	.send = vfb_linux_send,
 	.receive = vfb_linux_receive,
-	.eventfd = linux_eventfd,
-	.eventfd_signal = linux_eventfd_signal,
+	.eventfd = vfb_linux_eventfd,
+	.eventfd_signal = vfb_linux_eventfd_signal,
+	.wait_readable = vfb_linux_wait_readable,
+	.read = vfb_linux_read,
 };

@@ -74,7 +74,7 @@ struct vfb_iommu_vfio_ioas {
 };
 #define VFB_IOMMU_VFIO_IOAS _IO(VFB_IOMMUFD_TYPE, 0x88)
 
-/* Its beginning: the kernel takes structs that are shorter than its own. */
+/* Linux 6.7; older kernels accept fields that they do not know when those are zero. */
 struct vfb_iommu_hwpt_alloc {
 	__u32 size;
 	__u32 flags;
@@ -82,11 +82,18 @@ struct vfb_iommu_hwpt_alloc {
 	__u32 pt_id;
 	__u32 out_hwpt_id;
 	__u32 reserved;
+	__u32 data_type;
+	__u32 data_len;
+	__aligned_u64 data_uptr;
+	/* Linux 6.11. */
+	__u32 fault_id;
+	__u32 reserved2;
 };
 #define VFB_IOMMU_HWPT_ALLOC _IO(VFB_IOMMUFD_TYPE, 0x89)
 
 /* Linux 6.7. */
 #define VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING  (1u << 1)
+#define VFB_IOMMU_HWPT_FAULT_ID_VALID	     (1u << 2)
 #define VFB_IOMMU_HWPT_DIRTY_TRACKING_ENABLE (1u << 0)
 struct vfb_iommu_hwpt_set_dirty_tracking {
 	__u32 size;
@@ -107,6 +114,39 @@ struct vfb_iommu_hwpt_get_dirty_bitmap {
 	__aligned_u64 data;
 };
 #define VFB_IOMMU_HWPT_GET_DIRTY_BITMAP _IO(VFB_IOMMUFD_TYPE, 0x8c)
+
+/* Linux 6.11. Files of faults: read(2) returns whole groups of faults, which have a cookie in
+ * common; write(2) answers them. */
+struct vfb_iommu_fault_alloc {
+	__u32 size;
+	__u32 flags;
+	__u32 out_fault_id;
+	__u32 out_fault_fd;
+};
+#define VFB_IOMMU_FAULT_QUEUE_ALLOC _IO(VFB_IOMMUFD_TYPE, 0x8e)
+
+#define VFB_IOMMU_PGFAULT_PERM_READ  (1u << 0)
+#define VFB_IOMMU_PGFAULT_PERM_WRITE (1u << 1)
+#define VFB_IOMMU_PGFAULT_PERM_EXEC  (1u << 2)
+#define VFB_IOMMU_PGFAULT_PERM_PRIV  (1u << 3)
+struct vfb_iommu_hwpt_pgfault {
+	__u32 flags;
+	__u32 dev_id;
+	__u32 pasid;
+	__u32 grpid;
+	__u32 perm;
+	__u32 reserved;
+	__aligned_u64 addr;
+	__u32 length;
+	__u32 cookie;
+};
+
+#define VFB_IOMMUFD_PAGE_RESP_SUCCESS 0
+#define VFB_IOMMUFD_PAGE_RESP_INVALID 1
+struct vfb_iommu_hwpt_page_response {
+	__u32 cookie;
+	__u32 code;
+};
 
 /* Linux 6.13. */
 struct vfb_iommu_ioas_map_file {

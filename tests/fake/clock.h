@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct fake;
+struct file;
 
 struct thread {
 	struct thread *next;
@@ -57,6 +58,8 @@ void fk_thread_wake(struct thread *thread, bool timed_out);
 void fk_wake_all(struct fake *fake, const void *on);
 /* Those in fake_poll() look again: an eventfd may have been written to behind the table. */
 void fk_wake_pollers(struct fake *fake);
+/* Whether an eventfd, by its file, can be read. */
+bool fk_eventfd_is_set(const struct file *file);
 void fk_clock_advance(struct fake *fake);
 struct thread *fk_thread_add(struct fake *fake, const char *name, bool counted);
 void fk_thread_remove(struct thread *thread);

@@ -115,6 +115,7 @@ struct fake *fake_create(const struct fake_config *config)
 	fk_machine_table(&fake->sys);
 	fk_process_table(&fake->sys);
 	fk_socket_table(&fake->sys);
+	fk_faults_table(&fake->sys);
 	pthread_mutex_lock(&fake->lock);
 	fk_thread_add(fake, "main", true);
 	pthread_mutex_unlock(&fake->lock);
@@ -185,6 +186,7 @@ void fake_destroy(struct fake *fake)
 		if (fake->files[fd])
 			fk_file_close(fake, fd);
 	reap_threads(fake);
+	fk_faults_free(fake);
 	free_devices(fake);
 	pthread_key_delete(fake->key);
 	pthread_mutex_destroy(&fake->lock);

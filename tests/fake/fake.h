@@ -48,6 +48,8 @@ struct fake_config {
 	bool no_map_file;
 	/* The IOMMU does not track what devices write to. */
 	bool no_dirty;
+	/* Linux before 6.11: no IOMMU_FAULT_QUEUE_ALLOC. The IOMMU has no scalable mode. */
+	bool no_faults, no_scalable;
 	/* Linux before 6.19: no VFIO_DEVICE_FEATURE_DMA_BUF. */
 	bool no_dma_buf;
 	/* Linux before 7.0: closing a device always resets it. Zero: it trylocks the bridge above
@@ -203,6 +205,8 @@ struct fake_device {
 	 * the firmware maps them; "direct-relaxable" forbids nothing. Not copied. */
 	uint64_t reserved_first, reserved_last;
 	const char *reserved_kind;
+	/* It can request pages (PRI), which IOMMUs with scalable mode enable. */
+	bool requests_pages;
 	/* Contents of the sysfs file ("flr bus", "flr" on the root bus). */
 	const char *reset_method;
 };
@@ -414,6 +418,26 @@ void fake_iova(struct fake *fake, int space, uint64_t iova, uint64_t bytes, stru
  */
 bool fake_dma_write(struct fake *fake, const char *address, uint64_t iova, const void *data,
 		    size_t bytes);
+
+/* A request of a device for a page; perm is VFB_IOMMU_PGFAULT_PERM_... */
+struct fake_page_request {
+	uint64_t iova;
+	uint32_t perm;
+};
+enum fake_page_answer {
+	FAKE_PAGES_PENDING,
+	FAKE_PAGES_SUCCESS,
+	FAKE_PAGES_INVALID,
+};
+
+/*
+ * The device @address sends a group of requests, and gets its number. The answer, for which this
+ * waits; and how many writes have answered any.
+ */
+unsigned int fake_request_pages(struct fake *fake, const char *address,
+				const struct fake_page_request *requests, size_t count);
+enum fake_page_answer fake_page_answer(struct fake *fake, unsigned int group, uint64_t timeout_ns);
+unsigned int fake_page_answer_calls(struct fake *fake);
 
 /* The node of a page, -ENOENT: not populated, -EFAULT: no such address. */
 int fake_page_node(struct fake *fake, const void *address);

@@ -18,6 +18,8 @@ static bool id_used(const struct iommufd *iommufd, unsigned int id)
 		if (ioas->id == id || (ioas->has_domain && ioas->hwpt_id == id) ||
 		    ioas->other.id == id)
 			return true;
+	if (fk_faults_find(iommufd, id))
+		return true;
 	for (unsigned int i = 0; i < iommufd->bound_count; i++)
 		if (iommufd->bound[i]->object_id == id)
 			return true;
@@ -148,6 +150,8 @@ int fk_iommufd_attach(struct fake *fake, struct device *device, uint32_t *id)
 	ioas->users--;
 	if (!error)
 		*id = ioas->hwpt_id;
+	if (!error && !fake->config.no_scalable)
+		fk_region_enable_requests(device);
 	return error;
 }
 
@@ -158,6 +162,7 @@ void fk_iommufd_detach(struct fake *fake, struct device *device)
 	if (!ioas)
 		return;
 	fk_vlock_write(fake, &ioas->mutex);
+	fk_faults_detach(fake, device);
 	unlink_device(device);
 	/* The automatic domain dies with its last device. */
 	if (!ioas->devices && !ioas->keeps_domain)
@@ -231,21 +236,28 @@ static int vfio_ioas(struct iommufd *iommufd, struct vfb_iommu_vfio_ioas *cmd)
 static int hwpt_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iommu_hwpt_alloc *cmd)
 {
 	struct ioas *ioas = fk_ioas_find(iommufd, cmd->pt_id);
-	bool bound = false;
+	bool tracks = cmd->flags & VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING, bound = false;
+	struct fault_queue *queue = NULL;
 	int error;
 
-	if (cmd->flags & ~VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING || cmd->reserved)
+	if (cmd->flags & ~(VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING | VFB_IOMMU_HWPT_FAULT_ID_VALID) ||
+	    cmd->reserved)
 		return -EOPNOTSUPP;
 	/* The driver's domain_alloc_paging_flags() */
-	if (cmd->flags && fake->config.no_dirty)
+	if (tracks && fake->config.no_dirty)
 		return -EOPNOTSUPP;
+	if (cmd->flags & VFB_IOMMU_HWPT_FAULT_ID_VALID) {
+		queue = fk_faults_find(iommufd, cmd->fault_id);
+		if (!queue)
+			return -ENOENT;
+	}
 	for (unsigned int i = 0; i < iommufd->bound_count; i++)
 		bound |= iommufd->bound[i]->object_id == cmd->dev_id;
 	if (!ioas || !bound)
 		return -ENOENT;
 	if (ioas->keeps_domain && !ioas->other.id) {
 		ioas->other.id = cmd->out_hwpt_id = fk_iommufd_new_id(iommufd);
-		ioas->other.can_track = cmd->flags;
+		ioas->other.can_track = tracks;
 		return 0;
 	}
 	if (ioas->has_domain)
@@ -254,7 +266,8 @@ static int hwpt_alloc(struct fake *fake, struct iommufd *iommufd, struct vfb_iom
 	if (error)
 		return error;
 	ioas->keeps_domain = true;
-	ioas->can_track = cmd->flags;
+	ioas->can_track = tracks;
+	ioas->queue = queue;
 	cmd->out_hwpt_id = ioas->hwpt_id;
 	return 0;
 }
@@ -265,6 +278,7 @@ static int destroy_hwpt(struct fake *fake, struct ioas *ioas)
 		return -EBUSY;
 	fk_ioas_remove_domain(fake, ioas);
 	ioas->keeps_domain = false;
+	ioas->queue = NULL;
 	ioas->space.tracks_dirty = false;
 	return 0;
 }
@@ -293,6 +307,8 @@ static int destroy(struct fake *fake, struct iommufd *iommufd, const struct vfb_
 			return 0;
 		}
 	}
+	if (fk_faults_find(iommufd, cmd->id))
+		return fk_faults_destroy(fake, iommufd, cmd->id);
 	ioas = fk_ioas_find(iommufd, cmd->id);
 	/* Devices, and domains in use, cannot be destroyed from outside. */
 	if (!ioas)
@@ -310,6 +326,7 @@ void fk_iommufd_release(struct fake *fake, struct iommufd *iommufd)
 
 	while (iommufd->ioases)
 		fk_ioas_free(fake, iommufd->ioases);
+	fk_faults_release(fake, iommufd);
 	while (*at != iommufd)
 		at = &(*at)->next;
 	*at = iommufd->next;
@@ -338,6 +355,8 @@ int fk_iommufd_ioctl(struct fake *fake, struct iommufd *iommufd, unsigned long r
 		return fake->config.no_map_file ? -ENOTTY : change_process(iommufd);
 	case VFB_IOMMU_HWPT_ALLOC:
 		return hwpt_alloc(fake, iommufd, arg);
+	case VFB_IOMMU_FAULT_QUEUE_ALLOC:
+		return fake->config.no_faults ? -ENOTTY : fk_faults_alloc(fake, iommufd, arg);
 	case VFB_IOMMU_HWPT_SET_DIRTY_TRACKING:
 		return fk_ioas_set_dirty_tracking(fake, iommufd, arg);
 	case VFB_IOMMU_HWPT_GET_DIRTY_BITMAP:

@@ -67,6 +67,7 @@ enum kind {
 	FILE_DMA_BUF,
 	FILE_EVENTFD,
 	FILE_PIPE,
+	FILE_FAULTS,
 };
 
 struct file {
@@ -88,6 +89,7 @@ struct file {
 		struct iommufd *iommufd;
 		struct object *object;
 		struct dma_buf *dma_buf;
+		struct fault_queue *queue;
 	};
 };
 
@@ -211,6 +213,9 @@ struct fake {
 	struct device *devices, *unplugged;
 	struct shared_lock *locks;
 	struct iommufd *iommufds;
+	/* In the order in which devices have sent them; and writes to files of faults. */
+	struct page_group *page_groups;
+	unsigned int fault_writes;
 	/* Of /dev/vfio/devices. */
 	unsigned int next_index;
 
@@ -271,6 +276,7 @@ void fk_memory_table(struct vfb_sys *sys);
 void fk_threads_table(struct vfb_sys *sys);
 void fk_process_table(struct vfb_sys *sys);
 void fk_socket_table(struct vfb_sys *sys);
+void fk_faults_table(struct vfb_sys *sys);
 void fk_machine_table(struct vfb_sys *sys);
 
 #endif

@@ -23,12 +23,17 @@ static int op_pipe(const struct vfb_sys *sys, int ends[2])
 static ssize_t op_write(const struct vfb_sys *sys, int fd, const void *buf, size_t bytes)
 {
 	struct fake *fake = kernel_enter(sys);
+	struct file *file = fk_file_get(fake, fd);
 	ssize_t done = fk_inject(fake, "write", NULL, EPIPE);
 
-	(void)fd;
-	(void)buf;
+	if (!done)
+		done = file && file->kind == FILE_FAULTS ?
+			       fk_faults_write(fake, file->queue, buf, bytes) :
+			       (ssize_t)bytes;
+	if (file)
+		fk_file_put(fake, file);
 	kernel_leave(fake);
-	return done ? done : (ssize_t)bytes;
+	return done;
 }
 
 static int do_spawn(struct fake *fake, const char *program, char *const *argv, const int *fds,

@@ -16,6 +16,12 @@ static void put16(uint8_t *at, uint16_t value)
 	at[1] = value >> 8;
 }
 
+void fk_region_enable_requests(struct device *device)
+{
+	if (device->config.requests_pages && device->ioas && device->ioas->queue)
+		device->space[PCI_CFG_SPACE_SIZE + PCI_PRI_CTRL] |= PCI_PRI_CTRL_ENABLE;
+}
+
 /* As after a reset; the memory behind the BARs is cleared, in place. */
 void fk_region_reset(struct device *device)
 {
@@ -27,6 +33,12 @@ void fk_region_reset(struct device *device)
 	put16(device->space + PCI_COMMAND, PCI_COMMAND_MEMORY);
 	device->space[9] = config->class_code & 0xff;
 	put16(device->space + 10, config->class_code >> 8);
+	/* What has enabled it restores that: pci_restore_pri_state(). */
+	if (config->requests_pages) {
+		put16(device->space + PCI_CFG_SPACE_SIZE, PCI_EXT_CAP_ID_PRI);
+		put16(device->space + PCI_CFG_SPACE_SIZE + 2, 1);
+		fk_region_enable_requests(device);
+	}
 	for (int i = 0; i < 6; i++) {
 		if (device->bar_fds[i] < 0)
 			continue;

@@ -77,6 +77,10 @@ static bool put_attribute(struct fake *fake, const struct device *device, const 
 
 	if (!strcmp(name, "iommu/intel-iommu/cap") && device->group)
 		put_vtd_cap(fake, text);
+	else if (!strcmp(name, "iommu/intel-iommu/ecap") && device->group)
+		/* SMTS and PRS. */
+		fk_put(text, "%" PRIx64 "\n",
+		       fake->config.no_scalable ? 0 : UINT64_C(1) << 43 | UINT64_C(1) << 29);
 	else if (!strcmp(name, "vendor"))
 		fk_put(text, "0x%04x\n", config->vendor_id);
 	else if (!strcmp(name, "device"))

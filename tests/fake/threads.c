@@ -329,6 +329,13 @@ static void op_eventfd_signal(const struct vfb_sys *sys, int fd)
 	kernel_leave(fake);
 }
 
+bool fk_eventfd_is_set(const struct file *file)
+{
+	struct pollfd poll_fd = {.fd = file->fd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, 0) > 0;
+}
+
 static const char polling[] = "an eventfd";
 
 void fk_wake_pollers(struct fake *fake)

@@ -189,6 +189,8 @@ int fk_hot_reset_info(struct fake *fake, struct devfile *df, void *arg);
 int fk_hot_reset(struct fake *fake, struct devfile *df, void *arg);
 size_t fk_device_reserved(struct fake *fake, const struct device *device, struct range out[2]);
 void fk_region_reset(struct device *device);
+/* Its IOMMU has attached it to a domain with a queue of faults. */
+void fk_region_enable_requests(struct device *device);
 int fk_irq_info(struct device *device, void *arg);
 int fk_irq_set(struct device *device, void *arg);
 /* Notifies the process that has the device open that the host requests it. */
@@ -241,6 +243,8 @@ struct ioas {
 		unsigned int id;
 		bool can_track, tracks_dirty;
 	} other;
+	/* Of IOMMU_HWPT_FAULT_ID_VALID: the same for both domains. */
+	struct fault_queue *queue;
 	/* Calls in flight, which keep it from being destroyed. */
 	unsigned int users;
 	struct device *devices;
@@ -250,6 +254,7 @@ struct ioas {
 struct iommufd {
 	struct iommufd *next;
 	struct ioas *ioases;
+	struct fault_queue *queues;
 	/* What devices that are opened by their group are attached to. */
 	struct ioas *compat;
 	struct device *bound[64];
@@ -276,5 +281,19 @@ void fk_ioas_free(struct fake *fake, struct ioas *ioas);
 bool fk_ioas_reserved(struct fake *fake, const struct ioas *ioas, uint64_t first, uint64_t last);
 int fk_ioas_add_domain(struct fake *fake, struct ioas *ioas);
 void fk_ioas_remove_domain(struct fake *fake, struct ioas *ioas);
+
+/* ---- faults.c ---- */
+
+int fk_faults_alloc(struct fake *fake, struct iommufd *iommufd, void *arg);
+struct fault_queue *fk_faults_find(const struct iommufd *iommufd, unsigned int id);
+/* -EBUSY: a domain uses it. */
+int fk_faults_destroy(struct fake *fake, struct iommufd *iommufd, unsigned int id);
+/* The file of one is closed; all of an iommufd; all groups of a device are answered. */
+void fk_faults_put(struct fault_queue *queue);
+void fk_faults_release(struct fake *fake, struct iommufd *iommufd);
+void fk_faults_detach(struct fake *fake, const struct device *device);
+void fk_faults_free(struct fake *fake);
+ssize_t fk_faults_write(struct fake *fake, struct fault_queue *queue, const void *buf,
+			size_t bytes);
 
 #endif
