@@ -67,10 +67,15 @@ enum vfb_phase {
 	VFB_PHASE_TOUCH,
 	/** Evicting windows (vfb_space_trim()). It is the parent of the unmap calls. */
 	VFB_PHASE_TRIM,
+	/** Handling faults of devices at a window (VFB_ON_DEMAND_FAULT): populating and mapping it,
+	 *  and answering. It is the parent of the map calls. Also a fault that is denied
+	 *  ("deny"), and a group of faults that the watchdog has answered ("expire", -ETIMEDOUT).
+	 */
+	VFB_PHASE_FAULT,
 };
 
 /** Number of phases in this version; they are numbered from 0. */
-#define VFB_PHASE_COUNT 21
+#define VFB_PHASE_COUNT 22
 
 /** The bit that stands for a phase in a set of phases. */
 #define VFB_PHASE_BIT(phase) (UINT64_C(1) << (phase))

@@ -11,6 +11,10 @@
  * - VFB_ON_DEMAND_TOUCH: the driver, or the device model of a VMM, calls vfb_space_touch() or
  *   vfb_space_hold() before a device accesses the memory. It works with every device and kernel. A
  *   device that accesses a window which nobody has touched gets a fault of the IOMMU.
+ * - VFB_ON_DEMAND_FAULT: a device that accesses a window which is not mapped faults; the IOMMU
+ *   reports that to the library, which maps the window and answers, and the device repeats the
+ *   access. Nobody has to touch anything, and windows may be evicted while devices use them. See
+ *   below for the devices that can do that.
  * - VFB_ON_DEMAND_STATIC: the range is populated and mapped at once, as without the flag. Touching
  *   finds everything mapped.
  *
@@ -18,11 +22,33 @@
  * or the owner may return them (vfioboost/discard.h). vfb_space_translate() therefore finds the
  * whole range, whether its windows are mapped or not.
  *
+ * Faults: an IOMMU reports faults only of devices that can request pages (PRI of PCIe), and Linux
+ * only those of some IOMMUs. That attaching such a device succeeds proves nothing: some drivers
+ * answer the requests by themselves, with a failure. In a space with VFB_ON_DEMAND_FAULT opening a
+ * device therefore fails with -ENOTSUP unless it was proved: iommufd (Linux 6.13), VT-d with
+ * scalable mode and page requests (bits 43 and 29 of intel-iommu/ecap in sysfs), a physical
+ * function, opened by its node, and PRI enabled in its configuration space.
+ *
+ * Threads of the library handle the faults (vfb_space_opts.fault_threads). Faults at one window
+ * cause one mapping. A device may send several requests as a group, which is answered as a whole. A
+ * fault is denied, so that the access of the device fails, when nothing is mapped on demand there,
+ * when the range does not allow the access, when populating or mapping fails, or when handling it
+ * takes longer than vfb_space_opts.fault_timeout_ms. So the device never waits without end, as long
+ * as the process runs.
+ *
+ * When the process ends, by SIGKILL for instance, the kernel detaches its devices, denies all their
+ * faults and unpins the memory. That happens only when no other process has the files of the
+ * devices: one that keeps them (a parent, a slot holder) must detach each device
+ * (VFIO_DEVICE_DETACH_IOMMUFD_PT) when it learns that the process has died, which denies all faults
+ * of the device, whether they had been read or not. The memory stays pinned as long as a process
+ * has the file of the iommufd or of its queue of faults. A process that is stopped (SIGSTOP, a
+ * debugger) answers nothing, not even as watchdog.
+ *
  * All functions may be called from any thread at the same time. Touching what is mapped takes no
  * lock and makes no system call. Threads that touch the same window wait for the one of them that
  * maps it, and for no other. Steps that map windows are reported as VFB_PHASE_TOUCH, and those that
- * evict windows as VFB_PHASE_TRIM; vfioboost/stats.h counts both, with median and p99 of their
- * durations.
+ * evict windows as VFB_PHASE_TRIM, and handling faults as VFB_PHASE_FAULT; vfioboost/stats.h counts
+ * them, with median and p99 of their durations.
  */
 #ifndef VFIOBOOST_ON_DEMAND_H
 #define VFIOBOOST_ON_DEMAND_H
@@ -93,7 +119,8 @@ VFB_API int vfb_space_unhold(struct vfb_space *space, uint64_t iova, uint64_t by
  * each time that a window is mapped or windows are trimmed: of windows that were touched without
  * any of that in between, those at lower IOVAs are evicted first.
  *
- * Devices must not access windows that are not held.
+ * Devices must not access windows that are not held, unless they fault (VFB_ON_DEMAND_FAULT). A
+ * fault counts as a touch.
  *
  * @param space         the space
  * @param mapped_bytes  how many bytes may remain mapped; 0: evict all windows that are not held
@@ -113,13 +140,24 @@ struct vfb_on_demand_info {
 	const char *reason;
 	/** Calls of vfb_space_touch() and vfb_space_hold(). */
 	uint64_t touches;
-	/** Windows that were mapped; touches that have found one being mapped or evicted by another
-	 *  thread, and waited for that; windows that were evicted. */
+	/** Windows that were mapped; touches, and faults being handled, that have found one being
+	 * mapped or evicted by another thread, and waited for that; windows that were evicted. */
 	uint64_t mapped, coalesced, evicted;
 	/** Bytes of the windows that are mapped now. */
 	uint64_t mapped_bytes;
-	/** Bytes that touches have populated. */
+	/** Bytes that touches and faults have populated. */
 	uint64_t populated_bytes;
+	/** Faults of devices: requests for pages. */
+	uint64_t faults;
+	/** Those of them that have found the window waiting or being mapped for another one; that
+	 *  have found it mapped; that were denied; and that took too long, and were answered by the
+	 *  watchdog. */
+	uint64_t faults_coalesced, faults_spurious, faults_denied, faults_expired;
+	/** Windows that were to be mapped ahead of faults. */
+	uint64_t mapped_ahead;
+	/** From reading a group of faults to its answer: median and 99th percentile, in
+	 *  nanoseconds, at most 1/16 too large. */
+	uint64_t fault_median_ns, fault_p99_ns;
 };
 
 #define VFB_ON_DEMAND_INFO_INIT VFB_SIZED(struct vfb_on_demand_info)

@@ -57,10 +57,12 @@ enum vfb_map_by {
 
 /** How ranges with VFB_RANGE_ON_DEMAND are mapped, see vfioboost/on_demand.h. */
 enum vfb_on_demand {
-	/** Statically: this version handles no faults of devices, and without VFB_ON_DEMAND_TOUCH
+	/** On fault if vfb_space_opts.fault_fd is set. Else statically: that the devices of a space
+	 *  report faults is proved only when they are opened, and without VFB_ON_DEMAND_TOUCH
 	 *  nobody has promised to touch what devices use. */
 	VFB_ON_DEMAND_AUTO,
-	/** When a device faults. This version refuses it with -ENOTSUP. */
+	/** When a device faults; iommufd only. -ENOTSUP for devices of which it is not proved that
+	 *  their faults are reported, see vfioboost/on_demand.h. */
 	VFB_ON_DEMAND_FAULT,
 	/** When the caller touches them, which it must do before a device uses them. */
 	VFB_ON_DEMAND_TOUCH,
@@ -105,10 +107,29 @@ struct vfb_space_opts {
 	 *  one of the mappings that the kernel allows (type1: 65535 by default, which are 128 GiB
 	 * in blocks of 2 MiB); vfb_space_map_plan() reports both. */
 	uint64_t block_bytes;
-	/** How ranges with VFB_RANGE_ON_DEMAND are mapped. VFB_ON_DEMAND_TOUCH is refused with
-	 *  -ENOTSUP together with VFB_SPACE_DIRTY: what the IOMMU knows of a window ends when it is
-	 *  unmapped. */
+	/** How ranges with VFB_RANGE_ON_DEMAND are mapped. VFB_ON_DEMAND_TOUCH and
+	 *  VFB_ON_DEMAND_FAULT are refused with -ENOTSUP together with VFB_SPACE_DIRTY: what the
+	 *  IOMMU knows of a window ends when it is unmapped. */
 	enum vfb_on_demand on_demand;
+	/** Ignored: callers of earlier versions have padding here. */
+	uint32_t reserved2;
+	/** VFB_ON_DEMAND_FAULT: threads that handle faults, at most 64; 0: 2. Another one is the
+	 *  watchdog. */
+	uint32_t fault_threads;
+	/** VFB_ON_DEMAND_FAULT: when a device faults at consecutive windows of a range, so many of
+	 *  the following ones at most, 65536 or fewer, are mapped along: 1, 2, 4 and so on, until
+	 *  it faults elsewhere. 0: none. */
+	uint32_t fault_ahead;
+	/** VFB_ON_DEMAND_FAULT: a group of faults that has not been handled after so many
+	 *  milliseconds is answered with a failure, so that the device does not wait for it any
+	 *  longer. 0: 10 seconds. */
+	uint32_t fault_timeout_ms;
+	/** For vfb_space_adopt() of an iommufd: the file of a queue of faults that the caller has
+	 *  created there (IOMMU_FAULT_QUEUE_ALLOC), and whose domains (IOMMU_HWPT_ALLOC with
+	 *  IOMMU_HWPT_FAULT_ID_VALID) the caller attaches devices to. The library reads it and
+	 *  answers; the caller closes it after destroying the space, and has to know that the
+	 *  kernel reports the faults of those devices. 0: none, the library creates one. */
+	int32_t fault_fd;
 };
 
 /**

@@ -12,39 +12,50 @@
 #include "observe/error.h"
 #include "observe/lanes.h"
 
-static int choose_way(struct vfb_demands *demands, enum vfb_on_demand requested,
-		      enum vfb_backend backend, bool dirty)
+static int fail_fault(enum vfb_backend backend)
 {
-	demands->way = requested;
+	return vfb_fail(-ENOTSUP,
+			"mapping on fault (VFB_ON_DEMAND_FAULT): %s: request VFB_ON_DEMAND_TOUCH, "
+			"and touch what devices use",
+			backend == VFB_BACKEND_TYPE1 ?
+				"type1 does not report faults of devices" :
+				"without an IOMMU there are no faults of devices");
+}
+
+static int choose_way(struct vfb_demands *demands, const struct vfb_space_opts *opts,
+		      enum vfb_backend backend)
+{
+	demands->way = opts->on_demand;
 	demands->reason = "it was requested";
-	if (requested == VFB_ON_DEMAND_AUTO) {
+	if (opts->on_demand == VFB_ON_DEMAND_AUTO && opts->fault_fd) {
+		demands->way = VFB_ON_DEMAND_FAULT;
+		demands->reason = "a queue of faults was passed (vfb_space_opts.fault_fd)";
+	} else if (opts->on_demand == VFB_ON_DEMAND_AUTO) {
 		demands->way = VFB_ON_DEMAND_STATIC;
-		demands->reason = "this version handles no faults of devices, and touching was not "
-				  "requested (VFB_ON_DEMAND_TOUCH)";
+		demands->reason = "whether its devices report faults is known only when they are "
+				  "opened, so that VFB_ON_DEMAND_FAULT must be requested; and "
+				  "touching was not requested (VFB_ON_DEMAND_TOUCH)";
 	}
-	if (requested == VFB_ON_DEMAND_FAULT)
-		return vfb_fail(-ENOTSUP,
-				"mapping on fault (VFB_ON_DEMAND_FAULT): %s: request "
-				"VFB_ON_DEMAND_TOUCH, and touch what devices use",
-				backend == VFB_BACKEND_IOMMUFD ?
-					"this version does not handle the faults that iommufd "
-					"reports" :
-				backend == VFB_BACKEND_TYPE1 ?
-					"type1 does not report faults of devices" :
-					"without an IOMMU there are no faults of devices");
-	if (requested == VFB_ON_DEMAND_TOUCH && dirty)
+	if (opts->fault_fd && demands->way != VFB_ON_DEMAND_FAULT)
+		return vfb_fail(-EINVAL,
+				"a queue of faults (vfb_space_opts.fault_fd %" PRId32
+				") is of no use without VFB_ON_DEMAND_FAULT",
+				opts->fault_fd);
+	if (demands->way == VFB_ON_DEMAND_FAULT && backend != VFB_BACKEND_IOMMUFD)
+		return fail_fault(backend);
+	if (vfb_demands_have_windows(demands) && opts->flags & VFB_SPACE_DIRTY)
 		return vfb_fail(-ENOTSUP, "windows that are unmapped lose what the IOMMU has "
-					  "tracked (VFB_SPACE_DIRTY with VFB_ON_DEMAND_TOUCH): "
-					  "request only one of them");
+					  "tracked (VFB_SPACE_DIRTY with VFB_ON_DEMAND_TOUCH or "
+					  "VFB_ON_DEMAND_FAULT): request only one of them");
 	return 0;
 }
 
-int vfb_demands_init(struct vfb_demands *demands, enum vfb_on_demand requested,
-		     enum vfb_backend backend, bool dirty)
+int vfb_demands_init(struct vfb_demands *demands, const struct vfb_space_opts *opts,
+		     enum vfb_backend backend)
 {
-	int error = choose_way(demands, requested, backend, dirty);
+	int error = choose_way(demands, opts, backend);
 
-	if (!error && demands->way == VFB_ON_DEMAND_TOUCH) {
+	if (!error && vfb_demands_have_windows(demands)) {
 		demands->touches = vfb_lanes_create();
 		error = demands->touches ? 0 : vfb_fail_memory();
 	}
@@ -250,7 +261,7 @@ uint64_t vfb_demand_idle_bytes_locked(struct vfb_space *space)
 	struct vfb_mapping *mapping = NULL;
 	uint64_t bytes = 0, mapped = atomic_load(&space->demands.mapped_bytes);
 
-	if (space->demands.way == VFB_ON_DEMAND_TOUCH)
+	if (vfb_demands_have_windows(&space->demands))
 		mapping = vfb_index_at(&space->index, 0);
 	for (; mapping; mapping = vfb_index_next(mapping))
 		if (mapping->demand && !mapping->discarded)

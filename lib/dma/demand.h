@@ -16,6 +16,7 @@
 
 struct vfb_counter_lane;
 struct vfb_demand_table;
+struct vfb_faults;
 struct vfb_mapping;
 
 /* The word of a window: its state, flags, and the number of holds above them. */
@@ -47,6 +48,9 @@ struct vfb_demand {
 	uint64_t iova, offset, window_bytes;
 	struct vfb_memory *memory;
 	uint32_t flags;
+	/* The window where a device that reads on faults next, and how many are mapped ahead then;
+	 * guarded by the lock of the faults. */
+	size_t fault_next, fault_ahead;
 	size_t count;
 	struct vfb_window windows[];
 };
@@ -68,7 +72,9 @@ struct vfb_demands {
 	/* Serializes replacing it. */
 	pthread_mutex_t lock;
 	struct vfb_window_queue queues[VFB_WINDOW_QUEUES];
-	/* Calls that touch; NULL unless the way is to touch. */
+	/* NULL unless devices fault. */
+	struct vfb_faults *faults;
+	/* Calls that touch; NULL if everything is mapped statically. */
 	struct vfb_counter_lane *touches;
 	/* Advances when windows are mapped or trimmed. */
 	atomic_uint tick;
@@ -77,9 +83,15 @@ struct vfb_demands {
 
 /* Chooses the way. -ENOTSUP: it is not possible with this backend, or in a space that is tracked.
  */
-int vfb_demands_init(struct vfb_demands *demands, enum vfb_on_demand requested,
-		     enum vfb_backend backend, bool dirty);
+int vfb_demands_init(struct vfb_demands *demands, const struct vfb_space_opts *opts,
+		     enum vfb_backend backend);
 void vfb_demands_destroy(struct vfb_demands *demands);
+
+/* Whether windows are mapped and unmapped. */
+static inline bool vfb_demands_have_windows(const struct vfb_demands *demands)
+{
+	return demands->way == VFB_ON_DEMAND_TOUCH || demands->way == VFB_ON_DEMAND_FAULT;
+}
 
 /* Of a range that was checked; @window_bytes: not 0. NULL: no memory. */
 struct vfb_demand *vfb_demand_create(const struct vfb_range *range, uint64_t window_bytes);
@@ -130,6 +142,8 @@ void vfb_demand_settle_locked(struct vfb_space *space, struct vfb_mapping *mappi
 /* Whether a part consists of whole windows. */
 bool vfb_demand_is_whole(const struct vfb_demand *demand, uint64_t iova, uint64_t bytes);
 
+/* Populates and maps the windows that a part overlaps, as vfb_space_touch(). */
+int vfb_touch_windows(struct vfb_space *space, uint64_t iova, uint64_t bytes);
 /* -EINVAL: a part ends beyond the address space. */
 int vfb_touch_check(uint64_t iova, uint64_t bytes);
 

@@ -53,7 +53,7 @@ struct vfb_mapping *vfb_range_mapping(const struct vfb_space *space, const struc
 static inline bool vfb_range_is_on_demand(const struct vfb_space *space,
 					  const struct vfb_range *range)
 {
-	return range->flags & VFB_RANGE_ON_DEMAND && space->demands.way == VFB_ON_DEMAND_TOUCH;
+	return range->flags & VFB_RANGE_ON_DEMAND && vfb_demands_have_windows(&space->demands);
 }
 
 /* Whether no call maps the range: devices never see it, or not yet. */

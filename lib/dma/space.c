@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dma/fault.h"
 #include "dma/spaces.h"
 #include "memory/memory.h"
 #include "observe/error.h"
@@ -25,6 +26,9 @@ static int check_opts(const struct vfb_space_opts *opts)
 	if (opts->dirty_domain && !(opts->flags & VFB_SPACE_DIRTY))
 		return vfb_fail(-EINVAL, "domain %" PRIu32 " of a space needs VFB_SPACE_DIRTY",
 				opts->dirty_domain);
+	if (opts->fault_fd < 0)
+		return vfb_fail(-EINVAL, "%" PRId32 " is no file of a queue of faults (fault_fd)",
+				opts->fault_fd);
 	if (opts->on_demand > VFB_ON_DEMAND_STATIC)
 		return vfb_fail(-EINVAL, "unknown on_demand %d of a space", (int)opts->on_demand);
 	if (opts->block_bytes && (opts->block_bytes & (opts->block_bytes - 1) ||
@@ -46,7 +50,7 @@ static struct vfb_iommu_hooks hooks_of(const struct vfb_space_opts *opts)
 }
 
 static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
-		      const struct vfb_iommu_source *source, const struct vfb_space_opts *opts,
+		      struct vfb_iommu_source *source, const struct vfb_space_opts *opts,
 		      struct vfb_space **out)
 {
 	struct vfb_space *space;
@@ -69,11 +73,13 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	space = vfb_lines_create(sizeof(*space));
 	if (!space)
 		return vfb_fail_memory();
-	error = vfb_demands_init(&space->demands, opts->on_demand, ops->backend, source->dirty);
+	error = vfb_demands_init(&space->demands, opts, ops->backend);
 	if (error) {
 		free(space);
 		return error;
 	}
+	source->faults = space->demands.way == VFB_ON_DEMAND_FAULT;
+	source->fault_fd = opts->fault_fd ? opts->fault_fd : -1;
 	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_CREATE);
 	error = ops->create(ctx->sys, source, &space->iommu);
 	vfb_observe_end(&span, .operation = "space", .result = error, .node = VFB_ANY_NODE);
@@ -97,11 +103,13 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 	vfb_spaces_add(ctx->spaces, space);
 	if (space->iommu->has_domain) {
 		error = vfb_space_read_domain(space);
-		if (error) {
-			vfb_space_destroy(space);
-			return error;
-		}
-		space->domain = true;
+		space->domain = !error;
+	}
+	if (!error && source->faults)
+		error = vfb_faults_start(space, opts);
+	if (error) {
+		vfb_space_destroy(space);
+		return error;
 	}
 	*out = space;
 	return 0;
@@ -118,6 +126,11 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 	error = vfb_struct_read(&known, sizeof(known), opts);
 	if (!error)
 		error = check_opts(&known);
+	if (!error && known.fault_fd)
+		error = vfb_fail(-EINVAL,
+				 "a queue of faults (vfb_space_opts.fault_fd) belongs to an "
+				 "iommufd of the caller, and can only be used when that "
+				 "is adopted (vfb_space_adopt())");
 	if (!error && known.backend == VFB_BACKEND_AUTO)
 		known.backend = vfb_choose_backend(ctx, &known, reason);
 	if (!error)
@@ -247,6 +260,7 @@ int vfb_space_destroy(struct vfb_space *space)
 			return error;
 		}
 	}
+	vfb_faults_stop(space->demands.faults);
 	/* The kernel unmaps the rest when the file is closed. */
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_DESTROY);
 	space->iommu->ops->destroy(space->iommu);

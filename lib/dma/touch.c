@@ -252,6 +252,16 @@ static int touch_range(struct touch *touch)
 	return error;
 }
 
+int vfb_touch_windows(struct vfb_space *space, uint64_t iova, uint64_t bytes)
+{
+	struct touch touch = {.space = space, .at = iova, .end = iova + bytes};
+	int error = 0;
+
+	while (touch.at < touch.end && !error)
+		error = touch_range(&touch);
+	return error;
+}
+
 /* ---- The interface ---- */
 
 int vfb_touch_check(uint64_t iova, uint64_t bytes)
@@ -299,7 +309,7 @@ static int touch_part(struct vfb_space *space, uint64_t iova, uint64_t bytes, bo
 
 	if (error || !bytes)
 		return error;
-	if (demands->way != VFB_ON_DEMAND_TOUCH)
+	if (!vfb_demands_have_windows(demands))
 		return touch_static(space, iova, bytes);
 	atomic_fetch_add_explicit(&demands->touches[VFB_LANE_OF(sys->current_cpu(sys))].count, 1,
 				  memory_order_relaxed);

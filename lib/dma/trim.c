@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "dma/fault.h"
 #include "dma/space.h"
 #include "memory/memory.h"
 #include "observe/error.h"
@@ -203,9 +204,10 @@ int vfb_space_trim(struct vfb_space *space, uint64_t mapped_bytes)
 	struct trim trim = {.space = space};
 	struct vfb_span span;
 
-	if (!error && space->demands.way == VFB_ON_DEMAND_TOUCH)
-		error = trim_begin(&trim);
-	if (error || space->demands.way != VFB_ON_DEMAND_TOUCH)
+	if (error || !vfb_demands_have_windows(&space->demands))
+		return error;
+	error = trim_begin(&trim);
+	if (error)
 		return error;
 	vfb_observe_begin(&span, observer, VFB_PHASE_TRIM);
 	error = trim_to(&trim, mapped_bytes);
@@ -230,5 +232,7 @@ int vfb_space_on_demand_info(struct vfb_space *space, struct vfb_on_demand_info 
 
 	for (size_t i = 0; demands->touches && i < VFB_LANES; i++)
 		known.touches += atomic_load(&demands->touches[i].count);
+	if (demands->faults)
+		vfb_faults_info(demands->faults, &known);
 	return vfb_struct_write(info, &known, sizeof(known));
 }

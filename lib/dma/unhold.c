@@ -68,7 +68,7 @@ int vfb_space_unhold(struct vfb_space *space, uint64_t iova, uint64_t bytes)
 	uint64_t end = iova + bytes;
 	int error = vfb_touch_check(iova, bytes);
 
-	if (error || space->demands.way != VFB_ON_DEMAND_TOUCH)
+	if (error || !vfb_demands_have_windows(&space->demands))
 		return error;
 	/* All of it is checked before anything changes. */
 	for (int drop = 0; drop < 2; drop++)

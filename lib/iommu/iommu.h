@@ -45,6 +45,9 @@ struct vfb_iommu_source {
 	/* Domains can track what devices write to; @dirty_domain is one of the caller's. */
 	bool dirty;
 	uint32_t dirty_domain;
+	/* Faults of devices are handled; those of the file @fault_fd, unless that is -1. */
+	bool faults;
+	int fault_fd;
 	struct vfb_iommu_hooks hooks;
 };
 
@@ -87,6 +90,8 @@ struct vfb_iommu {
 	struct vfb_iommu_hooks hooks;
 	/* Memory with a file is mapped by it, as far as is known. */
 	atomic_bool maps_files;
+	/* The file of faults of devices; -1: none. */
+	int fault_fd;
 };
 
 /* A backend. Failures are reported by vfb_fail(). */

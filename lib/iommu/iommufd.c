@@ -95,10 +95,16 @@ static int iommufd_create(const struct vfb_sys *sys, const struct vfb_iommu_sour
 	iommufd->iommu.sys = sys;
 	iommufd->iommu.maps_files = source->map_by != VFB_MAP_BY_ADDRESS;
 	iommufd->map_by = source->map_by;
-	iommufd->keep_domain = source->keep_domain || source->dirty;
+	iommufd->iommu.fault_fd = -1;
+	iommufd->keep_domain = source->keep_domain || source->dirty || source->faults;
 	iommufd->dirty = source->dirty;
 	iommufd->dirty_domain = source->dirty_domain;
 	error = source->fd >= 0 ? adopt_ioas(iommufd, source) : make_ioas(iommufd);
+	if (!error && source->faults) {
+		error = vfb_iommufd_make_faults(iommufd, source->fault_fd);
+		if (error && !iommufd->iommu.adopted)
+			sys->close(sys, iommufd->fd);
+	}
 	if (error) {
 		free(iommufd);
 		return error;
@@ -131,7 +137,8 @@ static void iommufd_destroy(struct vfb_iommu *iommu)
 	/* Closing the file destroys the IOAS. */
 	if (iommu->adopted)
 		destroy_domains(iommufd);
-	else
+	vfb_iommufd_destroy_faults(iommufd);
+	if (!iommu->adopted)
 		iommu->sys->close(iommu->sys, iommufd->fd);
 	vfb_groups_destroy(&iommufd->groups);
 	vfb_sleep_lock_destroy(&iommufd->domains_lock);

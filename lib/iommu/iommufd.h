@@ -27,6 +27,9 @@ struct iommufd {
 	bool dirty;
 	uint32_t dirty_domain;
 	bool is_tracking;
+	/* Domains have a queue of faults; its ID, 0: it is the caller's. */
+	bool faults;
+	uint32_t fault_id;
 	/* Groups of devices without a node. */
 	struct vfb_groups groups;
 	/* Domains that stay: one is enough for most devices. The lock is held while a device is
@@ -46,6 +49,17 @@ int vfb_iommufd_group_fd(struct vfb_iommu *iommu, int group);
 int vfb_iommufd_track_dirty(struct vfb_iommu *iommu, bool on);
 int vfb_iommufd_read_dirty(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes, uint64_t page,
 			   uint64_t *bitmap);
+
+/* Creates a queue of faults, or uses the file of one of the caller's; -1: there is none. */
+int vfb_iommufd_make_faults(struct iommufd *iommufd, int caller_fd);
+void vfb_iommufd_destroy_faults(struct iommufd *iommufd);
+/* Whether the faults of a device will be reported, as far as is known before it is attached. */
+int vfb_iommufd_expect_faults(struct iommufd *iommufd, const struct vfb_iommu_device *device);
+/* Whether the faults of an open device that was attached are reported. */
+int vfb_iommufd_check_faults(struct iommufd *iommufd, int fd,
+			     const struct vfb_iommu_device *device);
+/* Reports that the kernel has not attached it. */
+int vfb_iommufd_no_faults(const struct vfb_iommu_device *device);
 
 void vfb_iommufd_destroy_object(struct iommufd *iommufd, uint32_t id);
 /* Begins or ends tracking in one domain. */

@@ -63,7 +63,9 @@ static int attach_by_group(struct iommufd *iommufd, const struct vfb_iommu_devic
 				"%s requires that devices are opened by their "
 				"nodes, but %s /dev/vfio/devices/%s of device %s: use Linux 6.6 or "
 				"later with CONFIG_VFIO_DEVICE_CDEV",
-				iommufd->dirty ? "VFB_SPACE_DIRTY" : "VFB_SPACE_KEEP_DOMAIN",
+				iommufd->dirty	? "VFB_SPACE_DIRTY" :
+				iommufd->faults ? "VFB_ON_DEMAND_FAULT" :
+						  "VFB_SPACE_KEEP_DOMAIN",
 				no_node == -EACCES ? "there is no permission to open" :
 						     "there is no",
 				device->node, device->address);
@@ -79,11 +81,13 @@ static int attach_by_group(struct iommufd *iommufd, const struct vfb_iommu_devic
 int vfb_iommufd_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
 {
 	struct iommufd *iommufd = container_of(iommu, struct iommufd, iommu);
-	/* While a group is open, none of its devices can be opened by its node. */
-	int error = vfb_groups_fd(&iommufd->groups, device->group) >= 0 ?
-			    -ENOTSUP :
-			    try_node(iommu->sys, device);
+	int error = iommufd->faults ? vfb_iommufd_expect_faults(iommufd, device) : 0;
 
+	if (error)
+		return error;
+	/* While a group is open, none of its devices can be opened by its node. */
+	error = vfb_groups_fd(&iommufd->groups, device->group) >= 0 ? -ENOTSUP :
+								      try_node(iommu->sys, device);
 	if (error == -ENOTSUP || error == -EACCES)
 		return attach_by_group(iommufd, device, error);
 	return error;
@@ -114,9 +118,11 @@ static int add_domain(struct iommufd *iommufd, uint32_t device_id, uint32_t *dom
 {
 	struct vfb_iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
-		.flags = iommufd->dirty ? VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0,
+		.flags = (iommufd->dirty ? VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0) |
+			 (iommufd->faults ? VFB_IOMMU_HWPT_FAULT_ID_VALID : 0),
 		.dev_id = device_id,
 		.pt_id = iommufd->ioas,
+		.fault_id = iommufd->fault_id,
 	};
 	const struct vfb_sys *sys = iommufd->iommu.sys;
 	int error = sys->ioctl(sys, iommufd->fd, VFB_IOMMU_HWPT_ALLOC, &alloc);
@@ -164,6 +170,11 @@ static int attach_ioas(struct iommufd *iommufd, int fd, const struct vfb_iommu_d
 
 	if (error == -EADDRINUSE)
 		return vfb_group_reserves_iovas(device);
+	if (!error && iommufd->faults)
+		return vfb_iommufd_check_faults(iommufd, fd, device);
+	/* iommufd_hwpt_paging_alloc(), iommufd_fault_iopf_enable(), and drivers of IOMMUs. */
+	if ((error == -EOPNOTSUPP || error == -ENODEV || error == -EINVAL) && iommufd->faults)
+		return vfb_iommufd_no_faults(device);
 	/* iommufd_hwpt_paging_alloc(), and drivers of IOMMUs. */
 	if (error == -EOPNOTSUPP && iommufd->dirty)
 		return vfb_fail(-ENOTSUP,

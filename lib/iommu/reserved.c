@@ -102,6 +102,13 @@ static bool read_hex(const struct vfb_sys *sys, const char *address, const char 
 	return *value;
 }
 
+uint64_t vfb_vtd_ecap(const struct vfb_sys *sys, const char *address)
+{
+	uint64_t ecap;
+
+	return read_hex(sys, address, "intel-iommu/ecap", &ecap) ? ecap : 0;
+}
+
 unsigned int vfb_iova_bits(const struct vfb_sys *sys, const char *address)
 {
 	uint64_t value;

@@ -41,6 +41,9 @@ bool vfb_reserved_find_direct(const struct vfb_sys *sys, int group, struct vfb_r
 /* Number of bits of the IOVAs that the IOMMU of a PCI device translates, 64 if it is not known. */
 unsigned int vfb_iova_bits(const struct vfb_sys *sys, const char *address);
 
+/* The extended capabilities of the VT-d unit of a PCI device; 0: it has another IOMMU. */
+uint64_t vfb_vtd_ecap(const struct vfb_sys *sys, const char *address);
+
 /* Removes what the device cannot reach from the set. -ENOMEM. */
 int vfb_iova_set_exclude_device(struct vfb_iova_set *set, const struct vfb_sys *sys,
 				const char *address, int group);

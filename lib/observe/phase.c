@@ -17,7 +17,7 @@ static const char *const names[] = {
 	[VFB_PHASE_JOB] = "job",	   [VFB_PHASE_SYSCALL] = "syscall",
 	[VFB_PHASE_USER] = "user",	   [VFB_PHASE_BAR] = "bar",
 	[VFB_PHASE_DISCARD] = "discard",   [VFB_PHASE_TOUCH] = "touch",
-	[VFB_PHASE_TRIM] = "trim",
+	[VFB_PHASE_TRIM] = "trim",	   [VFB_PHASE_FAULT] = "fault",
 };
 
 _Static_assert(sizeof(names) / sizeof(names[0]) == VFB_PHASE_COUNT, "every phase has a name");

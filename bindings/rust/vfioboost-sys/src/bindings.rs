@@ -36,7 +36,7 @@ pub const VFB_BAR_WRITE: u32 = 2;
 pub const VFB_BAR_ANY_IOVA: u32 = 4;
 pub const VFB_BAR_REQUIRED: u32 = 8;
 pub const VFB_DOCTOR_PROBE: u32 = 1;
-pub const VFB_PHASE_COUNT: u32 = 21;
+pub const VFB_PHASE_COUNT: u32 = 22;
 pub const VFB_IRQ_MASKABLE: u32 = 1;
 pub const VFB_IRQ_AUTOMASKED: u32 = 2;
 pub const VFB_IRQ_NORESIZE: u32 = 4;
@@ -568,12 +568,17 @@ pub struct vfb_space_opts {
     pub file_data: *mut ::std::os::raw::c_void,
     pub block_bytes: u64,
     pub on_demand: vfb_on_demand,
+    pub reserved2: u32,
+    pub fault_threads: u32,
+    pub fault_ahead: u32,
+    pub fault_timeout_ms: u32,
+    pub fault_fd: i32,
 }
 #[test]
 fn bindgen_test_layout_vfb_space_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_space_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 80usize, "Size of vfb_space_opts");
+    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 96usize, "Size of vfb_space_opts");
     assert_eq!(::std::mem::align_of::<vfb_space_opts>(), 8usize, "Alignment of vfb_space_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -639,6 +644,31 @@ fn bindgen_test_layout_vfb_space_opts() {
         unsafe { ::std::ptr::addr_of!((*ptr).on_demand) as usize - ptr as usize },
         72usize,
         "Offset of field: vfb_space_opts::on_demand"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved2) as usize - ptr as usize },
+        76usize,
+        "Offset of field: vfb_space_opts::reserved2"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).fault_threads) as usize - ptr as usize },
+        80usize,
+        "Offset of field: vfb_space_opts::fault_threads"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).fault_ahead) as usize - ptr as usize },
+        84usize,
+        "Offset of field: vfb_space_opts::fault_ahead"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).fault_timeout_ms) as usize - ptr as usize },
+        88usize,
+        "Offset of field: vfb_space_opts::fault_timeout_ms"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).fault_fd) as usize - ptr as usize },
+        92usize,
+        "Offset of field: vfb_space_opts::fault_fd"
     );
 }
 impl Default for vfb_space_opts {
@@ -1637,6 +1667,7 @@ pub const VFB_PHASE_BAR: vfb_phase = 17;
 pub const VFB_PHASE_DISCARD: vfb_phase = 18;
 pub const VFB_PHASE_TOUCH: vfb_phase = 19;
 pub const VFB_PHASE_TRIM: vfb_phase = 20;
+pub const VFB_PHASE_FAULT: vfb_phase = 21;
 pub type vfb_phase = ::std::os::raw::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1990,13 +2021,25 @@ pub struct vfb_on_demand_info {
     pub evicted: u64,
     pub mapped_bytes: u64,
     pub populated_bytes: u64,
+    pub faults: u64,
+    pub faults_coalesced: u64,
+    pub faults_spurious: u64,
+    pub faults_denied: u64,
+    pub faults_expired: u64,
+    pub mapped_ahead: u64,
+    pub fault_median_ns: u64,
+    pub fault_p99_ns: u64,
 }
 #[test]
 fn bindgen_test_layout_vfb_on_demand_info() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_on_demand_info> =
         ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_on_demand_info>(), 72usize, "Size of vfb_on_demand_info");
+    assert_eq!(
+        ::std::mem::size_of::<vfb_on_demand_info>(),
+        136usize,
+        "Size of vfb_on_demand_info"
+    );
     assert_eq!(
         ::std::mem::align_of::<vfb_on_demand_info>(),
         8usize,
@@ -2046,6 +2089,46 @@ fn bindgen_test_layout_vfb_on_demand_info() {
         unsafe { ::std::ptr::addr_of!((*ptr).populated_bytes) as usize - ptr as usize },
         64usize,
         "Offset of field: vfb_on_demand_info::populated_bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).faults) as usize - ptr as usize },
+        72usize,
+        "Offset of field: vfb_on_demand_info::faults"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).faults_coalesced) as usize - ptr as usize },
+        80usize,
+        "Offset of field: vfb_on_demand_info::faults_coalesced"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).faults_spurious) as usize - ptr as usize },
+        88usize,
+        "Offset of field: vfb_on_demand_info::faults_spurious"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).faults_denied) as usize - ptr as usize },
+        96usize,
+        "Offset of field: vfb_on_demand_info::faults_denied"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).faults_expired) as usize - ptr as usize },
+        104usize,
+        "Offset of field: vfb_on_demand_info::faults_expired"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).mapped_ahead) as usize - ptr as usize },
+        112usize,
+        "Offset of field: vfb_on_demand_info::mapped_ahead"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).fault_median_ns) as usize - ptr as usize },
+        120usize,
+        "Offset of field: vfb_on_demand_info::fault_median_ns"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).fault_p99_ns) as usize - ptr as usize },
+        128usize,
+        "Offset of field: vfb_on_demand_info::fault_p99_ns"
     );
 }
 impl Default for vfb_on_demand_info {

@@ -37,11 +37,12 @@ pub enum Phase {
     Discard,
     Touch,
     Trim,
+    Fault,
     /// One that this version of the crate does not know.
     Unknown(u32),
 }
 
-const PHASES: [Phase; 21] = [
+const PHASES: [Phase; 22] = [
     Phase::Attach,
     Phase::Open,
     Phase::Populate,
@@ -63,6 +64,7 @@ const PHASES: [Phase; 21] = [
     Phase::Discard,
     Phase::Touch,
     Phase::Trim,
+    Phase::Fault,
 ];
 
 impl Phase {
