@@ -388,10 +388,7 @@ VFB_API int vfb_space_map(struct vfb_space *space, struct vfb_range *ranges, siz
 			  const struct vfb_batch_opts *opts);
 
 /**
- * Starts vfb_space_map(). Errors that the check of the batch finds are returned at once. Up to 64
- * KiB are mapped by the calling thread, and the job has ended when this returns, if it is known
- * whether the space has an IOMMU: no other thread could do it sooner. Not in a callback, nor with a
- * limited rate of populating (vfb_ctx_set_populate_rate()).
+ * Starts vfb_space_map(). Errors that the check of the batch finds are returned at once.
  * vfb_job_wait_entry() waits for a single range, vfb_job_wait_ready() for all except the background
  * ranges.
  *

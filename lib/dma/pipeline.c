@@ -7,7 +7,6 @@
 #include "container_of.h"
 #include "dma/range.h"
 #include "memory/memory.h"
-#include "memory/pace.h"
 
 static void set_status_locked(struct map_job *map, const struct map_entry *entry, int status)
 {
@@ -117,21 +116,13 @@ static struct map_piece *take_piece(struct map_job *map)
 	return piece;
 }
 
-static void submit_task(struct map_job *map, struct vfb_task *task, int node)
-{
-	if (map->here)
-		vfb_job_run_here(&map->job, task);
-	else
-		vfb_job_submit(&map->job, task, node);
-}
-
 /* Submits as many pieces as the width allows. */
 static void submit_pieces(struct map_job *map)
 {
 	struct map_piece *piece;
 
 	while ((piece = take_piece(map)))
-		submit_task(map, &piece->task, piece->node);
+		vfb_job_submit(&map->job, &piece->task, piece->node);
 }
 
 static int populate_piece(struct map_piece *piece)
@@ -196,7 +187,7 @@ static bool start_mapper(struct map_job *map, bool behind)
 		map->mapping = true;
 	pthread_mutex_unlock(&map->lock);
 	if (start)
-		submit_task(map, &map->mapper, VFB_ANY_NODE);
+		vfb_job_submit(&map->job, &map->mapper, VFB_ANY_NODE);
 	return start;
 }
 
@@ -392,8 +383,6 @@ void vfb_pipeline_start(struct map_job *map)
 {
 	map->waiter.decided = domain_decided;
 	map->mapper = (struct vfb_task){.run = run_mapper, .ahead = true};
-	map->here = map->job.bytes <= VFB_TINY_BYTES && !vfb_observe_in_callback() &&
-		    !vfb_pace_is_limited(map->space->ctx->pace);
 	if (map->wave_count)
 		queue_pieces(map, 0, 0);
 	/* The gate holds the job as well. */

@@ -92,8 +92,6 @@ struct map_job {
 	bool joined;
 	/* Serial maps: ranges that have to be populated are mapped in parts. */
 	bool in_parts;
-	/* So little that its tasks run in the thread that submits them. */
-	bool here;
 	/* Runs from this one on are not decided. The space's lock guards it. */
 	size_t undecided;
 

@@ -19,9 +19,6 @@
  */
 #define VFB_HERE_BYTES	VFB_SMALL_BYTES
 #define VFB_HERE_RANGES 16
-/* A job of so much takes less time than waking the thread that is to do it, and than that thread
- * may wait for a CPU while others populate. */
-#define VFB_TINY_BYTES (UINT64_C(64) << 10)
 
 /* Called when it is known whether the space has a domain. */
 struct vfb_domain_waiter {

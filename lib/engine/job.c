@@ -86,16 +86,6 @@ void vfb_job_submit(struct vfb_job *job, struct vfb_task *task, int node)
 	vfb_engine_submit(job->ctx->engine, task, node);
 }
 
-void vfb_job_run_here(struct vfb_job *job, struct vfb_task *task)
-{
-	uint64_t adopted;
-
-	job_prepare_task(job, task);
-	adopted = vfb_observe_adopt(task->span);
-	task->run(task);
-	vfb_observe_adopt(adopted);
-}
-
 void vfb_job_submit_sleeping(struct vfb_job *job, struct vfb_task *task)
 {
 	job_prepare_task(job, task);

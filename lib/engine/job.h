@@ -112,8 +112,6 @@ void vfb_job_set_rank(struct vfb_job *job, int priority, bool background);
 
 /* Submits a task, which holds the job once per run: each run must release it. */
 void vfb_job_submit(struct vfb_job *job, struct vfb_task *task, int node);
-/* The same in this thread, which is not in a callback. */
-void vfb_job_run_here(struct vfb_job *job, struct vfb_task *task);
 void vfb_job_submit_sleeping(struct vfb_job *job, struct vfb_task *task);
 
 void vfb_job_hold(struct vfb_job *job);

@@ -52,21 +52,20 @@ static uint64_t time_one(struct host *host, uint64_t bytes)
 static void test_small(void **state)
 {
 	(void)state;
-	for (size_t b = 0; b < 4; b++) {
+	for (size_t b = 0; b < 2; b++) {
 		struct fake_config config = {.nodes = 1, .cpus_per_node = 2};
-		/* In the calling thread, and in the one for small jobs. */
-		uint64_t alone, began, bytes = b < 2 ? 8 * KIB : MIB;
 		struct load large, small;
 		struct vfb_device *device;
+		uint64_t alone, began;
 		struct host host;
 
-		host_start(&host, &config, backends[b % 2], 1, &device);
-		alone = time_one(&host, bytes);
+		host_start(&host, &config, backends[b], 1, &device);
+		alone = time_one(&host, 8 * KIB);
 		start(&host, &large, 8 * GIB, 8 * GIB, NULL);
 		host.sys->sleep(host.sys, MS);
 		began = fake_now(host.fake);
 		for (int i = 0; i < 3; i++) {
-			start(&host, &small, GIB, bytes, NULL);
+			start(&host, &small, GIB, 8 * KIB, NULL);
 			finish(&host, &small);
 			discard(&host, &small);
 		}
@@ -92,7 +91,7 @@ static void test_small_without_thread(void **state)
 	start(&host, &large, 8 * GIB, 8 * GIB, NULL);
 	host.sys->sleep(host.sys, MS);
 	fake_fail_call(host.fake, "thread_create", 1, EAGAIN);
-	start(&host, &small, GIB, MIB, NULL);
+	start(&host, &small, GIB, 8 * KIB, NULL);
 	finish(&host, &small);
 	assert_fails(vfb_job_wait(large.job, 0), -ETIMEDOUT, "not ended");
 	finish(&host, &large);
@@ -100,56 +99,6 @@ static void test_small_without_thread(void **state)
 	discard(&host, &large);
 	assert_ok(vfb_device_close(device));
 	host_close(&host);
-}
-
-struct tiny {
-	struct host *host;
-	struct load load;
-	bool started;
-};
-
-static void start_tiny(const struct vfb_event *event, void *data)
-{
-	struct tiny *tiny = data;
-
-	(void)event;
-	if (!tiny->started)
-		start(tiny->host, &tiny->load, 2 * GIB, 8 * KIB, NULL);
-	tiny->started = true;
-}
-
-/* A tiny job has ended when it has been started, unless that must not take long: in a callback, and
- * at a limited rate. */
-static void test_tiny(void **state)
-{
-	(void)state;
-	for (size_t b = 0; b < 2; b++) {
-		struct vfb_subscription *subscription;
-		struct tiny tiny = {.started = false};
-		struct vfb_device *device;
-		struct load load;
-		struct host host;
-
-		host_start(&host, NULL, backends[b], 1, &device);
-		tiny.host = &host;
-		start(&host, &load, GIB, 64 * KIB, NULL);
-		assert_ok(vfb_job_wait(load.job, 0));
-		finish(&host, &load);
-		discard(&host, &load);
-		assert_ok(vfb_ctx_set_populate_rate(host.ctx, MIB));
-		start(&host, &load, GIB, 64 * KIB, NULL);
-		assert_fails(vfb_job_wait(load.job, 0), -ETIMEDOUT, "not ended");
-		finish(&host, &load);
-		assert_ok(vfb_ctx_set_populate_rate(host.ctx, UINT64_MAX));
-		assert_ok(vfb_subscribe(host.ctx, NULL, start_tiny, &tiny, &subscription));
-		discard(&host, &load);
-		vfb_unsubscribe(subscription);
-		assert_true(tiny.started);
-		finish(&host, &tiny.load);
-		discard(&host, &tiny.load);
-		assert_ok(vfb_device_close(device));
-		host_close(&host);
-	}
 }
 
 /* The second of two equal jobs does not wait for the first, which it delays by its own share. */
@@ -291,10 +240,13 @@ static void test_options(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_small),	 cmocka_unit_test(test_small_without_thread),
-		cmocka_unit_test(test_tiny),	 cmocka_unit_test(test_equal),
-		cmocka_unit_test(test_priority), cmocka_unit_test(test_cancel_behind_others),
-		cmocka_unit_test(test_unmap),	 cmocka_unit_test(test_options),
+		cmocka_unit_test(test_small),
+		cmocka_unit_test(test_small_without_thread),
+		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_priority),
+		cmocka_unit_test(test_cancel_behind_others),
+		cmocka_unit_test(test_unmap),
+		cmocka_unit_test(test_options),
 	};
 
 	return cmocka_run_group_tests_name("fair", tests, NULL, NULL);
