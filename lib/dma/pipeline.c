@@ -180,6 +180,8 @@ static bool start_mapper(struct map_job *map, bool behind)
 {
 	bool start;
 
+	if (!map->serial)
+		return false;
 	pthread_mutex_lock(&map->lock);
 	start = map->gate == GATE_OPEN && !map->mapping && map->ready_first < map->ready_end &&
 		(!behind || (map->in_parts && map->width > 1)) && !vfb_job_stopped(&map->job);

@@ -19,6 +19,21 @@ RB_GENERATE(vfb_task_tree, vfb_task, link, compare_tasks)
 void vfb_queue_init(struct vfb_queue *queue)
 {
 	RB_INIT(&queue->tasks);
+	queue->first = NULL;
+}
+
+static void queue_insert(struct vfb_queue *queue, struct vfb_task *task)
+{
+	if (!queue->first || compare_tasks(task, queue->first) < 0)
+		queue->first = task;
+	RB_INSERT(vfb_task_tree, &queue->tasks, task);
+}
+
+static void queue_remove(struct vfb_queue *queue, struct vfb_task *task)
+{
+	if (task == queue->first)
+		queue->first = RB_NEXT(vfb_task_tree, &queue->tasks, task);
+	RB_REMOVE(vfb_task_tree, &queue->tasks, task);
 }
 
 /* The turn of the first queued task of a rank, or @turn. */
@@ -41,12 +56,7 @@ void vfb_queue_add(struct vfb_queue *queue, struct vfb_task *task, uint64_t turn
 			task->turn = share->turn;
 		share->turn = task->turn + task->bytes * (task->runs ? task->runs : 1);
 	}
-	RB_INSERT(vfb_task_tree, &queue->tasks, task);
-}
-
-struct vfb_task *vfb_queue_first(const struct vfb_queue *queue)
-{
-	return RB_MIN(vfb_task_tree, (struct vfb_task_tree *)&queue->tasks);
+	queue_insert(queue, task);
 }
 
 bool vfb_task_precedes(const struct vfb_task *task, const struct vfb_task *other)
@@ -65,8 +75,8 @@ bool vfb_queue_move(struct vfb_queue *from, struct vfb_queue *to, const struct v
 	{
 		if (task->share != share)
 			continue;
-		RB_REMOVE(vfb_task_tree, &from->tasks, task);
-		RB_INSERT(vfb_task_tree, &to->tasks, task);
+		queue_remove(from, task);
+		queue_insert(to, task);
 		found = true;
 	}
 	return found;
@@ -74,15 +84,15 @@ bool vfb_queue_move(struct vfb_queue *from, struct vfb_queue *to, const struct v
 
 struct vfb_task *vfb_queue_take(struct vfb_queue *queue)
 {
-	struct vfb_task *task = RB_MIN(vfb_task_tree, &queue->tasks);
+	struct vfb_task *task = vfb_queue_first(queue);
 
 	if (!task)
 		return NULL;
-	RB_REMOVE(vfb_task_tree, &queue->tasks, task);
+	queue_remove(queue, task);
 	if (task->runs > 1) {
 		task->runs--;
 		task->turn += task->bytes;
-		RB_INSERT(vfb_task_tree, &queue->tasks, task);
+		queue_insert(queue, task);
 	}
 	return task;
 }

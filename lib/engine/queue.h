@@ -11,6 +11,8 @@
  */
 struct vfb_queue {
 	RB_HEAD(vfb_task_tree, vfb_task) tasks;
+	/* Of these, the first one: each worker that looks for a task asks for it. */
+	struct vfb_task *first;
 };
 
 void vfb_queue_init(struct vfb_queue *queue);
@@ -22,7 +24,10 @@ void vfb_queue_init(struct vfb_queue *queue);
 void vfb_queue_add(struct vfb_queue *queue, struct vfb_task *task, uint64_t turn);
 
 /* The next task, or NULL. */
-struct vfb_task *vfb_queue_first(const struct vfb_queue *queue);
+static inline struct vfb_task *vfb_queue_first(const struct vfb_queue *queue)
+{
+	return queue->first;
+}
 
 /* Whether @task runs before @other; NULL runs after everything. */
 bool vfb_task_precedes(const struct vfb_task *task, const struct vfb_task *other);

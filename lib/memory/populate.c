@@ -81,9 +81,10 @@ static int populate_base_pages(struct vfb_memory *memory, uint64_t offset, uint6
 
 /*
  * Many steps, after which the worker looks at what all workers share: locks and counters. They are
- * few enough for progress to be shown.
+ * few enough for progress to be shown: more where pieces are large, since there are many of those.
  */
-#define STRETCH_BYTES (64 * MIB)
+#define STRETCH_BYTES	   (64 * MIB)
+#define LONG_STRETCH_BYTES (256 * MIB)
 
 struct stretch {
 	uint64_t end;
@@ -92,21 +93,23 @@ struct stretch {
 	int node;
 };
 
+/* @size: a power of two. */
 static uint64_t end_of_multiple(uint64_t offset, uint64_t size, uint64_t end)
 {
-	uint64_t next = (offset / size + 1) * size;
+	uint64_t next = (offset | (size - 1)) + 1;
 
 	return next < end ? next : end;
 }
 
-static struct stretch stretch_begin(struct vfb_memory *memory, uint64_t offset, uint64_t end)
+static struct stretch stretch_begin(struct vfb_memory *memory, uint64_t offset, uint64_t end,
+				    uint64_t most)
 {
 	uint64_t size = vfb_memory_granule(memory), step = end_of_multiple(offset, size, end);
 	struct stretch stretch = {.end = step, .node = VFB_ROOM_ANYWHERE};
 
 	/* With a limit each step may take seconds. */
 	if (size < STRETCH_BYTES && !vfb_pace_is_limited(memory->ctx->pace))
-		stretch.end = end_of_multiple(offset, STRETCH_BYTES, end);
+		stretch.end = end_of_multiple(offset, most, end);
 	if (vfb_memory_is_hugetlb(memory))
 		return stretch;
 	if (stretch.end <= vfb_memory_policy_end(memory, offset)) {
@@ -124,10 +127,10 @@ static struct stretch stretch_begin(struct vfb_memory *memory, uint64_t offset, 
 static int advise_part(struct populating *at, uint64_t end, bool in_room)
 {
 	struct vfb_memory *memory = at->memory;
+	uint64_t size = vfb_memory_granule(memory);
 	int error = 0;
 
 	while (at->offset < end && !error) {
-		uint64_t size = vfb_memory_granule(memory);
 		uint64_t bytes = end_of_multiple(at->offset, size, end) - at->offset;
 
 		vfb_pace_wait(memory->ctx->pace, bytes, at->job);
@@ -229,10 +232,11 @@ static void mark_whole_granules(struct vfb_memory *memory, uint64_t offset, uint
 static int populate_steps(struct populating *at, uint64_t end)
 {
 	struct vfb_memory *memory = at->memory;
+	uint64_t most = end - at->offset < GIB ? STRETCH_BYTES : LONG_STRETCH_BYTES;
 	int error = 0;
 
 	while (at->offset < end && !error) {
-		struct stretch stretch = stretch_begin(memory, at->offset, end);
+		struct stretch stretch = stretch_begin(memory, at->offset, end, most);
 		uint64_t begin = at->offset;
 
 		error = populate_stretch(at, &stretch);
