@@ -92,6 +92,19 @@ void add_devices(struct fake *fake, size_t count)
 	}
 }
 
+void add_faulting_device(struct fake *fake, const char *physfn)
+{
+	const struct fake_device device = {
+		.address = addresses[0],
+		.group = 1,
+		.driver = "vfio-pci",
+		.requests_pages = true,
+		.physfn = physfn,
+	};
+
+	fake_add_device(fake, &device);
+}
+
 void open_devices(struct host *host, size_t count, struct vfb_device **devices)
 {
 	struct vfb_device_request requests[8] = {0};

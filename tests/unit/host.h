@@ -59,6 +59,8 @@ void add_device(struct fake *fake, const char *address, unsigned int group, cons
 /* "0000:01:00.0" to "0000:08:00.0", in groups 1 to 8, each below a bridge of its own. */
 extern const char *const addresses[8];
 void add_devices(struct fake *fake, size_t count);
+/* The first of them, in group 1, which can request pages; @physfn: of which it is a function. */
+void add_faulting_device(struct fake *fake, const char *physfn);
 /* Opens the first of those devices; the handles are written to @devices. */
 void open_devices(struct host *host, size_t count, struct vfb_device **devices);
 void close_devices(struct vfb_device **devices, size_t count);

@@ -18,19 +18,6 @@ struct guest {
 	struct vfb_range range;
 };
 
-static void add_faulting(struct fake *fake, const char *physfn)
-{
-	const struct fake_device device = {
-		.address = addresses[0],
-		.group = 1,
-		.driver = "vfio-pci",
-		.requests_pages = true,
-		.physfn = physfn,
-	};
-
-	fake_add_device(fake, &device);
-}
-
 static int make_space(struct host *host, const struct vfb_space_opts *opts)
 {
 	struct vfb_space_opts used = *opts;
@@ -54,7 +41,7 @@ static int map_range(struct guest *guest, uint32_t flags)
 static void guest_start(struct guest *guest, const struct vfb_space_opts *opts)
 {
 	host_open(&guest->host, NULL);
-	add_faulting(guest->host.fake, NULL);
+	add_faulting_device(guest->host.fake, NULL);
 	assert_ok(make_space(&guest->host, opts));
 	open_devices(&guest->host, 1, &guest->device);
 	guest->memory = make_memory(&guest->host, BYTES, VFB_PAGE_4K);
@@ -244,27 +231,35 @@ static void test_denied(void **state)
 	guest_end(&guest);
 }
 
-/* Populating takes longer than the device may wait; the handler uses no cookie afterwards. */
+/* Mapping takes longer than the device may wait; and nobody uses the cookie again afterwards, which
+ * is that of another group by then. */
 static void test_expired(void **state)
 {
-	struct vfb_space_opts opts = {.fault_threads = 1, .fault_timeout_ms = 50};
-	struct guest guest;
+	struct vfb_space_opts opts = {.fault_threads = 2, .fault_timeout_ms = 50};
+	const struct vfb_sys *sys;
 	unsigned int slow, next;
+	struct guest guest;
 	uint64_t began;
 
 	(void)state;
 	guest_start(&guest, &opts);
+	sys = guest.host.sys;
 	fake_fail_delay(guest.host.fake, 1000 * MS);
 	fake_fail_call(guest.host.fake, "IOMMU_IOAS_MAP", 1, ENOMEM);
+	fake_fail_call(guest.host.fake, "IOMMU_IOAS_MAP", 2, ENOMEM);
 	began = fake_now(guest.host.fake);
 	slow = request(&guest, 1);
 	assert_answer(&guest, slow, FAKE_PAGES_INVALID);
 	assert_true(fake_now(guest.host.fake) - began < 100 * MS);
 	assert_int_equal(demand_of(&guest).faults_expired, 1);
-	/* Has the same cookie when the thread has finished. */
+	/* The first map ends in between. */
+	sys->sleep(sys, began + 980 * MS - fake_now(guest.host.fake));
 	next = request(&guest, 2);
-	assert_answer(&guest, next, FAKE_PAGES_SUCCESS);
-	assert_int_equal(demand_of(&guest).faults_expired, 1);
+	assert_answer(&guest, next, FAKE_PAGES_INVALID);
+	assert_true(fake_now(guest.host.fake) - began >= 1030 * MS);
+	assert_int_equal(demand_of(&guest).faults_expired, 2);
+	sys->sleep(sys, 1000 * MS);
+	assert_answer(&guest, request(&guest, 2), FAKE_PAGES_SUCCESS);
 	fake_fail_none(guest.host.fake);
 	guest_end(&guest);
 }
@@ -314,77 +309,85 @@ static void test_failures(void **state)
 	assert_true(n > 10);
 }
 
-/* Each call of starting fails once. */
-static void test_start_failures(void **state)
+/* A caller with an iommufd, a queue of faults in it, and a device. */
+struct owner {
+	const struct vfb_sys *sys;
+	int iommufd, device;
+	uint32_t ioas;
+	struct vfb_iommu_fault_alloc queue;
+};
+
+static void owner_ioctl(const struct owner *owner, int fd, unsigned long request, void *arg)
 {
-	unsigned int n = 0;
-	int error;
-
-	(void)state;
-	do {
-		struct host host;
-
-		host_open(&host, NULL);
-		fake_fail_nth(host.fake, ++n, 0);
-		error = make_space(&host, &(struct vfb_space_opts){.fault_ahead = 4});
-		fake_fail_none(host.fake);
-		host_close(&host);
-	} while (error);
-	assert_true(n > 5);
+	assert_int_equal(owner->sys->ioctl(owner->sys, fd, request, arg), 0);
 }
 
-static void assert_not_opened(struct host *host, const char *why)
+static void owner_start(struct owner *owner, const struct vfb_sys *sys)
 {
-	struct vfb_device *device;
+	struct vfb_iommu_ioas_alloc ioas = {.size = sizeof(ioas)};
+	struct vfb_vfio_device_bind_iommufd bind = {.argsz = sizeof(bind)};
+	struct vfb_vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach)};
+	struct vfb_iommu_hwpt_alloc hwpt = {.size = sizeof(hwpt),
+					    .flags = VFB_IOMMU_HWPT_FAULT_ID_VALID};
 
-	assert_ok(make_space(host, &(struct vfb_space_opts){.fault_ahead = 4}));
-	assert_fails(vfb_device_open(host->space, addresses[0], &device), -ENOTSUP, addresses[0],
-		     why, "VFB_ON_DEMAND_TOUCH");
-	host_close(host);
+	owner->sys = sys;
+	owner->iommufd = bind.iommufd = sys->open(sys, "/dev/iommu", 2);
+	owner->device = sys->open(sys, "/dev/vfio/devices/vfio0", 2);
+	owner->queue = (struct vfb_iommu_fault_alloc){.size = sizeof(owner->queue)};
+	owner_ioctl(owner, owner->iommufd, VFB_IOMMU_IOAS_ALLOC, &ioas);
+	owner_ioctl(owner, owner->iommufd, VFB_IOMMU_FAULT_QUEUE_ALLOC, &owner->queue);
+	owner_ioctl(owner, owner->device, VFB_VFIO_DEVICE_BIND_IOMMUFD, &bind);
+	owner->ioas = hwpt.pt_id = ioas.out_ioas_id;
+	hwpt.dev_id = bind.out_devid;
+	hwpt.fault_id = owner->queue.out_fault_id;
+	owner_ioctl(owner, owner->iommufd, VFB_IOMMU_HWPT_ALLOC, &hwpt);
+	attach.pt_id = hwpt.out_hwpt_id;
+	owner_ioctl(owner, owner->device, VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
 }
 
-/* Devices whose faults nobody reports, or without proof that somebody does. */
-static void test_unproved(void **state)
+static void owner_end(const struct owner *owner)
 {
-	const struct fake_config scalable = {.no_scalable = true}, old = {.no_faults = true};
-	struct host host;
-
-	(void)state;
-	host_open(&host, NULL);
-	add_faulting(host.fake, "0000:02:00.0");
-	assert_not_opened(&host, "virtual function");
-	host_open(&host, NULL);
-	add_devices(host.fake, 1);
-	assert_not_opened(&host, "PRI");
-	host_open(&host, &scalable);
-	add_faulting(host.fake, NULL);
-	assert_not_opened(&host, "ecap");
-	host_open(&host, &old);
-	assert_fails(make_space(&host, &(struct vfb_space_opts){.fault_ahead = 4}), -ENOTSUP,
-		     "6.13");
-	host_close(&host);
+	owner->sys->close(owner->sys, owner->device);
+	owner->sys->close(owner->sys, (int)owner->queue.out_fault_fd);
+	owner->sys->close(owner->sys, owner->iommufd);
 }
 
-static void test_refused(void **state)
+/* The queue is the caller's, and remains. */
+static void test_adopted(void **state)
 {
 	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
-	struct host host;
+	struct vfb_device *device;
+	struct owner owner;
+	struct guest guest;
 
 	(void)state;
-	host_open(&host, NULL);
-	assert_fails(make_space(&host, &(struct vfb_space_opts){.fault_threads = 65}), -EINVAL,
-		     "65");
-	assert_fails(make_space(&host, &(struct vfb_space_opts){.fault_ahead = 65537}), -EINVAL,
-		     "65537");
-	assert_fails(make_space(&host, &(struct vfb_space_opts){.fault_fd = 5}), -EINVAL,
-		     "vfb_space_adopt");
-	assert_fails(make_space(&host, &(struct vfb_space_opts){.fault_fd = -1}), -EINVAL, "-1");
-	assert_fails(make_space(&host, &(struct vfb_space_opts){.flags = VFB_SPACE_DIRTY}),
-		     -ENOTSUP, "VFB_ON_DEMAND_FAULT");
-	opts.backend = VFB_BACKEND_NONE;
-	opts.on_demand = VFB_ON_DEMAND_FAULT;
-	assert_fails(vfb_space_create(host.ctx, &opts, &host.space), -ENOTSUP, "IOMMU");
-	host_close(&host);
+	host_open(&guest.host, NULL);
+	add_faulting_device(guest.host.fake, NULL);
+	add_device(guest.host.fake, addresses[1], 2, NULL);
+	owner_start(&owner, guest.host.sys);
+	opts.fault_fd = (int)owner.queue.out_fault_fd;
+	for (int round = 0; round < 2; round++) {
+		assert_ok(vfb_space_adopt(guest.host.ctx, owner.iommufd, owner.ioas, &opts,
+					  &guest.host.space));
+		guest.memory = make_memory(&guest.host, BYTES, VFB_PAGE_4K);
+		assert_ok(map_range(&guest, 0));
+		assert_int_equal(demand_of(&guest).way, VFB_ON_DEMAND_FAULT);
+		access_window(&guest, 11);
+		assert_fails(vfb_device_open(guest.host.space, addresses[1], &device), -ENOTSUP,
+			     "fault_fd");
+		assert_ok(vfb_space_destroy(guest.host.space));
+		assert_ok(vfb_memory_destroy(guest.memory));
+	}
+	/* Nobody handles it any more, until the device is closed. */
+	assert_int_equal(fake_page_answer(guest.host.fake, request(&guest, 1), 1000 * MS),
+			 FAKE_PAGES_PENDING);
+	opts.on_demand = VFB_ON_DEMAND_TOUCH;
+	assert_fails(vfb_space_adopt(guest.host.ctx, owner.iommufd, owner.ioas, &opts,
+				     &guest.host.space),
+		     -EINVAL, "fault_fd");
+	owner_end(&owner);
+	guest.host.space = NULL;
+	host_close(&guest.host);
 }
 
 static void test_events(void **state)
@@ -420,9 +423,8 @@ int main(void)
 		cmocka_unit_test(test_windows),	  cmocka_unit_test(test_ahead),
 		cmocka_unit_test(test_coalesced), cmocka_unit_test(test_denied),
 		cmocka_unit_test(test_expired),	  cmocka_unit_test(test_closed),
-		cmocka_unit_test(test_failures),  cmocka_unit_test(test_start_failures),
-		cmocka_unit_test(test_unproved),  cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_failures),  cmocka_unit_test(test_events),
+		cmocka_unit_test(test_adopted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,36 +12,11 @@
 #include <sys/ioctl.h>
 #include <vfioboost.h>
 
-#include "sys/uapi.h"
+#include "mock.h"
 
 #define PAGE   UINT64_C(4096)
 #define PAGES  UINT64_C(20000)
 #define ROUNDS 20
-/* The mock's aperture is 16 MiB to 2 GiB. */
-#define BASE (UINT64_C(32) << 20)
-
-/* drivers/iommu/iommufd/iommufd_test.h */
-enum {
-	MOCK_DOMAIN = 2,
-	MOCK_REPLACE = 10,
-	MOCK_DIRTY = 13
-};
-struct mock_call {
-	uint32_t size, op, id, reserved;
-	union {
-		struct {
-			uint32_t device, domain, id;
-		} domain;
-		uint32_t replace;
-		struct {
-			uint32_t flags;
-			uint64_t iova, bytes, page, bitmap, marked;
-		} dirty;
-	};
-	uint32_t last;
-};
-#define MOCK_CALL _IO(VFB_IOMMUFD_TYPE, 0xa0)
-
 static const struct {
 	uint64_t first, count;
 } ranges[] = {{3, 5}, {8, 2}, {63, 2}, {70, 250}, {400, 64}, {512, 19000}};
@@ -60,30 +35,6 @@ static int fail_library(void)
 	return -1;
 }
 
-/* Attaches a device to a domain that can track. */
-static int make_domain(int fd, uint32_t *ioas, uint32_t *domain)
-{
-	struct vfb_iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
-	struct mock_call call = {.size = sizeof(call), .op = MOCK_DOMAIN};
-	struct vfb_iommu_hwpt_alloc hwpt = {.size = sizeof(hwpt),
-					    .flags = VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING};
-
-	if (ioctl(fd, VFB_IOMMU_IOAS_ALLOC, &alloc))
-		return fail("IOMMU_IOAS_ALLOC");
-	call.id = hwpt.pt_id = *ioas = alloc.out_ioas_id;
-	if (ioctl(fd, MOCK_CALL, &call))
-		return fail("a mock device");
-	hwpt.dev_id = call.domain.id;
-	if (ioctl(fd, VFB_IOMMU_HWPT_ALLOC, &hwpt))
-		return fail("IOMMU_HWPT_ALLOC");
-	call = (struct mock_call){.size = sizeof(call),
-				  .op = MOCK_REPLACE,
-				  .id = call.domain.device,
-				  .replace = hwpt.out_hwpt_id};
-	*domain = hwpt.out_hwpt_id;
-	return ioctl(fd, MOCK_CALL, &call) ? fail("attaching the mock device") : 0;
-}
-
 static int map(struct vfb_ctx *ctx, struct vfb_space *space)
 {
 	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
@@ -98,7 +49,7 @@ static int map(struct vfb_ctx *ctx, struct vfb_space *space)
 		batch[i].memory = memory;
 		batch[i].offset = ranges[i].first * PAGE;
 		batch[i].bytes = ranges[i].count * PAGE;
-		batch[i].iova = BASE + ranges[i].first * PAGE;
+		batch[i].iova = MOCK_BASE + ranges[i].first * PAGE;
 	}
 	return vfb_space_map(space, batch, sizeof(ranges) / sizeof(ranges[0]), NULL) ?
 		       fail_library() :
@@ -123,7 +74,7 @@ static int write_pages(int fd, uint32_t domain)
 			bits[page / 64] |= UINT64_C(1) << page % 64;
 			expected[at / 64] |= UINT64_C(1) << at % 64;
 		}
-		call.dirty.iova = BASE + ranges[i].first * PAGE;
+		call.dirty.iova = MOCK_BASE + ranges[i].first * PAGE;
 		call.dirty.bytes = ranges[i].count * PAGE;
 		call.dirty.page = PAGE;
 		call.dirty.bitmap = (uintptr_t)bits;
@@ -152,7 +103,7 @@ static bool is_mapped(uint64_t page)
  */
 static int compare(struct vfb_space *space, bool any)
 {
-	struct vfb_dirty_area area = {.iova = BASE, .bytes = PAGES * PAGE, .bitmap = found};
+	struct vfb_dirty_area area = {.iova = MOCK_BASE, .bytes = PAGES * PAGE, .bitmap = found};
 
 	memset(found, 0xff, sizeof(found));
 	if (vfb_space_dirty(space, &area, 1))
@@ -175,13 +126,15 @@ static int run(int fd)
 	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
 	struct vfb_space *space;
 	struct vfb_ctx *ctx;
-	uint32_t ioas = 0;
+	const char *what;
+	struct mock mock;
 	int error;
 
 	opts.flags = VFB_SPACE_DIRTY;
-	if (make_domain(fd, &ioas, &opts.dirty_domain))
-		return -1;
-	if (vfb_ctx_create(NULL, &ctx) || vfb_space_adopt(ctx, fd, ioas, &opts, &space))
+	if (mock_make(&mock, fd, VFB_IOMMU_HWPT_ALLOC_DIRTY_TRACKING, 0, &what))
+		return fail(what);
+	opts.dirty_domain = mock.domain;
+	if (vfb_ctx_create(NULL, &ctx) || vfb_space_adopt(ctx, fd, mock.ioas, &opts, &space))
 		return fail_library();
 	error = map(ctx, space);
 	if (!error && vfb_space_track_dirty(space, 1))
