@@ -138,6 +138,44 @@ static void test_on_demand(void **state)
 	host_close(&host);
 }
 
+/* A fault for which there is no memory is denied; each of its allocations fails in turn. */
+static void test_faults(void **state)
+{
+	struct vfb_space_opts opts = {.size = sizeof(opts),
+				      .backend = VFB_BACKEND_IOMMUFD,
+				      .on_demand = VFB_ON_DEMAND_FAULT,
+				      .fault_threads = 1};
+	struct vfb_range range = {.bytes = 4 * MIB,
+				  .iova = GIB,
+				  .flags = VFB_RANGE_ON_DEMAND,
+				  .window_bytes = 64 * KIB};
+	enum fake_page_answer answer = FAKE_PAGES_INVALID;
+	struct vfb_device *device;
+	unsigned int n = 0;
+	struct host host;
+
+	(void)state;
+	host_open(&host, NULL);
+	add_faulting_device(host.fake, NULL);
+	assert_ok(vfb_space_create(host.ctx, &opts, &host.space));
+	open_devices(&host, 1, &device);
+	range.memory = make_memory(&host, 4 * MIB, VFB_PAGE_4K);
+	assert_ok(vfb_space_map(host.space, &range, 1, NULL));
+	while (answer == FAKE_PAGES_INVALID) {
+		const struct fake_page_request pages[] = {{GIB, 3}, {GIB + 2 * MIB, 3}};
+		unsigned int group;
+
+		alloc_fail_from(++n);
+		group = fake_request_pages(host.fake, addresses[0], pages, 2);
+		answer = fake_page_answer(host.fake, group, 60000 * MS);
+		alloc_fail_nth(0);
+		assert_int_not_equal(answer, FAKE_PAGES_PENDING);
+	}
+	assert_true(n > 5);
+	assert_ok(vfb_space_unmap(host.space, &range, 1, NULL));
+	host_end(&host, device, range.memory);
+}
+
 /* Ending a subscription needs no memory, and is in time. */
 static void test_unsubscribe(void **state)
 {
@@ -234,10 +272,10 @@ static void test_translations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_on_demand),    cmocka_unit_test(test_unsubscribe),
-		cmocka_unit_test(test_translations), cmocka_unit_test(test_in_turn),
-		cmocka_unit_test(test_overlapped),   cmocka_unit_test(test_best_effort),
-		cmocka_unit_test(test_adopting),
+		cmocka_unit_test(test_on_demand),   cmocka_unit_test(test_unsubscribe),
+		cmocka_unit_test(test_faults),	    cmocka_unit_test(test_translations),
+		cmocka_unit_test(test_in_turn),	    cmocka_unit_test(test_overlapped),
+		cmocka_unit_test(test_best_effort), cmocka_unit_test(test_adopting),
 	};
 
 	return cmocka_run_group_tests_name("allocations", tests, NULL, NULL);
