@@ -2035,11 +2035,7 @@ fn bindgen_test_layout_vfb_on_demand_info() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_on_demand_info> =
         ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(
-        ::std::mem::size_of::<vfb_on_demand_info>(),
-        136usize,
-        "Size of vfb_on_demand_info"
-    );
+    assert_eq!(::std::mem::size_of::<vfb_on_demand_info>(), 136usize, "Size of vfb_on_demand_info");
     assert_eq!(
         ::std::mem::align_of::<vfb_on_demand_info>(),
         8usize,

@@ -56,8 +56,25 @@ pub struct OnDemandInfo {
     pub evicted: u64,
     /// Bytes of the windows that are mapped now.
     pub mapped_bytes: u64,
-    /// Bytes that touches have populated.
+    /// Bytes that touches and faults have populated.
     pub populated_bytes: u64,
+    /// Faults of devices; those that have found their window waiting or being mapped; that have
+    /// found it mapped; that were denied; and that took too long.
+    pub faults: u64,
+    #[allow(missing_docs)]
+    pub faults_coalesced: u64,
+    #[allow(missing_docs)]
+    pub faults_spurious: u64,
+    #[allow(missing_docs)]
+    pub faults_denied: u64,
+    #[allow(missing_docs)]
+    pub faults_expired: u64,
+    /// Windows that were to be mapped ahead of faults.
+    pub mapped_ahead: u64,
+    /// From reading a group of faults to its answer, in nanoseconds: median and 99th percentile.
+    pub fault_median_ns: u64,
+    #[allow(missing_docs)]
+    pub fault_p99_ns: u64,
 }
 
 /// Memory that is mapped when it is used: of ranges with
@@ -102,6 +119,14 @@ impl Space {
             evicted: raw.evicted,
             mapped_bytes: raw.mapped_bytes,
             populated_bytes: raw.populated_bytes,
+            faults: raw.faults,
+            faults_coalesced: raw.faults_coalesced,
+            faults_spurious: raw.faults_spurious,
+            faults_denied: raw.faults_denied,
+            faults_expired: raw.faults_expired,
+            mapped_ahead: raw.mapped_ahead,
+            fault_median_ns: raw.fault_median_ns,
+            fault_p99_ns: raw.fault_p99_ns,
         })
     }
 }

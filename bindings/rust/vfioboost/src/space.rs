@@ -56,6 +56,12 @@ pub struct SpaceOptions {
     pub block_bytes: u64,
     /// How ranges with [`Range::on_demand()`] are mapped.
     pub on_demand: OnDemand,
+    /// [`OnDemand::Fault`]: threads that handle faults, at most 64; 0: 2.
+    pub fault_threads: u32,
+    /// [`OnDemand::Fault`]: the most windows that are mapped ahead of a device that reads on.
+    pub fault_ahead: u32,
+    /// [`OnDemand::Fault`]: faults that take longer are denied, in milliseconds; 0: 10 seconds.
+    pub fault_timeout_ms: u32,
 }
 
 impl SpaceOptions {
@@ -89,6 +95,9 @@ impl SpaceOptions {
             dirty_domain: self.dirty_domain,
             block_bytes: self.block_bytes,
             on_demand: self.on_demand.as_raw(),
+            fault_threads: self.fault_threads,
+            fault_ahead: self.fault_ahead,
+            fault_timeout_ms: self.fault_timeout_ms,
             ..Default::default()
         }
     }
