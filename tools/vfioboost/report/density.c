@@ -301,7 +301,7 @@ void density_draw(FILE *file, struct json_object *bench)
 	fputs("<g font-weight=\"bold\">", file);
 	svg_text(file, LEFT, 20, "start", title);
 	fputs("</g>\n", file);
-	y = draw_counts(file, bench, 32, most) + GAP / 2;
+	y = draw_counts(file, bench, 32, most) + GAP / 2.0;
 	chart = (struct chart){.top = y,
 			       .x = {.low = 1, .high = most, .is_log = true},
 			       .y = {.high = most_throughput(bench)}};
