@@ -67,6 +67,8 @@ void bed_add_space(struct bed *bed, uint64_t bytes, uint32_t window, uint32_t ah
 	opts.fault_fd = bed->faults;
 	opts.fault_ahead = ahead;
 	opts.fault_threads = threads;
+	/* A busy machine may stand still for longer than the usual time. */
+	opts.fault_timeout_ms = 3600000;
 	check(!vfb_space_adopt(bed->ctx, bed->mock.iommufd, bed->mock.ioas, &opts, &bed->space));
 	memory.bytes = bytes;
 	memory.page_size = VFB_PAGE_4K;
