@@ -58,7 +58,7 @@ OVERLAYS = ("/etc", "/home", "/opt", "/root", "/srv", "/tmp", "/usr", "/var")
 # another CPU: it panics or hangs. Kernels do that mostly while they boot. So they
 # boot on one CPU, and a machine that hasn't come to the command starts again.
 BOOT_ATTEMPTS = 3
-BOOT_TIMEOUT = 120
+BOOT_TIMEOUT, BOOT_TIMEOUT_ICOUNT = 120, 480
 
 EXIT_TIMEOUT = 124
 EXIT_MACHINE = 125
@@ -143,6 +143,10 @@ def parse_arguments(argv):
         help="reserve N huge pages of 2 MiB or 1 GiB; may be given for both")
     add("--iova-bits", type=int, choices=(39, 48), default=39,
         help="width of the IOVAs that the IOMMU translates (default: 39)")
+    add("--icount", action="store_true",
+        help="the machine's clock counts instructions, 1 ns each, while a processor works: what "
+        "else the host does changes little of what is measured (but it takes longer, and "
+        "processors work in turn)")
     add("--timeout", type=number(1, 10**6), default=900, metavar="SECONDS",
         help="end the machine after so long (default: 900)")
     add("--append", type=kernel_options, action="append", default=[], metavar="ARGS",
@@ -280,7 +284,8 @@ def extra_options(args, ports, first):
 
 
 def qemu_options(args, devices, run):
-    options = ["-nodefaults", "-accel", "tcg,thread=multi", "-cpu", "max"]
+    threads = ["tcg,thread=single", "-icount", "shift=0"] if args.icount else ["tcg,thread=multi"]
+    options = ["-nodefaults", "-accel", *threads, "-cpu", "max"]
     # Without hardware that the kernels would spend time on.
     options += ["-machine", "q35,kernel-irqchip=split,i8042=off,sata=off,smbus=off"]
     options += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,"
@@ -487,7 +492,8 @@ def run_job(args, kernel, run):
     deadline = time.monotonic() + args.timeout
     for attempt in range(BOOT_ATTEMPTS):
         machine = Machine(command, run)
-        booted = machine.wait(min(deadline, time.monotonic() + BOOT_TIMEOUT), started)
+        timeout = BOOT_TIMEOUT_ICOUNT if args.icount else BOOT_TIMEOUT
+        booted = machine.wait(min(deadline, time.monotonic() + timeout), started)
         in_time = booted and machine.finish(deadline)
         machine.close()
         tail = console_tail(console)
