@@ -2,18 +2,24 @@
 # SPDX-License-Identifier: MIT
 """An unmodified QEMU takes over slots with devices by `vfioboost slots run`, in a machine of
 scripts/vm with three devices, as root. What is mapped for devices must be what QEMU has asked for:
-QEMU's own trace is compared with what the preloaded object prints.
+QEMU's own trace is compared with what the preloaded object prints, and with what the kernel says
+when one more page is mapped there.
 
 Usage: test_vmm.py VFIOBOOST VFIOBOOSTD QEMU
 """
 import contextlib
+import ctypes
+import errno
+import fcntl
 import json
+import mmap
 import os
 import pathlib
 import re
 import resource
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import unittest
@@ -79,6 +85,51 @@ class Ranges:
             else:
                 result.append((begin, end))
         return result
+
+
+class Prober:
+    """Finds out what of the guest's memory devices can reach, by the files of another process."""
+
+    GETFD = 438
+    # VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA, IOMMU_IOAS_MAP, IOMMU_IOAS_UNMAP.
+    TYPE1_MAP, TYPE1_UNMAP, MAP, UNMAP = 0x3b71, 0x3b72, 0x3b85, 0x3b86
+
+    def __init__(self, pid):
+        name = re.compile("/dev/iommu|.*iommufd" if IOMMUFD else "/dev/vfio/vfio")
+        fds = [int(entry.name) for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir()
+               if name.match(os.readlink(entry))]
+        pidfd = os.pidfd_open(pid)
+        self.fd = ctypes.CDLL(None, use_errno=True).syscall(self.GETFD, pidfd, fds[0], 0)
+        assert self.fd >= 0, os.strerror(ctypes.get_errno())
+        os.close(pidfd)
+        self.page = mmap.mmap(-1, mmap.PAGESIZE)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.page))
+        # None: nothing is mapped.
+        self.ioas = next((number for number in range(1, 64) if self.reaches(MEMORY // 2, number)),
+                         None)
+
+    def map(self, iova, ioas):
+        if IOMMUFD:
+            fcntl.ioctl(self.fd, self.MAP, struct.pack("<4I3Q", 40, 7, ioas, 0, self.address,
+                                                       mmap.PAGESIZE, iova))
+            fcntl.ioctl(self.fd, self.UNMAP, struct.pack("<2I2Q", 24, ioas, iova, mmap.PAGESIZE))
+            return
+        fcntl.ioctl(self.fd, self.TYPE1_MAP,
+                    struct.pack("<2I3Q", 32, 3, self.address, iova, mmap.PAGESIZE))
+        fcntl.ioctl(self.fd, self.TYPE1_UNMAP, struct.pack("<2I2Q", 24, 0, iova, mmap.PAGESIZE))
+
+    def reaches(self, iova, ioas):
+        """Whether a page is mapped: another one cannot be mapped there then."""
+        try:
+            self.map(iova, ioas)
+        except OSError as error:
+            # ENOENT: there is no IOAS of that number.
+            assert error.errno in (errno.EEXIST, errno.ENOENT), error
+            return error.errno == errno.EEXIST
+        return False
+
+    def close(self):
+        os.close(self.fd)
 
 
 class Vmm:
@@ -200,7 +251,14 @@ class Vmms(unittest.TestCase):
         wait_gone(slot)
 
     def check(self, vmm):
-        self.assertEqual(vmm.mapped(), vmm.wanted())
+        wanted = vmm.wanted()
+        self.assertEqual(vmm.mapped(), wanted)
+        with contextlib.closing(Prober(vmm.process.pid)) as prober:
+            for end in range(MEGABYTE, MEMORY + 1, MEGABYTE):
+                for page in end - MEGABYTE, end - mmap.PAGESIZE:
+                    self.assertEqual(bool(prober.ioas) and prober.reaches(page, prober.ioas),
+                                     any(begin <= page < last for begin, last in wanted),
+                                     f"{page:#x} of {wanted}")
 
     def test_memory_that_firmware_hides(self):
         with self.vmm("q35", *argument(0), *argument(1)) as vmm:
