@@ -441,26 +441,9 @@ uint64_t machine_pool_2m(unsigned int node)
 	return proc_number(path, NULL);
 }
 
-/* A directory has two entries more: . and .. */
 unsigned int machine_workers(void)
 {
-	char path[300], name[16];
-	unsigned int count = 0;
-	DIR *dir = opendir("/proc/self/task");
-	struct dirent *entry;
-	FILE *file;
-
-	while (dir && (entry = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
-		file = fopen(path, "re");
-		if (file && fgets(name, sizeof(name), file) && !strncmp(name, "vfb-n", 5))
-			count++;
-		if (file)
-			fclose(file);
-	}
-	if (dir)
-		closedir(dir);
-	return count;
+	return proc_threads("vfb-n");
 }
 
 static void ignore(int signal)

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 void die(const char *what)
 {
@@ -40,5 +42,51 @@ long proc_entries(const char *path)
 	while (readdir(dir))
 		count++;
 	closedir(dir);
+	return count;
+}
+
+static void read_name(const char *thread, char *name, size_t bytes)
+{
+	char path[300];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/comm", thread);
+	name[0] = '\0';
+	file = fopen(path, "re");
+	if (file && !fgets(name, bytes, file))
+		name[0] = '\0';
+	if (file)
+		fclose(file);
+}
+
+/* Returns how many threads besides this one have no name of their own yet. */
+static unsigned int count_names(const char *prefix, unsigned int *count)
+{
+	DIR *dir = opendir("/proc/self/task");
+	char name[32], own[32], self[16];
+	unsigned int nameless = 0;
+	struct dirent *entry;
+
+	*count = 0;
+	snprintf(self, sizeof(self), "%d", getpid());
+	read_name(self, own, sizeof(own));
+	while (dir && (entry = readdir(dir))) {
+		read_name(entry->d_name, name, sizeof(name));
+		*count += !strncmp(name, prefix, strlen(prefix));
+		nameless += strcmp(entry->d_name, self) != 0 && !strcmp(name, own);
+	}
+	if (dir)
+		closedir(dir);
+	return nameless;
+}
+
+/* Threads name themselves when they begin, which is later than they are created. */
+unsigned int proc_threads(const char *prefix)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	unsigned int count;
+
+	for (int i = 0; count_names(prefix, &count) && i < 1000; i++)
+		nanosleep(&pause, NULL);
 	return count;
 }

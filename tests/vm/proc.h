@@ -13,4 +13,7 @@ long proc_number(const char *path, const char *key);
 /* How many entries a directory has, . and .. among them. */
 long proc_entries(const char *path);
 
+/* How many threads of this process have a name that begins so. */
+unsigned int proc_threads(const char *prefix);
+
 #endif
