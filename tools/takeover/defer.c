@@ -6,6 +6,8 @@
  * to stay. What other threads lock and unlock meanwhile does not matter, nor do locks that are
  * taken and released within. A thread without a lock puts nothing off.
  */
+/* Fortified headers define poll() and ppoll() inline. */
+#undef _FORTIFY_SOURCE
 #include <errno.h>
 
 #include "next.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The functions of the C library that are replaced, but those of defer.c. */
+/* Fortified headers define open() inline, and it would be another name of open64(). */
+#undef _FORTIFY_SOURCE
+#undef _FILE_OFFSET_BITS
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
