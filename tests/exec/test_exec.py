@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """`vfioboost exec` as a user types it. What needs VFIO is run in scripts/vm, by scripts/test.
 
@@ -212,6 +212,7 @@ class Corners(Directory):
         self.same("heap", "--no-boost")
         self.same("heap-after-map")
 
+    @on_the_host
     def test_often(self):
         """Calls that have no record of their own are in the sums."""
         answer = self.same("often")

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """A guest of QEMU works under `vfioboost exec`, and with a slot, as it does without: it boots Linux
 and writes to and reads from the disk of a passed-through NVMe device. To be run in scripts/vm with

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """What slots must withstand, in a machine of scripts/vm with three devices, as root.
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """vfioboostd and `vfioboost slots` in a machine of scripts/vm, as root.
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """An unmodified QEMU takes over slots with devices by `vfioboost slots run`, in a machine of
 scripts/vm with three devices, as root. What is mapped for devices must be what QEMU has asked for:

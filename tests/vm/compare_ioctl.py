@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Compares how long map calls take according to the library with what the kernel's tracepoints
 sys_enter_ioctl and sys_exit_ioctl say. To be run as root where devices are bound to vfio-pci:
