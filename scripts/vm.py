@@ -285,7 +285,9 @@ def extra_options(args, ports, first):
 
 def qemu_options(args, devices, run):
     threads = ["tcg,thread=single", "-icount", "shift=0"] if args.icount else ["tcg,thread=multi"]
-    options = ["-nodefaults", "-accel", *threads, "-cpu", "max"]
+    # Kernels zero memory with "rep stosb" where a processor says that this is fast; it is emulated
+    # byte by byte.
+    options = ["-nodefaults", "-accel", *threads, "-cpu", "max,erms=off,fsrm=off"]
     # Without hardware that the kernels would spend time on.
     options += ["-machine", "q35,kernel-irqchip=split,i8042=off,sata=off,smbus=off"]
     options += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,"
@@ -321,6 +323,8 @@ def kernel_arguments(args, run):
         # See BOOT_ATTEMPTS; scripts/vm-guest starts the other CPUs, which measure
         # their speed unless they are given.
         "maxcpus=1", "lpj=8000000",
+        # Debian's kernel zeroes whatever it allocates, pages of its pools too.
+        "init_on_alloc=0",
         # Self-tests of cryptography that nobody needs here.
         "cryptomgr.notests=1", "initcall_blacklist=jent_mod_init,crypto_kdf108_init",
         # Nobody changes the host's programs meanwhile.
