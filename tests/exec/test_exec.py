@@ -424,7 +424,7 @@ class Vfio(Directory):
         self.assertIn(f"host: {DEVICES[0]}: the kernel has no method to reset it", "".join(remarks))
         self.assertNotIn(DEVICES[1], "".join(remarks))
         # A command that maps nothing hears nothing of memory.
-        answer = self.results("sh", "-c", f"python3 -c '{PROBE}'")
+        answer = self.results("sh", "-c", f"{sys.executable} -c '{PROBE}'")
         self.assertTrue(answer["calls"])
         self.assertEqual(findings_of(answer), [])
 

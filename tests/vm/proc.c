@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +60,23 @@ static void read_name(const char *thread, char *name, size_t bytes)
 		fclose(file);
 }
 
-/* Returns how many threads besides this one have no name of their own yet. */
+/* Whether a thread waits for something: it has begun, then. */
+static bool is_asleep(const char *thread)
+{
+	char path[300], line[512] = "", *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/stat", thread);
+	file = fopen(path, "re");
+	if (file && !fgets(line, sizeof(line), file))
+		line[0] = '\0';
+	if (file)
+		fclose(file);
+	state = strrchr(line, ')');
+	return state && !strncmp(state, ") S", 3);
+}
+
+/* Returns how many threads besides this one may yet name themselves. Some never do. */
 static unsigned int count_names(const char *prefix, unsigned int *count)
 {
 	DIR *dir = opendir("/proc/self/task");
@@ -73,14 +90,15 @@ static unsigned int count_names(const char *prefix, unsigned int *count)
 	while (dir && (entry = readdir(dir))) {
 		read_name(entry->d_name, name, sizeof(name));
 		*count += !strncmp(name, prefix, strlen(prefix));
-		nameless += strcmp(entry->d_name, self) != 0 && !strcmp(name, own);
+		nameless += strcmp(entry->d_name, self) != 0 && !strcmp(name, own) &&
+			    !is_asleep(entry->d_name);
 	}
 	if (dir)
 		closedir(dir);
 	return nameless;
 }
 
-/* Threads name themselves when they begin, which is later than they are created. */
+/* Threads name themselves first of all, which is later than they are created. */
 unsigned int proc_threads(const char *prefix)
 {
 	const struct timespec pause = {.tv_nsec = 10000000};
