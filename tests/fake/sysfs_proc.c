@@ -87,13 +87,23 @@ static const char status_head[] =
 	"Name:\tfake\nUmask:\t0022\nState:\tR (running)\nTgid:\t100\nNgid:\t0\nPid:\t100\n"
 	"PPid:\t1\nTracerPid:\t0\n";
 
+static char groups[2000 * 8 + 1];
+
+static void make_groups(void)
+{
+	struct text text = {groups, sizeof(groups)};
+
+	for (unsigned int group = 1000000; group < 1002000; group++)
+		fk_put(&text, "%u ", group);
+}
+
 /* As many as a user may be in: the line is longer than what reads it can know. */
 static void put_groups(struct text *text)
 {
-	fk_put(text, "Groups:\t");
-	for (unsigned int group = 1000000; group < 1002000; group++)
-		fk_put(text, "%u ", group);
-	fk_put(text, "\n");
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, make_groups);
+	fk_put(text, "Groups:\t%s\n", groups);
 }
 
 static void put_status_memory(struct fake *fake, struct text *text)
