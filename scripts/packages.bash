@@ -10,11 +10,12 @@ mirrors() {
         sed -nE "s,^'(.*)/dists/($codename|stable|oldstable)/main/binary-.*,\1,p" | sort -u
 }
 
-# An apt with sources, lists and packages of its own, in $work/apt, for one suite
-# of Debian. Security updates are beside the packages on a mirror: they have a
-# suffix. Sources that aren't Debian's don't have its signature.
+# apt_init SUITE [SUFFIX [ARCHITECTURE]]: an apt with sources, lists and packages of
+# its own, in $work/apt, for one suite of Debian. Security updates are beside the
+# packages on a mirror: they have a suffix. Sources that aren't Debian's don't have
+# its signature.
 apt_init() {
-    local suite=$1 suffix=${2-} apt=$work/apt uri
+    local suite=$1 suffix=${2-} arch=${3:-amd64} apt=$work/apt uri
     mkdir -p "$apt"/{lists,cache}/partial "$apt/cache/archives/partial"
     : >"$apt/status"
     for uri in $(mirrors); do
@@ -26,7 +27,7 @@ apt_init() {
         -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache"
         -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null
-        -o APT::Sandbox::User= -o APT::Architecture=amd64
+        -o APT::Sandbox::User= -o "APT::Architecture=$arch" -o "APT::Architectures=$arch"
         -o Acquire::Languages=none -o Acquire::Retries=3
     )
     say "reading the package list of $suite"

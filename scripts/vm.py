@@ -11,6 +11,8 @@ import tempfile
 import threading
 import time
 
+from vm_arch import ARCHITECTURES
+
 EPILOG = """\
 The machine sees the host's files. The project's tree is writable; changes to
 other files are lost with the machine. The command runs as root, in the caller's
@@ -27,12 +29,19 @@ Exit status: the command's, or 128+N if signal N ended it; 124 after the timeout
 125 if the machine failed (didn't start, too few huge pages, kernel panic); 2 for
 bad usage.
 
+Other architectures: the machine's files are those of scripts/sysroot, and the
+project's tree; the command must be a program or script there. All devices are on
+node 0.
+  amd64  q35 with VT-d
+  arm64  virt with SMMUv3 and GICv3 (its ITS delivers the interrupts of devices)
+
 The processor is emulated: a machine takes seconds to boot, and programs run 20
 to 70 times slower than on the host.
 
 Examples:
   scripts/vm --devices 2 -- sh -c 'echo $VFIO_DEVICES; ls /dev/vfio/devices'
   scripts/vm --kernel stock --nodes 2 --devices 4 --hugepages 2m:512 -- lspci -tv
+  scripts/vm --arch arm64 --kernel stock --pages 16k --devices 1 -- lspci -tv
 """
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -42,9 +51,9 @@ CACHE = os.path.join(
 )
 VIRTME = os.path.join(CACHE, "virtme-ng-1.42", "bin")
 
+KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
-HUGEPAGES = {"2m": 2 * MIB, "1g": GIB}
 MAX_NODES = 8
 MAX_DEVICES = 32
 MAX_FUNCTIONS = 8
@@ -53,6 +62,8 @@ BUSES_PER_NODE = 0x20
 MAX_APPEND = 400
 # Directories of the host that the machine may change a copy of.
 OVERLAYS = ("/etc", "/home", "/opt", "/root", "/srv", "/tmp", "/usr", "/var")
+# Where a machine with files of its own sees the directory of its run.
+FOREIGN_RUN = "/run/vfioboost"
 
 # QEMU before 8.1 sometimes runs stale code after a kernel has patched itself on
 # another CPU: it panics or hangs. Kernels do that mostly while they boot. So they
@@ -77,10 +88,14 @@ def size(text):
 
 
 def hugepages(text):
-    kind, _, count = text.lower().partition(":")
-    if kind not in HUGEPAGES or not count.isdecimal() or int(count) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not 2m:N or 1g:N")
-    return HUGEPAGES[kind], int(count)
+    page, _, count = text.lower().partition(":")
+    units = {"k": KIB, "m": MIB, "g": GIB}
+    if page[-1:] not in units or not page[:-1].isdecimal() or not count.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 2m:N or 1g:N")
+    bytes_of_page = int(page[:-1]) * units[page[-1]]
+    if not bytes_of_page or bytes_of_page & (bytes_of_page - 1) or not int(count):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 2m:N or 1g:N")
+    return bytes_of_page, int(count)
 
 
 def number(low, high):
@@ -115,6 +130,10 @@ def parse_arguments(argv):
     add("--kernel", choices=("stock", "latest"), default="latest",
         help="stock: Debian's 6.12, VFIO type1 only; latest (default): Debian's newest "
         "source, also with iommufd; see scripts/kernel")
+    add("--arch", choices=ARCHITECTURES, default="amd64",
+        help="architecture of the machine (default: amd64)")
+    add("--pages", metavar="SIZE",
+        help="base pages of the kernel: 4k (default), 16k, or 64k of arm64; see scripts/kernel")
     add("--cpus", type=number(1, 64), metavar="N",
         help="number of CPUs (default: 2, or one for each node)")
     add("--memory", type=size, metavar="SIZE",
@@ -139,10 +158,11 @@ def parse_arguments(argv):
         "function, in $VFIO_PF, has the kernel's nvme driver if there is one, else vfio-pci")
     add("--mixed", action="store_true",
         help="an NVMe device that shares its IOMMU group with one of the kernel's, in $VFIO_MIXED")
-    add("--hugepages", type=hugepages, action="append", default=[], metavar="2m:N|1g:N",
-        help="reserve N huge pages of 2 MiB or 1 GiB; may be given for both")
-    add("--iova-bits", type=int, choices=(39, 48), default=39,
-        help="width of the IOVAs that the IOMMU translates (default: 39)")
+    add("--hugepages", type=hugepages, action="append", default=[], metavar="SIZE:N",
+        help="reserve N huge pages of SIZE, such as 2m or 1g; may be given for each size that "
+        "the kernel has")
+    add("--iova-bits", type=int, choices=(39, 48),
+        help="width of the IOVAs that VT-d translates (default: 39)")
     add("--icount", action="store_true",
         help="the machine's clock counts instructions, 1 ns each, while a processor works: what "
         "else the host does changes little of what is measured (but it takes longer, and "
@@ -157,6 +177,7 @@ def parse_arguments(argv):
     args.command = argv[split + 1 :]
     if not args.command:
         parser.error("no command; give it after --")
+    check_architecture(parser, args)
     args.cpus = args.cpus or max(2, args.nodes)
     if args.cpus < args.nodes:
         parser.error(f"{args.nodes} nodes need at least {args.nodes} CPUs")
@@ -168,13 +189,24 @@ def parse_arguments(argv):
         parser.error("--memory must be 512M for each node more than the huge pages")
     if any(bytes & (bytes - 1) for bytes in args.bar):
         parser.error("the size of a --bar must be a power of two")
-    ports = len(share(args.devices, args.nodes, args.nodes - 1)) + extra_ports(args)
+    ports = len(device_addresses(args)[0]) + extra_ports(args)
     if extra_ports(args) and ports >= BUSES_PER_NODE - 1:
         parser.error("too many devices for node 0")
     args.append = [option for options in args.append for option in options]
     if len(" ".join(args.append)) > MAX_APPEND:
         parser.error(f"--append takes {MAX_APPEND} characters at most")
     return args
+
+
+def check_architecture(parser, args):
+    """Replaces the name of the architecture by what is known about it."""
+    name, args.arch = args.arch, ARCHITECTURES[args.arch]()
+    args.pages = args.pages or args.arch.pages[0]
+    if args.pages not in args.arch.pages:
+        parser.error(f"kernels of {name} have pages of {' or '.join(args.arch.pages)}")
+    if args.iova_bits and name != "amd64":
+        parser.error("--iova-bits is for machines of amd64")
+    args.kernel = [args.kernel, "--arch", name, "--pages", args.pages]
 
 
 def share(total, parts, index):
@@ -190,7 +222,8 @@ def extra_ports(args):
 
 def device_addresses(args):
     """A list of PCI addresses for each node; the first nodes get the odd ones."""
-    counts = [len(share(args.devices, args.nodes, node)) for node in range(args.nodes)]
+    nodes = args.nodes if args.arch.spreads_devices else 1
+    counts = [len(share(args.devices, nodes, node)) for node in range(nodes)]
     return [
         [f"0000:{BUSES_PER_NODE * node + 1 + i:02x}:00.0" for i in range(count)]
         for node, count in enumerate(sorted(counts, reverse=True))
@@ -285,14 +318,7 @@ def extra_options(args, ports, first):
 
 def qemu_options(args, devices, run):
     threads = ["tcg,thread=single", "-icount", "shift=0"] if args.icount else ["tcg,thread=multi"]
-    # Kernels zero memory with "rep stosb" where a processor says that this is fast; it is emulated
-    # byte by byte.
-    options = ["-nodefaults", "-accel", *threads, "-cpu", "max,erms=off,fsrm=off"]
-    # Without hardware that the kernels would spend time on.
-    options += ["-machine", "q35,kernel-irqchip=split,i8042=off,sata=off,smbus=off"]
-    options += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,"
-                f"aw-bits={args.iova_bits}"]
-    options += ["-serial", f"file:{os.path.join(run, 'console')}"]
+    options = ["-nodefaults", "-accel", *threads, *args.arch.qemu_options(args, run)]
     for node in range(args.nodes):
         cpus = share(args.cpus, args.nodes, node)
         pages = share(args.memory // (2 * MIB), args.nodes, node)
@@ -312,17 +338,13 @@ def qemu_options(args, devices, run):
 
 
 def kernel_arguments(args, run):
-    arguments = [
+    arguments = args.arch.kernel_arguments() + [
         f"PATH={run}:/usr/sbin:/usr/bin:/sbin:/bin",  # see write_stubs
-        # Errors and panics to the second serial port, from the very beginning.
-        "earlycon=uart8250,io,0x2f8", "keep_bootcon", "loglevel=4", "oops=panic",
-        "intel_iommu=on", "vfio-pci.ids=1b36:0010,1af4:1110,8086:10d3",
+        # Errors and panics to the serial port, from the very beginning.
+        "keep_bootcon", "loglevel=4", "oops=panic",
+        "vfio-pci.ids=1b36:0010,1af4:1110,8086:10d3",
         "modprobe.blacklist=nvme,e1000e",
-        # Emulated timers can be late on a busy host.
-        "no_timer_check", "tsc=reliable",
-        # See BOOT_ATTEMPTS; scripts/vm-guest starts the other CPUs, which measure
-        # their speed unless they are given.
-        "maxcpus=1", "lpj=8000000",
+        "maxcpus=1",  # see BOOT_ATTEMPTS; scripts/vm-guest starts the others
         # Debian's kernel zeroes whatever it allocates, pages of its pools too.
         "init_on_alloc=0",
         # Self-tests of cryptography that nobody needs here.
@@ -334,7 +356,7 @@ def kernel_arguments(args, run):
     if args.vfs:
         arguments += ["vfio_pci.enable_sriov=1"]
     for page, count in args.hugepages:
-        arguments += [f"hugepagesz={page // MIB}M", f"hugepages={count}"]
+        arguments += [f"hugepagesz={page // KIB}K", f"hugepages={count}"]
     return arguments + args.append
 
 
@@ -346,13 +368,18 @@ def virtme_command(args, kernel, run, devices):
     command += ["--memory", f"{args.memory // (2 * MIB) * 2}M"]
     # A socket for each CPU fits any number of nodes.
     command += ["--cpus", f"{args.cpus},sockets={args.cpus},cores=1,threads=1"]
-    for directory in (PROJECT, run):
-        command += ["--rwdir", directory]
+    run_there = run
+    if args.arch.foreign:
+        run_there = FOREIGN_RUN
+        command += args.arch.virtme_options(kernel, run)
+        os.makedirs(args.arch.root + PROJECT, exist_ok=True)
+    for there, directory in ((PROJECT, PROJECT), (run_there, run)):
+        command += ["--rwdir", f"{there}={directory}"]
     for directory in filter(os.path.isdir, OVERLAYS):
         command += ["--overlay-rwdir", directory]
-    for argument in kernel_arguments(args, run):
+    for argument in kernel_arguments(args, run_there):
         command += ["--kopt", argument]
-    command += ["--script-sh", "exec " + shlex.join([os.path.join(HERE, "vm-guest"), run])]
+    command += ["--script-sh", "exec " + shlex.join([os.path.join(HERE, "vm-guest"), run_there])]
     # The last option, it takes all the rest.
     return command + ["--qemu-opts"] + qemu_options(args, devices, run)
 
@@ -526,9 +553,12 @@ def main():
     signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     args = parse_arguments(sys.argv[1:])
     try:
-        kernel = subprocess.check_output([os.path.join(HERE, "kernel"), args.kernel], text=True)
+        kernel = subprocess.check_output([os.path.join(HERE, "kernel"), *args.kernel], text=True)
     except subprocess.CalledProcessError:
-        say(f"there is no {args.kernel} kernel to boot")
+        say(f"there is no {' '.join(args.kernel)} kernel to boot")
+        return EXIT_MACHINE
+    if args.arch.foreign and not args.arch.find_root():
+        say("there are no files for the machine")
         return EXIT_MACHINE
     runs = os.path.join(CACHE, "run")
     os.makedirs(runs, exist_ok=True)

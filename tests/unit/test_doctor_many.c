@@ -109,8 +109,8 @@ static void make_device(unsigned int i, const char *address)
 {
 	char link[128], number[32], device[96];
 
-	snprintf(device, sizeof(device), "/sys/devices/pci0000:00/0000:00:%02x.%x/%s", i / 8 % 256,
-		 i % 8, address);
+	snprintf(device, sizeof(device), "/sys/devices/pci0000:00/0000:00:%02x.%x/%.12s",
+		 i / 8 % 256, i % 8, address);
 	make_file("0x1b36\n", "%s/vendor", device);
 	make_file("0x0010\n", "%s/device", device);
 	make_file("0x010802\n", "%s/class", device);

@@ -1,0 +1,108 @@
+"""What differs between the machines of scripts/vm: each architecture is a class with
+the same members, in ARCHITECTURES."""
+
+import os
+import subprocess
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+
+
+class Amd64:
+    # Values of --pages; the first one is the default.
+    pages = ("4k",)
+    # The machine has devices on all nodes, not on node 0 alone.
+    spreads_devices = True
+    # The machine runs programs of this host, from its root.
+    foreign = False
+
+    @staticmethod
+    def qemu_options(args, run):
+        return [
+            # Kernels zero memory with "rep stosb" where a processor says that this is
+            # fast; it is emulated byte by byte.
+            "-cpu", "max,erms=off,fsrm=off",
+            # Without hardware that the kernels would spend time on.
+            "-machine", "q35,kernel-irqchip=split,i8042=off,sata=off,smbus=off",
+            "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,"
+            f"aw-bits={args.iova_bits or 39}",
+            # virtme-ng has the first serial port.
+            "-serial", f"file:{os.path.join(run, 'console')}",
+        ]
+
+    @staticmethod
+    def kernel_arguments():
+        return [
+            "earlycon=uart8250,io,0x2f8",
+            "intel_iommu=on",
+            # Emulated timers can be late on a busy host.
+            "no_timer_check", "tsc=reliable",
+            # scripts/vm-guest starts the other CPUs, which measure their speed unless
+            # they are given.
+            "lpj=8000000",
+        ]
+
+
+class Foreign:
+    """Architectures whose programs this host cannot run: the machine's root is that of
+    scripts/sysroot."""
+
+    foreign = True
+    spreads_devices = False
+
+    def __init__(self):
+        self.root = None
+
+    def find_root(self):
+        """Fetches the root if it is missing. Returns false after a failure."""
+        command = [os.path.join(HERE, "sysroot"), self.name]
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        self.root = result.stdout.strip()
+        return result.returncode == 0
+
+    def write_qemu(self, run):
+        """virtme-ng gives the first serial port to /dev/null, and the machine has no
+        other. Returns the path of a QEMU that writes it to the file of the console."""
+        path = os.path.join(run, "qemu")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"""#!/bin/bash
+arguments=()
+for argument; do
+    [[ $argument != file,id=console,path=/dev/null ]] ||
+        argument=file,id=console,path={run}/console
+    arguments+=("$argument")
+done
+exec {self.qemu} "${{arguments[@]}}"
+""")
+        os.chmod(path, 0o755)
+        return path
+
+    def virtme_options(self, kernel, run):
+        options = ["--arch", self.virtme, "--root", self.root]
+        options += ["--busybox", os.path.join(self.root, "bin/busybox")]
+        options += ["--qemu-bin", self.write_qemu(run)]
+        modules = os.path.join(os.path.dirname(kernel), "lib/modules")
+        if os.path.isdir(modules):
+            link = os.path.join(run, "modules")  # versions have signs that virtme-ng refuses
+            if not os.path.lexists(link):
+                os.symlink(modules, link)
+            options += ["--rodir", f"/lib/modules={link}"]
+        return options
+
+
+class Arm64(Foreign):
+    name = "arm64"
+    virtme = "aarch64"
+    qemu = "qemu-system-aarch64"
+    pages = ("4k", "16k", "64k")
+
+    @staticmethod
+    def qemu_options(_args, _run):
+        # Interrupts of devices by an ITS. QEMU's "max" computes pointer authentication.
+        return ["-cpu", "neoverse-n1", "-machine", "virt,iommu=smmuv3,gic-version=3"]
+
+    @staticmethod
+    def kernel_arguments():
+        return []
+
+
+ARCHITECTURES = {"amd64": Amd64, "arm64": Arm64}
