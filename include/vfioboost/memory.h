@@ -23,12 +23,14 @@ struct vfb_memory;
 
 /** The pages that back memory. */
 enum vfb_page_size {
-	/** The largest that divides the size and that the host has available now: 1g, then mixed
-	 *  (anonymous memory only), then 2m, then thp, then 4k. vfb_memory_info.fallback says why
-	 *  larger ones were not used. */
+	/** The largest that divides the size and that the host has available now: hugetlb pages
+	 *  of any size from 2 MiB on, and mixed after those of 1 GiB (anonymous memory only), then
+	 *  thp, then base pages. vfb_memory_info.fallback says why larger ones were not used. */
 	VFB_PAGE_AUTO,
 	/** Base pages only: of 4 KiB on x86, of up to 64 KiB elsewhere (sysconf(3)). */
-	VFB_PAGE_4K,
+	VFB_PAGE_BASE,
+	/** The former name of VFB_PAGE_BASE. */
+	VFB_PAGE_4K = VFB_PAGE_BASE,
 	/** Transparent huge pages wherever the kernel can allocate them (madvise(2)
 	 *  MADV_HUGEPAGE), base pages elsewhere. What it can allocate for a memfd is set apart from
 	 *  other memory, in shmem_enabled, and since Linux 6.11 for each size. */
@@ -40,6 +42,11 @@ enum vfb_page_size {
 	/** hugetlb pages of 1 GiB, and of 2 MiB for the remainder of the size. Anonymous memory
 	 *  only, since a memfd has pages of one size. */
 	VFB_PAGE_MIXED,
+	/** hugetlb pages of vfb_memory_opts.page_bytes, of any size that the kernel has a pool of
+	 *  (/sys/kernel/mm/hugepages): on arm64 also of 64 KiB and 32 MiB, with base pages of 64
+	 * KiB of 512 MiB and 16 GiB. Only for vfb_memory_create(); in vfb_memory_info also of
+	 * adopted memory. */
+	VFB_PAGE_HUGE,
 };
 
 /** What backs memory. */
@@ -101,6 +108,8 @@ struct vfb_memory_opts {
 	const uint64_t *node_bytes;
 	/** VFB_MEMORY_... */
 	uint32_t flags;
+	/** VFB_PAGE_HUGE: the size of a page in bytes. 0 otherwise. */
+	uint64_t page_bytes;
 };
 
 #define VFB_MEMORY_OPTS_INIT VFB_SIZED(struct vfb_memory_opts)

@@ -19,11 +19,11 @@
 
 #define KNOWN_FLAGS (VFB_REGION_MAP_WITHOUT_MSIX | VFB_REGION_MAP_MEASURE)
 
-/* Addresses for the region, congruent to it for the largest pages that it can have. */
+/* Addresses for the region, congruent to it for the largest pages that it can have on any kernel.
+ */
 static int region_reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
 {
-	uint64_t base = sys->base_page(sys);
-	uint64_t unit = bytes >= GIB ? GIB : bytes >= 2 * MIB ? 2 * MIB : base;
+	uint64_t base = sys->base_page(sys), unit = base;
 	uint64_t skip, all;
 	void *address;
 	char *begin;
@@ -32,6 +32,8 @@ static int region_reserve(const struct vfb_sys *sys, uint64_t bytes, char **out)
 	/* No process has as many addresses. */
 	if (bytes > INT64_MAX)
 		return -ENOMEM;
+	while (unit < GIB && unit <= bytes / 2)
+		unit *= 2;
 	bytes = round_up(bytes, base);
 	all = bytes + unit - base;
 	error = sys->mmap(sys, NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
@@ -99,18 +101,20 @@ static bool can_measure(const struct vfb_device *device, const struct vfio_regio
 static uint64_t region_measure_pages(const struct vfb_sys *sys, const struct vfb_area *area,
 				     const char *begin)
 {
-	uint64_t base = sys->base_page(sys);
-	uint64_t huge = round_up(area->first, GIB), large = round_up(area->first, 2 * MIB);
-	uint64_t at = huge + GIB <= area->end	   ? huge :
-		      large + 2 * MIB <= area->end ? large :
-						     area->first;
+	/* Of the next two levels of page tables; with base pages of 16 KiB and more, only one. */
+	uint64_t base = sys->base_page(sys), large = vfb_thp_bytes(sys);
+	uint64_t giant = large == 2 * MIB ? GIB : large;
+	uint64_t first = round_up(area->first, giant), second = round_up(area->first, large);
+	uint64_t at = first + giant <= area->end  ? first :
+		      second + large <= area->end ? second :
+						    area->first;
 
 	reading_faults(sys, begin + at);
-	if (at + 2 * MIB > area->end || reading_faults(sys, begin + at + base))
+	if (at + large > area->end || reading_faults(sys, begin + at + base))
 		return base;
-	if (at + GIB > area->end || reading_faults(sys, begin + at + 2 * MIB))
-		return 2 * MIB;
-	return GIB;
+	if (giant == large || at + giant > area->end || reading_faults(sys, begin + at + large))
+		return large;
+	return giant;
 }
 
 /* Maps what is planned at addresses that @mapping gets. */

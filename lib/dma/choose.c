@@ -41,7 +41,7 @@ static bool choose_measured(struct vfb_ctx *ctx, enum vfb_page_size page_size,
 enum vfb_backend vfb_choose_backend(struct vfb_ctx *ctx, const struct vfb_space_opts *opts,
 				    char reason[VFB_REASON_BYTES])
 {
-	bool large = opts->page_size > VFB_PAGE_4K;
+	bool large = opts->page_size > VFB_PAGE_BASE;
 	enum vfb_backend backend;
 
 	if (!vfb_iommu_has_iommufd(ctx->sys)) {

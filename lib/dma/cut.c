@@ -245,7 +245,7 @@ static uint64_t part_bytes(const struct map_job *map, const struct vfb_plan_run 
 	 * writing, which stalls populating with few CPUs (vfio_lock_acct()). Who takes over a
 	 * memfd's mappings knows ranges only, see vfb_space_adopt_addresses().
 	 */
-	if (!piece || range->memory->page_size != VFB_PAGE_4K || range->memory->fd >= 0 ||
+	if (!piece || range->memory->page_size != VFB_PAGE_BASE || range->memory->fd >= 0 ||
 	    vfb_memory_was_populated(range->memory, range->offset, run->bytes))
 		return run->bytes;
 	if (part < MIN_PART_BYTES)

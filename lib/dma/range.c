@@ -157,8 +157,10 @@ int vfb_range_check_held_locked(const struct vfb_space *space, const struct vfb_
 /* The largest page that the IOMMU could use for the range, to align its IOVA to. */
 static uint64_t best_alignment(const struct vfb_memory *memory, uint64_t bytes, uint64_t smallest)
 {
-	if ((memory->page_bytes == GIB || memory->bulk_bytes || memory->region) && bytes >= GIB)
-		return GIB;
+	uint64_t page = memory->bulk_bytes || memory->region ? GIB : memory->page_bytes;
+
+	if (page > 2 * MIB && bytes >= page)
+		return page;
 	if (bytes >= 2 * MIB)
 		return 2 * MIB;
 	return smallest;

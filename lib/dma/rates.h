@@ -14,7 +14,7 @@ struct vfb_rate {
 
 struct vfb_rates {
 	pthread_mutex_t lock;
-	struct vfb_rate all[VFB_PAGE_MIXED + 1];
+	struct vfb_rate all[VFB_PAGE_HUGE + 1];
 };
 
 int vfb_rates_create(struct vfb_rates **out);

@@ -17,7 +17,7 @@ static int check_opts(const struct vfb_space_opts *opts)
 {
 	if (opts->map_by > VFB_MAP_BY_FILE)
 		return vfb_fail(-EINVAL, "unknown map_by %d of a space", (int)opts->map_by);
-	if (opts->page_size > VFB_PAGE_MIXED || opts->kind > VFB_MEMORY_MEMFD)
+	if (opts->page_size > VFB_PAGE_HUGE || opts->kind > VFB_MEMORY_MEMFD)
 		return vfb_fail(-EINVAL, "unknown page size %d or memory kind %d of a space",
 				(int)opts->page_size, (int)opts->kind);
 	if (opts->flags & ~(VFB_SPACE_KEEP_DOMAIN | VFB_SPACE_DIRTY))

@@ -23,7 +23,7 @@ static int add_failure(struct vfb_diagnosis *diagnosis)
 /* Why the memory does not have larger pages. */
 static int add_fallback(struct vfb_diagnosis *diagnosis, const struct vfb_memory_info *info)
 {
-	bool slow = info->page_size == VFB_PAGE_THP || info->page_size == VFB_PAGE_4K;
+	bool slow = info->page_size == VFB_PAGE_THP || info->page_size == VFB_PAGE_BASE;
 	char *copy = strdup(info->fallback), *rest = copy, *line;
 	int error = copy ? 0 : vfb_fail_memory();
 

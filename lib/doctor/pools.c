@@ -79,7 +79,7 @@ static int add_pool(struct vfb_diagnosis *diagnosis, unsigned int node, uint64_t
 		 "node %u: %" PRIu64 " of %" PRIu64 " hugepages of %s are free, %s%" PRIu64
 		 " more could be allocated now",
 		 node, free, all, vfb_size_text(page_bytes).text,
-		 page_bytes == GIB ? "at most " : "", blocks * 2 * MIB / page_bytes);
+		 page_bytes > 2 * MIB ? "at most " : "", blocks * 2 * MIB / page_bytes);
 	snprintf(remedy, sizeof(remedy),
 		 "echo N > /sys/devices/system/node/node%u/hugepages/hugepages-%" PRIu64
 		 "kB/nr_hugepages",
@@ -157,7 +157,8 @@ static int add_fragmentation(struct vfb_diagnosis *diagnosis, unsigned int node,
 
 int vfb_check_hugepages(struct vfb_diagnosis *diagnosis)
 {
-	static const uint64_t sizes[] = {2 * MIB, GIB};
+	uint64_t sizes[VFB_POOL_SIZES];
+	size_t count = vfb_pool_sizes(diagnosis->ctx->sys, sizes);
 	int error = 0, last = diagnosis->ctx->sys->max_node(diagnosis->ctx->sys);
 
 	for (int node = 0; node <= last && !error; node++) {
@@ -168,13 +169,13 @@ int vfb_check_hugepages(struct vfb_diagnosis *diagnosis)
 		if (!vfb_doctor_exists(diagnosis, path))
 			continue;
 		blocks = read_blocks(diagnosis, node);
-		for (size_t i = 0; i < 2 && !error; i++)
+		for (size_t i = count; i-- > 0 && !error;)
 			if (has_pool(diagnosis, sizes[i]))
 				error = add_pool(diagnosis, node, sizes[i], blocks.count);
 		if (!error && blocks.known)
 			error = add_fragmentation(diagnosis, node, blocks.count);
 	}
-	for (size_t i = 0; i < 2 && !error; i++)
+	for (size_t i = count; i-- > 0 && !error;)
 		error = pools_add_reserved(diagnosis, sizes[i]);
 	return error;
 }

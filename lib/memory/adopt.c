@@ -17,8 +17,8 @@
 static int adopt_check_memory_opts(const struct vfb_sys *sys,
 				   const struct vfb_memory_adopt_opts *opts)
 {
-	uint64_t page = vfb_page_bytes(sys, opts->page_size);
 	uintptr_t address = (uintptr_t)opts->address;
+	uint64_t page;
 
 	if (opts->flags & ~KNOWN_FLAGS)
 		return vfb_fail(-EINVAL, "flags 0x%x are unknown to adopted memory: 0x%x are known",
@@ -37,6 +37,7 @@ static int adopt_check_memory_opts(const struct vfb_sys *sys,
 	if (!opts->bytes || opts->bytes > SSIZE_MAX || address + opts->bytes < address)
 		return vfb_fail(-EINVAL, "memory of %s at 0x%" PRIxPTR " cannot be adopted",
 				vfb_size_text(opts->bytes).text, address);
+	page = vfb_page_bytes(sys, opts->page_size);
 	if ((address | opts->bytes | opts->fd_offset) % page)
 		return vfb_fail(-EINVAL,
 				"memory of %s at 0x%" PRIxPTR ", offset 0x%" PRIx64
@@ -52,11 +53,15 @@ static void adopt_page_size(struct vfb_memory *memory, enum vfb_page_size page_s
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 
-	memory->page_size = page_size == VFB_PAGE_AUTO ? VFB_PAGE_4K : page_size;
-	if (page_size == VFB_PAGE_AUTO && file_page_bytes > sys->base_page(sys) &&
-	    !(((uintptr_t)memory->address | memory->bytes | memory->fd_offset) % file_page_bytes))
-		memory->page_size = file_page_bytes == GIB ? VFB_PAGE_1G : VFB_PAGE_2M;
+	memory->page_size = page_size == VFB_PAGE_AUTO ? VFB_PAGE_BASE : page_size;
 	memory->page_bytes = vfb_page_bytes(sys, memory->page_size);
+	if (page_size != VFB_PAGE_AUTO || file_page_bytes <= memory->page_bytes ||
+	    ((uintptr_t)memory->address | memory->bytes | memory->fd_offset) % file_page_bytes)
+		return;
+	memory->page_bytes = file_page_bytes;
+	memory->page_size = file_page_bytes == GIB     ? VFB_PAGE_1G :
+			    file_page_bytes == 2 * MIB ? VFB_PAGE_2M :
+							 VFB_PAGE_HUGE;
 }
 
 /* What is mapped at an address, of /proc/self/maps and smaps. */

@@ -70,9 +70,14 @@ static int make_memfd(struct vfb_memory *memory)
 static int reserve_addresses(struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	uint64_t align = memory->bulk_bytes ? GIB : 2 * MIB;
+	uint64_t align = memory->bulk_bytes ? GIB : 2 * MIB, huge;
 	int error;
 
+	if (memory->page_size == VFB_PAGE_THP) {
+		huge = vfb_thp_bytes(sys);
+		if (huge > align && memory->bytes >= huge)
+			align = huge;
+	}
 	if (vfb_memory_is_hugetlb(memory) && !memory->bulk_bytes) {
 		memory->address = NULL;
 		return 0;
@@ -156,7 +161,7 @@ static int advise_pages(struct vfb_memory *memory)
 		if (error)
 			return vfb_fail_errno(error, "cannot request transparent huge pages");
 	}
-	if (memory->page_size == VFB_PAGE_4K)
+	if (memory->page_size == VFB_PAGE_BASE)
 		/* Kernels without transparent huge pages return an error, which does not matter. */
 		sys->madvise(sys, memory->address, memory->bytes, MADV_NOHUGEPAGE);
 	return 0;

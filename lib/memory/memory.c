@@ -2,6 +2,7 @@
 #include "memory/memory.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 
@@ -34,21 +35,27 @@ static int release_pages(struct vfb_memory *memory)
 	return error;
 }
 
+static void set_page_size(struct vfb_memory *memory, enum vfb_page_size page_size,
+			  uint64_t huge_bytes)
+{
+	memory->page_size = page_size;
+	memory->page_bytes = page_size == VFB_PAGE_HUGE ?
+				     huge_bytes :
+				     vfb_page_bytes(memory->ctx->sys, page_size);
+	memory->bulk_bytes = page_size == VFB_PAGE_MIXED ? memory->bytes / GIB * GIB : 0;
+}
+
 /* After a failure everything is released. */
-static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
-		      enum vfb_page_size page_size)
+static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
 	struct vfb_pool_lock lock = VFB_POOL_UNLOCKED;
 	int error;
 
-	memory->page_size = page_size;
-	memory->page_bytes = vfb_page_bytes(sys, page_size);
-	memory->bulk_bytes = page_size == VFB_PAGE_MIXED ? memory->bytes / GIB * GIB : 0;
 	/* Held until the pages are reserved; others would take what was added. */
 	if (memory->flags & VFB_MEMORY_GROW_POOL && vfb_memory_is_hugetlb(memory))
 		lock = vfb_pool_lock(sys);
-	error = vfb_page_size_prepare(memory, kind, page_size);
+	error = vfb_page_size_prepare(memory, kind);
 	if (!error)
 		error = vfb_backing_make(memory, kind);
 	if (!error)
@@ -59,33 +66,66 @@ static int make_pages(struct vfb_memory *memory, enum vfb_memory_kind kind,
 	return error;
 }
 
+/* Whether the search for a page size is over: *@error is its result then. */
+static bool try_page_size(struct vfb_memory *memory, enum vfb_memory_kind kind,
+			  enum vfb_page_size page_size, uint64_t huge_bytes, int *error)
+{
+	set_page_size(memory, page_size, huge_bytes);
+	*error = vfb_page_size_check_room(memory);
+	if (!*error)
+		*error = make_pages(memory, kind);
+	/* What could not be released must not be lost. */
+	if (!*error || memory->reservation)
+		return true;
+	return page_size == VFB_PAGE_BASE || vfb_page_size_note(memory);
+}
+
 /* Tries the page sizes from the largest to the smallest. */
 static int make_auto(struct vfb_memory *memory, enum vfb_memory_kind kind)
 {
-	static const enum vfb_page_size sizes[] = {VFB_PAGE_1G, VFB_PAGE_MIXED, VFB_PAGE_2M,
-						   VFB_PAGE_THP, VFB_PAGE_4K};
+	uint64_t sizes[VFB_POOL_SIZES];
+	size_t count = vfb_pool_sizes(memory->ctx->sys, sizes);
+	/* Mixed equals 1g otherwise, or is not possible for a memfd. */
+	bool mixed = kind != VFB_MEMORY_MEMFD && memory->bytes % GIB;
 	int error;
 
-	for (size_t i = 0;; i++) {
-		/* Mixed equals 1g here, or is not possible for a memfd. */
-		if (sizes[i] == VFB_PAGE_MIXED &&
-		    (kind == VFB_MEMORY_MEMFD || memory->bytes % GIB == 0))
-			continue;
-		error = vfb_page_size_check_room(memory, sizes[i]);
-		if (!error)
-			error = make_pages(memory, kind, sizes[i]);
-		/* What could not be released must not be lost. */
-		if (memory->reservation && error)
-			return error;
-		if (!error || sizes[i] == VFB_PAGE_4K || vfb_page_size_note(memory, sizes[i]))
+	for (size_t i = 0; i < count && sizes[i] >= 2 * MIB; i++) {
+		enum vfb_page_size page_size = sizes[i] == GIB	   ? VFB_PAGE_1G :
+					       sizes[i] == 2 * MIB ? VFB_PAGE_2M :
+								     VFB_PAGE_HUGE;
+
+		if (try_page_size(memory, kind, page_size, sizes[i], &error) ||
+		    (sizes[i] == GIB && mixed &&
+		     try_page_size(memory, kind, VFB_PAGE_MIXED, 0, &error)))
 			return error;
 	}
+	if (!try_page_size(memory, kind, VFB_PAGE_THP, 0, &error))
+		try_page_size(memory, kind, VFB_PAGE_BASE, 0, &error);
+	return error;
+}
+
+/* VFB_PAGE_HUGE alone has a size of its own. */
+static int check_page_size(const struct vfb_sys *sys, const struct vfb_memory_opts *opts)
+{
+	uint64_t base = sys->base_page(sys), page = opts->page_bytes;
+
+	if (opts->page_size > VFB_PAGE_HUGE)
+		return vfb_fail(-EINVAL, "page size %d is unknown", (int)opts->page_size);
+	if (opts->page_size == VFB_PAGE_HUGE ? page <= base || page & (page - 1) : page != 0)
+		return vfb_fail(-EINVAL,
+				"page_bytes is 0x%" PRIx64 ": it must be a power of two above %s, "
+				"the base page, with VFB_PAGE_HUGE, and 0 otherwise",
+				page, vfb_size_text(base).text);
+	if (opts->page_size != VFB_PAGE_HUGE)
+		page = vfb_page_bytes(sys, opts->page_size);
+	if (opts->bytes % page)
+		return vfb_fail(-EINVAL, "a size of %s is not a multiple of the page size, %s",
+				vfb_size_text(opts->bytes).text, vfb_size_text(page).text);
+	return 0;
 }
 
 static int memory_check_opts(const struct vfb_sys *sys, const struct vfb_memory_opts *opts)
 {
-	if (opts->page_size > VFB_PAGE_MIXED)
-		return vfb_fail(-EINVAL, "page size %d is unknown", (int)opts->page_size);
 	if (opts->kind > VFB_MEMORY_MEMFD)
 		return vfb_fail(-EINVAL, "memory kind %d is unknown", (int)opts->kind);
 	if (opts->flags & ~KNOWN_FLAGS)
@@ -96,11 +136,7 @@ static int memory_check_opts(const struct vfb_sys *sys, const struct vfb_memory_
 	if (opts->bytes > SSIZE_MAX - GIB)
 		return vfb_fail(-EINVAL, "a size of %s is beyond what can be addressed",
 				vfb_size_text(opts->bytes).text);
-	if (opts->bytes % vfb_page_bytes(sys, opts->page_size))
-		return vfb_fail(-EINVAL, "a size of %s is not a multiple of the page size, %s",
-				vfb_size_text(opts->bytes).text,
-				vfb_size_text(vfb_page_bytes(sys, opts->page_size)).text);
-	return 0;
+	return check_page_size(sys, opts);
 }
 
 static void free_memory(struct vfb_memory *memory)
@@ -135,10 +171,10 @@ int vfb_memory_create(struct vfb_ctx *ctx, const struct vfb_memory_opts *opts,
 	memory->flags = known.flags;
 	vfb_observe_begin(&span, &ctx->observer, VFB_PHASE_CREATE);
 	error = vfb_memory_set_policy(memory, &known);
+	set_page_size(memory, known.page_size, known.page_bytes);
 	if (!error)
-		error = known.page_size == VFB_PAGE_AUTO ?
-				make_auto(memory, known.kind) :
-				make_pages(memory, known.kind, known.page_size);
+		error = known.page_size == VFB_PAGE_AUTO ? make_auto(memory, known.kind) :
+							   make_pages(memory, known.kind);
 	if (!error)
 		error = vfb_memory_allocate_bitmap(memory, false);
 	vfb_observe_end(&span, .operation = "memory", .result = error,

@@ -73,8 +73,11 @@ static inline uint64_t vfb_memory_granule(const struct vfb_memory *memory)
 	return memory->page_bytes > 2 * MIB ? memory->page_bytes : 2 * MIB;
 }
 
-/* The page size in bytes; not for VFB_PAGE_AUTO. VFB_PAGE_4K is a base page, whatever its size. */
+/* The page size in bytes; not for VFB_PAGE_HUGE. */
 uint64_t vfb_page_bytes(const struct vfb_sys *sys, enum vfb_page_size page_size);
+
+/* The size of a transparent huge page that fills a page-table entry of the level above. */
+uint64_t vfb_thp_bytes(const struct vfb_sys *sys);
 
 static inline uint64_t vfb_memory_base_page(const struct vfb_memory *memory)
 {
@@ -101,17 +104,16 @@ static inline uint64_t vfb_memory_page_at(const struct vfb_memory *memory, uint6
 bool vfb_thp_is_enabled(const struct vfb_sys *sys, enum vfb_memory_kind kind);
 
 /*
- * Checks that the memory can get such pages, and grows the pools if VFB_MEMORY_GROW_POOL allows it.
- * Otherwise it reports -EINVAL, -ENOTSUP or -ENOMEM.
+ * Checks that the memory can get pages of its size, and grows the pools if VFB_MEMORY_GROW_POOL
+ * allows it. Otherwise it reports -EINVAL, -ENOTSUP or -ENOMEM.
  */
-int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
-			  enum vfb_page_size page_size);
+int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind);
 
 /* Reports -ENOMEM if the cgroups do not let so many hugetlb pages be populated. */
-int vfb_page_size_check_room(const struct vfb_memory *memory, enum vfb_page_size page_size);
+int vfb_page_size_check_room(const struct vfb_memory *memory);
 
-/* Appends this thread's last error to the fallback text, as the reason against a page size. */
-int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size);
+/* Appends this thread's last error to the fallback text, as the reason against the page size. */
+int vfb_page_size_note(struct vfb_memory *memory);
 
 /* Frees all pages, as far as that is possible. */
 void vfb_memory_free_pages(const struct vfb_memory *memory);

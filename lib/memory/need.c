@@ -3,13 +3,18 @@
 #include <stdlib.h>
 
 #include "memory/memory.h"
+#include "memory/pool.h"
 #include "memory/room.h"
 
 #define MAX_NODES 64
 
 /* In bytes. Base pages that a policy restricts to one node are counted for that node, too. */
 struct need {
-	uint64_t base, huge_2m, huge_1g;
+	uint64_t base;
+	/* Those of hugetlb, for each size of pages. */
+	struct need_huge {
+		uint64_t page_bytes, bytes;
+	} huge[VFB_POOL_SIZES];
 	uint64_t nodes[MAX_NODES];
 };
 
@@ -21,15 +26,24 @@ int vfb_memory_strict_node(const struct vfb_memory *memory, uint64_t offset)
 	return VFB_ROOM_ANYWHERE;
 }
 
+static void need_add_huge(struct need *need, uint64_t page_bytes, uint64_t bytes)
+{
+	size_t i = 0;
+
+	while (i < VFB_POOL_SIZES - 1 && need->huge[i].bytes &&
+	       need->huge[i].page_bytes != page_bytes)
+		i++;
+	need->huge[i].page_bytes = page_bytes;
+	need->huge[i].bytes += bytes;
+}
+
 static void need_add(struct need *need, const struct vfb_memory *memory, uint64_t offset,
 		     uint64_t bytes)
 {
 	int node = vfb_memory_strict_node(memory, offset);
 
-	if (memory->page_bytes == GIB || offset < memory->bulk_bytes)
-		need->huge_1g += bytes;
-	else if (vfb_memory_is_hugetlb(memory))
-		need->huge_2m += bytes;
+	if (vfb_memory_is_hugetlb(memory))
+		need_add_huge(need, vfb_memory_page_at(memory, offset), bytes);
 	else
 		need->base += bytes;
 	if (!vfb_memory_is_hugetlb(memory) && node >= 0 && node < MAX_NODES)
@@ -69,10 +83,9 @@ static int need_check(const struct vfb_sys *sys, const struct need *need)
 
 	if (need->base)
 		error = vfb_room_check(sys, base, VFB_ROOM_ANYWHERE, need->base);
-	if (!error && need->huge_2m)
-		error = vfb_room_check(sys, 2 * MIB, VFB_ROOM_ANYWHERE, need->huge_2m);
-	if (!error && need->huge_1g)
-		error = vfb_room_check(sys, GIB, VFB_ROOM_ANYWHERE, need->huge_1g);
+	for (size_t i = 0; i < VFB_POOL_SIZES && need->huge[i].bytes && !error; i++)
+		error = vfb_room_check(sys, need->huge[i].page_bytes, VFB_ROOM_ANYWHERE,
+				       need->huge[i].bytes);
 	for (int node = 0; node < MAX_NODES && !error; node++)
 		if (need->nodes[node])
 			error = vfb_room_check(sys, base, node, need->nodes[node]);

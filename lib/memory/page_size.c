@@ -8,6 +8,8 @@
 #include "memory/pool.h"
 #include "memory/room.h"
 
+#define THP "/sys/kernel/mm/transparent_hugepage"
+
 uint64_t vfb_page_bytes(const struct vfb_sys *sys, enum vfb_page_size page_size)
 {
 	switch (page_size) {
@@ -23,12 +25,20 @@ uint64_t vfb_page_bytes(const struct vfb_sys *sys, enum vfb_page_size page_size)
 
 static const char *name_of(enum vfb_page_size page_size)
 {
-	static const char *const names[] = {"auto", "4k", "thp", "2m", "1g", "mixed"};
+	static const char *const names[] = {"auto", "base", "thp", "2m", "1g", "mixed"};
 
 	return names[page_size];
 }
 
-#define THP "/sys/kernel/mm/transparent_hugepage"
+uint64_t vfb_thp_bytes(const struct vfb_sys *sys)
+{
+	char text[32];
+	uint64_t bytes = 0;
+
+	if (vfb_sys_read_file(sys, THP "/hpage_pmd_size", text, sizeof(text)) > 0)
+		bytes = strtoull(text, NULL, 10);
+	return bytes && !(bytes & (bytes - 1)) ? bytes : 2 * MIB;
+}
 
 /* Of one of the sizes below that of a huge page: Linux 6.8, for shared memory 6.11. */
 struct thp_size {
@@ -124,10 +134,10 @@ static int find_mixed(struct vfb_memory *memory)
 	return error || !rest ? error : find_pages(memory, 2 * MIB, rest);
 }
 
-int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
-			  enum vfb_page_size page_size)
+int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind)
 {
-	uint64_t page_bytes = vfb_page_bytes(memory->ctx->sys, page_size);
+	enum vfb_page_size page_size = memory->page_size;
+	uint64_t page_bytes = memory->page_bytes;
 	int error = 0;
 
 	if (memory->bytes % page_bytes)
@@ -135,7 +145,7 @@ int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 				vfb_size_text(memory->bytes).text, vfb_size_text(page_bytes).text);
 	if (page_size == VFB_PAGE_THP)
 		return check_thp(memory->ctx->sys, kind);
-	if (page_size == VFB_PAGE_4K)
+	if (page_size == VFB_PAGE_BASE)
 		return 0;
 	if (page_size == VFB_PAGE_MIXED)
 		error = check_mixed(memory, kind);
@@ -147,26 +157,28 @@ int vfb_page_size_prepare(struct vfb_memory *memory, enum vfb_memory_kind kind,
 					     find_pages(memory, page_bytes, memory->bytes);
 }
 
-int vfb_page_size_check_room(const struct vfb_memory *memory, enum vfb_page_size page_size)
+int vfb_page_size_check_room(const struct vfb_memory *memory)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	uint64_t page_bytes = vfb_page_bytes(sys, page_size);
-	uint64_t bulk = page_size == VFB_PAGE_MIXED ? memory->bytes / GIB * GIB : 0;
+	uint64_t bulk = memory->bulk_bytes;
 	int error = bulk ? vfb_room_check(sys, GIB, VFB_ROOM_ANYWHERE, bulk) : 0;
 
-	if (page_size == VFB_PAGE_THP || page_size == VFB_PAGE_4K)
+	if (!vfb_memory_is_hugetlb(memory))
 		return 0;
 	return error ? error :
-		       vfb_room_check(sys, page_bytes, VFB_ROOM_ANYWHERE, memory->bytes - bulk);
+		       vfb_room_check(sys, memory->page_bytes, VFB_ROOM_ANYWHERE,
+				      memory->bytes - bulk);
 }
 
-int vfb_page_size_note(struct vfb_memory *memory, enum vfb_page_size page_size)
+int vfb_page_size_note(struct vfb_memory *memory)
 {
 	const char *before = memory->fallback ? memory->fallback : "";
+	struct vfb_size_text size = vfb_size_text(memory->page_bytes);
+	bool named = memory->page_size != VFB_PAGE_HUGE;
 	char *text;
 
-	if (asprintf(&text, "%s%s%s: %s", before, *before ? "\n" : "", name_of(page_size),
-		     vfb_last_error()) < 0)
+	if (asprintf(&text, "%s%s%s: %s", before, *before ? "\n" : "",
+		     named ? name_of(memory->page_size) : size.text, vfb_last_error()) < 0)
 		return vfb_fail_memory();
 	free(memory->fallback);
 	memory->fallback = text;

@@ -20,6 +20,47 @@ struct path {
 	char text[128];
 };
 
+struct pool_sizes {
+	uint64_t *all;
+	size_t count;
+};
+
+/* Keeps them sorted. */
+static void pool_add_size(struct pool_sizes *sizes, uint64_t page_bytes)
+{
+	size_t i = sizes->count;
+
+	for (size_t k = 0; k < sizes->count; k++)
+		if (sizes->all[k] == page_bytes)
+			return;
+	if (i == VFB_POOL_SIZES)
+		return;
+	for (; i && sizes->all[i - 1] < page_bytes; i--)
+		sizes->all[i] = sizes->all[i - 1];
+	sizes->all[i] = page_bytes;
+	sizes->count++;
+}
+
+static int pool_look_at_size(const char *name, void *arg)
+{
+	uint64_t kilobytes;
+
+	if (sscanf(name, "hugepages-%" SCNu64 "kB", &kilobytes) == 1 && kilobytes &&
+	    kilobytes < UINT64_MAX / KIB)
+		pool_add_size(arg, kilobytes * KIB);
+	return 0;
+}
+
+size_t vfb_pool_sizes(const struct vfb_sys *sys, uint64_t all[VFB_POOL_SIZES])
+{
+	struct pool_sizes sizes = {.all = all};
+
+	pool_add_size(&sizes, 2 * MIB);
+	pool_add_size(&sizes, GIB);
+	sys->list(sys, "/sys/kernel/mm/hugepages", pool_look_at_size, &sizes);
+	return sizes.count;
+}
+
 /* The path of a file of a pool, of one node or of the whole machine. */
 static struct path pool_path(int node, uint64_t page_bytes, const char *file)
 {

@@ -33,6 +33,15 @@ struct vfb_pool_supply {
 	int cpuset_node;
 };
 
+/* The most sizes of hugetlb pages that are known of one kernel are four, of arm64. */
+#define VFB_POOL_SIZES 8
+
+/*
+ * The sizes of the kernel's hugetlb pages, those of 2 MiB and 1 GiB also if it has none, the
+ * largest first. Returns how many there are.
+ */
+size_t vfb_pool_sizes(const struct vfb_sys *sys, uint64_t sizes[VFB_POOL_SIZES]);
+
 struct vfb_pool_supply vfb_pool_read_supply(const struct vfb_sys *sys, uint64_t page_bytes);
 
 /* File descriptors, -1 without one. */

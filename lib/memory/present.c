@@ -104,12 +104,14 @@ static enum presence look_at_pages(const struct vfb_memory *memory, uint64_t off
 
 static enum presence look_at_part(const struct vfb_memory *memory, uint64_t offset, uint64_t bytes)
 {
-	/* A page of 1 GiB is present as a whole or not at all. */
-	uint64_t base = vfb_memory_base_page(memory);
-	uint64_t step = memory->page_bytes == GIB ? GIB : LOOK_PAGES * base;
-	uint64_t look = memory->page_bytes == GIB ? base : step, end = offset + bytes;
+	/* A large page is present as a whole or not at all. */
+	uint64_t base = vfb_memory_base_page(memory), step = LOOK_PAGES * base;
+	bool large = memory->page_bytes > step;
+	uint64_t look = large ? base : step, end = offset + bytes;
 	enum presence presence = PRESENT;
 
+	if (large)
+		step = memory->page_bytes;
 	for (; presence == PRESENT && offset < end; offset += step)
 		presence = look_at_pages(memory, offset, look < end - offset ? look : end - offset);
 	return presence;

@@ -11,6 +11,7 @@
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB << 10)
+#define GIB (MIB << 10)
 
 /* For page tables, and for what the kernel charges in advance (MEMCG_CHARGE_BATCH). */
 #define SPARE	  (512 * KIB)
@@ -244,8 +245,12 @@ static void look_at_cpuset(struct search *search)
 
 static void look_at_hugetlb(struct search *search, uint64_t page_bytes, const char *kind)
 {
-	snprintf(search->hugetlb, sizeof(search->hugetlb), "hugetlb.%s%s",
-		 page_bytes > 2 * MIB ? "1GB" : "2MB", kind);
+	/* mem_fmt() of mm/hugetlb_cgroup.c */
+	const char *unit = page_bytes >= GIB ? "GB" : page_bytes >= MIB ? "MB" : "KB";
+	uint64_t unit_bytes = page_bytes >= GIB ? GIB : page_bytes >= MIB ? MIB : KIB;
+
+	snprintf(search->hugetlb, sizeof(search->hugetlb), "hugetlb.%" PRIu64 "%s%s",
+		 page_bytes / unit_bytes, unit, kind);
 	vfb_sys_each_cgroup(search->sys, "hugetlb", look_at_cgroup, search);
 }
 
@@ -288,8 +293,9 @@ int vfb_room_check_reserve(const struct vfb_sys *sys, uint64_t page_bytes, uint6
 
 int vfb_room_check(const struct vfb_sys *sys, uint64_t page_bytes, int node, uint64_t bytes)
 {
-	/* The page tables are charged, too. */
-	uint64_t needed = page_bytes == sys->base_page(sys) ? bytes + bytes / 512 : bytes;
+	/* The page tables are charged, too: 8 bytes for each base page. */
+	uint64_t tables = page_bytes == sys->base_page(sys) ? bytes / (page_bytes / 8) : 0;
+	uint64_t needed = bytes + tables;
 	struct vfb_room_limit limit;
 
 	vfb_room_read(sys, page_bytes, node, needed, &limit);

@@ -12,7 +12,7 @@
 #define MOST_BYTES (32 * MIB)
 /* After so many bytes without it a way has to be tried again. */
 #define FORGET_BYTES (8 * GIB)
-#define PAGE_SIZES   (VFB_PAGE_MIXED + 1)
+#define PAGE_SIZES   (VFB_PAGE_HUGE + 1)
 /* So long a thread believes that it has no seccomp filter: pieces are populated for longer. */
 #define LOOK_AGAIN_NS UINT64_C(100000000)
 

@@ -363,7 +363,7 @@ int fk_device_ioctl(struct fake *fake, struct devfile *df, unsigned long request
 	case VFIO_DEVICE_GET_INFO:
 		return get_info(df->device, arg);
 	case VFIO_DEVICE_GET_REGION_INFO:
-		return fk_region_info(df->device, arg);
+		return fk_region_info(fake, df->device, arg);
 	case VFIO_DEVICE_GET_IRQ_INFO:
 		return fk_irq_info(df->device, arg);
 	case VFIO_DEVICE_SET_IRQS:

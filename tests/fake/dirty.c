@@ -7,9 +7,9 @@
 
 #define WORD 64
 
-static uint64_t pages_of(const struct dma *dma)
+static uint64_t pages_of(const struct space *space, const struct dma *dma)
 {
-	return (dma->last - dma->iova + 1) / PAGE_4K;
+	return (dma->last - dma->iova + 1) / space->page;
 }
 
 void fk_dirty_mark(const struct space *space, struct dma *dma, uint64_t offset, uint64_t bytes)
@@ -17,8 +17,10 @@ void fk_dirty_mark(const struct space *space, struct dma *dma, uint64_t offset, 
 	if (!space->tracks_dirty)
 		return;
 	if (!dma->dirty)
-		dma->dirty = fk_xalloc((pages_of(dma) + WORD - 1) / WORD * sizeof(*dma->dirty));
-	for (uint64_t page = offset / PAGE_4K; page <= (offset + bytes - 1) / PAGE_4K; page++)
+		dma->dirty = fk_xalloc((pages_of(space, dma) + WORD - 1) / WORD *
+				       sizeof(*dma->dirty));
+	for (uint64_t page = offset / space->page; page <= (offset + bytes - 1) / space->page;
+	     page++)
 		dma->dirty[page / WORD] |= UINT64_C(1) << page % WORD;
 }
 
@@ -39,17 +41,18 @@ static void set_bit(uint64_t *bitmap, uint64_t bit)
 }
 
 /* Reads and clears one mapping's bits within [first, last]; @all: they are all set. */
-static void read_dma(struct dma *dma, uint64_t first, uint64_t last, uint64_t *bitmap, bool all)
+static void read_dma(const struct space *space, struct dma *dma, uint64_t first, uint64_t last,
+		     uint64_t *bitmap, bool all)
 {
 	uint64_t from = dma->iova > first ? dma->iova : first;
 	uint64_t to = min_u64(dma->last, last);
 
-	for (uint64_t iova = from; iova < to; iova += PAGE_4K) {
-		uint64_t page = (iova - dma->iova) / PAGE_4K, bit = UINT64_C(1) << page % WORD;
+	for (uint64_t iova = from; iova < to; iova += space->page) {
+		uint64_t page = (iova - dma->iova) / space->page, bit = UINT64_C(1) << page % WORD;
 
 		if (!all && (!dma->dirty || !(dma->dirty[page / WORD] & bit)))
 			continue;
-		set_bit(bitmap, (iova - first) / PAGE_4K);
+		set_bit(bitmap, (iova - first) / space->page);
 		if (dma->dirty)
 			dma->dirty[page / WORD] &= ~bit;
 	}
@@ -103,8 +106,8 @@ int fk_ioas_get_dirty_bitmap(struct fake *fake, struct iommufd *iommufd, void *a
 	uint64_t at = cmd->iova, last = cmd->iova + (cmd->length - 1);
 	struct dma *dma;
 
-	if (cmd->size < sizeof(*cmd) || !cmd->length || cmd->page_size != PAGE_4K ||
-	    (cmd->iova | cmd->length) % PAGE_4K)
+	if (cmd->size < sizeof(*cmd) || !cmd->length || cmd->page_size != fk_page(fake) ||
+	    (cmd->iova | cmd->length) % fk_page(fake))
 		return -EINVAL;
 	if (cmd->flags || cmd->reserved)
 		return -EOPNOTSUPP;
@@ -115,7 +118,8 @@ int fk_ioas_get_dirty_bitmap(struct fake *fake, struct iommufd *iommufd, void *a
 		return -EINVAL;
 	fk_vlock_read(fake, &ioas->domains);
 	while ((dma = fk_space_find(&ioas->space, at, at)) && !dma->busy) {
-		read_dma(dma, cmd->iova, last, (uint64_t *)(uintptr_t)cmd->data, false);
+		read_dma(&ioas->space, dma, cmd->iova, last, (uint64_t *)(uintptr_t)cmd->data,
+			 false);
 		if (dma->last >= last)
 			break;
 		at = dma->last + 1;
@@ -130,37 +134,37 @@ int fk_ioas_get_dirty_bitmap(struct fake *fake, struct iommufd *iommufd, void *a
  * update_user_bitmap(): of a mapping that does not begin at a whole word, bits of earlier calls are
  * left behind its end. Here always one, in the last word.
  */
-static void set_stray_bit(const struct dma *dma,
+static void set_stray_bit(const struct space *space, const struct dma *dma,
 			  const struct vfio_iommu_type1_dirty_bitmap_get *get)
 {
-	uint64_t first = (dma->iova - get->iova) / PAGE_4K;
-	uint64_t end = first + pages_of(dma), bit = (end - 1) | (WORD - 1);
+	uint64_t first = (dma->iova - get->iova) / space->page;
+	uint64_t end = first + pages_of(space, dma), bit = (end - 1) | (WORD - 1);
 
 	if (first % WORD && bit >= end)
 		set_bit((uint64_t *)(void *)get->bitmap.data, bit);
 }
 
 /* vfio_iova_dirty_bitmap(): what is pinned by the IOMMU may have been written to at any time. */
-static int get_bitmap(struct container *container,
+static int get_bitmap(const struct space *space,
 		      const struct vfio_iommu_type1_dirty_bitmap_get *get)
 {
 	uint64_t last = get->iova + (get->size - 1), at = get->iova;
 	struct dma *dma;
 
-	if (get->bitmap.pgsize != PAGE_4K || !get->size || (get->iova | get->size) % PAGE_4K ||
-	    last < get->iova ||
-	    get->bitmap.size < (get->size / PAGE_4K + WORD - 1) / WORD * sizeof(uint64_t) ||
-	    !container->space.tracks_dirty)
+	if (get->bitmap.pgsize != space->page || !get->size ||
+	    (get->iova | get->size) % space->page || last < get->iova ||
+	    get->bitmap.size < (get->size / space->page + WORD - 1) / WORD * sizeof(uint64_t) ||
+	    !space->tracks_dirty)
 		return -EINVAL;
-	dma = fk_space_find(&container->space, get->iova, get->iova);
+	dma = fk_space_find(space, get->iova, get->iova);
 	if (dma && dma->iova != get->iova)
 		return -EINVAL;
-	dma = fk_space_find(&container->space, last, last);
+	dma = fk_space_find(space, last, last);
 	if (dma && dma->last != last)
 		return -EINVAL;
-	while (at <= last && (dma = fk_space_find(&container->space, at, last))) {
-		read_dma(dma, get->iova, last, (uint64_t *)(void *)get->bitmap.data, true);
-		set_stray_bit(dma, get);
+	while (at <= last && (dma = fk_space_find(space, at, last))) {
+		read_dma(space, dma, get->iova, last, (uint64_t *)(void *)get->bitmap.data, true);
+		set_stray_bit(space, dma, get);
 		if (dma->last >= last)
 			break;
 		at = dma->last + 1;
@@ -190,7 +194,7 @@ int fk_type1_dirty_pages(struct fake *fake, struct container *container, void *a
 		if (error)
 			break;
 		memcpy(&get, head->data, sizeof(get));
-		error = get_bitmap(container, &get);
+		error = get_bitmap(&container->space, &get);
 		break;
 	default:
 		error = -EINVAL;

@@ -57,7 +57,7 @@ static int export(struct fake *fake, struct device *device,
 	if (request->region_index >= ARRAY_SIZE(device->config.bars) ||
 	    !device->config.bars[request->region_index].bytes)
 		return -ENODEV;
-	if (!range->length || (range->offset | range->length) % PAGE_4K ||
+	if (!range->length || (range->offset | range->length) % fk_page(fake) ||
 	    __builtin_add_overflow(range->offset, range->length, &end) ||
 	    end > device->config.bars[request->region_index].bytes)
 		return -EINVAL;

@@ -43,6 +43,8 @@ static void set_defaults(struct fake_config *config)
 		config->dma_entry_limit = 65535;
 	if (!config->base_page)
 		config->base_page = 4 * FAKE_KIB;
+	set_default(&config->huge_bytes[0], 2 * FAKE_MIB);
+	set_default(&config->huge_bytes[1], FAKE_GIB);
 	if (!config->iova_bits)
 		config->iova_bits = 48;
 	set_default(&config->zero_ns_per_gib, 250 * FAKE_MS);
@@ -66,7 +68,7 @@ static void build_nodes(struct fake *fake)
 		if (config->absent_nodes & (1u << n))
 			continue;
 		node->exists = true;
-		node->free[POOL_BASE] = config->memory[n] / PAGE_4K;
+		node->free[POOL_BASE] = config->memory[n] / fk_page(fake);
 		node->free[POOL_2M] = config->no_2m ? 0 : config->pages_2m[n];
 		node->free[POOL_1G] = config->no_1g ? 0 : config->pages_1g[n];
 		memcpy(node->total, node->free, sizeof(node->total));

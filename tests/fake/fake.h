@@ -83,9 +83,10 @@ struct fake_config {
 	/* hugepages-64kB/shmem_enabled says advise, not never; shmem_enabled always says never. */
 	bool shmem_64k;
 
-	/* What sysconf() says of a base page (4 KiB), and mincore(2) counts in; the model itself
-	 * has pages of 4 KiB. */
-	uint64_t base_page;
+	/* Bytes of a base page (4 KiB). Large pages of other base pages than 4 KiB are of other
+	 * sizes: those of the two hugetlb pools (2 MiB, 1 GiB), which the fields here call 2m and
+	 * 1g all the same. Transparent huge pages have 2 MiB. */
+	uint64_t base_page, huge_bytes[2];
 
 	/* Nodes 0 to nodes - 1 (1), each with so many CPUs (4), numbered node by node. */
 	unsigned int nodes, cpus_per_node;

@@ -89,7 +89,7 @@ int fake_add_memory(struct fake *fake, void *address, uint64_t bytes, int fd, ui
 	int error = -EEXIST;
 	size_t next;
 
-	if (!bytes || (vma.start | bytes | offset) % PAGE_4K || vma.end < vma.start)
+	if (!bytes || (vma.start | bytes | offset) % fk_page(fake) || vma.end < vma.start)
 		return -EINVAL;
 	pthread_mutex_lock(&fake->lock);
 	next = fk_vma_index(mm, vma.start);

@@ -170,7 +170,7 @@ static uint64_t free_pages(struct fake *fake, unsigned int node, int pool)
 
 uint64_t fake_free_memory(struct fake *fake, unsigned int node)
 {
-	return free_pages(fake, node, POOL_BASE) * PAGE_4K;
+	return free_pages(fake, node, POOL_BASE) * fk_page(fake);
 }
 
 uint64_t fake_free_2m(struct fake *fake, unsigned int node)

@@ -51,7 +51,7 @@ int fk_ioas_iova_ranges(struct fake *fake, struct iommufd *iommufd, void *arg)
 	for (size_t i = 0; i < count && i < room; i++)
 		out[i] = (struct vfb_iommu_iova_range){ranges[i].first, ranges[i].last};
 	cmd->num_iovas = count;
-	cmd->out_iova_alignment = ioas->has_domain ? PAGE_4K : 1;
+	cmd->out_iova_alignment = ioas->has_domain ? fk_page(fake) : 1;
 	return count > room ? -EMSGSIZE : 0;
 }
 
@@ -86,7 +86,8 @@ static int fill(struct fake *fake, struct dma *dma, uint64_t *cost)
 		return error;
 	if (!config->cap_ipc_lock) {
 		if (config->memlock != UINT64_MAX &&
-		    fake->user_locked + pin.pinned > config->memlock / PAGE_4K * PAGE_4K)
+		    fake->user_locked + pin.pinned >
+			    config->memlock / fk_page(fake) * fk_page(fake))
 			return -ENOMEM;
 		fake->user_locked += pin.pinned;
 	}
@@ -116,7 +117,7 @@ int fk_ioas_add_domain(struct fake *fake, struct ioas *ioas)
 	fk_vlock_write(fake, &ioas->domains);
 	for (size_t i = 0; i < space->count && !error; i++)
 		if ((space->dmas[i]->iova | (space->dmas[i]->last + 1) | space->dmas[i]->vaddr) %
-		    PAGE_4K)
+		    fk_page(fake))
 			error = -EADDRINUSE;
 	if (fk_space_find(space, UINT64_C(1) << fake->config.iova_bits, UINT64_MAX))
 		error = -EADDRINUSE;
@@ -158,9 +159,9 @@ static int alloc_iova(struct fake *fake, const struct ioas *ioas, uint64_t vaddr
 		      uint64_t *iova)
 {
 	uint64_t align = PAGE_2M;
-	uint64_t at = PAGE_4K;
+	uint64_t at = fk_page(fake);
 
-	while (align > PAGE_4K && (vaddr % align || align / 2 >= bytes))
+	while (align > fk_page(fake) && (vaddr % align || align / 2 >= bytes))
 		align /= 2;
 	for (;;) {
 		struct range holes[128];
@@ -195,7 +196,7 @@ static int alloc_iova(struct fake *fake, const struct ioas *ioas, uint64_t vaddr
 static int check_area(struct fake *fake, const struct ioas *ioas,
 		      const struct vfb_iommu_ioas_map *cmd)
 {
-	uint64_t align = ioas->has_domain ? PAGE_4K : 1;
+	uint64_t align = ioas->has_domain ? fk_page(fake) : 1;
 	uint64_t last;
 
 	if (cmd->length % align || cmd->iova % align || cmd->user_va % align)

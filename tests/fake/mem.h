@@ -13,6 +13,7 @@ struct file;
 
 /* ---- pages.c: physical memory ---- */
 
+/* Those of huge pages are named after their sizes on x86: fake_config.huge_bytes has others. */
 enum {
 	POOL_BASE,
 	POOL_2M,
@@ -89,8 +90,15 @@ int fk_object_page_node(const struct object *object, uint64_t offset);
 void fk_object_poison(struct object *object, uint64_t offset, uint64_t end);
 /* Gives pages that are free from a node's pool to its base memory, if there are some. */
 /* Turns base memory into a page of the pool. False: there is not enough. */
-bool fk_pool_add(struct node *node, int pool);
+bool fk_pool_add(const struct fake *fake, struct node *node, int pool);
 bool fk_pool_shrink(struct fake *fake, struct node *node, int pool);
+/* Bytes of a page of the pool, and of how many base pages it consists. */
+uint64_t fk_pool_page(const struct fake *fake, int pool);
+/* The pool whose pages have 1 << @log bytes, as in the flags of mmap(2). */
+int fk_pool_of_log(const struct fake *fake, unsigned int log);
+/* That of a folder "/hugepages-2048kB", which *@path is moved behind. */
+int fk_pool_of_path(const struct fake *fake, const char **path);
+uint64_t fk_pool_parts(const struct fake *fake, int pool);
 /* Bytes of the pages of a pool that are in use. */
 uint64_t fk_pool_used(const struct fake *fake, int pool);
 

@@ -39,9 +39,8 @@ static int op_memfd_create(const struct vfb_sys *sys, const char *name, unsigned
 		goto out;
 	}
 	if (flags & MFD_HUGETLB)
-		pool = log == 30 ? POOL_1G : log == 21 || !log ? POOL_2M : -1;
-	if (pool < 0 || (pool == POOL_2M && fake->config.no_2m) ||
-	    (pool == POOL_1G && fake->config.no_1g)) {
+		pool = fk_pool_of_log(fake, log);
+	if (pool < 0) {
 		fd = -ENODEV;
 		goto out;
 	}
@@ -110,7 +109,8 @@ static int op_file_info(const struct vfb_sys *sys, int fd, struct vfb_sys_file *
 			.minor = minor(stat.st_dev),
 			.inode = stat.st_ino,
 			.bytes = stat.st_size,
-			.page_bytes = file->kind == FILE_MEMFD ? file->object->page_bytes : PAGE_4K,
+			.page_bytes = file->kind == FILE_MEMFD ? file->object->page_bytes :
+								 fk_page(fake),
 			.total_bytes = UINT64_MAX,
 			.free_bytes = UINT64_MAX,
 			.is_regular = S_ISREG(stat.st_mode),

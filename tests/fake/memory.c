@@ -37,7 +37,7 @@ static int real_map(void *addr, uint64_t bytes, uint64_t align, int prot, int fl
 	flags &= ~(MAP_HUGETLB | (int)((unsigned int)MAP_HUGE_MASK << MAP_HUGE_SHIFT) |
 		   MAP_POPULATE);
 	flags |= MAP_NORESERVE;
-	if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) || align <= PAGE_4K)
+	if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) || align <= (uint64_t)sysconf(_SC_PAGESIZE))
 		return map_pages(addr, bytes, prot, flags, fd, offset, out);
 	base = mmap(NULL, bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 		    0);
@@ -56,11 +56,7 @@ static int pool_of_flags(const struct fake *fake, int flags)
 
 	if (!(flags & MAP_HUGETLB))
 		return POOL_BASE;
-	if (log == 30 && !fake->config.no_1g)
-		return POOL_1G;
-	if ((log == 21 || !log) && !fake->config.no_2m)
-		return POOL_2M;
-	return -EINVAL;
+	return fk_pool_of_log(fake, log);
 }
 
 /* The object behind a new mapping, with a reference for it. */
@@ -143,13 +139,13 @@ static int map_device(struct fake *fake, struct file *file, void *addr, uint64_t
 
 	if (!file->devfile->access)
 		return -EINVAL;
-	error = fk_region_map(file->devfile->device, offset, bytes, flags, &fd);
+	error = fk_region_map(fake, file->devfile->device, offset, bytes, flags, &fd);
 	if (error)
 		return error;
 	if (flags & MAP_FIXED)
 		error = fk_memory_unmap(fake, (uintptr_t)addr, (uintptr_t)addr + bytes);
 	if (!error)
-		error = real_map(addr, bytes, PAGE_4K, prot, flags, fd,
+		error = real_map(addr, bytes, fk_page(fake), prot, flags, fd,
 				 offset & ((UINT64_C(1) << 40) - 1), out);
 	if (error)
 		return error;
@@ -166,9 +162,10 @@ static int do_mmap(struct fake *fake, void *addr, uint64_t bytes, int prot, int 
 	struct file *file;
 	int error;
 
-	if (!bytes || offset % PAGE_4K || ((flags & MAP_FIXED) && (uintptr_t)addr % PAGE_4K))
+	if (!bytes || offset % fk_page(fake) ||
+	    ((flags & MAP_FIXED) && (uintptr_t)addr % fk_page(fake)))
 		return -EINVAL;
-	bytes = (bytes + PAGE_4K - 1) / PAGE_4K * PAGE_4K;
+	bytes = (bytes + fk_page(fake) - 1) / fk_page(fake) * fk_page(fake);
 	if (flags & MAP_ANONYMOUS)
 		return map_memory(fake, NULL, addr, bytes, prot, flags, 0, out);
 	file = fk_file_get(fake, fd);
@@ -203,10 +200,10 @@ static int op_munmap(const struct vfb_sys *sys, void *addr, size_t bytes)
 {
 	struct fake *fake = kernel_enter(sys);
 	uint64_t start = (uintptr_t)addr;
-	uint64_t end = start + (bytes + PAGE_4K - 1) / PAGE_4K * PAGE_4K;
+	uint64_t end = start + (bytes + fk_page(fake) - 1) / fk_page(fake) * fk_page(fake);
 	int error = fk_inject_named(fake, "munmap", ENOMEM);
 
-	if (!error && (!bytes || start % PAGE_4K))
+	if (!error && (!bytes || start % fk_page(fake)))
 		error = -EINVAL;
 	if (!error && !fk_vma_find(fake, start)) {
 		fk_misuse(fake, "munmap of %p, where nothing is mapped", addr);
@@ -289,13 +286,13 @@ static int op_madvise(const struct vfb_sys *sys, void *addr, size_t bytes, int a
 {
 	struct fake *fake = kernel_enter(sys);
 	uint64_t start = (uintptr_t)addr;
-	uint64_t end = start + (bytes + PAGE_4K - 1) / PAGE_4K * PAGE_4K;
+	uint64_t end = start + (bytes + fk_page(fake) - 1) / fk_page(fake) * fk_page(fake);
 	bool populates = advice == MADV_POPULATE_WRITE;
 	int error = fk_inject_slow(fake, "madvise", NULL, populates ? ENOMEM : EINVAL);
 
 	if (error)
 		goto out;
-	if (start % PAGE_4K || (populates && fake->config.no_populate)) {
+	if (start % fk_page(fake) || (populates && fake->config.no_populate)) {
 		error = -EINVAL;
 		goto out;
 	}
@@ -327,7 +324,7 @@ static int op_mincore(const struct vfb_sys *sys, void *addr, size_t bytes, unsig
 		error = -EINVAL;
 	if (!error)
 		memset(present, 1, (bytes + base - 1) / base);
-	for (uint64_t at = start; !error && at < start + bytes; at += PAGE_4K) {
+	for (uint64_t at = start; !error && at < start + bytes; at += fk_page(fake)) {
 		int node = fk_memory_page_node(fake, at);
 
 		if (!fk_vma_find(fake, at))
@@ -342,11 +339,11 @@ static int op_mincore(const struct vfb_sys *sys, void *addr, size_t bytes, unsig
 static int op_touch(const struct vfb_sys *sys, void *addr)
 {
 	struct fake *fake = kernel_enter(sys);
-	uint64_t start = (uintptr_t)addr / PAGE_4K * PAGE_4K;
+	uint64_t start = (uintptr_t)addr / fk_page(fake) * fk_page(fake);
 	int error = fk_inject_slow(fake, "touch", NULL, EFAULT);
 
 	if (!error)
-		error = fk_memory_populate(fake, start, start + PAGE_4K);
+		error = fk_memory_populate(fake, start, start + fk_page(fake));
 	kernel_leave(fake);
 	/* vm_fault_to_errno() without FOLL_HWPOISON; out of memory stays ENOMEM. */
 	return error == -EHWPOISON || error == -EINVAL ? -EFAULT : error;
@@ -369,8 +366,8 @@ static int do_touch_range(struct fake *fake, struct vfb_touch *touch)
 			fk_misuse(fake, "wrote to the region of a device at %#lx",
 				  (unsigned long)at);
 		if (fk_memory_populate(fake, at, next)) {
-			while (!fk_memory_populate(fake, at, at + PAGE_4K))
-				at += PAGE_4K;
+			while (!fk_memory_populate(fake, at, at + fk_page(fake)))
+				at += fk_page(fake);
 			touch->touched = (at - start) / touch->page_bytes * touch->page_bytes;
 			return -EFAULT;
 		}
@@ -409,7 +406,7 @@ static int do_mbind(struct fake *fake, uint64_t start, uint64_t end, int mode, u
 
 	for (int n = 0; n < FAKE_NODES; n++)
 		existing |= (uint32_t)has_memory(&fake->nodes[n]) << n;
-	if (start % PAGE_4K || mode < MPOL_DEFAULT || mode > 6)
+	if (start % fk_page(fake) || mode < MPOL_DEFAULT || mode > 6)
 		return -EINVAL;
 	if (mode == MPOL_DEFAULT ?
 		    nodes != 0 :
@@ -443,7 +440,7 @@ static int op_mbind(const struct vfb_sys *sys, void *addr, size_t bytes, int mod
 {
 	struct fake *fake = kernel_enter(sys);
 	uint64_t start = (uintptr_t)addr;
-	uint64_t end = start + (bytes + PAGE_4K - 1) / PAGE_4K * PAGE_4K;
+	uint64_t end = start + (bytes + fk_page(fake) - 1) / fk_page(fake) * fk_page(fake);
 	int error = fk_inject(fake, "mbind", NULL, ENOMEM);
 	uint32_t mask = 0;
 

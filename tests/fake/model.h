@@ -19,9 +19,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define NEVER	      UINT64_MAX
-#define PAGE_4K	      UINT64_C(4096)
 #define PAGE_2M	      (UINT64_C(2) << 20)
-#define PAGE_1G	      (UINT64_C(1) << 30)
 
 void *fk_xalloc(size_t bytes);
 char *fk_xstrdup(const char *text);
@@ -226,6 +224,12 @@ struct fake {
 	uint64_t zeroed[FAKE_NODES + 1][FAKE_NODES];
 	uint64_t zeroed_on_cpu[CPU_SETSIZE];
 };
+
+/* Bytes of a base page. */
+static inline uint64_t fk_page(const struct fake *fake)
+{
+	return fake->config.base_page;
+}
 
 static inline struct fake *fake_of(const struct vfb_sys *sys)
 {

@@ -6,7 +6,26 @@
 
 #define PAGE_NODE 0x1f
 
-static const uint64_t pool_page[] = {PAGE_4K, PAGE_2M, PAGE_1G};
+uint64_t fk_pool_page(const struct fake *fake, int pool)
+{
+	return pool == POOL_BASE ? fk_page(fake) : fake->config.huge_bytes[pool - POOL_2M];
+}
+
+/* -EINVAL: there is none. 0 is the default size. */
+int fk_pool_of_log(const struct fake *fake, unsigned int log)
+{
+	if (!fake->config.no_1g && log && UINT64_C(1) << log == fk_pool_page(fake, POOL_1G))
+		return POOL_1G;
+	if (!fake->config.no_2m && (!log || UINT64_C(1) << log == fk_pool_page(fake, POOL_2M)))
+		return POOL_2M;
+	return -EINVAL;
+}
+
+/* How many base pages a page of a pool consists of. */
+uint64_t fk_pool_parts(const struct fake *fake, int pool)
+{
+	return fk_pool_page(fake, pool) / fk_page(fake);
+}
 
 struct object *fk_object_new(struct fake *fake, int pool, uint64_t bytes, bool is_file)
 {
@@ -14,7 +33,7 @@ struct object *fk_object_new(struct fake *fake, int pool, uint64_t bytes, bool i
 
 	object->refs = 1;
 	object->pool = pool;
-	object->page_bytes = pool_page[pool];
+	object->page_bytes = fk_pool_page(fake, pool);
 	object->bytes = bytes;
 	object->is_file = is_file;
 	object->next = fake->objects;
@@ -85,7 +104,7 @@ static bool gather_surplus(struct fake *fake, int pool, uint64_t need)
 		surplus += fake->nodes[n].surplus[pool];
 	for (int n = 0; n < FAKE_NODES && pool == POOL_2M; n++)
 		while (pool_free(fake, pool) < wanted && surplus < fake->config.overcommit_2m &&
-		       fk_pool_add(&fake->nodes[n], pool)) {
+		       fk_pool_add(fake, &fake->nodes[n], pool)) {
 			fake->nodes[n].surplus[pool]++;
 			surplus++;
 		}
@@ -103,7 +122,7 @@ int fk_object_reserve(struct fake *fake, struct object *object, uint64_t first, 
 		need += !object->pages[i];
 	/* hugetlb_cgroup_charge_cgroup_rsvd() */
 	if (object->pool == POOL_2M && fake->config.hugetlb_reserve_2m &&
-	    fk_pool_used(fake, POOL_2M) + (fake->reserved[POOL_2M] + need) * PAGE_2M >
+	    fk_pool_used(fake, POOL_2M) + (fake->reserved[POOL_2M] + need) * object->page_bytes >
 		    fake->config.hugetlb_reserve_2m)
 		return -ENOMEM;
 	if (!gather_surplus(fake, object->pool, need))
@@ -119,7 +138,7 @@ bool fk_pool_shrink(struct fake *fake, struct node *node, int pool)
 {
 	if (!node->free[pool] || pool_free(fake, pool) <= fake->reserved[pool])
 		return false;
-	node->free[POOL_BASE] += pool == POOL_2M ? 512 : 512 * 512;
+	node->free[POOL_BASE] += fk_pool_parts(fake, pool);
 	node->blocks[pool]++;
 	node->free[pool]--;
 	node->total[pool]--;
@@ -285,8 +304,8 @@ static bool huge_block(const struct object *object, uint64_t offset, const struc
 	    address + PAGE_2M > object->origin + by->thp_end)
 		return false;
 	*block = address - object->origin;
-	for (uint64_t i = 0; i < PAGE_2M / PAGE_4K; i++)
-		if (object->pages[*block / PAGE_4K + i])
+	for (uint64_t i = 0; i < PAGE_2M / object->page_bytes; i++)
+		if (object->pages[*block / object->page_bytes + i])
 			return false;
 	return true;
 }
@@ -303,7 +322,7 @@ static int fault_page(struct fake *fake, struct object *object, uint64_t offset,
 		return -EFAULT;
 	/* hugetlb_cgroup_charge_cgroup() */
 	if (object->pool == POOL_2M && fake->config.hugetlb_limit_2m &&
-	    fk_pool_used(fake, POOL_2M) + PAGE_2M > fake->config.hugetlb_limit_2m)
+	    fk_pool_used(fake, POOL_2M) + bytes > fake->config.hugetlb_limit_2m)
 		return -EFAULT;
 	/* mem_cgroup_oom() */
 	if (object->pool == POOL_BASE && fake->config.memory_limit &&

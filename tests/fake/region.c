@@ -48,13 +48,27 @@ void fk_region_reset(struct device *device)
 	}
 }
 
+/* Bytes of the pages that a BAR is on, which it has to itself. */
+static uint64_t bar_pages(const struct fake *fake, const struct device *device, unsigned int index)
+{
+	uint64_t page = fk_page(fake);
+
+	return (device->config.bars[index].bytes + page - 1) / page * page;
+}
+
+/* Whether it can be mapped: smaller ones share their page (vfio_pci_probe_mmaps()). */
+static bool bar_can_map(const struct fake_bar *bar)
+{
+	return !bar->no_mmap && bar->bytes >= 4 * FAKE_KIB;
+}
+
 /* Created when first needed, and kept. */
-static int bar_fd(struct device *device, unsigned int index)
+static int bar_fd(const struct fake *fake, struct device *device, unsigned int index)
 {
 	if (device->bar_fds[index] < 0) {
 		int fd = memfd_create("bar", MFD_CLOEXEC);
 
-		if (fd < 0 || ftruncate(fd, device->config.bars[index].bytes))
+		if (fd < 0 || ftruncate(fd, bar_pages(fake, device, index)))
 			abort();
 		device->bar_fds[index] = fd;
 	}
@@ -62,7 +76,8 @@ static int bar_fd(struct device *device, unsigned int index)
 }
 
 /* The first and the last page of a BAR. */
-static void put_sparse(const struct fake_device *config, struct vfio_region_info *info, void *arg)
+static void put_sparse(const struct fake_device *config, uint64_t page,
+		       struct vfio_region_info *info, void *arg)
 {
 	struct {
 		struct vfio_region_info_cap_sparse_mmap capability;
@@ -70,8 +85,8 @@ static void put_sparse(const struct fake_device *config, struct vfio_region_info
 	} sparse = {
 		.capability = {.header = {.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1},
 			       .nr_areas = config->sparse_too_many ? UINT32_MAX : 2},
-		.areas = {{0, PAGE_4K},
-			  {info->size - PAGE_4K, config->sparse_beyond ? UINT64_MAX : PAGE_4K}},
+		.areas = {{0, page},
+			  {info->size - page, config->sparse_beyond ? UINT64_MAX : page}},
 	};
 	size_t bytes = sizeof(*info) + sizeof(sparse);
 
@@ -83,7 +98,7 @@ static void put_sparse(const struct fake_device *config, struct vfio_region_info
 	info->argsz = bytes;
 }
 
-int fk_region_info(struct device *device, void *arg)
+int fk_region_info(const struct fake *fake, struct device *device, void *arg)
 {
 	struct vfio_region_info info;
 	const struct fake_bar *bar;
@@ -107,11 +122,11 @@ int fk_region_info(struct device *device, void *arg)
 		info.size = bar->bytes;
 		if (!info.size)
 			info.flags = 0;
-		else if (!bar->no_mmap && bar->bytes >= PAGE_4K)
+		else if (bar_can_map(bar))
 			info.flags |= VFIO_REGION_INFO_FLAG_MMAP;
 	}
 	if (device->config.sparse_bars && info.flags & VFIO_REGION_INFO_FLAG_MMAP)
-		put_sparse(&device->config, &info, arg);
+		put_sparse(&device->config, fk_page(fake), &info, arg);
 	memcpy(arg, &info, sizeof(info));
 	return 0;
 }
@@ -137,8 +152,8 @@ static ssize_t config_rw(struct fake *fake, struct device *device, void *buf, si
 	return bytes;
 }
 
-static ssize_t bar_rw(struct device *device, unsigned int index, void *buf, size_t bytes,
-		      uint64_t at, bool write)
+static ssize_t bar_rw(const struct fake *fake, struct device *device, unsigned int index, void *buf,
+		      size_t bytes, uint64_t at, bool write)
 {
 	ssize_t done;
 
@@ -147,8 +162,8 @@ static ssize_t bar_rw(struct device *device, unsigned int index, void *buf, size
 	if (!fk_region_enabled(device))
 		return -EIO;
 	bytes = min_u64(bytes, device->config.bars[index].bytes - at);
-	done = write ? pwrite(bar_fd(device, index), buf, bytes, at) :
-		       pread(bar_fd(device, index), buf, bytes, at);
+	done = write ? pwrite(bar_fd(fake, device, index), buf, bytes, at) :
+		       pread(bar_fd(fake, device, index), buf, bytes, at);
 	return done < 0 ? -errno : done;
 }
 
@@ -170,7 +185,7 @@ ssize_t fk_region_rw(struct fake *fake, struct device *device, void *buf, size_t
 	if (!bytes)
 		return 0;
 	if (index < VFIO_PCI_ROM_REGION_INDEX)
-		return bar_rw(device, index, buf, bytes, at, write);
+		return bar_rw(fake, device, index, buf, bytes, at, write);
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
 		return config_rw(fake, device, buf, bytes, at, write);
 	if (index == VFIO_PCI_ROM_REGION_INDEX)
@@ -179,7 +194,8 @@ ssize_t fk_region_rw(struct fake *fake, struct device *device, void *buf, size_t
 }
 
 /* vfio_pci_core_mmap() */
-int fk_region_map(struct device *device, uint64_t offset, uint64_t bytes, int flags, int *fd)
+int fk_region_map(const struct fake *fake, struct device *device, uint64_t offset, uint64_t bytes,
+		  int flags, int *fd)
 {
 	unsigned int index = offset >> OFFSET_SHIFT;
 	uint64_t at = offset & ((UINT64_C(1) << OFFSET_SHIFT) - 1);
@@ -188,9 +204,9 @@ int fk_region_map(struct device *device, uint64_t offset, uint64_t bytes, int fl
 	if (!(flags & MAP_SHARED) || index >= VFIO_PCI_ROM_REGION_INDEX)
 		return -EINVAL;
 	bar = &device->config.bars[index];
-	if (bar->no_mmap || bar->bytes < PAGE_4K || at + bytes > bar->bytes)
+	if (!bar_can_map(bar) || at + bytes > bar_pages(fake, device, index))
 		return -EINVAL;
-	*fd = bar_fd(device, index);
+	*fd = bar_fd(fake, device, index);
 	return 0;
 }
 
@@ -199,8 +215,8 @@ uint32_t fake_register(struct fake *fake, const char *address, unsigned int bar,
 	uint32_t value = 0;
 
 	pthread_mutex_lock(&fake->lock);
-	if (pread(bar_fd(fk_device_find(fake, address), bar), &value, sizeof(value), offset) !=
-	    sizeof(value))
+	if (pread(bar_fd(fake, fk_device_find(fake, address), bar), &value, sizeof(value),
+		  offset) != sizeof(value))
 		abort();
 	pthread_mutex_unlock(&fake->lock);
 	return value;

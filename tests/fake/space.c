@@ -10,6 +10,7 @@ void fk_space_init(struct fake *fake, struct space *space)
 
 	memset(space, 0, sizeof(*space));
 	space->number = fake->next_space++;
+	space->page = fk_page(fake);
 	while (*at)
 		at = &(*at)->next;
 	*at = space;

@@ -32,19 +32,15 @@ static int hugepages_path(struct fake *fake, int node, const char *path, struct 
 	int pool;
 
 	if (!*path) {
-		fk_put(text, "%s%s", fake->config.no_2m ? "" : "hugepages-2048kB\n",
-		       fake->config.no_1g ? "" : "hugepages-1048576kB\n");
+		for (pool = POOL_2M; pool <= POOL_1G; pool++)
+			if (!(pool == POOL_2M ? fake->config.no_2m : fake->config.no_1g))
+				fk_put(text, "hugepages-%" PRIu64 "kB\n",
+				       fk_pool_page(fake, pool) / FAKE_KIB);
 		return SYSFS_DIR;
 	}
-	if (after(path, "/hugepages-2048kB") && !fake->config.no_2m) {
-		path += strlen("/hugepages-2048kB");
-		pool = POOL_2M;
-	} else if (after(path, "/hugepages-1048576kB") && !fake->config.no_1g) {
-		path += strlen("/hugepages-1048576kB");
-		pool = POOL_1G;
-	} else {
+	pool = fk_pool_of_path(fake, &path);
+	if (pool < 0)
 		return SYSFS_NONE;
-	}
 	if (!*path)
 		return SYSFS_DIR;
 	if (!strcmp(path, "/nr_hugepages"))
@@ -143,11 +139,43 @@ static int node_path(struct fake *fake, const char *path, struct text *text)
 
 /* ---- cgroups, modules, /dev ---- */
 
+/* mem_fmt() of mm/hugetlb_cgroup.c: limits of the pool's size. @path is after "hugetlb.". */
+static int hugetlb_path(struct fake *fake, const char *path, struct text *text)
+{
+	const struct fake_config *config = &fake->config;
+	uint64_t bytes = fk_pool_page(fake, POOL_2M), used = fk_pool_used(fake, POOL_2M);
+	bool large = bytes >= FAKE_MIB;
+	char prefix[32];
+	const char *name;
+
+	snprintf(prefix, sizeof(prefix), "%" PRIu64 "%s.", bytes / (large ? FAKE_MIB : FAKE_KIB),
+		 large ? "MB" : "KB");
+	name = after(path, prefix);
+	if (!name)
+		return SYSFS_NONE;
+	if (!strcmp(name, "current"))
+		fk_put(text, "%" PRIu64 "\n", used);
+	else if (!strcmp(name, "max") && config->hugetlb_limit_2m)
+		fk_put(text, "%" PRIu64 "\n", config->hugetlb_limit_2m);
+	else if (!strcmp(name, "rsvd.max") && config->hugetlb_reserve_2m)
+		fk_put(text, "%" PRIu64 "\n", config->hugetlb_reserve_2m);
+	else if (!strcmp(name, "rsvd.current"))
+		fk_put(text, "%" PRIu64 "\n", used + fake->reserved[POOL_2M] * bytes);
+	else if (!strcmp(name, "max"))
+		fk_put(text, "max\n");
+	else
+		return SYSFS_NONE;
+	return SYSFS_TEXT;
+}
+
 /* The process is in /vm.slice. */
 static int cgroup_path(struct fake *fake, const char *path, struct text *text)
 {
 	const struct fake_config *config = &fake->config;
+	const char *hugetlb = after(path, "/vm.slice/hugetlb.");
 
+	if (hugetlb)
+		return hugetlb_path(fake, hugetlb, text);
 	if (!strcmp(path, "/vm.slice/cpu.max"))
 		fk_put(text, "%s\n", config->cpu_max ? config->cpu_max : "max 100000");
 	else if (!strcmp(path, "/vm.slice/memory.max") && config->memory_limit)
@@ -160,17 +188,6 @@ static int cgroup_path(struct fake *fake, const char *path, struct text *text)
 		fk_put(text, "%" PRIu64 "\n", fk_pool_used(fake, POOL_BASE));
 	else if (!strcmp(path, "/vm.slice/memory.stat"))
 		fk_put(text, "anon 4096\nfile 0\ninactive_file 0\nactive_file 0\n");
-	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.current"))
-		fk_put(text, "%" PRIu64 "\n", fk_pool_used(fake, POOL_2M));
-	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.max") && config->hugetlb_limit_2m)
-		fk_put(text, "%" PRIu64 "\n", config->hugetlb_limit_2m);
-	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.rsvd.max") && config->hugetlb_reserve_2m)
-		fk_put(text, "%" PRIu64 "\n", config->hugetlb_reserve_2m);
-	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.rsvd.current"))
-		fk_put(text, "%" PRIu64 "\n",
-		       fk_pool_used(fake, POOL_2M) + fake->reserved[POOL_2M] * PAGE_2M);
-	else if (!strcmp(path, "/vm.slice/hugetlb.2MB.max"))
-		fk_put(text, "max\n");
 	else
 		return SYSFS_NONE;
 	return SYSFS_TEXT;

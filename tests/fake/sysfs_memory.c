@@ -73,7 +73,7 @@ static int put_smaps(struct fake *fake, struct text *text)
 		put_mapping(text, vma);
 		fk_put(text, "Size: %18" PRIu64 " kB\n", (vma->end - vma->start) / 1024);
 		fk_put(text, "KernelPageSize: %8" PRIu64 " kB\n",
-		       (vma->object ? vma->object->page_bytes : PAGE_4K) / 1024);
+		       (vma->object ? vma->object->page_bytes : fk_page(fake)) / 1024);
 		for (size_t k = 0; k < ARRAY_SIZE(smaps_names); k++)
 			fk_put(text, "%s:%*d kB\n", smaps_names[k],
 			       23 - (int)strlen(smaps_names[k]), 0);
@@ -100,7 +100,7 @@ ssize_t fk_pagemap_read(struct fake *fake, uint64_t *entries, size_t bytes, off_
 		uint64_t frame = run ? page + page / run : page;
 
 		entries[i] = 0;
-		if (fk_memory_page_node(fake, page * PAGE_4K) >= 0)
+		if (fk_memory_page_node(fake, page * fk_page(fake)) >= 0)
 			entries[i] = UINT64_C(1) << 63 | (fake->config.no_sys_admin ? 0 : frame);
 	}
 	return bytes;
@@ -108,18 +108,18 @@ ssize_t fk_pagemap_read(struct fake *fake, uint64_t *entries, size_t bytes, off_
 
 /* ---- Pools ---- */
 
-static uint64_t room_to_grow(const struct node *node, int pool)
+static uint64_t room_to_grow(const struct fake *fake, const struct node *node, int pool)
 {
-	uint64_t pages = node->free[POOL_BASE] / (pool == POOL_2M ? 512 : 512 * 512);
+	uint64_t pages = node->free[POOL_BASE] / fk_pool_parts(fake, pool);
 
 	return min_u64(pages, node->blocks[pool]);
 }
 
-bool fk_pool_add(struct node *node, int pool)
+bool fk_pool_add(const struct fake *fake, struct node *node, int pool)
 {
-	if (!room_to_grow(node, pool))
+	if (!room_to_grow(fake, node, pool))
 		return false;
-	node->free[POOL_BASE] -= pool == POOL_2M ? 512 : 512 * 512;
+	node->free[POOL_BASE] -= fk_pool_parts(fake, pool);
 	node->blocks[pool]--;
 	node->free[pool]++;
 	node->total[pool]++;
@@ -157,7 +157,7 @@ static bool make_surplus(struct node *node, int pool)
 static bool change_pool(struct fake *fake, struct node *node, int pool, bool more, bool hard)
 {
 	if (more)
-		return hard ? fk_pool_add(node, pool) : keep_surplus(node, pool);
+		return hard ? fk_pool_add(fake, node, pool) : keep_surplus(node, pool);
 	return hard ? make_surplus(node, pool) : fk_pool_shrink(fake, node, pool);
 }
 
@@ -180,20 +180,30 @@ static void set_pool(struct fake *fake, int node, int pool, uint64_t wanted)
 	} while (changed);
 }
 
+int fk_pool_of_path(const struct fake *fake, const char **path)
+{
+	uint64_t kilobytes;
+	int end = 0, pool;
+
+	if (sscanf(*path, "/hugepages-%" SCNu64 "kB%n", &kilobytes, &end) != 1 || !end)
+		return -EINVAL;
+	*path += end;
+	pool = kilobytes == fk_pool_page(fake, POOL_2M) / FAKE_KIB ? POOL_2M : POOL_1G;
+	if (kilobytes != fk_pool_page(fake, pool) / FAKE_KIB)
+		return -EINVAL;
+	return (pool == POOL_2M ? fake->config.no_2m : fake->config.no_1g) ? -EINVAL : pool;
+}
+
 /* Node and pool of a file nr_hugepages. */
 static bool find_pool(struct fake *fake, const char *path, int *node, int *pool)
 {
-	unsigned int kilobytes;
-	int end = 0;
-
 	*node = -1;
 	sscanf(path, "/sys/devices/system/node/node%d", node);
 	path = strstr(path, "/hugepages-");
-	if (!path || *node >= FAKE_NODES ||
-	    sscanf(path, "/hugepages-%ukB/nr_hugepages%n", &kilobytes, &end) != 1 || path[end])
+	if (!path || *node >= FAKE_NODES)
 		return false;
-	*pool = kilobytes == 2048 ? POOL_2M : POOL_1G;
-	return *pool == POOL_2M ? !fake->config.no_2m : !fake->config.no_1g;
+	*pool = fk_pool_of_path(fake, &path);
+	return *pool >= 0 && !strcmp(path, "/nr_hugepages");
 }
 
 static bool is_compact(const char *path)
@@ -234,9 +244,11 @@ ssize_t fk_sysfs_write(struct fake *fake, const char *path, const char *text, si
 
 static int put_buddyinfo(struct fake *fake, struct text *text)
 {
+	uint64_t parts = fk_pool_parts(fake, POOL_2M);
+
 	for (int n = 0; n < FAKE_NODES; n++) {
 		const struct node *node = &fake->nodes[n];
-		uint64_t blocks = room_to_grow(node, POOL_2M);
+		uint64_t blocks = room_to_grow(fake, node, POOL_2M);
 
 		if (!node->exists)
 			continue;
@@ -246,10 +258,11 @@ static int put_buddyinfo(struct fake *fake, struct text *text)
 			       "0      0      0      0      0 \n"
 			       "Node 0, zone    DMA32      0      0      0      0      0      0      "
 			       "0      0      0      0      0 \n");
-		fk_put(text,
-		       "Node %d, zone   Normal %" PRIu64 " 0 0 0 0 0 0 0 0 %" PRIu64 " %" PRIu64
-		       "\n",
-		       n, node->free[POOL_BASE] - blocks * 512, blocks % 2, blocks / 2);
+		fk_put(text, "Node %d, zone   Normal %" PRIu64, n,
+		       node->free[POOL_BASE] - blocks * parts);
+		for (uint64_t order = 2; order < parts; order *= 2)
+			fk_put(text, " 0");
+		fk_put(text, " %" PRIu64 " %" PRIu64 "\n", blocks % 2, blocks / 2);
 	}
 	return SYSFS_TEXT;
 }

@@ -23,8 +23,9 @@ static const char *const meminfo_names[] = {
 
 static uint64_t meminfo_value(struct fake *fake, const char *name)
 {
-	uint64_t total = 4 * fk_sum_nodes(fake, -1, POOL_BASE, true);
-	uint64_t free = 4 * fk_sum_nodes(fake, -1, POOL_BASE, false);
+	uint64_t kilobytes = fk_page(fake) / FAKE_KIB;
+	uint64_t total = kilobytes * fk_sum_nodes(fake, -1, POOL_BASE, true);
+	uint64_t free = kilobytes * fk_sum_nodes(fake, -1, POOL_BASE, false);
 
 	if (!strcmp(name, "MemFree") || !strcmp(name, "MemAvailable"))
 		return free;
@@ -37,7 +38,7 @@ static uint64_t meminfo_value(struct fake *fake, const char *name)
 	if (!strcmp(name, "HugePages_Rsvd"))
 		return fake->reserved[POOL_2M];
 	if (!strcmp(name, "Hugepagesize"))
-		return 2048;
+		return fk_pool_page(fake, POOL_2M) / FAKE_KIB;
 	if (!strcmp(name, "VmallocTotal"))
 		return UINT64_C(34359738367);
 	return 0;
@@ -69,7 +70,9 @@ void fk_proc_node_meminfo(struct fake *fake, unsigned int number, struct text *t
 		"FileHugePages",  "FilePmdMapped", "Unaccepted",
 	};
 	const struct node *node = &fake->nodes[number];
-	uint64_t total = 4 * node->total[POOL_BASE], free = 4 * node->free[POOL_BASE];
+	uint64_t kilobytes = fk_page(fake) / FAKE_KIB;
+	uint64_t total = kilobytes * node->total[POOL_BASE];
+	uint64_t free = kilobytes * node->free[POOL_BASE];
 
 	fk_put(text, "Node %u MemTotal:       %8" PRIu64 " kB\n", number, total);
 	fk_put(text, "Node %u MemFree:        %8" PRIu64 " kB\n", number, free);

@@ -4,8 +4,6 @@
 
 #include "model.h"
 
-#define PGSIZES (PAGE_4K | PAGE_2M | PAGE_1G)
-
 static uint64_t aperture_last(const struct fake *fake)
 {
 	return (UINT64_C(1) << fake->config.iova_bits) - 1;
@@ -77,7 +75,7 @@ static int pin_and_map(struct fake *fake, struct dma *dma)
 {
 	const struct fake_config *config = &fake->config;
 	uint64_t bytes = dma->last - dma->iova + 1;
-	uint64_t limit = config->memlock / PAGE_4K * PAGE_4K;
+	uint64_t limit = config->memlock / fk_page(fake) * fk_page(fake);
 	struct pin pin = {.write = dma->write, .allow_mmio = true, .budget = NEVER};
 	int error;
 
@@ -121,7 +119,7 @@ static int map_locked(struct fake *fake, struct container *container,
 	struct dma *dma;
 	int error;
 
-	if ((map->size | map->iova | map->vaddr) % PAGE_4K)
+	if ((map->size | map->iova | map->vaddr) % fk_page(fake))
 		return -EINVAL;
 	if (map->flags & VFIO_DMA_MAP_FLAG_VADDR)
 		return set_vaddr(container, map);
@@ -189,14 +187,14 @@ static int unmap_locked(struct fake *fake, struct container *container,
 	uint64_t last, unmapped = 0;
 	struct dma *dma;
 
-	if (unmap->iova % PAGE_4K)
+	if (unmap->iova % fk_page(fake))
 		return -EINVAL;
 	if (unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL) {
 		if (unmap->iova || unmap->size)
 			return -EINVAL;
 		last = UINT64_MAX;
 	} else {
-		if (!unmap->size || unmap->size % PAGE_4K)
+		if (!unmap->size || unmap->size % fk_page(fake))
 			return -EINVAL;
 		if (__builtin_add_overflow(unmap->iova, unmap->size - 1, &last))
 			return -EOVERFLOW;
@@ -272,7 +270,7 @@ static size_t build_caps(struct fake *fake, const struct container *container,
 	caps->migration.header.id = VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION;
 	caps->migration.header.version = 1;
 	caps->migration.header.next = base + offsetof(struct info_caps, avail);
-	caps->migration.pgsize_bitmap = PAGE_4K;
+	caps->migration.pgsize_bitmap = fk_page(fake);
 	caps->migration.max_dirty_bitmap_size = 256 << 20;
 	caps->avail.header.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL;
 	caps->avail.header.version = 1;
@@ -304,7 +302,8 @@ static int get_info(struct fake *fake, struct container *container, void *arg)
 	size = build_caps(fake, container, &caps, sizeof(info));
 	fk_vunlock_write(&container->iommu_lock);
 	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
-	info.iova_pgsizes = PGSIZES;
+	info.iova_pgsizes = fk_page(fake) | fk_pool_page(fake, POOL_2M) |
+			    fk_pool_page(fake, POOL_1G);
 	min = min_u64(info.argsz, sizeof(info));
 	if (info.argsz < sizeof(info) + size) {
 		info.argsz = sizeof(info) + size;

@@ -40,6 +40,8 @@ struct space {
 	size_t count, room;
 	uint64_t mapped;
 	bool tracks_dirty;
+	/* Bytes of a page: what the IOMMU and the bits of dirty pages count in. */
+	uint64_t page;
 };
 
 void fk_space_init(struct fake *fake, struct space *space);
@@ -196,11 +198,12 @@ int fk_irq_set(struct device *device, void *arg);
 /* Notifies the process that has the device open that the host requests it. */
 void fk_irq_request(struct fake *fake, struct device *device);
 void fk_irq_disable_all(struct device *device);
-int fk_region_info(struct device *device, void *arg);
+int fk_region_info(const struct fake *fake, struct device *device, void *arg);
 ssize_t fk_region_rw(struct fake *fake, struct device *device, void *buf, size_t bytes,
 		     off_t offset, bool write);
 /* The real fd and offset behind a mapping of a BAR, -EINVAL. */
-int fk_region_map(struct device *device, uint64_t offset, uint64_t bytes, int flags, int *fd);
+int fk_region_map(const struct fake *fake, struct device *device, uint64_t offset, uint64_t bytes,
+		  int flags, int *fd);
 
 /* The switch in the command register. */
 bool fk_region_enabled(const struct device *device);

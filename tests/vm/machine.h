@@ -14,6 +14,10 @@
 
 #define MACHINE_DEVICES 32
 
+/* Bytes of a base page, and where the MiB of IOVAs begins that writes of interrupts take:
+ * 0xfee00000 on x86, 0x8000000 on arm64 (MSI_IOVA_BASE). machine_describe() sets them. */
+extern uint64_t machine_page, machine_msi_window;
+
 /* What a scenario wants the machine to be short of. Zero: nothing. */
 struct limits {
 	/* dma_entry_limit of vfio_iommu_type1. */

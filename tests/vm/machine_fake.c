@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fake kernel, made up like the machine of scripts/vm. "stock" as an argument: without
- * iommufd, as Debian's kernels are.
+ * The fake kernel, made up like the machine of scripts/vm. Arguments: "stock", without iommufd, as
+ * Debian's kernels are; "16k", "64k", with base pages of this size.
  */
 #include "machine.h"
 
@@ -24,6 +24,8 @@
 #define FOREIGN_GROUP	 2
 #define FIRST_GROUP	 15
 
+uint64_t machine_page = 4 * FAKE_KIB, machine_msi_window = 0xfee00000;
+
 static const struct machine *described;
 static struct fake *fake;
 
@@ -38,9 +40,11 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 {
 	bool stock = argc && !strcmp(argv[0], "stock");
 
+	if (argc && !stock)
+		machine_page = strtoul(argv[0], NULL, 10) * FAKE_KIB;
 	described = machine;
-	snprintf(machine->name, sizeof(machine->name), "fake kernel%s",
-		 stock ? " without iommufd" : "");
+	snprintf(machine->name, sizeof(machine->name), "fake kernel%s, pages of %lu KiB",
+		 stock ? " without iommufd" : "", (unsigned long)(machine_page / FAKE_KIB));
 	for (unsigned int i = 0; i < NODES * DEVICES_PER_NODE; i++)
 		snprintf(machine->devices[i], sizeof(machine->devices[i]), "0000:%02x:00.0",
 			 i / DEVICES_PER_NODE * 0x20 + i % DEVICES_PER_NODE + 1);
@@ -199,6 +203,7 @@ void machine_begin(const struct limits *limits)
 	struct fake_config config = {
 		.no_iommufd = described->no_iommufd[0],
 		.no_cdev = described->no_iommufd[0] || limits->no_nodes,
+		.base_page = machine_page,
 		.nodes = NODES,
 		.cpus_per_node = CPUS_PER_NODE,
 		.pages_2m = {PAGES_2M, PAGES_2M},

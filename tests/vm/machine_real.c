@@ -35,6 +35,13 @@ struct state {
 	long fds, threads, mappings, locked_kib, pinned_kib, hugepages_free, hugepages_reserved;
 };
 
+uint64_t machine_page;
+#ifdef __aarch64__
+uint64_t machine_msi_window = 0x8000000;
+#else
+uint64_t machine_msi_window = 0xfee00000;
+#endif
+
 static struct state before;
 static long entry_limit;
 /* What transparent huge pages are set to but for a scenario. */
@@ -143,6 +150,7 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	machine_page = sysconf(_SC_PAGESIZE);
 	uname(&name);
 	snprintf(machine->name, sizeof(machine->name), "Linux %.50s", name.release);
 	machine->device_count = list_devices("VFIO_DEVICES", machine->devices, MACHINE_DEVICES);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Registers of the controller; numbers are of the NVM Express base specification 1.4, 3.1. */
 #define CC	 0x14
@@ -18,10 +19,11 @@
 
 #define PCI_COMMAND    0x04
 #define MEMORY_AND_DMA 0x6
-#define PAGE	       4096
-#define IDENTIFY       0x06
-#define POLL_NS	       100000
-#define POLLS	       50000
+/* Of the controller, not of the host. */
+#define PAGE	 4096
+#define IDENTIFY 0x06
+#define POLL_NS	 100000
+#define POLLS	 50000
 /* Of each queue. */
 #define ENTRIES		 2
 #define COMMAND_BYTES	 64
@@ -90,7 +92,8 @@ static void make_queues(struct nvme *nvme)
 	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
 
-	nvme->range = (struct vfb_range){.bytes = 2 * PAGE, .flags = VFB_RANGE_ANY_IOVA};
+	nvme->range = (struct vfb_range){.bytes = 2 * (uint64_t)sysconf(_SC_PAGESIZE),
+					 .flags = VFB_RANGE_ANY_IOVA};
 	opts.bytes = nvme->range.bytes;
 	opts.page_size = VFB_PAGE_4K;
 	/* A child may go on. */

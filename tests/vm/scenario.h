@@ -17,6 +17,9 @@
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 #define MS  UINT64_C(1000000)
+/* A base page of the machine. */
+#define PAGE	   machine_page
+#define MSI_WINDOW machine_msi_window
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

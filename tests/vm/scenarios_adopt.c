@@ -376,7 +376,7 @@ static void rollback(struct fixture *f)
 {
 	static struct vfb_range ranges[COUNT_ROLLBACK];
 	struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
-	struct vfb_memory *memory = make_memory(f, COUNT_ROLLBACK * 16 * KIB, VFB_PAGE_4K), *bad;
+	struct vfb_memory *memory = make_memory(f, COUNT_ROLLBACK * 4 * PAGE, VFB_PAGE_4K), *bad;
 	struct caller caller;
 	struct vfb_space *space;
 	void *address;
@@ -386,19 +386,19 @@ static void rollback(struct fixture *f)
 	caller_map(f, &caller);
 	assert_ok(vfb_space_adopt(f->ctx, caller.space, caller.ioas, NULL, &space));
 	for (size_t i = 0; i < COUNT_ROLLBACK; i++) {
-		ranges[i] = range_of(memory, 8 * KIB, IOVA + i * MIB);
-		ranges[i].offset = i * 16 * KIB;
+		ranges[i] = range_of(memory, 2 * PAGE, IOVA + i * MIB);
+		ranges[i].offset = i * 4 * PAGE;
 	}
 	/* The caller has mapped that. */
 	ranges[CULPRIT].iova = OWN;
 	roll_back(space, ranges, -EEXIST);
 	/* No such address. */
-	assert_returns(machine_mmap(16 * KIB, PROT_READ | PROT_WRITE, &address), 0);
+	assert_returns(machine_mmap(4 * PAGE, PROT_READ | PROT_WRITE, &address), 0);
 	opts.address = address;
-	opts.bytes = 16 * KIB;
+	opts.bytes = 4 * PAGE;
 	opts.flags = VFB_MEMORY_ADOPT_POPULATED;
 	assert_ok(vfb_memory_adopt(f->ctx, &opts, &bad));
-	machine_munmap(address, 16 * KIB);
+	machine_munmap(address, 4 * PAGE);
 	ranges[CULPRIT].memory = bad;
 	ranges[CULPRIT].offset = 0;
 	ranges[CULPRIT].iova = IOVA + CULPRIT * MIB;

@@ -205,7 +205,7 @@ static void wrong_memory(struct fixture *f)
 	opts.page_size = 99;
 	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
 	opts.page_size = VFB_PAGE_2M;
-	opts.address = (void *)(uintptr_t)(GIB + 4 * KIB);
+	opts.address = (void *)(uintptr_t)(GIB + PAGE);
 	assert_error(vfb_memory_adopt(f->ctx, &opts, &memory), -EINVAL);
 	assert_says("2 MiB");
 	opts.flags = 1u << 30;

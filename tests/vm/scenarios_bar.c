@@ -5,7 +5,9 @@
 
 #include "scenario.h"
 
-#define IOVA (64 * GIB)
+/* BAR 0 of an NVMe controller, which cannot be mapped for peers if a page is larger. */
+#define CONTROLLER_BYTES (16 * KIB)
+#define IOVA		 (64 * GIB)
 
 /* A controller, and a device whose BAR 2 is memory; in one space. */
 struct peers {
@@ -74,15 +76,14 @@ static void write_into_bar(struct fixture *f)
 	assert_int_equal(bars[0].status, 0);
 	assert_holds(peers.space, 2, 1, bars[0].bytes);
 
-	assert_true(reaches(f, &peers, bars[0].iova, 16 * KIB));
-	assert_int_equal(*(volatile uint32_t *)(address + 16 * KIB), MACHINE_DMA_WORD);
-	assert_true(reaches(f, &peers, bars[0].iova, bars[0].bytes - 4 * KIB));
+	assert_true(reaches(f, &peers, bars[0].iova, 4 * PAGE));
+	assert_int_equal(*(volatile uint32_t *)(address + 4 * PAGE), MACHINE_DMA_WORD);
+	assert_true(reaches(f, &peers, bars[0].iova, bars[0].bytes - PAGE));
 
 	/* Who translates finds it where the process has it. */
-	assert_int_equal(vfb_space_translate(peers.space, bars[0].iova + 16 * KIB, 4 * KIB, &found,
-					     1),
+	assert_int_equal(vfb_space_translate(peers.space, bars[0].iova + 4 * PAGE, PAGE, &found, 1),
 			 1);
-	assert_ptr_equal(found.address, address + 16 * KIB);
+	assert_ptr_equal(found.address, address + 4 * PAGE);
 	assert_int_equal(vfb_space_translate_address(peers.space, address, bars[0].bytes, &found,
 						     1),
 			 1);
@@ -97,7 +98,7 @@ static void write_into_bar(struct fixture *f)
 	assert_error(vfb_region_unmap(peers.target, 2), -EBUSY);
 	assert_ok(vfb_bars_unmap(bars, 1));
 	assert_holds(peers.space, 2, 0, 0);
-	assert_false(reaches(f, &peers, bars[0].iova, 16 * KIB));
+	assert_false(reaches(f, &peers, bars[0].iova, 4 * PAGE));
 	assert_error(vfb_bars_unmap(bars, 1), -ENOENT);
 	assert_ok(vfb_region_unmap(peers.target, 2));
 	close_peers(&peers);
@@ -176,13 +177,18 @@ static void refused(struct fixture *f)
 	bars[0].iova = 2 * IOVA;
 	bars[1].index = 0;
 	bars[1].iova = 2 * IOVA;
-	assert_error(vfb_bars_map(peers.space, bars, 2, NULL), -EEXIST);
-	assert_int_equal(bars[0].status, -ECANCELED);
-	bars[1].flags = 0;
-	assert_int_equal(vfb_bars_map(peers.space, bars, 2, NULL), 0);
-	assert_int_equal(bars[0].status, 0);
-	assert_int_equal(bars[1].status, -EEXIST);
-	assert_ok(vfb_bars_unmap(bars, 1));
+	if (PAGE <= CONTROLLER_BYTES) {
+		assert_error(vfb_bars_map(peers.space, bars, 2, NULL), -EEXIST);
+		assert_int_equal(bars[0].status, -ECANCELED);
+		bars[1].flags = 0;
+		assert_int_equal(vfb_bars_map(peers.space, bars, 2, NULL), 0);
+		assert_int_equal(bars[0].status, 0);
+		assert_int_equal(bars[1].status, -EEXIST);
+		assert_ok(vfb_bars_unmap(bars, 1));
+	} else {
+		assert_error(vfb_bars_map(peers.space, bars + 1, 1, NULL), -ENOTSUP);
+		assert_says("16 KiB");
+	}
 
 	/* Not a multiple of a page; outside of what devices reach. */
 	bars[0].iova = IOVA + 2 * KIB;
@@ -203,11 +209,12 @@ static void closed(struct fixture *f)
 	struct vfb_memory *memory = make_memory(f, 2 * MIB, VFB_PAGE_4K);
 	struct vfb_bar bars[2] = {bar_of(peers.target), bar_of(peers.writer)};
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	size_t count = PAGE <= CONTROLLER_BYTES ? 2 : 1;
 	struct vfb_job *job;
 
 	bars[1].index = 0;
 	bars[1].iova = 2 * IOVA;
-	assert_ok(vfb_bars_map_start(peers.space, bars, 2, NULL, &job));
+	assert_ok(vfb_bars_map_start(peers.space, bars, count, NULL, &job));
 	/* Whatever has become of the job by now. */
 	assert_ok(vfb_device_close(peers.target));
 	vfb_job_wait(job, UINT64_MAX);
@@ -223,12 +230,12 @@ static void closed(struct fixture *f)
 
 	assert_ok(vfb_device_open(peers.space, f->machine->bars.devices[0], &peers.target));
 	bars[0].device = peers.target;
-	assert_ok(vfb_bars_map(peers.space, bars, 2, NULL));
+	assert_ok(vfb_bars_map(peers.space, bars, count, NULL));
 	assert_true(reaches(f, &peers, IOVA, MIB));
 	assert_ok(vfb_space_unmap_all(peers.space));
 	assert_holds(peers.space, 2, 0, 0);
-	assert_error(vfb_bars_unmap(bars, 2), -ENOENT);
-	assert_ok(vfb_bars_map(peers.space, bars, 2, NULL));
+	assert_error(vfb_bars_unmap(bars, count), -ENOENT);
+	assert_ok(vfb_bars_map(peers.space, bars, count, NULL));
 	close_peers(&peers);
 }
 

@@ -2,9 +2,8 @@
 /* Batches of ranges of which some fail. */
 #include "scenario.h"
 
-#define BYTES  (4 * MIB)
-#define IOVA   GIB
-#define WINDOW UINT64_C(0xfee00000)
+#define BYTES (4 * MIB)
+#define IOVA  GIB
 
 /*
  * Memory bound to node 1 which takes more than half of the pages there: creating two of them
@@ -74,7 +73,7 @@ static void one_is_invalid(struct fixture *f)
 	struct vfb_range range[] = {
 		range_of(memory, BYTES, 0),
 		range_of(memory, BYTES, IOVA),
-		range_of(memory, MIB, WINDOW),
+		range_of(memory, MIB, MSI_WINDOW),
 	};
 	struct vfb_device *device;
 	struct vfb_space *space = make_space_with_device(f, &device);
@@ -97,7 +96,7 @@ static void best_effort(struct fixture *f)
 	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_THP);
 	struct vfb_batch_opts opts = VFB_BATCH_OPTS_INIT;
 	struct vfb_range range[] = {
-		range_of(memory, BYTES, IOVA),	     range_of(memory, MIB, WINDOW),
+		range_of(memory, BYTES, IOVA),	     range_of(memory, MIB, MSI_WINDOW),
 		range_of(memory, BYTES, IOVA + MIB), range_of(memory, 1, 3 * IOVA),
 		range_of(memory, BYTES, 2 * IOVA),
 	};

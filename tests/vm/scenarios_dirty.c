@@ -2,8 +2,6 @@
 /* Which pages devices have written to. */
 #include "scenario.h"
 
-#define PAGE (4 * KIB)
-
 static struct vfb_space *make_tracking_space(struct fixture *f)
 {
 	struct vfb_space_opts opts = VFB_SPACE_OPTS_INIT;
@@ -21,7 +19,7 @@ static void type1_reports_all(struct fixture *f)
 	struct vfb_space *space = make_tracking_space(f);
 	uint64_t bitmap[3] = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
 	struct vfb_dirty_area area = {.iova = GIB, .bytes = 130 * PAGE, .bitmap = bitmap};
-	struct vfb_memory *memory = make_memory(f, MIB, VFB_PAGE_4K);
+	struct vfb_memory *memory = make_memory(f, 16 * PAGE, VFB_PAGE_4K);
 	struct vfb_range ranges[2] = {
 		{.memory = memory, .bytes = 3 * PAGE, .iova = GIB + 62 * PAGE},
 		{.memory = memory, .offset = PAGE, .bytes = PAGE, .iova = GIB + 129 * PAGE},

@@ -29,7 +29,7 @@ static void end(struct setting *s)
 static void overlaps(struct fixture *f)
 {
 	struct setting s = begin(f);
-	const uint64_t page = 4 * KIB;
+	const uint64_t page = PAGE;
 	struct vfb_range two[] = {range_of(s.memory, 2 * page, 2 * IOVA),
 				  range_of(s.memory, page, 2 * IOVA + page)};
 
@@ -64,7 +64,7 @@ static void unmap_errors(struct fixture *f)
 	assert_error(unmap_one(s.space, IOVA, BYTES / 2), -EINVAL);
 	assert_says("does not split mappings");
 	assert_error(unmap_one(s.space, IOVA + BYTES / 2, BYTES / 2), -EINVAL);
-	assert_error(unmap_one(s.space, IOVA + 4 * KIB, 4 * KIB), -EINVAL);
+	assert_error(unmap_one(s.space, IOVA + PAGE, PAGE), -EINVAL);
 	/* More than is mapped. */
 	assert_error(unmap_one(s.space, IOVA, 2 * BYTES), -ENOENT);
 	assert_error(unmap_one(s.space, IOVA - BYTES, 2 * BYTES), -ENOENT);
@@ -85,20 +85,20 @@ static void adjacent(struct fixture *f)
 	struct vfb_range ranges[] = {
 		range_of(s.memory, 4 * MIB, IOVA + MIB),
 		range_of(other, MIB, IOVA),
-		range_of(other, 12 * KIB, IOVA + 5 * MIB),
-		range_of(s.memory, 4 * KIB, IOVA + 6 * MIB),
+		range_of(other, 3 * PAGE, IOVA + 5 * MIB),
+		range_of(s.memory, PAGE, IOVA + 6 * MIB),
 	};
 	uint64_t before = entries_left(s.space);
 
 	ranges[0].offset = 2 * MIB;
 	assert_ok(vfb_space_map(s.space, ranges, COUNT(ranges), NULL));
-	assert_holds(s.space, 1, 4, 5 * MIB + 16 * KIB);
+	assert_holds(s.space, 1, 4, 5 * MIB + 4 * PAGE);
 	assert_error(unmap_one(s.space, IOVA, 4 * MIB), -EINVAL);
 	/* The hole. */
-	assert_error(unmap_one(s.space, IOVA, 6 * MIB + 4 * KIB), -ENOENT);
-	assert_ok(unmap_one(s.space, IOVA, 5 * MIB + 12 * KIB));
-	assert_holds(s.space, 1, 1, 4 * KIB);
-	assert_ok(unmap_one(s.space, IOVA + 6 * MIB, 4 * KIB));
+	assert_error(unmap_one(s.space, IOVA, 6 * MIB + PAGE), -ENOENT);
+	assert_ok(unmap_one(s.space, IOVA, 5 * MIB + 3 * PAGE));
+	assert_holds(s.space, 1, 1, PAGE);
+	assert_ok(unmap_one(s.space, IOVA + 6 * MIB, PAGE));
 	assert_int_equal(entries_left(s.space), before);
 	assert_ok(vfb_memory_destroy(other));
 	end(&s);
@@ -114,12 +114,12 @@ static void wrong_ranges(struct fixture *f)
 	assert_error(map_one(s.space, s.memory, BYTES, IOVA + 1), -EINVAL);
 	assert_says("is not aligned");
 	assert_error(map_one(s.space, s.memory, BYTES, IOVA + 2 * KIB), -EINVAL);
-	assert_error(map_one(s.space, s.memory, 4 * KIB + 1, IOVA), -EINVAL);
-	assert_error(map_one(s.space, s.memory, BYTES + 4 * KIB, IOVA), -EINVAL);
+	assert_error(map_one(s.space, s.memory, PAGE + 1, IOVA), -EINVAL);
+	assert_error(map_one(s.space, s.memory, BYTES + PAGE, IOVA), -EINVAL);
 	assert_says("ends beyond its memory");
-	assert_error(map_one(s.space, s.memory, 8 * KIB, -(4 * KIB)), -EINVAL);
+	assert_error(map_one(s.space, s.memory, 2 * PAGE, -(PAGE)), -EINVAL);
 	assert_error(map_one(s.space, NULL, BYTES, IOVA), -EINVAL);
-	range = range_of(s.memory, 4 * KIB, IOVA);
+	range = range_of(s.memory, PAGE, IOVA);
 	range.offset = 2 * KIB;
 	assert_error(vfb_space_map(s.space, &range, 1, NULL), -EINVAL);
 	range.offset = BYTES;

@@ -8,7 +8,6 @@
 #include "scenario.h"
 #include "sys/uapi.h"
 
-#define PAGE  (4 * KIB)
 #define BYTES (16 * PAGE)
 #define IOVA  GIB
 #define FIXED \
@@ -197,8 +196,8 @@ static void wrong_maps(struct fixture *f)
 	assert_returns(map(&s, IOVA + 1, memory, PAGE, FIXED), -EINVAL);
 	assert_returns(map(&s, IOVA, (char *)memory + 1, PAGE, FIXED), -EINVAL);
 	assert_returns(map(&s, IOVA, memory, PAGE + 1, FIXED), -EINVAL);
-	assert_returns(map(&s, 0xfee00000, memory, PAGE, FIXED), -EINVAL);
-	assert_returns(map(&s, 0xfee00000 - PAGE, memory, 2 * PAGE, FIXED), -EINVAL);
+	assert_returns(map(&s, MSI_WINDOW, memory, PAGE, FIXED), -EINVAL);
+	assert_returns(map(&s, MSI_WINDOW - PAGE, memory, 2 * PAGE, FIXED), -EINVAL);
 	assert_returns(map(&s, UINT64_C(1) << 60, memory, PAGE, FIXED), -EINVAL);
 	assert_returns(map(&s, -PAGE, memory, 2 * PAGE, FIXED), -EOVERFLOW);
 	assert_returns(map(&s, IOVA, hole, PAGE, FIXED), -EFAULT);
@@ -262,9 +261,9 @@ static void without_domain(struct fixture *f)
 	machine_munmap(hole, BYTES);
 	assert_returns(bind_to(device, s.iommufd, &id), 0);
 	/* IOVAs of which the device knows that they are not for it. */
-	assert_returns(map(&s, 0xfee00000, memory, PAGE, FIXED), 0);
+	assert_returns(map(&s, MSI_WINDOW, memory, PAGE, FIXED), 0);
 	assert_returns(attach(device, s.ioas), -EADDRINUSE);
-	assert_returns(unmap(&s, 0xfee00000, PAGE), 1);
+	assert_returns(unmap(&s, MSI_WINDOW, PAGE), 1);
 	assert_returns(map(&s, UINT64_C(1) << 60, memory, PAGE, FIXED), 0);
 	assert_returns(attach(device, s.ioas), -EADDRINUSE);
 	assert_returns(unmap(&s, UINT64_C(1) << 60, PAGE), 1);

@@ -5,8 +5,8 @@
 #include "scenario.h"
 
 /* x86 keeps it for interrupts. */
-#define MSI_FIRST UINT64_C(0xfee00000)
-#define MSI_LAST  UINT64_C(0xfeefffff)
+#define MSI_FIRST MSI_WINDOW
+#define MSI_LAST  (MSI_WINDOW + MIB - 1)
 
 #define MAX_RANGES 8
 
@@ -47,14 +47,16 @@ static void reserved(struct fixture *f)
 	struct vfb_iova_range range[MAX_RANGES];
 	struct vfb_device *device;
 	struct vfb_space *space = make_space_with_device(f, &device);
-	char last[40];
+	char last[64];
 	size_t count;
 
-	assert_error(map_one(space, memory, 4 * KIB, MSI_FIRST), -EINVAL);
-	assert_says("0x0-0xfedfffff 0xfef00000-0x");
+	assert_error(map_one(space, memory, PAGE, MSI_FIRST), -EINVAL);
+	snprintf(last, sizeof(last), "0x0-0x%" PRIx64 " 0x%" PRIx64 "-0x", MSI_FIRST - 1,
+		 MSI_LAST + 1);
+	assert_says(last);
 	assert_error(map_one(space, memory, 4 * MIB, MSI_FIRST - MIB), -EINVAL);
-	assert_error(map_one(space, memory, 8 * KIB, MSI_FIRST - 4 * KIB), -EINVAL);
-	assert_error(map_one(space, memory, 8 * KIB, MSI_LAST + 1 - 4 * KIB), -EINVAL);
+	assert_error(map_one(space, memory, 2 * PAGE, MSI_FIRST - PAGE), -EINVAL);
+	assert_error(map_one(space, memory, 2 * PAGE, MSI_LAST + 1 - PAGE), -EINVAL);
 	assert_holds(space, 1, 0, 0);
 	/* The kernel admits what it says: both ends of each range, but not a page more. */
 	count = valid_ranges(space, range);
@@ -64,7 +66,7 @@ static void reserved(struct fixture *f)
 	}
 	assert_holds(space, 1, 2 * count, 2 * count * MIB);
 	snprintf(last, sizeof(last), "-0x%" PRIx64, range[count - 1].last);
-	assert_error(map_one(space, memory, 4 * KIB, range[count - 1].last + 1), -EINVAL);
+	assert_error(map_one(space, memory, PAGE, range[count - 1].last + 1), -EINVAL);
 	assert_says(last);
 	for (size_t i = 0; i < count; i++) {
 		assert_ok(unmap_one(space, range[i].first, MIB));
@@ -94,7 +96,7 @@ static void any_iova(struct fixture *f)
 	uint64_t freed;
 
 	assert_ok(vfb_memory_info(memory, &info));
-	assert_ok(map_one(space, memory, BYTES, GIB + 4 * KIB));
+	assert_ok(map_one(space, memory, BYTES, GIB + PAGE));
 	for (size_t i = 0; i < ENTRIES; i++) {
 		range[i] = range_of(memory, BYTES, 0);
 		range[i].flags = VFB_RANGE_ANY_IOVA;
@@ -105,7 +107,7 @@ static void any_iova(struct fixture *f)
 
 		assert_int_equal(first % (2 * MIB), (uintptr_t)info.address % (2 * MIB));
 		assert_false(overlap(first, last, MSI_FIRST, MSI_LAST));
-		assert_false(overlap(first, last, GIB + 4 * KIB, GIB + 4 * KIB + (BYTES - 1)));
+		assert_false(overlap(first, last, GIB + PAGE, GIB + PAGE + (BYTES - 1)));
 		for (size_t other = 0; other < i; other++)
 			assert_false(overlap(first, last, range[other].iova,
 					     range[other].iova + (BYTES - 1)));
@@ -120,7 +122,7 @@ static void any_iova(struct fixture *f)
 	assert_ok(vfb_space_map(space, &range[5], 1, NULL));
 	assert_int_equal(range[5].iova, freed);
 	assert_ok(vfb_space_unmap(space, range, ENTRIES, NULL));
-	assert_ok(unmap_one(space, GIB + 4 * KIB, BYTES));
+	assert_ok(unmap_one(space, GIB + PAGE, BYTES));
 	assert_holds(space, 1, 0, 0);
 	end_space(space, device);
 	assert_ok(vfb_memory_destroy(memory));
@@ -133,7 +135,7 @@ static void any_beside_fixed(struct fixture *f)
 	struct vfb_range range[] = {
 		range_of(memory, 2 * MIB, 0),
 		range_of(memory, 2 * MIB, 0),
-		range_of(memory, 8 * KIB, 0),
+		range_of(memory, 2 * PAGE, 0),
 		range_of(memory, 2 * MIB, 4 * MIB),
 	};
 	struct vfb_device *device;
@@ -142,7 +144,7 @@ static void any_beside_fixed(struct fixture *f)
 	range[0].flags = VFB_RANGE_ANY_IOVA;
 	range[0].offset = 2 * MIB;
 	range[2].flags = VFB_RANGE_ANY_IOVA;
-	range[2].offset = 4 * KIB;
+	range[2].offset = PAGE;
 	assert_ok(vfb_space_map(space, range, COUNT(range), NULL));
 	assert_int_equal(range[1].iova, 0);
 	assert_int_equal(range[3].iova, 4 * MIB);

@@ -2,7 +2,9 @@
 /* What the kernel limits: mappings, locked memory, permission. */
 #include "scenario.h"
 
-#define IOVA	GIB
+#define IOVA GIB
+/* Nothing is reserved there. */
+#define ABOVE	(4 * GIB)
 #define ENTRIES 8
 
 static void mappings(struct fixture *f)
@@ -57,7 +59,7 @@ static void count_of_mappings(struct fixture *f)
 
 	/* In several calls, and one of one. */
 	assert_ok(map_one(space, memory, 48 * MIB, IOVA));
-	assert_ok(map_one(space, memory, 4 * KIB, 2 * IOVA));
+	assert_ok(map_one(space, memory, PAGE, 2 * IOVA));
 	left = entries_left(space);
 	assert_true(left < all);
 	assert_ok(vfb_device_open(space, device_of(f, 1, 2), &second));
@@ -72,7 +74,7 @@ static void count_of_mappings(struct fixture *f)
 	vfb_device_close(second);
 	assert_ok(vfb_device_open(space, f->machine->devices[0], &first));
 	assert_int_equal(entries_left(space), all - 1);
-	assert_ok(unmap_one(space, 2 * IOVA, 4 * KIB));
+	assert_ok(unmap_one(space, 2 * IOVA, PAGE));
 	assert_int_equal(entries_left(space), all);
 	end_space(space, first);
 	assert_ok(vfb_memory_destroy(memory));
@@ -116,7 +118,7 @@ static void many_pages(struct fixture *f)
 		LIMIT = 65535
 	};
 	static struct vfb_range ranges[PAGES];
-	struct vfb_memory *memory = make_memory(f, PAGES * 4 * KIB, VFB_PAGE_4K);
+	struct vfb_memory *memory = make_memory(f, PAGES * PAGE, VFB_PAGE_4K);
 	struct vfb_map_plan plan = VFB_MAP_PLAN_INIT;
 	struct vfb_translation piece;
 	struct vfb_device *device;
@@ -124,8 +126,8 @@ static void many_pages(struct fixture *f)
 
 	assert_int_equal(entries_left(space), LIMIT);
 	for (size_t i = 0; i < PAGES; i++) {
-		ranges[i] = range_of(memory, 4 * KIB, IOVA + i * 8 * KIB);
-		ranges[i].offset = i * 4 * KIB;
+		ranges[i] = range_of(memory, PAGE, ABOVE + i * 2 * PAGE);
+		ranges[i].offset = i * PAGE;
 	}
 	assert_error(vfb_space_map(space, ranges, PAGES, NULL), -ENOSPC);
 	assert_says("70000 ranges");
@@ -133,15 +135,14 @@ static void many_pages(struct fixture *f)
 	assert_holds(space, 1, 0, 0);
 	assert_int_equal(machine_pinned(), 0);
 	for (size_t i = 0; i < PAGES; i++)
-		ranges[i].iova = IOVA + i * 4 * KIB;
+		ranges[i].iova = ABOVE + i * PAGE;
 	assert_ok(vfb_space_map_plan(space, ranges, PAGES, NULL, &plan));
 	assert_int_equal(plan.map_calls, 1);
 	assert_ok(vfb_space_map(space, ranges, PAGES, NULL));
-	assert_holds(space, 1, PAGES, PAGES * 4 * KIB);
+	assert_holds(space, 1, PAGES, PAGES * PAGE);
 	assert_int_equal(entries_left(space), LIMIT - 1);
-	assert_int_equal(machine_pinned(), PAGES * 4 * KIB);
-	assert_int_equal(vfb_space_translate(space, IOVA + (PAGES - 1) * 4 * KIB, 4 * KIB, &piece,
-					     1),
+	assert_int_equal(machine_pinned(), PAGES * PAGE);
+	assert_int_equal(vfb_space_translate(space, ABOVE + (PAGES - 1) * PAGE, PAGE, &piece, 1),
 			 1);
 	assert_ok(vfb_space_unmap(space, ranges, PAGES, NULL));
 	assert_int_equal(entries_left(space), LIMIT);
@@ -167,11 +168,11 @@ static void locked_memory(struct fixture *f)
 	assert_holds(space, 1, 1, 6 * MIB);
 	/* Up to the limit, to the byte. */
 	assert_ok(map_one(space, memory, 2 * MIB, 2 * IOVA));
-	assert_error(map_one(space, memory, 4 * KIB, 3 * IOVA), -ENOMEM);
+	assert_error(map_one(space, memory, PAGE, 3 * IOVA), -ENOMEM);
 	/* The spaces of a process share it. */
 	other = make_space(f);
 	assert_ok(vfb_device_open(other, f->machine->devices[1], &other_device));
-	assert_error(map_one(other, memory, 4 * KIB, IOVA), -ENOMEM);
+	assert_error(map_one(other, memory, PAGE, IOVA), -ENOMEM);
 	end_space(other, other_device);
 	assert_ok(unmap_one(space, IOVA, 6 * MIB));
 	assert_ok(map_one(space, memory, 6 * MIB, 3 * IOVA));

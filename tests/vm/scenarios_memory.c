@@ -47,7 +47,7 @@ static void use(struct fixture *f, struct vfb_space *space, struct vfb_memory_op
 	assert_ok(vfb_memory_create(f->ctx, opts, &memory));
 	info = info_of(memory);
 	assert_int_equal(info.page_size, page_size);
-	assert_int_equal(info.page_bytes, page_size == VFB_PAGE_2M ? 2 * MIB : 4 * KIB);
+	assert_int_equal(info.page_bytes, page_size == VFB_PAGE_2M ? 2 * MIB : PAGE);
 	assert_int_equal(info.bytes, opts->bytes);
 	assert_int_equal((uintptr_t)info.address % (2 * MIB), 0);
 	assert_int_equal(info.fd >= 0, opts->kind == VFB_MEMORY_MEMFD);
@@ -88,9 +88,9 @@ static void every_kind(struct fixture *f, enum vfb_memory_kind kind)
 	opts.page_size = VFB_PAGE_AUTO;
 	use(f, space, &opts, VFB_PAGE_2M);
 	/* Not of a size for hugepages. */
-	opts.bytes = BYTES + 4 * KIB;
+	opts.bytes = BYTES + PAGE;
 	use(f, space, &opts, thp ? VFB_PAGE_THP : VFB_PAGE_4K);
-	opts.bytes = 4 * KIB;
+	opts.bytes = PAGE;
 	use(f, space, &opts, thp ? VFB_PAGE_THP : VFB_PAGE_4K);
 	end_space(space, device);
 }
@@ -312,7 +312,7 @@ static void wrong_options(struct fixture *f)
 
 	assert_error(vfb_memory_create(f->ctx, &opts, &memory), -EINVAL);
 	assert_null(memory);
-	opts.bytes = 4 * KIB + 1;
+	opts.bytes = PAGE + 1;
 	assert_error(vfb_memory_create(f->ctx, &opts, &memory), -EINVAL);
 	opts.bytes = 3 * MIB;
 	opts.page_size = VFB_PAGE_2M;

@@ -88,7 +88,7 @@ static void touch_and_trim(struct fixture *f, enum vfb_page_size page_size,
 
 static void every_kind_on_demand(struct fixture *f)
 {
-	touch_and_trim(f, VFB_PAGE_4K, VFB_MEMORY_ANONYMOUS, 4 * KIB);
+	touch_and_trim(f, VFB_PAGE_4K, VFB_MEMORY_ANONYMOUS, PAGE);
 	touch_and_trim(f, VFB_PAGE_4K, VFB_MEMORY_MEMFD, 64 * KIB);
 	touch_and_trim(f, VFB_PAGE_THP, VFB_MEMORY_ANONYMOUS, 2 * MIB);
 	touch_and_trim(f, VFB_PAGE_2M, VFB_MEMORY_MEMFD, 2 * MIB);

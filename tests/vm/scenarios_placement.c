@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <inttypes.h>
+
 #include "scenario.h"
 
 #define BYTES (16 * MIB)
@@ -271,11 +273,13 @@ static void poisoned(struct fixture *f)
 {
 	struct vfb_memory *memory = make_memory(f, BYTES, VFB_PAGE_4K);
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+	char text[64];
 
 	assert_ok(vfb_memory_info(memory, &info));
 	machine_poison((char *)info.address + 5 * MIB);
 	assert_error(vfb_memory_populate(memory), -EHWPOISON);
-	assert_says("4 KiB has a memory error");
+	snprintf(text, sizeof(text), " %" PRIu64 " KiB has a memory error", PAGE / KIB);
+	assert_says(text);
 	assert_ok(vfb_memory_destroy(memory));
 }
 

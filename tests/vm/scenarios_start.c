@@ -161,8 +161,8 @@ static void in_flight(struct fixture *f)
 	assert_error(vfb_space_map_start(space,
 					 &(struct vfb_range){
 						 .memory = memory,
-						 .bytes = 4 * KIB,
-						 .iova = IOVA + 4 * KIB,
+						 .bytes = PAGE,
+						 .iova = IOVA + PAGE,
 					 },
 					 1, NULL, &other),
 		     -EEXIST);

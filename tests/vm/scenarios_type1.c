@@ -8,7 +8,6 @@
 #include "scenario.h"
 #include "sys/uapi.h"
 
-#define PAGE	   (4 * KIB)
 #define BYTES	   (16 * PAGE)
 #define IOVA	   GIB
 #define READ_WRITE (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
@@ -166,8 +165,8 @@ static void wrong_maps(struct fixture *f)
 	assert_returns(map(container, IOVA + 1, memory, PAGE, READ_WRITE), -EINVAL);
 	assert_returns(map(container, IOVA, (char *)memory + 1, PAGE, READ_WRITE), -EINVAL);
 	assert_returns(map(container, IOVA, memory, PAGE + 1, READ_WRITE), -EINVAL);
-	assert_returns(map(container, 0xfee00000, memory, PAGE, READ_WRITE), -EINVAL);
-	assert_returns(map(container, 0xfee00000 - PAGE, memory, 2 * PAGE, READ_WRITE), -EINVAL);
+	assert_returns(map(container, MSI_WINDOW, memory, PAGE, READ_WRITE), -EINVAL);
+	assert_returns(map(container, MSI_WINDOW - PAGE, memory, 2 * PAGE, READ_WRITE), -EINVAL);
 	assert_returns(map(container, UINT64_C(1) << 60, memory, PAGE, READ_WRITE), -EINVAL);
 	assert_returns(map(container, IOVA, hole, PAGE, READ_WRITE), -EFAULT);
 	assert_returns(map(container, IOVA, read_only, PAGE, READ_WRITE), -EFAULT);

@@ -10,6 +10,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../parse.h"
 #include "slot/layout.h"
@@ -31,9 +32,10 @@ static const char *read_count(struct slot_class *class, char *value)
 
 static const char *read_memory(struct slot_class *class, char *value)
 {
-	return words_size(value, &class->bytes) && class->bytes && !(class->bytes % 4096) ?
+	return words_size(value, &class->bytes) && class->bytes &&
+			       !(class->bytes % sysconf(_SC_PAGESIZE)) ?
 		       NULL :
-		       "a size such as 2G, a multiple of 4K";
+		       "a size such as 2G, a multiple of a base page (getconf PAGESIZE)";
 }
 
 static const char *read_page_size(struct slot_class *class, char *value)

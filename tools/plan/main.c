@@ -42,7 +42,7 @@ static const struct argument option_list[] = {
 	{"nodes", 'n', "N", "NUMA nodes (16)", FIELD(NUMBER, nodes), .low = 1, .high = FAKE_NODES},
 	{"memory", 'm', "SIZE", "Memory of the guest (12T)", FIELD(SIZE, bytes)},
 	{"page-size", 'p', "4k|thp|2m|1g", "Its pages (2m)", FIELD(CHOICE, page_size),
-	 .names = page_size_names + VFB_PAGE_4K, .low = VFB_PAGE_4K},
+	 .names = page_size_names + VFB_PAGE_BASE, .low = VFB_PAGE_BASE},
 	{"devices", 'd', "N", "Devices of the guest (32)", FIELD(NUMBER, devices), .low = 1,
 	 .high = MAX_DEVICES},
 	{"backend", 'b', "type1|iommufd", "The kernel interface to use (iommufd)",
@@ -129,7 +129,7 @@ static int measure_populating(struct plan *plan)
 	ctx_opts.threads = 1;
 	opts.bytes = SAMPLE;
 	/* There may be no pool of huge pages here. */
-	opts.page_size = plan->options->page_size == VFB_PAGE_4K ? VFB_PAGE_4K : VFB_PAGE_THP;
+	opts.page_size = plan->options->page_size == VFB_PAGE_BASE ? VFB_PAGE_BASE : VFB_PAGE_THP;
 	error = complain(vfb_ctx_create(&ctx_opts, &ctx));
 	if (error)
 		return error;
@@ -284,14 +284,14 @@ static int print(const struct plan *plan)
 		    "A host with %u CPUs and %u nodes; a guest with %.0f GiB in pages of %s, "
 		    "%u devices, %s\n\n",
 		    options->cpus, options->nodes, options->bytes / GIB,
-		    page_size_names[options->page_size], options->devices,
+		    page_size_name(options->page_size), options->devices,
 		    backend_names[options->backend]);
 	output_add(&output, "cpus", json_object_new_uint64(options->cpus));
 	output_add(&output, "nodes", json_object_new_uint64(options->nodes));
 	output_add(&output, "devices", json_object_new_uint64(options->devices));
 	output_add(&output, "memory_bytes", json_object_new_uint64(options->bytes));
 	output_add(&output, "page_size",
-		   json_object_new_string(page_size_names[options->page_size]));
+		   json_object_new_string(page_size_name(options->page_size)));
 	output_add(&output, "backend", json_object_new_string(backend_names[options->backend]));
 	print_own(&output, plan);
 	print_estimate(&output, plan);

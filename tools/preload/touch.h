@@ -29,7 +29,7 @@ struct touching {
 };
 
 /*
- * Whether all of the memory may be touched: pages of 4 KiB that are nothing but memory (for a
+ * Whether all of the memory may be touched: base pages that are nothing but memory (for a
  * device's region a touch would be a write to it), and a kernel that gains by it.
  */
 bool touch_is_allowed(char *address, uint64_t bytes);

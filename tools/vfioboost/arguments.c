@@ -6,17 +6,38 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "../parse.h"
 
 const char *const page_size_names[] = {"auto", "4k", "thp", "2m", "1g", "mixed", NULL};
 const char *const backend_names[] = {"auto", "type1", "iommufd", "none", NULL};
 
+uint64_t base_page_bytes(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+const char *page_size_name(enum vfb_page_size page_size)
+{
+	static _Thread_local char base[24];
+
+	if (page_size == VFB_PAGE_HUGE)
+		return "huge";
+	if (page_size != VFB_PAGE_BASE)
+		return page_size_names[page_size];
+	snprintf(base, sizeof(base), "%juk", (uintmax_t)base_page_bytes() >> 10);
+	return base;
+}
+
 static int read_choice(struct argp_state *state, const char *option, const char *text,
 		       const char *const *names)
 {
 	char known[200] = "";
 
+	/* Another name of them. */
+	if (!strcmp(text, "base"))
+		text = page_size_names[VFB_PAGE_BASE];
 	for (int i = 0; names[i]; i++)
 		if (!strcmp(text, names[i]))
 			return i;

@@ -84,6 +84,10 @@ void arguments_parse(const struct arguments *arguments, int argc, char **argv, v
 
 /* The words for enum vfb_page_size and enum vfb_backend, in their order; NULL ends them. */
 extern const char *const page_size_names[];
+/* What the host calls such pages: "4k" stands for base pages, which may have another size. */
+const char *page_size_name(enum vfb_page_size page_size);
+/* Bytes of a base page. */
+uint64_t base_page_bytes(void);
 extern const char *const backend_names[];
 
 /* The keys of options without a letter: the one that all commands have, and where a command's own

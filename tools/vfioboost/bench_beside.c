@@ -84,7 +84,7 @@ static const char *const size_choices[] = {"4k", "thp", "2m", NULL};
 static const struct argument option_list[] = {
 	{"memory", 'm', "SIZE", "Size of the memory (1G)", FIELD(SIZE, bytes)},
 	{"page-size", 'p', "4k|thp|2m[,...]", "Its pages (all that the host has available)",
-	 FIELD(CHOICES, page_sizes), .names = size_choices, .low = VFB_PAGE_4K},
+	 FIELD(CHOICES, page_sizes), .names = size_choices, .low = VFB_PAGE_BASE},
 	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, which can be shared, not anonymous memory"),
 	ARGUMENT_REPEAT("Runs of each line (5)"),
 	ARGUMENT_JSON,
@@ -246,7 +246,7 @@ static void fill_cells(const void *data, size_t number, struct json_object **cel
 	double beside = rounds_median(rounds, number, BESIDE);
 	double limit = rounds_median(rounds, number - line->way + BY_MEMSET, QUIET);
 
-	*cells++ = json_object_new_string(page_size_names[line->page_size]);
+	*cells++ = json_object_new_string(page_size_name(line->page_size));
 	*cells++ = json_object_new_string(way_names[line->way]);
 	*cells++ = json_object_new_double(bench->options.bytes / quiet);
 	*cells++ = json_object_new_double(limit / quiet);
@@ -297,7 +297,7 @@ int bench_beside(int argc, char **argv)
 	bench.cpus = fill_cpus();
 	for (size_t i = 0; i < sizes->count && !error; i++)
 		error = add_lines(&bench, sizes->all[i], true);
-	for (int size = VFB_PAGE_4K; size < PAGE_SIZES && !sizes->count; size++)
+	for (int size = VFB_PAGE_BASE; size < PAGE_SIZES && !sizes->count; size++)
 		add_lines(&bench, size, false);
 	bench.rounds = (struct rounds){bench.line_count, VALUES, bench.options.repeat,
 				       measure,		 &bench, NULL};

@@ -334,14 +334,14 @@ static int print(const struct bench *bench)
 	output_text(&output,
 		    "Guests of %ju MiB (%s pages) with a working set of %ju MiB, Linux %s\n\n",
 		    (uintmax_t)(options->guest.bytes / MIB),
-		    page_size_names[options->guest.page_size], (uintmax_t)(working_set / MIB),
+		    page_size_name(options->guest.page_size), (uintmax_t)(working_set / MIB),
 		    output_kernel());
 	output_add(&output, "bench", json_object_new_string("density"));
 	output_add(&output, "memory_bytes", json_object_new_uint64(options->guest.bytes));
 	output_add(&output, "working_set_bytes", json_object_new_uint64(working_set));
 	output_add(&output, "request_bytes", json_object_new_uint64(options->guest.request_bytes));
 	output_add(&output, "page_size",
-		   json_object_new_string(page_size_names[options->guest.page_size]));
+		   json_object_new_string(page_size_name(options->guest.page_size)));
 	table_print(&output, "results", columns, sizeof(columns) / sizeof(columns[0]),
 		    bench->line_count, fill_cells, bench);
 	output_text(&output, "\n");
@@ -378,7 +378,7 @@ int bench_density(int argc, char **argv)
 {
 	static struct bench bench = {.options = {.guest = {.bytes = 256 * MIB,
 							   .request_bytes = MIB,
-							   .page_size = VFB_PAGE_4K},
+							   .page_size = VFB_PAGE_BASE},
 						 .working_set = 10,
 						 .guests = MAX_GUESTS,
 						 .milliseconds = 500}};

@@ -189,7 +189,7 @@ static int measure(void *data, size_t line, double *values)
 static int print(const struct bench *bench, const struct rounds *rounds)
 {
 	const struct options *options = &bench->options;
-	const char *pages = page_size_names[options->page_size];
+	const char *pages = page_size_name(options->page_size);
 	double medians[LINES], share;
 	struct output output;
 

@@ -80,7 +80,7 @@ static const struct argument option_list[] = {
 	{"memory", 'm', "SIZE", "Size of the memory (1G)", FIELD(SIZE, bytes)},
 	{"block", 'B', "SIZE", "Size of a block (2M)", FIELD(SIZE, block_bytes)},
 	{"page-size", 'p', "4k|thp|2m|1g[,...]", "Its pages (4k)", FIELD(CHOICES, page_sizes),
-	 .names = size_choices, .low = VFB_PAGE_4K},
+	 .names = size_choices, .low = VFB_PAGE_BASE},
 	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, backend), .names = backend_choices, .low = VFB_BACKEND_AUTO},
 	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd"),
@@ -95,7 +95,7 @@ static void check_options(struct argp_state *state, void *data)
 	struct options *options = data;
 
 	if (!options->page_sizes.count)
-		options->page_sizes = (struct number_list){{VFB_PAGE_4K}, 1};
+		options->page_sizes = (struct number_list){{VFB_PAGE_BASE}, 1};
 	if (!options->block_bytes || options->bytes / options->block_bytes < 2 ||
 	    options->bytes % options->block_bytes)
 		argp_error(state, "the memory must consist of at least two whole blocks");
@@ -240,7 +240,7 @@ static void fill_cells(const void *data, size_t number, struct json_object **cel
 	const struct rounds *rounds = &bench->rounds;
 	double bytes = (double)bench->count * bench->options.block_bytes;
 
-	cells[0] = json_object_new_string(page_size_names[line->page_size]);
+	cells[0] = json_object_new_string(page_size_name(line->page_size));
 	cells[1] = json_object_new_string(way_names[line->way]);
 	cells[2] = json_object_new_double(rounds_median(rounds, number, DISCARD));
 	cells[3] = json_object_new_double(rounds_median(rounds, number, RESTORE));

@@ -11,7 +11,7 @@
 #include "rounds.h"
 #include "table.h"
 
-#define PAGE UINT64_C(4096)
+#define PAGE base_page_bytes()
 
 #define MAX_RANGES 1000000
 /* One map is measured beside so few ranges, and beside all but so many. */
@@ -165,7 +165,7 @@ static int create(struct bench *bench)
 		return -1;
 	}
 	opts.bytes = bench->options.ranges * PAGE;
-	opts.page_size = VFB_PAGE_4K;
+	opts.page_size = VFB_PAGE_BASE;
 	error = vfb_ctx_create(NULL, &bench->ctx);
 	if (!error)
 		error = vfb_memory_create(bench->ctx, &opts, &bench->memory);
@@ -206,8 +206,8 @@ static int print(const struct bench *bench)
 	struct output output;
 
 	output_begin(&output, options->json);
-	output_text(&output, "%u ranges of 4 KiB, few: %d, Linux %s, medians of %u\n\n",
-		    options->ranges, FEW, output_kernel(), options->repeat);
+	output_text(&output, "%u ranges of %ju KiB, few: %d, Linux %s, medians of %u\n\n",
+		    options->ranges, (uintmax_t)PAGE >> 10, FEW, output_kernel(), options->repeat);
 	output_add(&output, "ranges", json_object_new_int(options->ranges));
 	output_add(&output, "few", json_object_new_int(FEW));
 	output_add(&output, "repeat", json_object_new_int(options->repeat));

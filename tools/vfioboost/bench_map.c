@@ -78,7 +78,7 @@ static const struct argument option_list[] = {
 	ARGUMENT_DEVICE,
 	{"memory", 'm', "SIZE", "Size of the memory (1G)", FIELD(SIZE, bytes)},
 	{"page-size", 'p', "4k|thp|2m|1g[,...]", "Its pages (4k)", FIELD(CHOICES, page_sizes),
-	 .names = size_choices, .low = VFB_PAGE_4K},
+	 .names = size_choices, .low = VFB_PAGE_BASE},
 	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, and map it by file as well"),
 	{"backend", 'b', "auto|type1|iommufd[,...]", "The kernel interfaces to use (auto)",
 	 FIELD(CHOICES, backends), .names = backend_choices},
@@ -330,7 +330,7 @@ static void fill_cells(const void *data, size_t number, struct json_object **cel
 	const struct bench *bench = data;
 	const struct line *line = &bench->lines[number];
 
-	*cells++ = json_object_new_string(page_size_names[line->page_size]);
+	*cells++ = json_object_new_string(page_size_name(line->page_size));
 	*cells++ = json_object_new_string(backend_names[line->backend]);
 	*cells++ = json_object_new_string(backend_names[line->chosen]);
 	*cells++ = json_object_new_string(by_names[line->by]);
@@ -363,7 +363,7 @@ static int print(const struct bench *bench)
 static void set_defaults(struct options *options)
 {
 	if (!options->page_sizes.count)
-		options->page_sizes.all[options->page_sizes.count++] = VFB_PAGE_4K;
+		options->page_sizes.all[options->page_sizes.count++] = VFB_PAGE_BASE;
 	if (!options->backends.count)
 		options->backends.all[options->backends.count++] = VFB_BACKEND_AUTO;
 	if (options->threads.count)

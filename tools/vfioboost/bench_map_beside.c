@@ -59,7 +59,7 @@ static int large_begin(const struct bench *bench, struct large *large)
 	int error;
 
 	opts.bytes = bench->options->beside;
-	opts.page_size = VFB_PAGE_4K;
+	opts.page_size = VFB_PAGE_BASE;
 	*large = (struct large){.range = {.bytes = opts.bytes, .iova = LARGE_IOVA}};
 	error = vfb_memory_create(bench->small.ctx, &opts, &large->range.memory);
 	if (!error)
@@ -122,7 +122,7 @@ static int sample(const struct bench *bench, enum way way, double *seconds)
 	range.bytes = SMALL_PAGE;
 	if (cold) {
 		opts.bytes = range.bytes = 2 * SMALL_PAGE;
-		opts.page_size = VFB_PAGE_4K;
+		opts.page_size = VFB_PAGE_BASE;
 		error = vfb_memory_create(bench->small.ctx, &opts, &range.memory);
 		if (error)
 			return error;
@@ -232,9 +232,11 @@ static int print(const struct bench *bench)
 
 	output_begin(&output, options->json);
 	output_text(&output,
-		    "4 KiB (8 KiB if not populated) mapped alone, and beside a job of %.2f GiB;\n"
+		    "%ju KiB (%ju KiB if not populated) mapped alone, and beside a job of %.2f "
+		    "GiB;\n"
 		    "%s, Linux %s, medians of %u runs\n\n",
-		    options->beside / GIB, backend, output_kernel(), options->repeat);
+		    (uintmax_t)SMALL_PAGE >> 10, (uintmax_t)SMALL_PAGE >> 9, options->beside / GIB,
+		    backend, output_kernel(), options->repeat);
 	output_add(&output, "backend", json_object_new_string(backend));
 	output_add(&output, "beside_bytes", json_object_new_uint64(options->beside));
 	output_add(&output, "repeat", json_object_new_int(options->repeat));

@@ -73,10 +73,10 @@ static const struct argument option_list[] = {
 	{"requests", 'n', "N", "Requests of a pass (512)", FIELD(NUMBER, requests), .low = 1,
 	 .high = 1000000},
 	{"passes", 'P', "N", "Passes (100)", FIELD(NUMBER, passes), .low = 2, .high = 1000000},
-	{"window", 'w', "4k|16k|64k|256k|1m|2m[,...]", "Sizes of the windows (4k,2m)",
+	{"window", 'w', "4k|16k|64k|256k|1m|2m[,...]", "Sizes of the windows (a base page and 2m)",
 	 FIELD(CHOICES, windows), .names = window_choices, .low = 0},
 	{"page-size", 'p', "4k|thp|2m|1g", "Pages of the memory (4k)", FIELD(CHOICE, page_size),
-	 .names = size_choices, .low = VFB_PAGE_4K},
+	 .names = size_choices, .low = VFB_PAGE_BASE},
 	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, backend), .names = backend_choices, .low = VFB_BACKEND_AUTO},
 	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd"),
@@ -85,13 +85,23 @@ static const struct argument option_list[] = {
 	ARGUMENTS_END,
 };
 
+/* The first one that is not smaller than a base page. */
+static unsigned int smallest_window(void)
+{
+	unsigned int i = 0;
+
+	while (window_sizes[i] < base_page_bytes())
+		i++;
+	return i;
+}
+
 /* vfb_space_map() checks the windows against the memory. */
 static void check_options(struct argp_state *state, void *data)
 {
 	struct options *options = data;
 
 	if (!options->windows.count)
-		options->windows = (struct number_list){{0, 5}, 2};
+		options->windows = (struct number_list){{smallest_window(), 5}, 2};
 	if (!options->request_bytes || options->bytes < options->request_bytes ||
 	    options->bytes / options->request_bytes < options->requests)
 		argp_error(state, "the memory must have room for all requests of a pass");
@@ -254,7 +264,7 @@ int bench_on_demand(int argc, char **argv)
 {
 	static struct bench bench = {.options = {.bytes = 4096 * MIB,
 						 .request_bytes = MIB,
-						 .page_size = VFB_PAGE_4K,
+						 .page_size = VFB_PAGE_BASE,
 						 .requests = 512,
 						 .passes = 100,
 						 .repeat = 5}};

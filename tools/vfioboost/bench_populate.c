@@ -72,7 +72,7 @@ static const struct argument option_list[] = {
 	{"memory", 'm', "SIZE", "Size of the memory (1G)", FIELD(SIZE, bytes)},
 	{"page-size", 'p', "4k|thp|2m|1g|mixed[,...]",
 	 "Its pages (all that the host has available)", FIELD(CHOICES, page_sizes),
-	 .names = page_size_names + VFB_PAGE_4K, .low = VFB_PAGE_4K},
+	 .names = page_size_names + VFB_PAGE_BASE, .low = VFB_PAGE_BASE},
 	ARGUMENT_FLAG(memfd, "memfd", "Use a memfd, which can be shared, not anonymous memory"),
 	{"threads", 't', "N[,N]...", "Numbers of workers (1, and one per CPU)",
 	 FIELD(NUMBERS, threads), .low = 1, .high = MAX_THREADS},
@@ -194,7 +194,7 @@ static void fill_cells(const void *data, size_t number, struct json_object **cel
 	double seconds = rounds_median(&bench->rounds, number, POPULATE);
 	double limit = rounds_median(&bench->rounds, number, FILL);
 
-	*cells++ = json_object_new_string(page_size_names[bench->lines[number].page_size]);
+	*cells++ = json_object_new_string(page_size_name(bench->lines[number].page_size));
 	*cells++ = json_object_new_int(bench->lines[number].threads);
 	*cells++ = json_object_new_double(seconds);
 	*cells++ = json_object_new_double(rate(options, seconds));
@@ -224,7 +224,7 @@ static int print(const struct bench *bench)
 		    bench->rounds.line_count, fill_cells, bench);
 	for (size_t i = 0; options->contiguity && i < bench->rounds.line_count; i++) {
 		output_text(&output, "\n%s, %u threads:\n",
-			    page_size_names[bench->lines[i].page_size], bench->lines[i].threads);
+			    page_size_name(bench->lines[i].page_size), bench->lines[i].threads);
 		if (!options->json)
 			contiguity_print(&bench->lines[i].contiguity);
 	}
@@ -272,7 +272,7 @@ static size_t make_lines(const struct options *options, struct line *lines)
 			return 0;
 		count = add_lines(options, lines, count, sizes->all[i]);
 	}
-	for (int size = VFB_PAGE_4K; size < PAGE_SIZES && !sizes->count; size++)
+	for (int size = VFB_PAGE_BASE; size < PAGE_SIZES && !sizes->count; size++)
 		if (is_available(options, size))
 			count = add_lines(options, lines, count, size);
 	return count;

@@ -44,7 +44,7 @@ int small_create(struct small_bench *bench, const struct small_options *options)
 	bench->info = (struct vfb_space_info)VFB_SPACE_INFO_INIT;
 	space.backend = options->backend;
 	memory.bytes = SMALL_PAGE;
-	memory.page_size = VFB_PAGE_4K;
+	memory.page_size = VFB_PAGE_BASE;
 	error = vfb_ctx_create(NULL, &bench->ctx);
 	if (!error)
 		error = vfb_space_create(bench->ctx, &space, &bench->space);
@@ -160,9 +160,9 @@ static int print(const struct small_options *options, const struct small_bench *
 
 	output_begin(&output, options->json);
 	output_text(&output,
-		    "4 KiB, %s, Linux %s, medians of %u runs of %d\n\n%-9s %10s %10s %10s\n",
-		    backend_names[bench->info.backend], output_kernel(), options->repeat, PAIRS,
-		    "us", "map", "unmap", "both");
+		    "%ju KiB, %s, Linux %s, medians of %u runs of %d\n\n%-9s %10s %10s %10s\n",
+		    (uintmax_t)SMALL_PAGE >> 10, backend_names[bench->info.backend],
+		    output_kernel(), options->repeat, PAIRS, "us", "map", "unmap", "both");
 	output_add(&output, "backend", json_object_new_string(backend_names[bench->info.backend]));
 	output_add(&output, "memory_bytes", json_object_new_uint64(SMALL_PAGE));
 	output_add(&output, "repeat", json_object_new_int(options->repeat));

@@ -29,7 +29,7 @@ struct small_bench {
 	void *address;
 };
 
-#define SMALL_PAGE UINT64_C(4096)
+#define SMALL_PAGE base_page_bytes()
 #define SMALL_IOVA (UINT64_C(1) << 30)
 
 /* Prints why it fails. Destroy it in any case. */

@@ -12,7 +12,7 @@
 #include "output.h"
 #include "rounds.h"
 
-#define PAGE	   UINT64_C(4096)
+#define PAGE	   base_page_bytes()
 #define MAX_RANGES 1000000
 #define WANTED	   8192
 #define SECONDS	   0.1
@@ -187,7 +187,7 @@ static int create(struct bench *bench)
 
 	space.backend = VFB_BACKEND_NONE;
 	memory.bytes = (bench->options.ranges + 1) * PAGE;
-	memory.page_size = VFB_PAGE_4K;
+	memory.page_size = VFB_PAGE_BASE;
 	pthread_rwlock_init(&bench->table.lock, NULL);
 	error = vfb_ctx_create(NULL, &bench->ctx);
 	if (!error)

@@ -136,7 +136,7 @@ static void print_estimate(const struct options *options, const struct vfb_diagn
 		return;
 	printf("The guest's %.2f GiB would have %s pages. Estimated from %u samples with %.2f GiB "
 	       "in total:\n",
-	       options->guest.bytes / 1073741824.0, page_size_names[estimate.page_size],
+	       options->guest.bytes / 1073741824.0, page_size_name(estimate.page_size),
 	       estimate.samples, estimate.sample_bytes / 1073741824.0);
 	print_time("populate", estimate.populate);
 	print_time("open devices", estimate.open);
@@ -192,7 +192,7 @@ static struct json_object *estimate_object(const struct vfb_estimate *estimate)
 	struct json_object *object = json_object_new_object();
 
 	json_object_object_add(object, "page_size",
-			       json_object_new_string(page_size_names[estimate->page_size]));
+			       json_object_new_string(page_size_name(estimate->page_size)));
 	json_object_object_add(object, "sample_bytes",
 			       json_object_new_uint64(estimate->sample_bytes));
 	json_object_object_add(object, "samples", json_object_new_int(estimate->samples));

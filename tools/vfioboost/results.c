@@ -79,7 +79,7 @@ struct json_object *results_facts(const struct guest *guest, enum mode mode,
 	json_object_object_add(facts, "host_only_bytes",
 			       json_object_new_uint64(session->host_only_bytes));
 	json_object_object_add(facts, "page_size",
-			       json_object_new_string(page_size_names[session->page_size]));
+			       json_object_new_string(page_size_name(session->page_size)));
 	json_object_object_add(facts, "backend",
 			       json_object_new_string(backend_name(guest, session)));
 	json_object_object_add(facts, "devices", json_object_new_int(guest->devices.count));
@@ -107,7 +107,7 @@ bool results_table(const struct results *results)
 
 	uname(&kernel);
 	printf("%.2f GiB in %s pages, %zu devices, %s, Linux %s, %s of %u\n\n",
-	       guest->bytes / 1073741824.0, page_size_names[any->page_size], guest->devices.count,
+	       guest->bytes / 1073741824.0, page_size_name(any->page_size), guest->devices.count,
 	       backend_name(guest, any), kernel.release,
 	       results->repeat > 1 ? "medians" : "one run", results->repeat);
 	printf("%-14s", "seconds");
@@ -188,7 +188,7 @@ bool results_json(const struct results *results)
 
 	json_object_object_add(object, "backend", json_object_new_string(backend_name(guest, any)));
 	json_object_object_add(object, "page_size",
-			       json_object_new_string(page_size_names[any->page_size]));
+			       json_object_new_string(page_size_name(any->page_size)));
 	json_object_object_add(object, "fallback", json_object_new_string(any->fallback));
 	json_object_object_add(object, "memory_bytes", json_object_new_uint64(guest->bytes));
 	json_object_object_add(object, "host_only_bytes",

@@ -109,8 +109,9 @@ static void check_options(struct argp_state *state, void *data)
 		argp_error(state, "--events: %s", vfb_last_error());
 	if (guest->policy && !guest->nodes.count)
 		argp_error(state, "--numa-policy needs --numa-node");
-	if (guest->host_only_bytes % 4096 || guest->host_only_bytes > MOST_HOST_ONLY)
-		argp_error(state, "--host-only must be whole pages of 4 KiB, of 512 MiB at most");
+	if (guest->host_only_bytes % base_page_bytes() || guest->host_only_bytes > MOST_HOST_ONLY)
+		argp_error(state, "--host-only must be whole pages of %ju KiB, of 512 MiB at most",
+			   (uintmax_t)base_page_bytes() >> 10);
 	if (guest->reboot && !guest->devices.count)
 		argp_error(state, "--reboot needs --device");
 	if (guest->nodes.count && !guest->policy)

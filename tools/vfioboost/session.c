@@ -64,7 +64,7 @@ static int create_memory(struct running *running, const struct vfb_range *range)
 	int error;
 
 	if (range->flags & VFB_RANGE_HOST_ONLY)
-		opts.page_size = VFB_PAGE_4K;
+		opts.page_size = VFB_PAGE_BASE;
 	error = complain(vfb_memory_create(running->ctx, &opts, &running->memories[i]));
 	if (error)
 		return error;

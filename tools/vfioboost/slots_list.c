@@ -72,7 +72,7 @@ static struct json_object *json_slot(const struct vfb_wire_status *slot)
 	json_object_object_add(object, "state",
 			       json_object_new_string(vfb_wire_state_name(slot->state)));
 	json_object_object_add(object, "page_size",
-			       json_object_new_string(page_size_names[slot->page_size]));
+			       json_object_new_string(page_size_name(slot->page_size)));
 	json_object_object_add(object, "backend",
 			       json_object_new_string(backend_names[slot->backend]));
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
@@ -101,7 +101,7 @@ static void print_row(const struct vfb_wire_status *slot)
 		snprintf(pid, sizeof(pid), "%d", slot->pid);
 	printf("%-16s %-20s %-12s %7.0f MiB %-4s L%u %8.1f s %8s %s\n", slot->class_name,
 	       slot->slot[0] ? slot->slot : "-", state_text(slot, state), slot->bytes / 1048576.0,
-	       page_size_names[slot->page_size], slot->level, slot->age_ns / 1e9, pid, slot->why);
+	       page_size_name(slot->page_size), slot->level, slot->age_ns / 1e9, pid, slot->why);
 }
 
 static void print_in_full(const struct vfb_wire_status *slot, bool is_first)
@@ -113,7 +113,7 @@ static void print_in_full(const struct vfb_wire_status *slot, bool is_first)
 		       "%s\n  taken %" PRIu64 " times, %" PRIu64 " times in vain; filled %" PRIu64
 		       " times (the last one in %.2f s), failed %" PRIu64 " times\n",
 		       slot->class_name, slot->target, slot->bytes / 1048576.0,
-		       page_size_names[slot->page_size], slot->level, backend_names[slot->backend],
+		       page_size_name(slot->page_size), slot->level, backend_names[slot->backend],
 		       slot->takes, slot->misses, slot->fills, slot->fill_ns / 1e9, slot->failures);
 	printf("  %s: %s for %.1f s", slot->slot[0] ? slot->slot : "-", state_text(slot, state),
 	       slot->age_ns / 1e9);

@@ -35,7 +35,7 @@ impl Boost {
 
 fn page_size(pages: Pages) -> PageSize {
     match pages {
-        Pages::Small => PageSize::Small4K,
+        Pages::Small => PageSize::Base,
         Pages::Transparent => PageSize::Transparent,
         Pages::Huge => PageSize::Huge2M,
     }

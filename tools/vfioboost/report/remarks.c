@@ -126,11 +126,13 @@ static void remark_memory(struct json_object *remarks, const struct run *run, do
 		       "one thread populates the memory, which takes %.0f %% of the start; this "
 		       "machine has %d CPUs",
 		       100 * share, json_object_get_int(cpus));
-	if (populate.page_bytes == 4096)
+	/* The largest base page of any kernel. */
+	if (populate.page_bytes && populate.page_bytes <= 65536)
 		remark(remarks, run,
-		       "memory is made of 4 KiB pages: each of %ju is faulted in, pinned and "
+		       "memory is made of %ju KiB pages: each of %ju is faulted in, pinned and "
 		       "mapped by itself; huge pages (--page-size 2m or 1g, or thp) spare that",
-		       (uintmax_t)(populate.bytes / 4096));
+		       (uintmax_t)populate.page_bytes / 1024,
+		       (uintmax_t)(populate.bytes / populate.page_bytes));
 	else
 		remark(remarks, run,
 		       "zeroing memory is %.0f %% of the start (%s); %zu thread(s) do it, "

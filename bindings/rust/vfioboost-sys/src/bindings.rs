@@ -202,11 +202,13 @@ pub struct vfb_memory {
     _unused: [u8; 0],
 }
 pub const VFB_PAGE_AUTO: vfb_page_size = 0;
+pub const VFB_PAGE_BASE: vfb_page_size = 1;
 pub const VFB_PAGE_4K: vfb_page_size = 1;
 pub const VFB_PAGE_THP: vfb_page_size = 2;
 pub const VFB_PAGE_2M: vfb_page_size = 3;
 pub const VFB_PAGE_1G: vfb_page_size = 4;
 pub const VFB_PAGE_MIXED: vfb_page_size = 5;
+pub const VFB_PAGE_HUGE: vfb_page_size = 6;
 pub type vfb_page_size = ::std::os::raw::c_uint;
 pub const VFB_MEMORY_ANONYMOUS: vfb_memory_kind = 0;
 pub const VFB_MEMORY_MEMFD: vfb_memory_kind = 1;
@@ -229,12 +231,13 @@ pub struct vfb_memory_opts {
     pub node_count: usize,
     pub node_bytes: *const u64,
     pub flags: u32,
+    pub page_bytes: u64,
 }
 #[test]
 fn bindgen_test_layout_vfb_memory_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_memory_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_memory_opts>(), 64usize, "Size of vfb_memory_opts");
+    assert_eq!(::std::mem::size_of::<vfb_memory_opts>(), 72usize, "Size of vfb_memory_opts");
     assert_eq!(::std::mem::align_of::<vfb_memory_opts>(), 8usize, "Alignment of vfb_memory_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -280,6 +283,11 @@ fn bindgen_test_layout_vfb_memory_opts() {
         unsafe { ::std::ptr::addr_of!((*ptr).flags) as usize - ptr as usize },
         56usize,
         "Offset of field: vfb_memory_opts::flags"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).page_bytes) as usize - ptr as usize },
+        64usize,
+        "Offset of field: vfb_memory_opts::page_bytes"
     );
 }
 impl Default for vfb_memory_opts {

@@ -19,8 +19,8 @@ pub enum PageSize {
     /// The largest that divides the size and that the host has available now.
     #[default]
     Auto,
-    /// Base pages only.
-    Small4K,
+    /// Base pages only, of 4 KiB on x86 and of up to 64 KiB elsewhere.
+    Base,
     /// Transparent huge pages wherever the kernel can allocate them.
     Transparent,
     /// hugetlb pages of 2 MiB, from the pool.
@@ -29,27 +29,44 @@ pub enum PageSize {
     Huge1G,
     /// hugetlb pages of 1 GiB, and of 2 MiB for the remainder. Anonymous memory only.
     Mixed,
+    /// hugetlb pages of so many bytes, of any size that the kernel has a pool of. Not for adopted
+    /// memory.
+    Huge(u64),
 }
 
 impl PageSize {
+    /// The former name of [`PageSize::Base`].
+    #[allow(non_upper_case_globals)]
+    pub const Small4K: PageSize = PageSize::Base;
+
     pub(crate) fn as_raw(self) -> sys::vfb_page_size {
         match self {
             PageSize::Auto => sys::VFB_PAGE_AUTO,
-            PageSize::Small4K => sys::VFB_PAGE_4K,
+            PageSize::Base => sys::VFB_PAGE_BASE,
             PageSize::Transparent => sys::VFB_PAGE_THP,
             PageSize::Huge2M => sys::VFB_PAGE_2M,
             PageSize::Huge1G => sys::VFB_PAGE_1G,
             PageSize::Mixed => sys::VFB_PAGE_MIXED,
+            PageSize::Huge(_) => sys::VFB_PAGE_HUGE,
         }
     }
 
-    fn from_raw(raw: sys::vfb_page_size) -> PageSize {
-        match raw {
-            sys::VFB_PAGE_4K => PageSize::Small4K,
+    /// vfb_memory_opts.page_bytes
+    fn huge_bytes(self) -> u64 {
+        match self {
+            PageSize::Huge(bytes) => bytes,
+            _ => 0,
+        }
+    }
+
+    fn from_raw(info: &sys::vfb_memory_info) -> PageSize {
+        match info.page_size {
+            sys::VFB_PAGE_BASE => PageSize::Base,
             sys::VFB_PAGE_THP => PageSize::Transparent,
             sys::VFB_PAGE_2M => PageSize::Huge2M,
             sys::VFB_PAGE_1G => PageSize::Huge1G,
             sys::VFB_PAGE_MIXED => PageSize::Mixed,
+            sys::VFB_PAGE_HUGE => PageSize::Huge(info.page_bytes),
             _ => PageSize::Auto,
         }
     }
@@ -236,6 +253,7 @@ impl Memory {
             size: std::mem::size_of::<sys::vfb_memory_opts>(),
             bytes: options.bytes,
             page_size: options.page_size.as_raw(),
+            page_bytes: options.page_size.huge_bytes(),
             kind: match options.kind {
                 MemoryKind::Anonymous => sys::VFB_MEMORY_ANONYMOUS,
                 MemoryKind::Memfd => sys::VFB_MEMORY_MEMFD,
@@ -358,7 +376,7 @@ impl Memory {
 
     /// The pages in use.
     pub fn page_size(&self) -> PageSize {
-        info_of(self.as_ptr()).map_or(PageSize::Auto, |info| PageSize::from_raw(info.page_size))
+        info_of(self.as_ptr()).map_or(PageSize::Auto, |info| PageSize::from_raw(&info))
     }
 
     /// How many bytes the library has populated.

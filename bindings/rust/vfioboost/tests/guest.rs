@@ -433,6 +433,8 @@ fn memory_of_all_kinds() {
     )
     .unwrap_err();
     assert_eq!(error.errno(), libc::ENOMEM);
+    let huge = MemoryOptions::new(4 * MIB).page_size(PageSize::Huge(2 * MIB));
+    assert_eq!(Memory::new(&ctx, &huge).unwrap().page_size(), PageSize::Huge(2 * MIB));
     let auto = Memory::new(&ctx, &MemoryOptions::new(MIB)).unwrap();
     assert!(auto.file().is_none() && !auto.fallback().is_empty());
 }
