@@ -256,13 +256,13 @@ class Ports:
     def __init__(self):
         self.count = 0
 
-    def options(self, bus, slot, i):
+    def options(self, bus, slot, i, hotplug="off"):
         """The i-th port of a bus, from the slot on. At more than 5 GT/s a reset of
         the bus waits for a link to come up, which those of QEMU don't."""
         self.count += 1
         return ["-device", f"pcie-root-port,id=port{self.count},chassis={self.count},bus={bus},"
-                f"addr={slot + i // 8:#x}.{i % 8},multifunction=on,io-reserve=0,hotplug=off,"
-                "x-speed=5"]
+                f"addr={slot + i // 8:#x}.{i % 8},multifunction=on,io-reserve=0,"
+                f"hotplug={hotplug},x-speed=5"]
 
 
 def nvme_options(args, name, run):
@@ -300,7 +300,7 @@ def extra_options(args, ports, first):
         options += ["-device", f"e1000e,bus=port{ports.count}"]
     first += len(args.bar) + args.cards
     if args.vfs:
-        options += ports.options("pcie.0", 0x10, first)
+        options += ports.options("pcie.0", 0x10, first, args.arch.vf_hotplug)
         options += ["-device", "nvme-subsys,id=subsystem"]
         # Two queues and an interrupt of its own for each virtual function.
         options += ["-device", f"nvme,serial=pf,bus=port{ports.count},subsys=subsystem,"

@@ -14,6 +14,8 @@ class Amd64:
     spreads_devices = True
     # The machine runs programs of this host, from its root.
     foreign = False
+    # Virtual functions appear like devices that are plugged in, which ACPI handles here.
+    vf_hotplug = "off"
 
     @staticmethod
     def qemu_options(args, run):
@@ -48,6 +50,7 @@ class Foreign:
 
     foreign = True
     spreads_devices = False
+    vf_hotplug = "on"
 
     def __init__(self):
         self.root = None
