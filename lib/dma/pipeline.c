@@ -173,20 +173,43 @@ static void piece_ends(struct map_job *map, struct map_piece *piece)
 }
 
 /*
- * Serial maps: starts to make the calls that are ready. @behind: others populate meanwhile, which a
- * width of 1 does not allow. Returns false if there is nothing to do.
+ * Whether a worker may make the call while others populate. Pinning takes mmap_lock for writing for
+ * each run of pages (vfio_lock_acct()): beside MADV_POPULATE_WRITE, which holds it for reading,
+ * both wait for each other most of the time.
+ */
+static bool maps_behind(const struct map_job *map, const struct vfb_call *call)
+{
+	return map->in_parts && map->width > 1 &&
+	       !atomic_load_explicit(&call->memory->advised, memory_order_relaxed);
+}
+
+/* The next call that can be made, or NULL. */
+static struct vfb_call *next_ready_locked(const struct map_job *map)
+{
+	struct vfb_call *call;
+
+	if (map->ready_first == map->ready_end)
+		return NULL;
+	call = &map->calls.calls[map->ready[map->ready_first]];
+	return !map->behind || maps_behind(map, call) ? call : NULL;
+}
+
+/*
+ * Serial maps: starts to make the calls that are ready. @behind: others populate meanwhile. Returns
+ * false if there is nothing to do.
  */
 static bool start_mapper(struct map_job *map, bool behind)
 {
-	bool start;
+	bool start = false;
 
 	if (!map->serial)
 		return false;
 	pthread_mutex_lock(&map->lock);
-	start = map->gate == GATE_OPEN && !map->mapping && map->ready_first < map->ready_end &&
-		(!behind || (map->in_parts && map->width > 1)) && !vfb_job_stopped(&map->job);
-	if (start)
-		map->mapping = true;
+	if (map->gate == GATE_OPEN && !map->mapping && !vfb_job_stopped(&map->job)) {
+		map->behind = behind;
+		start = next_ready_locked(map);
+		map->mapping = start;
+	}
 	pthread_mutex_unlock(&map->lock);
 	if (start)
 		vfb_job_submit(&map->job, &map->mapper, VFB_ANY_NODE);
@@ -345,14 +368,15 @@ void vfb_pipeline_map_late(struct map_job *map)
 	submit_pieces(map);
 }
 
-/* The next call that is ready, or NULL, with which the mapper ends. */
+/* The next call that can be made, or NULL, with which the mapper ends. */
 static struct vfb_call *take_ready(struct map_job *map)
 {
-	struct vfb_call *call = NULL;
+	struct vfb_call *call;
 
 	pthread_mutex_lock(&map->lock);
-	if (map->ready_first < map->ready_end)
-		call = &map->calls.calls[map->ready[map->ready_first++]];
+	call = next_ready_locked(map);
+	if (call)
+		map->ready_first++;
 	map->mapping = call;
 	pthread_mutex_unlock(&map->lock);
 	return call;

@@ -106,9 +106,9 @@ struct map_job {
 	/* Number of pieces that may be submitted. */
 	size_t next_piece, end_piece;
 	/* Serial maps: calls whose pieces have ended, in that order, and whether they are being
-	 * made. */
+	 * made, and others populate meanwhile. */
 	size_t *ready, ready_first, ready_end;
-	bool mapping;
+	bool mapping, behind;
 	/* Status of each range of the caller: -EINPROGRESS until it is mapped or decided. */
 	int *statuses;
 };

@@ -63,6 +63,9 @@ struct vfb_memory {
 	/* What precedes is read for each step. */
 	char apart[VFB_CACHE_LINE];
 	atomic_uint_fast64_t populated_bytes;
+	/* Most of the part that was populated last was so by MADV_POPULATE_WRITE, which holds
+	 * mmap_lock. */
+	atomic_bool advised;
 	/* Mapped ranges and running jobs; the memory cannot be destroyed before they end. */
 	atomic_uint users;
 };

@@ -20,6 +20,8 @@ struct populating {
 	uint64_t offset;
 	/* It may be touched in user mode; some of it has been. */
 	bool may_touch, touched;
+	/* So much was populated by MADV_POPULATE_WRITE. */
+	uint64_t advised_bytes;
 };
 
 /* Linux before 5.14 refuses the advice for every range, even an empty one. */
@@ -138,8 +140,10 @@ static int advise_part(struct populating *at, uint64_t end, bool in_room)
 			return -ECANCELED;
 		error = in_room ? populate_step(memory, at->offset, bytes) :
 				  populate_base_pages(memory, at->offset, bytes);
-		if (!error)
+		if (!error) {
 			at->offset += bytes;
+			at->advised_bytes += bytes;
+		}
 	}
 	return error;
 }
@@ -252,7 +256,7 @@ static int populate_steps(struct populating *at, uint64_t end)
 int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64_t bytes, int node,
 			      struct vfb_job *job)
 {
-	struct populating at = {memory, job, offset, false, false};
+	struct populating at = {.memory = memory, .job = job, .offset = offset};
 	uint64_t end = offset + bytes;
 	struct vfb_span span;
 	uint64_t step;
@@ -262,6 +266,7 @@ int vfb_memory_populate_range(struct vfb_memory *memory, uint64_t offset, uint64
 	/* Without a job this is a thread of the caller, who waits for little. */
 	at.may_touch = job && bytes >= TOUCH_MIN_BYTES && vfb_ways_may_touch(memory, job);
 	error = populate_steps(&at, end);
+	atomic_store_explicit(&memory->advised, at.advised_bytes > bytes / 2, memory_order_relaxed);
 	vfb_observe_end(&span, .operation = at.touched ? "touch" : "MADV_POPULATE_WRITE",
 			.result = error, .address = (uintptr_t)memory->address + offset,
 			.bytes = bytes, .page_bytes = memory->page_bytes, .node = node);

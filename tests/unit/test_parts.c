@@ -229,12 +229,58 @@ static void test_nodes(void **state)
 	host_close(&host);
 }
 
+struct order {
+	atomic_bool mapped, behind;
+};
+
+/* Whether a part was mapped before the last one had been populated. */
+static void note_order(const struct vfb_event *event, void *data)
+{
+	struct order *order = data;
+
+	if (event->phase == VFB_PHASE_MAP)
+		order->mapped = true;
+	else if (order->mapped)
+		order->behind = true;
+}
+
+/*
+ * Pinning takes mmap_lock for writing, and would stall MADV_POPULATE_WRITE, which is all that a
+ * thread with a seccomp filter may use: then all maps come last.
+ */
+static void test_locks(void **state)
+{
+	(void)state;
+	for (int filtered = 0; filtered < 2; filtered++) {
+		struct fake_config config = {.has_filter = filtered};
+		struct vfb_filter filter = VFB_FILTER_INIT;
+		struct vfb_subscription *subscription;
+		struct order order = {false, false};
+		struct vfb_range ranges[3];
+		struct vfb_memory *memory;
+		struct vfb_device *device;
+		struct host host;
+
+		host_start(&host, &config, VFB_BACKEND_TYPE1, 1, &device);
+		memory = make_memory(&host, 4 * GIB, VFB_PAGE_4K);
+		make_ranges(memory, ranges);
+		filter.phases = VFB_PHASE_BIT(VFB_PHASE_MAP) | VFB_PHASE_BIT(VFB_PHASE_POPULATE);
+		assert_ok(vfb_subscribe(host.ctx, &filter, note_order, &order, &subscription));
+		assert_ok(vfb_space_map(host.space, ranges, 3, NULL));
+		vfb_unsubscribe(subscription);
+		assert_all_mapped(&host, ranges, 3);
+		assert_int_equal(order.behind, !filtered);
+		host_end(&host, device, memory);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_unmap),	    cmocka_unit_test(test_few_entries),
 		cmocka_unit_test(test_whole),	    cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_best_effort), cmocka_unit_test(test_nodes),
+		cmocka_unit_test(test_locks),
 	};
 
 	return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
