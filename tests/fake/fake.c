@@ -45,6 +45,9 @@ static void set_defaults(struct fake_config *config)
 		config->base_page = 4 * FAKE_KIB;
 	set_default(&config->huge_bytes[0], 2 * FAKE_MIB);
 	set_default(&config->huge_bytes[1], FAKE_GIB);
+	if (config->spapr)
+		config->no_iommufd = config->no_cdev = true;
+	set_default(&config->spapr_window, UINT64_C(1) << 40);
 	if (!config->iova_bits)
 		config->iova_bits = 48;
 	set_default(&config->zero_ns_per_gib, 250 * FAKE_MS);

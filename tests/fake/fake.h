@@ -44,6 +44,11 @@ struct fake_config {
 	/* The kernel lacks: groups and containers; /dev/iommu; the nodes /dev/vfio/devices/vfioN.
 	 */
 	bool no_type1, no_iommufd, no_cdev;
+	/* The IOMMU is that of POWER: sPAPR instead of type1, and no iommufd. VFIO has version 1
+	 * only; the platform has no dynamic windows; groups can share a container, as on PowerNV;
+	 * and the largest window that it creates, in bytes (1 TiB). */
+	bool spapr, spapr_v1, spapr_no_windows, spapr_shared;
+	uint64_t spapr_window;
 	/* Linux before 6.13: no IOMMU_IOAS_MAP_FILE, no IOMMU_IOAS_CHANGE_PROCESS. */
 	bool no_map_file;
 	/* The IOMMU does not track what devices write to. */
@@ -350,6 +355,10 @@ struct fake_stats {
 	/* MAP ioctls that succeeded, UNMAP likewise; and the most that were in flight at once,
 	 * those included that waited for iommu->lock. */
 	unsigned int map_calls, unmap_calls, max_maps_in_flight, max_unmaps_in_flight;
+	/* sPAPR: areas that were registered, unregistered; windows created and removed by calls;
+	 * and the most calls to register that were in flight at once. */
+	unsigned int register_calls, unregister_calls, window_creates, window_removes;
+	unsigned int max_registers_in_flight;
 	/* IOMMU mappings and their bytes. */
 	unsigned int mappings;
 	uint64_t mapped_bytes;

@@ -367,7 +367,11 @@ static const struct {
 	{VFIO_IOMMU_GET_INFO, "VFIO_IOMMU_GET_INFO", ENOMEM},
 	{VFIO_IOMMU_MAP_DMA, "VFIO_IOMMU_MAP_DMA", ENOMEM},
 	{VFIO_IOMMU_UNMAP_DMA, "VFIO_IOMMU_UNMAP_DMA", EINVAL},
+	{VFIO_IOMMU_SPAPR_REGISTER_MEMORY, "VFIO_IOMMU_SPAPR_REGISTER_MEMORY", ENOMEM},
 	{VFIO_IOMMU_DIRTY_PAGES, "VFIO_IOMMU_DIRTY_PAGES", ENOMEM},
+	{VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, "VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY", EBUSY},
+	{VFIO_IOMMU_SPAPR_TCE_CREATE, "VFIO_IOMMU_SPAPR_TCE_CREATE", ENOMEM},
+	{VFIO_IOMMU_SPAPR_TCE_REMOVE, "VFIO_IOMMU_SPAPR_TCE_REMOVE", EINVAL},
 	{VFB_VFIO_DEVICE_BIND_IOMMUFD, "VFIO_DEVICE_BIND_IOMMUFD", ENOMEM},
 	{VFB_VFIO_DEVICE_ATTACH_IOMMUFD_PT, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", ENOMEM},
 	{VFB_IOMMU_DESTROY, "IOMMU_DESTROY", EBUSY},
@@ -384,12 +388,14 @@ static const struct {
 	{VFB_IOMMU_VFIO_IOAS, "IOMMU_VFIO_IOAS", ENOENT},
 };
 
-/* On a device the numbers of a container's requests mean something else. */
-static bool is_of_kind(const struct file *file, const char *name)
+/* On a device the numbers of a container's requests mean something else, and in a container those
+ * of sPAPR and of type1 are the same. */
+static bool is_of_kind(const struct fake *fake, const struct file *file, const char *name)
 {
 	const char *others = file->kind == FILE_DEVICE ? "VFIO_IOMMU" : "VFIO_DEVICE";
+	bool is_spapr = !strncmp(name, "VFIO_IOMMU_SPAPR", strlen("VFIO_IOMMU_SPAPR"));
 
-	return strncmp(name, others, strlen(others));
+	return strncmp(name, others, strlen(others)) && (!is_spapr || fake->config.spapr);
 }
 
 static int inject_ioctl(struct fake *fake, const struct file *file, unsigned long request)
@@ -397,7 +403,7 @@ static int inject_ioctl(struct fake *fake, const struct file *file, unsigned lon
 	char number[32];
 
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-		if (requests[i].request != request || !is_of_kind(file, requests[i].name))
+		if (requests[i].request != request || !is_of_kind(fake, file, requests[i].name))
 			continue;
 		return fk_inject_slow(fake, requests[i].name, NULL, requests[i].usual);
 	}

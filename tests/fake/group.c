@@ -88,12 +88,15 @@ static void detach(struct fake *fake, struct group *group)
 	group->container = NULL;
 	group->container_users = 0;
 	/* The last group takes the IOMMU with it, and all that is mapped. */
+	if (container->is_spapr)
+		fk_spapr_detach(fake, container, !container->groups);
 	if (container->has_iommu && !container->groups) {
 		fk_vlock_write(fake, &container->iommu_lock);
-		fk_type1_unmap_all(fake, container);
+		if (!container->is_spapr)
+			fk_type1_unmap_all(fake, container);
 		fk_vunlock_write(&container->iommu_lock);
 		fk_space_fini(fake, &container->space);
-		container->has_iommu = false;
+		container->has_iommu = container->is_spapr = false;
 	}
 	fk_container_put(container);
 }
@@ -150,7 +153,8 @@ static int attach(struct fake *fake, struct group *group, struct container *cont
 	if (fk_group_needs_direct(fake, group))
 		return -EINVAL;
 	if (container->has_iommu) {
-		error = fk_type1_attach(fake, container, group);
+		error = container->is_spapr ? fk_spapr_attach(fake, container) :
+					      fk_type1_attach(fake, container, group);
 		if (error)
 			return error;
 	}
@@ -229,8 +233,11 @@ int fk_group_ioctl(struct fake *fake, struct file *file, unsigned long request, 
 
 /* ---- ioctls of a container ---- */
 
-static int check_extension(unsigned long extension)
+static int check_extension(const struct fake_config *config, unsigned long extension)
 {
+	if (config->spapr)
+		return extension == VFIO_SPAPR_TCE_IOMMU ||
+		       (extension == VFIO_SPAPR_TCE_v2_IOMMU && !config->spapr_v1);
 	switch (extension) {
 	case VFIO_TYPE1_IOMMU:
 	case VFIO_TYPE1v2_IOMMU:
@@ -241,16 +248,19 @@ static int check_extension(unsigned long extension)
 	}
 }
 
-/* Only v2 is modelled; v1 is refused, though a real kernel would have it. */
+/* Only v2 of either is modelled; v1 is refused, though a real kernel would have it. */
 static int set_iommu(struct fake *fake, struct container *container, unsigned long type)
 {
 	if (!container->groups || container->has_iommu)
 		return -EINVAL;
-	if (type != VFIO_TYPE1v2_IOMMU)
+	if (type != (fake->config.spapr ? VFIO_SPAPR_TCE_v2_IOMMU : VFIO_TYPE1v2_IOMMU))
 		return -ENODEV;
+	if (fake->config.spapr && fake->config.spapr_no_windows)
+		return -EINVAL;
 	fk_space_init(fake, &container->space);
 	container->dma_avail = fake->config.dma_entry_limit;
 	container->has_iommu = true;
+	container->is_spapr = container->default_pending = fake->config.spapr;
 	return 0;
 }
 
@@ -261,10 +271,12 @@ int fk_container_ioctl(struct fake *fake, struct container *container, unsigned 
 	case VFIO_GET_API_VERSION:
 		return VFIO_API_VERSION;
 	case VFIO_CHECK_EXTENSION:
-		return check_extension((uintptr_t)arg);
+		return check_extension(&fake->config, (uintptr_t)arg);
 	case VFIO_SET_IOMMU:
 		return set_iommu(fake, container, (uintptr_t)arg);
 	default:
+		if (container->is_spapr)
+			return fk_spapr_ioctl(fake, container, request, arg);
 		return container->has_iommu ? fk_type1_ioctl(fake, container, request, arg) :
 					      -EINVAL;
 	}

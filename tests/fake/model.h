@@ -207,6 +207,7 @@ struct fake {
 
 	struct space *spaces;
 	unsigned int next_space;
+	struct spapr_region *regions;
 	struct group *groups;
 	struct device *devices, *unplugged;
 	struct shared_lock *locks;
@@ -218,7 +219,8 @@ struct fake {
 	unsigned int next_index;
 
 	uint64_t pinned, locked_vm, user_locked, pinned_vm;
-	unsigned int maps_in_flight, unmaps_in_flight, populates_in_flight, resets_in_flight;
+	unsigned int maps_in_flight, unmaps_in_flight, registers_in_flight, populates_in_flight,
+		resets_in_flight;
 	struct fake_stats stats;
 	/* By node of the thread (last: several), by node of the page; by CPU. */
 	uint64_t zeroed[FAKE_NODES + 1][FAKE_NODES];

@@ -140,6 +140,7 @@ int main(void)
 	failed += run_memory_tests();
 	failed += run_sysfs_tests();
 	failed += run_type1_tests();
+	failed += run_spapr_tests();
 	failed += run_iommufd_tests();
 	failed += run_device_tests();
 	failed += run_inject_tests();

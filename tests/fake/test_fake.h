@@ -38,6 +38,7 @@ int run_clock_tests(void);
 int run_memory_tests(void);
 int run_sysfs_tests(void);
 int run_type1_tests(void);
+int run_spapr_tests(void);
 int run_iommufd_tests(void);
 int run_device_tests(void);
 int run_inject_tests(void);

@@ -73,8 +73,25 @@ size_t fk_ranges_without(uint64_t last, const struct range *holes, size_t count,
 
 /* ---- group.c: containers and groups; type1.c ---- */
 
+/* What a process has registered: the same area may be in several containers. */
+struct spapr_region {
+	struct spapr_region *next;
+	uint64_t address, bytes, page;
+	unsigned int users;
+};
+
+struct spapr_window {
+	uint64_t first, bytes, page;
+};
+
 struct container {
 	unsigned int refs;
+	/* Its IOMMU is sPAPR's: something was registered, the default window is still to be made.
+	 */
+	bool is_spapr, enabled, default_pending;
+	struct spapr_window windows[2];
+	struct spapr_region **regions;
+	size_t region_count;
 	struct group *groups;
 	bool has_iommu;
 	struct vlock iommu_lock;
@@ -119,6 +136,14 @@ int fk_type1_ioctl(struct fake *fake, struct container *container, unsigned long
 /* Attaching and detaching a group, under iommu->lock; may block. */
 int fk_type1_attach(struct fake *fake, struct container *container, struct group *group);
 void fk_type1_unmap_all(struct fake *fake, struct container *container);
+/* ---- spapr.c ---- */
+
+/* -EPERM: another group's tables cannot be shared. */
+int fk_spapr_attach(struct fake *fake, struct container *container);
+/* A group leaves, the last one or not. */
+void fk_spapr_detach(struct fake *fake, struct container *container, bool last);
+int fk_spapr_ioctl(struct fake *fake, struct container *container, unsigned long request,
+		   void *arg);
 void fk_container_put(struct container *container);
 
 /* ---- device.c, region.c ---- */
