@@ -72,10 +72,13 @@ enum vfb_phase {
 	 *  ("deny"), and a group of faults that the watchdog has answered ("expire", -ETIMEDOUT).
 	 */
 	VFB_PHASE_FAULT,
+	/** Registering memory before it is mapped (VFB_BACKEND_SPAPR), which pins it. Waiting for
+	 *  the kernel, which registers one piece of memory of a space at a time, counts as well. */
+	VFB_PHASE_REGISTER,
 };
 
 /** Number of phases in this version; they are numbered from 0. */
-#define VFB_PHASE_COUNT 22
+#define VFB_PHASE_COUNT 23
 
 /** The bit that stands for a phase in a set of phases. */
 #define VFB_PHASE_BIT(phase) (UINT64_C(1) << (phase))

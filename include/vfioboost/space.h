@@ -3,9 +3,9 @@
  * @file space.h
  * I/O address spaces: what devices see, and how memory is mapped into it.
  *
- * A space is a VFIO container with a type1 IOMMU, or an I/O address space (IOAS) of iommufd. The
- * IOMMU domain behind it exists only while a device is open in the space. Ranges that are mapped
- * before that are populated, kept, and mapped when the first device creates the domain.
+ * A space is a VFIO container with a type1 or sPAPR IOMMU, or an I/O address space (IOAS) of
+ * iommufd. The IOMMU domain behind it exists only while a device is open in the space. Ranges that
+ * are mapped before that are populated, kept, and mapped when the first device creates the domain.
  */
 #ifndef VFIOBOOST_SPACE_H
 #define VFIOBOOST_SPACE_H
@@ -23,10 +23,10 @@ struct vfb_space;
 
 /** The kernel interface behind a space. */
 enum vfb_backend {
-	/** type1 if the kernel has no iommufd (Linux 6.2). If it has both, the one that
-	 *  vfb_backend_measure() found faster for vfb_space_opts.page_size. Without a measurement
-	 *  iommufd, except for large pages of private memory with few workers on Linux 6.18 and
-	 *  later, which type1 pins faster. vfb_space_info.reason says why. */
+	/** sPAPR on POWER. type1 if the kernel has no iommufd (Linux 6.2). If it has both, the one
+	 * that vfb_backend_measure() found faster for vfb_space_opts.page_size. Without a
+	 * measurement iommufd, except for large pages of private memory with few workers on
+	 * Linux 6.18 and later, which type1 pins faster. vfb_space_info.reason says why. */
 	VFB_BACKEND_AUTO,
 	/** /dev/vfio/vfio with VFIO_TYPE1v2_IOMMU, and device groups. The kernel serializes the
 	 *  map calls of one container, so the library makes few and large ones: one for a range,
@@ -41,6 +41,16 @@ enum vfb_backend {
 	/** No IOMMU and no devices: ranges are populated and can be translated
 	 *  (vfioboost/translate.h). For programs that emulate devices. */
 	VFB_BACKEND_NONE,
+	/** The IOMMU of POWER: /dev/vfio/vfio with VFIO_SPAPR_TCE_v2_IOMMU, and device groups. What
+	 *  is mapped is registered first (VFIO_IOMMU_SPAPR_REGISTER_MEMORY), which pins it and
+	 *  takes longest: the kernel registers one piece of memory of a space at a time, while
+	 *  others are populated and mapped. IOVAs lie in two DMA windows: the one that the platform
+	 *  provides, from 0 on, and one that the library creates (VFIO_IOMMU_SPAPR_TCE_CREATE), see
+	 *  vfb_space_opts.window_bytes; vfb_space_iova_ranges() has both. Devices
+	 * of several groups share a space only if the kernel allows that: on PowerNV, not in a
+	 * guest of pSeries. VFB_SPACE_KEEP_DOMAIN, VFB_SPACE_DIRTY, VFB_ON_DEMAND_FAULT,
+	 *  vfb_bars_map() and vfb_space_release_addresses() fail with -ENOTSUP. */
+	VFB_BACKEND_SPAPR,
 };
 
 /** How iommufd maps memory that is a memfd, or a file on tmpfs or hugetlbfs. type1 always maps by
@@ -79,7 +89,9 @@ struct vfb_space_opts {
 	/** VFB_SPACE_... */
 	uint32_t flags;
 	/** For VFB_BACKEND_AUTO: the pages of most of the memory that will be mapped.
-	 *  VFB_PAGE_AUTO: not known. */
+	 *  VFB_PAGE_AUTO: not known. VFB_BACKEND_SPAPR: the largest pages that the DMA window may
+	 *  have; with VFB_PAGE_2M or VFB_PAGE_1G all memory that is mapped in the window must
+	 *  have such pages. */
 	enum vfb_page_size page_size;
 	/** For VFB_BACKEND_AUTO: the kind of that memory. */
 	enum vfb_memory_kind kind;
@@ -130,6 +142,14 @@ struct vfb_space_opts {
 	 *  answers; the caller closes it after destroying the space, and has to know that the
 	 *  kernel reports the faults of those devices. 0: none, the library creates one. */
 	int32_t fault_fd;
+	/** Ignored: padding. */
+	uint32_t reserved3;
+	/** VFB_BACKEND_SPAPR: the bytes of the DMA window that the library creates, a power of two
+	 *  from 2 MiB on; or half, a quarter and so on if the platform or RLIMIT_MEMLOCK allows no
+	 *  more. When the last device is closed the kernel clears the window page by page, whether
+	 *  or not something is mapped there: make it no larger than needed. 0: as large as the
+	 *  memory of the host. */
+	uint64_t window_bytes;
 };
 
 /**
@@ -246,14 +266,14 @@ struct vfb_range {
  * @param out   receives the space; release it with vfb_space_destroy()
  *
  * @return 0; -ENOTSUP: the kernel lacks the backend (the error text names the Linux version or
- * module that is needed), or VFB_SPACE_KEEP_DOMAIN with type1; -EACCES: no permission for
+ * module that is needed), or the backend cannot do what a flag demands; -EACCES: no permission for
  * /dev/vfio/vfio or /dev/iommu; -EINVAL: unknown value or flag; -E2BIG; -EMFILE; -ENOMEM.
  */
 VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts,
 			     struct vfb_space **out);
 
 /**
- * Creates a space from a file descriptor that the caller has opened: a type1 container, an iommufd
+ * Creates a space from a file descriptor that the caller has opened: a container, an iommufd
  * with an IOAS in it, or an iommufd that serves as the container of groups. The caller remains its
  * owner and may continue to attach devices and to map memory; the library never touches those. It
  * maps and unmaps its own ranges beside them, and opens devices into the space on request.
@@ -261,8 +281,11 @@ VFB_API int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *o
  * If the caller attaches its first device later, ranges that were mapped before that are kept until
  * the next batch is mapped, or the library opens or adopts a device.
  *
- * With type1, detaching the last device removes all mappings in the kernel. Unmap them in the space
- * as well before attaching another device; until then mapping fails with -ENXIO.
+ * sPAPR: memory that the caller has registered can be mapped, and stays registered. Which windows
+ * the caller has created is not known, so that the kernel is the first to refuse an IOVA.
+ *
+ * With type1 and sPAPR, detaching the last device removes all mappings in the kernel. Unmap them in
+ * the space as well before attaching another device; until then mapping fails with -ENXIO.
  *
  * Devices that can only be opened through their groups go into the address space that the iommufd
  * uses for groups. If the caller has set that to an IOAS other than @p ioas, opening them fails
@@ -295,9 +318,9 @@ VFB_API int vfb_space_info(struct vfb_space *space, struct vfb_space_info *info)
 
 /**
  * Lists the IOVA ranges that all devices of the space can use, in ascending order
- * (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, IOMMU_IOAS_IOVA_RANGES). The ranges are known once a
- * device is open; before that they are those of vfb_space_expect_devices() (vfioboost/layout.h), or
- * one range covers everything.
+ * (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, IOMMU_IOAS_IOVA_RANGES, VFIO_IOMMU_SPAPR_TCE_GET_INFO).
+ * The ranges are known once a device is open; before that they are those of
+ * vfb_space_expect_devices() (vfioboost/layout.h), or one range covers everything.
  *
  * @param space   the space
  * @param ranges  receives the first @p count ranges
@@ -367,7 +390,8 @@ VFB_API int vfb_space_map_plan(struct vfb_space *space, struct vfb_range *ranges
  * as mapped, and are mapped when the first device is opened. If that device cannot use their IOVAs,
  * opening it fails. VFB_RANGE_ANY_IOVA then chooses IOVAs from 4 GiB upward.
  *
- * It uses VFIO_IOMMU_MAP_DMA, IOMMU_IOAS_MAP or IOMMU_IOAS_MAP_FILE.
+ * It uses VFIO_IOMMU_MAP_DMA, IOMMU_IOAS_MAP or IOMMU_IOAS_MAP_FILE; with sPAPR also
+ * VFIO_IOMMU_SPAPR_REGISTER_MEMORY.
  *
  * @param space   the space
  * @param ranges  @p count ranges; their iova and status are written
@@ -406,7 +430,8 @@ VFB_API int vfb_space_map_start(struct vfb_space *space, struct vfb_range *range
  *
  * Devices must have stopped using the ranges: the IOMMU blocks any further DMA to them.
  *
- * It uses VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_UNMAP.
+ * It uses VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_UNMAP; with sPAPR also
+ * VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY.
  *
  * @param space   the space
  * @param ranges  @p count ranges; their status is written

@@ -4,6 +4,7 @@
 
 #include "device/device.h"
 #include "dma/rates.h"
+#include "iommu/legacy.h"
 #include "memory/memory.h"
 
 #define BYTES (64 * MIB)
@@ -33,6 +34,8 @@ static int measure_backend(struct vfb_ctx *ctx, enum vfb_backend backend, const 
 	int error;
 
 	opts.backend = backend;
+	/* Enough, and cleared in no time. */
+	opts.window_bytes = 2 * GIB;
 	error = vfb_space_create(ctx, &opts, &space);
 	if (error)
 		return error;
@@ -48,12 +51,14 @@ static int measure_backend(struct vfb_ctx *ctx, enum vfb_backend backend, const 
 static int measure_each(struct vfb_ctx *ctx, const char *address, struct vfb_memory *memory,
 			double *ns_per_gib)
 {
-	bool any = false;
+	bool is_spapr = vfb_legacy_host_is_spapr(ctx->sys), any = false;
 	int error = 0;
 
-	for (int backend = VFB_BACKEND_TYPE1; backend <= VFB_BACKEND_IOMMUFD; backend++) {
+	for (int backend = VFB_BACKEND_TYPE1; backend <= VFB_BACKEND_SPAPR; backend++) {
 		uint64_t ns = 0;
 
+		if (backend == VFB_BACKEND_NONE || (backend == VFB_BACKEND_SPAPR) != is_spapr)
+			continue;
 		error = measure_backend(ctx, backend, address, memory, &ns);
 		if (error && error != -ENOTSUP && error != -EACCES)
 			return error;

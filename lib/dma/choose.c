@@ -6,7 +6,7 @@
 #include "context.h"
 #include "dma/rates.h"
 #include "engine/engine.h"
-#include "iommu/iommu.h"
+#include "iommu/legacy.h"
 
 /* With this many workers iommufd is faster, even where a single thread of type1 is. */
 #define MANY_WORKERS 4
@@ -44,6 +44,10 @@ enum vfb_backend vfb_choose_backend(struct vfb_ctx *ctx, const struct vfb_space_
 	bool large = opts->page_size > VFB_PAGE_BASE;
 	enum vfb_backend backend;
 
+	if (vfb_legacy_host_is_spapr(ctx->sys)) {
+		snprintf(reason, VFB_REASON_BYTES, "the IOMMU is that of POWER (sPAPR)");
+		return VFB_BACKEND_SPAPR;
+	}
 	if (!vfb_iommu_has_iommufd(ctx->sys)) {
 		snprintf(reason, VFB_REASON_BYTES, "iommufd is not available, or not permitted");
 		return VFB_BACKEND_TYPE1;

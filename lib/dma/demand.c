@@ -19,6 +19,8 @@ static int fail_fault(enum vfb_backend backend)
 			"and touch what devices use",
 			backend == VFB_BACKEND_TYPE1 ?
 				"type1 does not report faults of devices" :
+			backend == VFB_BACKEND_SPAPR ?
+				"sPAPR does not report faults of devices" :
 				"without an IOMMU there are no faults of devices");
 }
 

@@ -94,7 +94,9 @@ static int check_idle_locked(const struct vfb_space *space)
 		return vfb_fail(-EBUSY, "jobs work on the space: wait for them");
 	if (!space->iommu->ops->release_address && !space->iommu->ops->change_process)
 		return vfb_fail(-ENOTSUP,
-				"the space has no IOMMU, so there is nothing to hand over");
+				space->iommu->ops->backend == VFB_BACKEND_SPAPR ?
+					"spapr cannot hand over what is mapped to another process" :
+					"the space has no IOMMU, so there is nothing to hand over");
 	return 0;
 }
 

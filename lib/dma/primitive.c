@@ -82,6 +82,24 @@ uint64_t vfb_space_count_blocks(const struct vfb_space *space, const struct vfb_
 	return block ? (offset + bytes - 1) / block - offset / block + 1 : 1;
 }
 
+/* Where the kernel pins by a call of its own, which takes longest. */
+static int register_memory(struct vfb_space *space, const struct vfb_memory *memory,
+			   const struct vfb_iommu_map *map)
+{
+	const struct vfb_iommu_ops *ops = space->iommu->ops;
+	struct vfb_span span;
+	int error;
+
+	if (!ops->register_memory)
+		return 0;
+	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_REGISTER);
+	error = ops->register_memory(space->iommu, map);
+	vfb_observe_end(&span, .operation = ops->register_call, .result = error,
+			.address = (uintptr_t)map->address, .bytes = map->bytes, .iova = map->iova,
+			.page_bytes = memory->page_bytes, .node = VFB_ANY_NODE);
+	return error;
+}
+
 int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, uint64_t offset,
 		      uint64_t bytes, uint64_t iova, uint32_t flags)
 {
@@ -104,6 +122,11 @@ int vfb_space_map_one(struct vfb_space *space, const struct vfb_memory *memory, 
 		return vfb_fail_memory();
 	if (!map.flags)
 		map.flags = VFB_RANGE_READ | VFB_RANGE_WRITE;
+	error = register_memory(space, memory, &map);
+	if (error) {
+		free(extent);
+		return error;
+	}
 	vfb_observe_begin(&span, &space->ctx->observer, VFB_PHASE_MAP);
 	error = space->iommu->ops->map(space->iommu, &map);
 	vfb_observe_end(&span, .operation = map.call, .result = error,

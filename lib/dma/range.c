@@ -170,11 +170,6 @@ static uint64_t best_alignment(const struct vfb_memory *memory, uint64_t bytes, 
 static bool find_gap_locked(struct vfb_space *space, const struct vfb_memory *memory,
 			    uint64_t offset, uint64_t bytes, uint64_t *iova)
 {
-	/*
-	 * Usable for most devices when none is open yet: above the interrupt windows of x86
-	 * (0xfee00000) and Arm (0x8000000), within the range of the smallest IOMMUs.
-	 */
-	static const struct vfb_iova_range assumed = {4 * GIB, (UINT64_C(1) << 39) - 1};
 	const struct vfb_iova_range *ranges;
 	size_t range_count;
 	uint64_t smallest = space->domain ? space->alignment :
@@ -185,7 +180,7 @@ static bool find_gap_locked(struct vfb_space *space, const struct vfb_memory *me
 
 	ranges = vfb_space_valid_locked(space, &range_count);
 	if (!ranges) {
-		ranges = &assumed;
+		ranges = &space->iommu->ops->usual;
 		range_count = 1;
 	}
 	for (size_t i = 0; i < 2; i++)

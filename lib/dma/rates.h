@@ -9,7 +9,7 @@
  * measured. */
 struct vfb_rate {
 	double populate;
-	double map[VFB_BACKEND_IOMMUFD + 1];
+	double map[VFB_BACKEND_SPAPR + 1];
 };
 
 struct vfb_rates {

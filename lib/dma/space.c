@@ -9,6 +9,7 @@
 
 #include "dma/fault.h"
 #include "dma/spaces.h"
+#include "iommu/legacy.h"
 #include "memory/memory.h"
 #include "observe/error.h"
 #include "options.h"
@@ -29,6 +30,12 @@ static int check_opts(const struct vfb_space_opts *opts)
 	if (opts->fault_fd < 0)
 		return vfb_fail(-EINVAL, "%" PRId32 " is no file of a queue of faults (fault_fd)",
 				opts->fault_fd);
+	if (opts->window_bytes &&
+	    (opts->window_bytes & (opts->window_bytes - 1) || opts->window_bytes < 2 * MIB))
+		return vfb_fail(-EINVAL,
+				"a DMA window of 0x%" PRIx64 " bytes: it must be a power of two "
+				"from 2 MiB on, or 0 for the memory of the host",
+				opts->window_bytes);
 	if (opts->on_demand > VFB_ON_DEMAND_STATIC)
 		return vfb_fail(-EINVAL, "unknown on_demand %d of a space", (int)opts->on_demand);
 	if (opts->block_bytes && (opts->block_bytes & (opts->block_bytes - 1) ||
@@ -38,6 +45,13 @@ static int check_opts(const struct vfb_space_opts *opts)
 				"2 MiB to 1 GiB, or 0 for none",
 				opts->block_bytes);
 	return 0;
+}
+
+/* Mixed pages have base pages at their end. */
+static uint64_t page_bytes_of(const struct vfb_sys *sys, const struct vfb_space_opts *opts)
+{
+	return vfb_page_bytes(sys,
+			      opts->page_size == VFB_PAGE_MIXED ? VFB_PAGE_4K : opts->page_size);
 }
 
 static struct vfb_iommu_hooks hooks_of(const struct vfb_space_opts *opts)
@@ -63,8 +77,10 @@ static int make_space(struct vfb_ctx *ctx, const struct vfb_iommu_ops *ops,
 				"(VFB_SPACE_KEEP_DOMAIN): use iommufd",
 				ops->name);
 	if (source->dirty && !ops->read_dirty)
-		return vfb_fail(-ENOTSUP, "without an IOMMU nothing tracks what devices write to "
-					  "(VFB_SPACE_DIRTY)");
+		return vfb_fail(-ENOTSUP,
+				"%s does not track what devices write to (VFB_SPACE_DIRTY): only "
+				"type1 and iommufd do",
+				ops->name);
 	if (source->dirty_domain && (source->fd < 0 || ops->backend != VFB_BACKEND_IOMMUFD))
 		return vfb_fail(-EINVAL,
 				"domain %" PRIu32 " of a space can only be tracked in an adopted "
@@ -144,12 +160,21 @@ int vfb_space_create(struct vfb_ctx *ctx, const struct vfb_space_opts *opts, str
 				   .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
 				   .dirty = known.flags & VFB_SPACE_DIRTY,
 				   .dirty_domain = known.dirty_domain,
+				   .page_bytes = page_bytes_of(ctx->sys, &known),
+				   .window_bytes = known.window_bytes,
 				   .hooks = hooks_of(&known),
 			   },
 			   &known, out);
 	if (!error)
 		memcpy((*out)->reason, reason, sizeof(reason));
 	return error;
+}
+
+static enum vfb_backend adopted_backend(const struct vfb_sys *sys, int fd, bool is_iommufd)
+{
+	if (is_iommufd)
+		return VFB_BACKEND_IOMMUFD;
+	return vfb_legacy_is_spapr(sys, fd) ? VFB_BACKEND_SPAPR : VFB_BACKEND_TYPE1;
 }
 
 int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb_space_opts *opts,
@@ -173,12 +198,13 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 				fd);
 	is_iommufd = ioas || vfb_iommu_is_iommufd(ctx->sys, fd);
 	if (known.backend == VFB_BACKEND_AUTO)
-		known.backend = is_iommufd ? VFB_BACKEND_IOMMUFD : VFB_BACKEND_TYPE1;
+		known.backend = adopted_backend(ctx->sys, fd, is_iommufd);
 	if ((known.backend == VFB_BACKEND_IOMMUFD) != is_iommufd)
 		return vfb_fail(-EINVAL,
 				"file descriptor %d with I/O address space %" PRIu32
 				" cannot be adopted as %s: it is %s",
-				fd, ioas, is_iommufd ? "type1" : "iommufd",
+				fd, ioas,
+				known.backend == VFB_BACKEND_IOMMUFD ? "iommufd" : "a container",
 				is_iommufd ? "an iommufd, use VFB_BACKEND_AUTO" : "not an iommufd");
 	error = vfb_iommu_choose(known.backend, &ops);
 	if (error)
@@ -191,6 +217,8 @@ int vfb_space_adopt(struct vfb_ctx *ctx, int fd, uint32_t ioas, const struct vfb
 				   .keep_domain = known.flags & VFB_SPACE_KEEP_DOMAIN,
 				   .dirty = known.flags & VFB_SPACE_DIRTY,
 				   .dirty_domain = known.dirty_domain,
+				   .page_bytes = page_bytes_of(ctx->sys, &known),
+				   .window_bytes = known.window_bytes,
 				   .hooks = hooks_of(&known),
 			   },
 			   &known, out);

@@ -24,7 +24,7 @@ struct vfb_diagnosis {
 	/* The caller requested devices; otherwise all that are bound are examined. */
 	bool has_devices;
 	/* The backends of which a start could make a space. */
-	bool has_type1, has_iommufd;
+	bool has_type1, has_iommufd, has_spapr;
 	/* Who has devices open; searched for when one is in use. */
 	struct vfb_holders holders;
 	/* The devices that the caller requested; NULL until they are looked up. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "doctor/doctor.h"
-#include "iommu/iommu.h"
+#include "iommu/legacy.h"
 #include "iommu/node.h"
 
 #define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
@@ -177,10 +177,23 @@ static int iommu_add_iommufd(struct vfb_diagnosis *diagnosis)
 		"CONFIG_VFIO_DEVICE_CDEV");
 }
 
+static int iommu_add_spapr(struct vfb_diagnosis *diagnosis)
+{
+	return vfb_diagnosis_add_host(
+		diagnosis, VFB_FOUND_SPAPR, VFB_FINDING_GOOD,
+		"the IOMMU of POWER (sPAPR) is available: memory is registered before it is "
+		"mapped, one piece of a space at a time",
+		"");
+}
+
 static int iommu_check_backends(struct vfb_diagnosis *diagnosis)
 {
 	struct vfb_node_trial by_type1, by_iommufd;
 	int error;
+
+	diagnosis->has_spapr = vfb_legacy_host_is_spapr(diagnosis->ctx->sys);
+	if (diagnosis->has_spapr)
+		return iommu_add_spapr(diagnosis);
 
 	iommu_try(diagnosis, &type1, &by_type1);
 	iommu_try(diagnosis, &iommufd, &by_iommufd);

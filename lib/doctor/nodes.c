@@ -269,16 +269,18 @@ static int nodes_try_attach(const struct nodes *nodes)
 	const struct vfb_iommu_source source = {.fd = -1};
 	char text[VFB_ERROR_BYTES] = "";
 	struct vfb_iommu *iommu;
-	int error = vfb_iommu_type1.create(nodes->diagnosis->ctx->sys, &source, &iommu);
+	const struct vfb_iommu_ops *ops = nodes->diagnosis->has_spapr ? &vfb_iommu_spapr :
+									&vfb_iommu_type1;
+	int error = ops->create(nodes->diagnosis->ctx->sys, &source, &iommu);
 
 	if (error)
 		return error == -ENOMEM ? error : 0;
-	error = vfb_iommu_type1.attach(iommu, &device);
+	error = ops->attach(iommu, &device);
 	if (error)
 		vfb_error_save(text);
 	else
-		vfb_iommu_type1.detach(iommu, &device);
-	vfb_iommu_type1.destroy(iommu);
+		ops->detach(iommu, &device);
+	ops->destroy(iommu);
 	if (!error || error == -EBUSY)
 		return 0;
 	return nodes_add_finding(nodes, VFB_FOUND_DEVICE_ATTACH_FAILED, VFB_FINDING_FAILS, text,
@@ -294,7 +296,9 @@ static int nodes_check_opened(const struct nodes *nodes, bool shared)
 	/* Only the group shows that a device is in use. */
 	if (nodes->group.problem != VFB_NODE_GOOD)
 		return nodes_add_in_use(nodes, false);
-	return diagnosis->has_devices && diagnosis->has_type1 ? nodes_try_attach(nodes) : 0;
+	return diagnosis->has_devices && (diagnosis->has_type1 || diagnosis->has_spapr) ?
+		       nodes_try_attach(nodes) :
+		       0;
 }
 
 int vfb_check_nodes(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *pci, bool shared)
@@ -305,7 +309,7 @@ int vfb_check_nodes(struct vfb_diagnosis *diagnosis, const struct vfb_pci_info *
 	if (vfb_is_noiommu(diagnosis, pci->group))
 		return nodes_add_noiommu(&nodes);
 	/* Then the host's findings say why. */
-	if (!diagnosis->has_type1 && !diagnosis->has_iommufd)
+	if (!diagnosis->has_type1 && !diagnosis->has_iommufd && !diagnosis->has_spapr)
 		return 0;
 	nodes.group_path = vfb_node_of_group(pci->group);
 	nodes_try_group(&nodes);

@@ -118,6 +118,30 @@ void vfb_groups_release(struct vfb_groups *groups, const struct vfb_sys *sys, in
 	free(group);
 }
 
+bool vfb_groups_leave(struct vfb_groups *groups, int number)
+{
+	const struct vfb_group *group;
+
+	groups_find(groups, number)->devices--;
+	for (group = groups->first; group; group = group->next)
+		if (group->devices)
+			return false;
+	return true;
+}
+
+void vfb_groups_close(struct vfb_groups *groups, const struct vfb_sys *sys)
+{
+	struct vfb_group *group;
+
+	while ((group = groups->first)) {
+		pthread_mutex_lock(&groups->lock);
+		groups->first = group->next;
+		pthread_mutex_unlock(&groups->lock);
+		sys->close(sys, group->fd);
+		free(group);
+	}
+}
+
 int vfb_group_check_viable(const struct vfb_sys *sys, int fd, const struct vfb_iommu_device *device)
 {
 	struct vfio_group_status status = {.argsz = sizeof(status)};

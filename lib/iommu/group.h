@@ -30,6 +30,11 @@ int vfb_groups_hold(struct vfb_groups *groups, struct vfb_iommu *iommu,
 /* Releases the hold of a device. The last one closes the group, which detaches it. */
 void vfb_groups_release(struct vfb_groups *groups, const struct vfb_sys *sys, int number);
 
+/* Releases the hold of a device, but keeps the group. Returns whether no device holds any group. */
+bool vfb_groups_leave(struct vfb_groups *groups, int number);
+/* Closes all groups that were kept. */
+void vfb_groups_close(struct vfb_groups *groups, const struct vfb_sys *sys);
+
 /* The file of a group, -1 if no device holds it. */
 int vfb_groups_fd(struct vfb_groups *groups, int number);
 

@@ -58,6 +58,9 @@ int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out)
 	case VFB_BACKEND_NONE:
 		*out = &vfb_iommu_none;
 		return 0;
+	case VFB_BACKEND_SPAPR:
+		*out = &vfb_iommu_spapr;
+		return 0;
 	case VFB_BACKEND_AUTO:
 		break;
 	}

@@ -45,6 +45,10 @@ struct vfb_iommu_source {
 	/* Domains can track what devices write to; @dirty_domain is one of the caller's. */
 	bool dirty;
 	uint32_t dirty_domain;
+	/* The page of the memory that will be mapped; 0: a base page. */
+	uint64_t page_bytes;
+	/* Of a DMA window that is created; 0: enough for all memory of the host. */
+	uint64_t window_bytes;
 	/* Faults of devices are handled; those of the file @fault_fd, unless that is -1. */
 	bool faults;
 	int fault_fd;
@@ -94,11 +98,20 @@ struct vfb_iommu {
 	int fault_fd;
 };
 
+/*
+ * Usable for most devices: above the interrupt windows of x86 (0xfee00000) and Arm (0x8000000),
+ * within the range of the smallest IOMMUs.
+ */
+#define VFB_USUAL_IOVAS                                    \
+	{                                                  \
+		UINT64_C(1) << 32, (UINT64_C(1) << 39) - 1 \
+	}
+
 /* A backend. Failures are reported by vfb_fail(). */
 struct vfb_iommu_ops {
 	const char *name;
 	/* The names of its calls in events. */
-	const char *attach_call, *detach_call, *open_call, *map_call, *unmap_call;
+	const char *attach_call, *detach_call, *open_call, *register_call, *map_call, *unmap_call;
 	enum vfb_backend backend;
 	/* The kernel maps and unmaps disjoint ranges in parallel. */
 	bool parallel;
@@ -108,6 +121,8 @@ struct vfb_iommu_ops {
 	bool mappings_need_domain;
 	/* A reset of a device revokes the mappings of its regions. */
 	bool reset_revokes;
+	/* Where IOVAs are usually valid, for those that are chosen before there is a domain. */
+	struct vfb_iova_range usual;
 	/* The line of /proc/PID/status with the value that RLIMIT_MEMLOCK limits. */
 	const char *locked_key;
 
@@ -139,10 +154,12 @@ struct vfb_iommu_ops {
 	int (*describe)(struct vfb_iommu *iommu, struct vfb_iova_range **ranges, size_t *count,
 			uint64_t *alignment, uint64_t *entries_left);
 
+	/* Called before map(), which undoes it when it fails, as unmap() does. NULL: map() pins. */
+	int (*register_memory)(struct vfb_iommu *iommu, const struct vfb_iommu_map *map);
 	int (*map)(struct vfb_iommu *iommu, struct vfb_iommu_map *map);
 	/*
 	 * Handover to another process: forgets the address of a mapping, and sets a new one. Or,
-	 * if mappings have no address, moves all of them at once. The other kind is NULL.
+	 * if mappings have no address, moves all of them at once. The other kind is NULL, or both.
 	 */
 	int (*release_address)(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes);
 	int (*take_address)(struct vfb_iommu *iommu, struct vfb_iommu_map *map);
@@ -166,6 +183,7 @@ struct vfb_iommu_ops {
 extern const struct vfb_iommu_ops vfb_iommu_none;
 extern const struct vfb_iommu_ops vfb_iommu_type1;
 extern const struct vfb_iommu_ops vfb_iommu_iommufd;
+extern const struct vfb_iommu_ops vfb_iommu_spapr;
 
 /* Finds the ops of a backend other than VFB_BACKEND_AUTO. */
 int vfb_iommu_choose(enum vfb_backend backend, const struct vfb_iommu_ops **out);

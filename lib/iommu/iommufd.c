@@ -332,6 +332,7 @@ const struct vfb_iommu_ops vfb_iommu_iommufd = {
 	.open_call = "VFIO_DEVICE_BIND_IOMMUFD",
 	.map_call = "IOMMU_IOAS_MAP",
 	.unmap_call = "IOMMU_IOAS_UNMAP",
+	.usual = VFB_USUAL_IOVAS,
 	.backend = VFB_BACKEND_IOMMUFD,
 	.parallel = true,
 	/* vfio_pci_dma_buf_move(). The IOAS does not map them again by itself. */

@@ -48,7 +48,9 @@ static int report_memlock(const struct vfb_iommu *iommu, const struct vfb_iommu_
 			"CAP_IPC_LOCK",
 			where.text, vfb_size_text(limit).text, vfb_size_text(locked).text,
 			iommu->ops->locked_key,
-			iommu->ops->parallel ? " and other processes of the user count, too" : "");
+			iommu->ops->backend == VFB_BACKEND_IOMMUFD ?
+				" and other processes of the user count, too" :
+				"");
 }
 
 static int map_report_no_memory(const struct vfb_iommu *iommu, const struct vfb_iommu_map *map)

@@ -77,6 +77,7 @@ static int none_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 /* Nothing is ever attached, opened or detached. */
 const struct vfb_iommu_ops vfb_iommu_none = {
 	.name = "none",
+	.usual = VFB_USUAL_IOVAS,
 	.backend = VFB_BACKEND_NONE,
 	.parallel = true,
 	.map_call = "none",

@@ -13,34 +13,26 @@
 
 #include "container_of.h"
 #include "iommu/cause.h"
-#include "iommu/group.h"
+#include "iommu/legacy.h"
 #include "observe/error.h"
 #include "sys/info.h"
 
-struct type1 {
-	struct vfb_iommu iommu;
-	int fd;
-	struct vfb_groups groups;
-};
-
-static int check_container(const struct vfb_sys *sys, int fd)
+/* Fails unless the container can have a type1 IOMMU. */
+static int type1_check(const struct vfb_sys *sys, int fd)
 {
-	int version = sys->ioctl(sys, fd, VFIO_GET_API_VERSION, NULL);
-
-	if (version != VFIO_API_VERSION)
-		return vfb_fail(-ENOTSUP,
-				"VFIO of this kernel has API version %d, but the library needs %d",
-				version, VFIO_API_VERSION);
-	if (sys->ioctl(sys, fd, VFIO_CHECK_EXTENSION, (void *)VFIO_TYPE1v2_IOMMU) != 1)
-		return vfb_fail(-ENOTSUP, "VFIO of this kernel has no type1 IOMMU: load the module "
-					  "vfio_iommu_type1 (CONFIG_VFIO_IOMMU_TYPE1)");
-	return 0;
+	if (vfb_legacy_has_extension(sys, fd, VFIO_TYPE1v2_IOMMU))
+		return 0;
+	if (vfb_legacy_has_extension(sys, fd, VFIO_SPAPR_TCE_v2_IOMMU))
+		return vfb_fail(-ENOTSUP, "the IOMMU of this host is that of POWER, not type1: use "
+					  "VFB_BACKEND_SPAPR, or VFB_BACKEND_AUTO");
+	return vfb_fail(-ENOTSUP, "VFIO of this kernel has no type1 IOMMU: load the module "
+				  "vfio_iommu_type1 (CONFIG_VFIO_IOMMU_TYPE1)");
 }
 
 /* Without an IOMMU driver, the container rejects the call. */
 static void type1_look_for_domain(struct vfb_iommu *iommu)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 	struct vfio_iommu_type1_info info = {.argsz = sizeof(info)};
 
 	if (!type1->groups.first)
@@ -52,7 +44,7 @@ static void type1_look_for_domain(struct vfb_iommu *iommu)
  * After a call has failed: the caller's last group is gone, and with it the IOMMU driver of the
  * container and all mappings (vfio_group_detach_container()). Every call gives EINVAL then.
  */
-static bool has_lost_domain(struct type1 *type1, int error)
+static bool has_lost_domain(struct vfb_legacy *type1, int error)
 {
 	if (error != -EINVAL || !type1->iommu.adopted || type1->groups.first)
 		return false;
@@ -63,29 +55,23 @@ static bool has_lost_domain(struct type1 *type1, int error)
 static int type1_create(const struct vfb_sys *sys, const struct vfb_iommu_source *source,
 			struct vfb_iommu **out)
 {
-	struct type1 *type1;
+	struct vfb_legacy *type1;
 	int error;
 
 	type1 = calloc(1, sizeof(*type1));
 	if (!type1)
 		return vfb_fail_memory();
-	type1->iommu.ops = &vfb_iommu_type1;
-	type1->iommu.sys = sys;
-	type1->iommu.adopted = source->fd >= 0;
-	type1->fd = type1->iommu.adopted ? source->fd : vfb_iommu_open_node(sys, "/dev/vfio/vfio");
-	if (type1->fd < 0) {
-		error = type1->fd;
-		free(type1);
-		return error;
-	}
-	error = check_container(sys, type1->fd);
+	error = vfb_legacy_open(type1, &vfb_iommu_type1, sys, source);
 	if (error) {
-		if (!type1->iommu.adopted)
-			sys->close(sys, type1->fd);
 		free(type1);
 		return error;
 	}
-	vfb_groups_init(&type1->groups);
+	error = type1_check(sys, type1->fd);
+	if (error) {
+		vfb_legacy_close(type1);
+		free(type1);
+		return error;
+	}
 	if (type1->iommu.adopted)
 		type1_look_for_domain(&type1->iommu);
 	*out = &type1->iommu;
@@ -94,11 +80,9 @@ static int type1_create(const struct vfb_sys *sys, const struct vfb_iommu_source
 
 static void type1_destroy(struct vfb_iommu *iommu)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 
-	if (!iommu->adopted)
-		iommu->sys->close(iommu->sys, type1->fd);
-	vfb_groups_destroy(&type1->groups);
+	vfb_legacy_close(type1);
 	free(type1);
 }
 
@@ -106,30 +90,23 @@ static void type1_destroy(struct vfb_iommu *iommu)
 static int type1_attach_group(struct vfb_iommu *iommu, int fd,
 			      const struct vfb_iommu_device *device)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-	bool has_iommu = type1->groups.first || iommu->has_domain;
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
+	bool has_iommu = vfb_legacy_has_iommu(type1);
 	const struct vfb_sys *sys = iommu->sys;
+	const char *call;
 	int error;
 
 	error = vfb_group_check_viable(sys, fd, device);
 	if (error)
 		return error;
-	error = sys->ioctl(sys, fd, VFIO_GROUP_SET_CONTAINER, &type1->fd);
+	error = vfb_legacy_add_group(type1, fd, VFIO_TYPE1v2_IOMMU, &call);
 	/* vfio_iommu_type1_attach_group(): something is mapped in its reserved regions. */
 	if (error == -EINVAL && has_iommu &&
 	    !vfb_firmware_check(sys, device->address, device->group))
 		return vfb_group_reserves_iovas(device);
 	if (error)
 		return vfb_attach_failed(sys, error, device,
-					 &(struct vfb_attempt){.call = "VFIO_GROUP_SET_CONTAINER",
-							       .module = "vfio_iommu_type1",
-							       .is_open = true});
-	if (has_iommu)
-		return 0;
-	error = sys->ioctl(sys, type1->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU);
-	if (error)
-		return vfb_attach_failed(sys, error, device,
-					 &(struct vfb_attempt){.call = "VFIO_SET_IOMMU",
+					 &(struct vfb_attempt){.call = call,
 							       .module = "vfio_iommu_type1",
 							       .is_open = true});
 	return 0;
@@ -137,42 +114,13 @@ static int type1_attach_group(struct vfb_iommu *iommu, int fd,
 
 static int type1_attach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 
 	return vfb_groups_hold(&type1->groups, iommu, device, type1_attach_group);
 }
 
-static void type1_detach(struct vfb_iommu *iommu, const struct vfb_iommu_device *device)
-{
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-
-	vfb_groups_release(&type1->groups, iommu->sys, device->group);
-}
-
-static int type1_open_device(struct vfb_iommu *iommu, const struct vfb_iommu_device *device,
-			     struct vfb_iommu_opened *opened)
-{
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
-	int group = vfb_groups_fd(&type1->groups, device->group), fd;
-
-	fd = vfb_iommu_add_file(iommu, device->address, group, opened);
-	if (fd)
-		return fd;
-	fd = iommu->sys->ioctl(iommu->sys, group, VFIO_GROUP_GET_DEVICE_FD,
-			       (void *)device->address);
-	if (fd >= 0)
-		return fd;
-	vfb_iommu_remove_file(iommu, device->address, group);
-	return vfb_iommu_open_failed(iommu->sys, fd, device, "VFIO_GROUP_GET_DEVICE_FD");
-}
-
-static int type1_group_fd(struct vfb_iommu *iommu, int group)
-{
-	return vfb_groups_fd(&container_of(iommu, struct type1, iommu)->groups, group);
-}
-
 /* The answer of VFIO_IOMMU_GET_INFO with its capabilities, to be freed. */
-static int read_info(struct type1 *type1, struct vfio_iommu_type1_info **out)
+static int read_info(struct vfb_legacy *type1, struct vfio_iommu_type1_info **out)
 {
 	struct vfio_iommu_type1_info head = {0};
 	void *info;
@@ -226,7 +174,7 @@ static int copy_ranges(const struct vfio_iommu_type1_info *info, struct vfb_iova
 static int type1_describe(struct vfb_iommu *iommu, struct vfb_iova_range **ranges, size_t *count,
 			  uint64_t *alignment, uint64_t *entries_left)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 	struct vfio_iommu_type1_info_dma_avail available;
 	struct vfio_iommu_type1_info *info = NULL;
 	const void *capability;
@@ -249,7 +197,7 @@ static int type1_describe(struct vfb_iommu *iommu, struct vfb_iova_range **range
 
 static int type1_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 	struct vfio_iommu_type1_dma_map dma_map = {
 		.argsz = sizeof(dma_map),
 		.flags = (map->flags & VFB_RANGE_READ ? VFIO_DMA_MAP_FLAG_READ : 0) |
@@ -272,7 +220,7 @@ static int type1_map(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 /* Linux 5.12. The memory stays pinned, and mapped for devices. */
 static int type1_release_address(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz = sizeof(unmap),
 		.flags = VFIO_DMA_UNMAP_FLAG_VADDR,
@@ -290,7 +238,7 @@ static int type1_release_address(struct vfb_iommu *iommu, uint64_t iova, uint64_
 
 static int type1_take_address(struct vfb_iommu *iommu, struct vfb_iommu_map *map)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 	struct vfio_iommu_type1_dma_map dma_map = {
 		.argsz = sizeof(dma_map),
 		.flags = VFIO_DMA_MAP_FLAG_VADDR,
@@ -311,15 +259,9 @@ static int type1_take_address(struct vfb_iommu *iommu, struct vfb_iommu_map *map
 						 "");
 }
 
-static int type1_file(const struct vfb_iommu *iommu, uint32_t *ioas)
-{
-	*ioas = 0;
-	return container_of(iommu, const struct type1, iommu)->fd;
-}
-
 static int type1_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz = sizeof(unmap),
 		.iova = iova,
@@ -339,7 +281,7 @@ static int type1_unmap(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes)
 /* Linux 5.8. */
 static int type1_track_dirty(struct vfb_iommu *iommu, bool on)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 	struct vfio_iommu_type1_dirty_bitmap request = {
 		.argsz = sizeof(request),
 		.flags = on ? VFIO_IOMMU_DIRTY_PAGES_FLAG_START : VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
@@ -369,7 +311,7 @@ static int type1_dirty_failed(int error, uint64_t iova, uint64_t bytes)
 static int type1_read_dirty(struct vfb_iommu *iommu, uint64_t iova, uint64_t bytes, uint64_t page,
 			    uint64_t *bitmap)
 {
-	struct type1 *type1 = container_of(iommu, struct type1, iommu);
+	struct vfb_legacy *type1 = container_of(iommu, struct vfb_legacy, iommu);
 	struct {
 		struct vfio_iommu_type1_dirty_bitmap head;
 		struct vfio_iommu_type1_dirty_bitmap_get get;
@@ -394,6 +336,7 @@ const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.open_call = "VFIO_GROUP_GET_DEVICE_FD",
 	.map_call = "VFIO_IOMMU_MAP_DMA",
 	.unmap_call = "VFIO_IOMMU_UNMAP_DMA",
+	.usual = VFB_USUAL_IOVAS,
 	.backend = VFB_BACKEND_TYPE1,
 	.attach_makes_domain = true,
 	.mappings_need_domain = true,
@@ -403,14 +346,14 @@ const struct vfb_iommu_ops vfb_iommu_type1 = {
 	.destroy = type1_destroy,
 	.look_for_domain = type1_look_for_domain,
 	.attach = type1_attach,
-	.detach = type1_detach,
-	.open_device = type1_open_device,
-	.group_fd = type1_group_fd,
+	.detach = vfb_legacy_detach,
+	.open_device = vfb_legacy_open_device,
+	.group_fd = vfb_legacy_group_fd,
 	.describe = type1_describe,
 	.map = type1_map,
 	.release_address = type1_release_address,
 	.take_address = type1_take_address,
-	.file = type1_file,
+	.file = vfb_legacy_file,
 	.unmap = type1_unmap,
 	.track_dirty = type1_track_dirty,
 	.read_dirty = type1_read_dirty,

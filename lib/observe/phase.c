@@ -18,6 +18,7 @@ static const char *const names[] = {
 	[VFB_PHASE_USER] = "user",	   [VFB_PHASE_BAR] = "bar",
 	[VFB_PHASE_DISCARD] = "discard",   [VFB_PHASE_TOUCH] = "touch",
 	[VFB_PHASE_TRIM] = "trim",	   [VFB_PHASE_FAULT] = "fault",
+	[VFB_PHASE_REGISTER] = "register",
 };
 
 _Static_assert(sizeof(names) / sizeof(names[0]) == VFB_PHASE_COUNT, "every phase has a name");

@@ -74,10 +74,11 @@ static bool put_attribute(struct fake *fake, const struct device *device, const 
 			  struct text *text)
 {
 	const struct fake_device *config = &device->config;
+	bool is_vtd = device->group && !fake->config.spapr;
 
-	if (!strcmp(name, "iommu/intel-iommu/cap") && device->group)
+	if (!strcmp(name, "iommu/intel-iommu/cap") && is_vtd)
 		put_vtd_cap(fake, text);
-	else if (!strcmp(name, "iommu/intel-iommu/ecap") && device->group)
+	else if (!strcmp(name, "iommu/intel-iommu/ecap") && is_vtd)
 		/* SMTS and PRS. */
 		fk_put(text, "%" PRIx64 "\n",
 		       fake->config.no_scalable ? 0 : UINT64_C(1) << 43 | UINT64_C(1) << 29);

@@ -28,6 +28,7 @@ const char *guest_variant_name(const struct guest_variant *variant)
 
 	snprintf(name, sizeof(name), "%s%s%s%s",
 		 variant->backend == VFB_BACKEND_TYPE1 ? "type1" :
+		 variant->backend == VFB_BACKEND_SPAPR ? "spapr" :
 		 variant->by_group		       ? "iommufd by groups" :
 							 "iommufd",
 		 variant->overlapped ? ", overlapped" : "",
@@ -39,6 +40,8 @@ struct fake *guest_machine(const struct guest_variant *variant)
 {
 	struct fake_config config = {
 		.no_cdev = variant->by_group,
+		.spapr = variant->backend == VFB_BACKEND_SPAPR,
+		.spapr_shared = variant->backend == VFB_BACKEND_SPAPR,
 		.nodes = 2,
 		.cpus_per_node = 2,
 		.pages_2m = {32, 32},
@@ -168,7 +171,7 @@ static void fill_in(struct guest *guest)
 		.memory = guest->memories[1],
 		.offset = BYTES / 2,
 		.bytes = BYTES / 2,
-		.iova = 4 * GIB,
+		.iova = guest->variant->backend == VFB_BACKEND_SPAPR ? GIB / 2 : 4 * GIB,
 		.flags = VFB_RANGE_READ,
 	};
 }
@@ -240,6 +243,9 @@ static int use_more(struct guest *guest)
 		bars[i].device = guest->devices[i];
 		bars[i].flags = VFB_BAR_ANY_IOVA | VFB_BAR_REQUIRED;
 	}
+	/* Which sPAPR does not map. */
+	if (guest->variant->backend == VFB_BACKEND_SPAPR)
+		return check_text(vfb_devices_reset(resets, 3, &guest->batch));
 	error = check_text(vfb_bars_map(guest->space, bars, 3, &guest->batch));
 	if (error)
 		return error;

@@ -39,6 +39,7 @@ static void test_in_turn(void **state)
 	sweep(&(struct guest_variant){.backend = VFB_BACKEND_TYPE1});
 	sweep(&(struct guest_variant){.backend = VFB_BACKEND_IOMMUFD});
 	sweep(&(struct guest_variant){.backend = VFB_BACKEND_IOMMUFD, .by_group = true});
+	sweep(&(struct guest_variant){.backend = VFB_BACKEND_SPAPR});
 }
 
 static void test_overlapped(void **state)

@@ -213,10 +213,10 @@ static void test_refused(void **state)
 static void test_names(void **state)
 {
 	static const char *const names[] = {
-		"attach",   "open",  "populate", "map",	    "unmap",  "close",
-		"discover", "reset", "domain",	 "publish", "detach", "create",
-		"destroy",  "wait",  "job",	 "syscall", "user",   "bar",
-		"discard",  "touch", "trim",	 "fault",
+		"attach",   "open",  "populate", "map",	    "unmap",	"close",
+		"discover", "reset", "domain",	 "publish", "detach",	"create",
+		"destroy",  "wait",  "job",	 "syscall", "user",	"bar",
+		"discard",  "touch", "trim",	 "fault",   "register",
 	};
 	uint64_t phases;
 

@@ -86,6 +86,8 @@ SWEEP(type1, .backend = VFB_BACKEND_TYPE1)
 SWEEP(type1_overlapped, .backend = VFB_BACKEND_TYPE1, .overlapped = true)
 SWEEP(type1_best_effort, .backend = VFB_BACKEND_TYPE1, .overlapped = true, .best_effort = true)
 SWEEP(type1_width, .backend = VFB_BACKEND_TYPE1, .width = 1)
+SWEEP(spapr, .backend = VFB_BACKEND_SPAPR)
+SWEEP(spapr_overlapped, .backend = VFB_BACKEND_SPAPR, .overlapped = true)
 SWEEP(iommufd, .backend = VFB_BACKEND_IOMMUFD)
 SWEEP(iommufd_overlapped, .backend = VFB_BACKEND_IOMMUFD, .overlapped = true)
 SWEEP(iommufd_best_effort, .backend = VFB_BACKEND_IOMMUFD, .overlapped = true, .best_effort = true)
@@ -100,6 +102,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_type1_overlapped),
 		cmocka_unit_test(test_type1_best_effort),
 		cmocka_unit_test(test_type1_width),
+		cmocka_unit_test(test_spapr),
+		cmocka_unit_test(test_spapr_overlapped),
 		cmocka_unit_test(test_iommufd),
 		cmocka_unit_test(test_iommufd_overlapped),
 		cmocka_unit_test(test_groups),

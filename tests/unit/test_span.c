@@ -149,7 +149,7 @@ static void test_filters(void **state)
 	filter = (struct vfb_filter)VFB_FILTER_INIT;
 	filter.phases = VFB_PHASE_BIT(VFB_PHASE_COUNT);
 	assert_fails(vfb_subscribe(host.ctx, &filter, note, &logs[0], &subscriptions[0]), -EINVAL,
-		     "0x400000", "phases");
+		     "0x800000", "phases");
 	filter.size = 0;
 	assert_fails(vfb_subscribe(host.ctx, &filter, note, &logs[0], &subscriptions[0]), -EINVAL,
 		     "size");

@@ -78,6 +78,8 @@ struct machine {
 	unsigned int nodes;
 	/* Why there is no iommufd; "" when there is. */
 	char no_iommufd[128];
+	/* The IOMMU is that of POWER: there is neither type1 nor iommufd. */
+	bool is_spapr;
 	/* The kernel takes transparent huge pages for memfds (shmem_enabled). */
 	bool shmem_thp;
 	/*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The fake kernel, made up like the machine of scripts/vm. Arguments: "stock", without iommufd, as
- * Debian's kernels are; "16k", "64k", with base pages of this size.
+ * Debian's kernels are; "16k", "64k", with base pages of this size; "spapr", a host of POWER.
  */
 #include "machine.h"
 
@@ -38,13 +38,17 @@ static void describe_family(struct family *family, const char *format, size_t co
 
 bool machine_describe(struct machine *machine, int argc, char **argv)
 {
+	bool spapr = argc && !strcmp(argv[0], "spapr");
 	bool stock = argc && !strcmp(argv[0], "stock");
 
-	if (argc && !stock)
+	if (argc && !stock && !spapr)
 		machine_page = strtoul(argv[0], NULL, 10) * FAKE_KIB;
 	described = machine;
 	snprintf(machine->name, sizeof(machine->name), "fake kernel%s, pages of %lu KiB",
-		 stock ? " without iommufd" : "", (unsigned long)(machine_page / FAKE_KIB));
+		 stock ? " without iommufd" :
+		 spapr ? " of POWER" :
+			 "",
+		 (unsigned long)(machine_page / FAKE_KIB));
 	for (unsigned int i = 0; i < NODES * DEVICES_PER_NODE; i++)
 		snprintf(machine->devices[i], sizeof(machine->devices[i]), "0000:%02x:00.0",
 			 i / DEVICES_PER_NODE * 0x20 + i % DEVICES_PER_NODE + 1);
@@ -62,7 +66,8 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	strcpy(machine->foreign, FOREIGN);
 	machine->nodes = NODES;
 	machine->tracks_dirty = true;
-	if (stock)
+	machine->is_spapr = spapr;
+	if (stock || spapr)
 		strcpy(machine->no_iommufd, "the fake kernel is configured without it");
 	return true;
 }
@@ -201,6 +206,8 @@ void machine_after(void)
 void machine_begin(const struct limits *limits)
 {
 	struct fake_config config = {
+		.spapr = described->is_spapr,
+		.spapr_shared = described->is_spapr,
 		.no_iommufd = described->no_iommufd[0],
 		.no_cdev = described->no_iommufd[0] || limits->no_nodes,
 		.base_page = machine_page,

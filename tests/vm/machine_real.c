@@ -175,8 +175,12 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	if (access("/dev/iommu", F_OK) || access("/dev/vfio/devices", F_OK))
 		snprintf(machine->no_iommufd, sizeof(machine->no_iommufd),
 			 "there is no /dev/iommu or no /dev/vfio/devices");
+	machine->is_spapr = !access("/sys/module/vfio_iommu_spapr_tce", F_OK);
 	require(!geteuid(), "root", &all);
 	require(machine->device_count >= 4, "four devices in $VFIO_DEVICES", &all);
+	/* It has no other devices, and one node. */
+	if (machine->is_spapr)
+		return all;
 	require(machine->bridged.count >= 2, "two devices in $VFIO_BRIDGED", &all);
 	require(machine->functions.count >= 2, "two devices in $VFIO_FUNCTIONS", &all);
 	require(machine->bars.count >= 1, "a device in $VFIO_BARS", &all);

@@ -28,6 +28,14 @@ static const struct scenario *const group_subjects[] = {
 	reset_scenarios, dma_scenarios,	  limit_scenarios, doctor_scenarios,
 };
 
+/* Those for which IOVAs and other limits of type1 do not matter. */
+static const struct scenario *const spapr_subjects[] = {
+	start_scenarios,    device_scenarios,  region_scenarios,    reset_scenarios,
+	dma_scenarios,	    batch_scenarios,   memory_scenarios,    placement_scenarios,
+	populate_scenarios, discard_scenarios, on_demand_scenarios, event_scenarios,
+	limit_scenarios,
+};
+
 static struct machine machine;
 static bool with_filters;
 
@@ -44,6 +52,7 @@ static const struct way ways[] = {
 	{"type1", VFB_BACKEND_TYPE1, false, subjects, COUNT(subjects)},
 	{"iommufd", VFB_BACKEND_IOMMUFD, false, subjects, COUNT(subjects)},
 	{"groups", VFB_BACKEND_IOMMUFD, true, group_subjects, COUNT(group_subjects)},
+	{"spapr", VFB_BACKEND_SPAPR, false, spapr_subjects, COUNT(spapr_subjects)},
 };
 
 /* A scenario in a way: a test. */
@@ -138,12 +147,15 @@ static size_t add_trial(struct trial *trials, size_t count, const struct scenari
 
 static size_t add_way(struct trial *trials, size_t count, const struct way *way)
 {
+	if ((way->backend == VFB_BACKEND_SPAPR) != machine.is_spapr)
+		return count;
 	if (way->backend == VFB_BACKEND_IOMMUFD && machine.no_iommufd[0])
 		return way->by_group ? count : add_trial(trials, count, &missing, way);
 	for (size_t i = 0; i < way->subject_count; i++)
 		for (const struct scenario *s = way->subjects[i]; s->name; s++)
 			if ((!s->only || s->only == way->backend) &&
-			    (!s->no_space || way == &ways[0]))
+			    !(s->counts_aliases && machine.is_spapr) &&
+			    (!s->no_space || way == &ways[0] || machine.is_spapr))
 				count = add_trial(trials, count, s, way);
 	return count;
 }
@@ -176,6 +188,8 @@ int main(int argc, char **argv)
 		      machine.nodes);
 	if (machine.no_iommufd[0])
 		print_message("no scenarios over iommufd: %s\n", machine.no_iommufd);
+	if (machine.is_spapr)
+		scenario_iova += UINT64_C(1) << 59;
 	for (size_t i = 0; i < COUNT(ways); i++)
 		count = add_way(trials, count, &ways[i]);
 	for (size_t i = 0; i < count; i++) {

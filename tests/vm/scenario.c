@@ -28,6 +28,8 @@ void check_text(const char *part, const char *file, int line)
 	_fail(file, line);
 }
 
+uint64_t scenario_iova = GIB;
+
 const char *device_of(const struct fixture *f, size_t n, size_t count)
 {
 	return f->machine->devices[n * f->machine->device_count / count];

@@ -23,6 +23,9 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* Where scenarios map: at 1 GiB; on POWER within the DMA window of the library. */
+extern uint64_t scenario_iova;
+
 /* What a scenario is given. It has to give back all that it makes, but for the context. */
 struct fixture {
 	const struct machine *machine;
@@ -41,6 +44,8 @@ struct scenario {
 	enum vfb_backend only;
 	/* It makes no space: one backend is enough. */
 	bool no_space;
+	/* It maps the same memory several times, which sPAPR counts once. */
+	bool counts_aliases;
 	/* It needs processes that no list of system calls allows: a reaper, or children that
 	 * populate memory. */
 	bool unfiltered;

@@ -3,7 +3,7 @@
 #include "scenario.h"
 
 #define BYTES (4 * MIB)
-#define IOVA  GIB
+#define IOVA  scenario_iova
 
 /*
  * Memory bound to node 1 which takes more than half of the pages there: creating two of them
@@ -33,14 +33,14 @@ static void rollback(struct fixture *f)
 	struct vfb_range range[] = {
 		range_of(small, BYTES, 0),
 		range_of(large[0], large_bytes, IOVA),
-		range_of(large[1], large_bytes, 2 * IOVA),
+		range_of(large[1], large_bytes, IOVA + GIB),
 	};
 	struct vfb_device *device;
 	struct vfb_space *space = make_space_with_device(f, &device);
 
 	range[0].flags = VFB_RANGE_ANY_IOVA;
 	assert_ok(vfb_memory_populate(large[0]));
-	assert_ok(map_one(space, small, BYTES, 3 * IOVA));
+	assert_ok(map_one(space, small, BYTES, IOVA + 2 * GIB));
 	before = entries_left(space);
 
 	assert_error(vfb_space_map(space, range, COUNT(range), NULL), -ENOMEM);
@@ -54,11 +54,11 @@ static void rollback(struct fixture *f)
 
 	/* All but the culprit; its IOVA is free, too. */
 	assert_ok(vfb_space_map(space, range, 2, NULL));
-	assert_ok(map_one(space, small, BYTES, 2 * IOVA));
+	assert_ok(map_one(space, small, BYTES, IOVA + GIB));
 	assert_holds(space, 1, 4, 3 * BYTES + large_bytes);
 	assert_ok(vfb_space_unmap(space, range, 2, NULL));
-	assert_ok(unmap_one(space, 2 * IOVA, BYTES));
-	assert_ok(unmap_one(space, 3 * IOVA, BYTES));
+	assert_ok(unmap_one(space, IOVA + GIB, BYTES));
+	assert_ok(unmap_one(space, IOVA + 2 * GIB, BYTES));
 	assert_int_equal(entries_left(space), before + (before == UINT64_MAX ? 0 : 1));
 	end_space(space, device);
 	assert_ok(vfb_memory_destroy(small));
@@ -97,8 +97,8 @@ static void best_effort(struct fixture *f)
 	struct vfb_batch_opts opts = VFB_BATCH_OPTS_INIT;
 	struct vfb_range range[] = {
 		range_of(memory, BYTES, IOVA),	     range_of(memory, MIB, MSI_WINDOW),
-		range_of(memory, BYTES, IOVA + MIB), range_of(memory, 1, 3 * IOVA),
-		range_of(memory, BYTES, 2 * IOVA),
+		range_of(memory, BYTES, IOVA + MIB), range_of(memory, 1, IOVA + 2 * GIB),
+		range_of(memory, BYTES, IOVA + GIB),
 	};
 	static const int expected[] = {0, -EINVAL, -EEXIST, -EINVAL, 0};
 	struct vfb_device *device;
@@ -110,7 +110,7 @@ static void best_effort(struct fixture *f)
 		assert_int_equal(range[i].status, expected[i]);
 	assert_holds(space, 1, 2, 2 * BYTES);
 	assert_ok(unmap_one(space, IOVA, BYTES));
-	assert_ok(unmap_one(space, 2 * IOVA, BYTES));
+	assert_ok(unmap_one(space, IOVA + GIB, BYTES));
 	assert_error(vfb_space_map(space, range, 1,
 				   &(struct vfb_batch_opts){
 					   .size = sizeof(opts),
@@ -130,7 +130,7 @@ static void best_effort_late(struct fixture *f)
 	struct vfb_memory *large[2] = {make_large(f, &bytes), make_large(f, &bytes)};
 	struct vfb_range range[] = {
 		range_of(large[0], bytes, IOVA),
-		range_of(large[1], bytes, 2 * IOVA),
+		range_of(large[1], bytes, IOVA + GIB),
 		range_of(small, BYTES, 0),
 	};
 	struct vfb_device *device;

@@ -5,7 +5,7 @@
 #include "scenario.h"
 
 #define BYTES (4 * MIB)
-#define IOVA  GIB
+#define IOVA  scenario_iova
 
 static void what_it_is(struct fixture *f)
 {
@@ -37,8 +37,9 @@ static void automatic_backend(struct fixture *f)
 	assert_ok(vfb_space_create(f->ctx, NULL, &space));
 	assert_ok(vfb_device_open(space, device_of(f, 0, 1), &device));
 	assert_ok(vfb_space_info(space, &info));
-	assert_int_equal(info.backend,
-			 f->machine->no_iommufd[0] ? VFB_BACKEND_TYPE1 : VFB_BACKEND_IOMMUFD);
+	assert_int_equal(info.backend, f->machine->is_spapr	 ? VFB_BACKEND_SPAPR :
+				       f->machine->no_iommufd[0] ? VFB_BACKEND_TYPE1 :
+								   VFB_BACKEND_IOMMUFD);
 	end_space(space, device);
 }
 

@@ -6,7 +6,7 @@
 
 #define BLOCK (2 * MIB)
 #define BYTES (8 * BLOCK)
-#define IOVA  GIB
+#define IOVA  scenario_iova
 
 struct guest {
 	struct vfb_device *device;

@@ -3,7 +3,7 @@
 #include "scenario.h"
 
 #define BYTES (8 * MIB)
-#define IOVA  GIB
+#define IOVA  scenario_iova
 
 struct setting {
 	struct vfb_device *device;
@@ -26,16 +26,24 @@ static void end(struct setting *s)
 	assert_ok(vfb_memory_destroy(s->memory));
 }
 
+static const char *at_iova(const char *what)
+{
+	static char text[80];
+
+	snprintf(text, sizeof(text), "%s at IOVA 0x%llx", what, (unsigned long long)IOVA);
+	return text;
+}
+
 static void overlaps(struct fixture *f)
 {
 	struct setting s = begin(f);
 	const uint64_t page = PAGE;
-	struct vfb_range two[] = {range_of(s.memory, 2 * page, 2 * IOVA),
-				  range_of(s.memory, page, 2 * IOVA + page)};
+	struct vfb_range two[] = {range_of(s.memory, 2 * page, IOVA + GIB),
+				  range_of(s.memory, page, IOVA + GIB + page)};
 
 	assert_ok(map_one(s.space, s.memory, BYTES, IOVA));
 	assert_error(map_one(s.space, s.memory, BYTES, IOVA), -EEXIST);
-	assert_says("overlaps what is mapped at IOVA 0x40000000");
+	assert_says(at_iova("overlaps what is mapped"));
 	assert_error(map_one(s.space, s.memory, page, IOVA), -EEXIST);
 	assert_error(map_one(s.space, s.memory, page, IOVA + BYTES - page), -EEXIST);
 	assert_error(map_one(s.space, s.memory, 2 * page, IOVA - page), -EEXIST);
@@ -55,10 +63,11 @@ static void overlaps(struct fixture *f)
 static void unmap_errors(struct fixture *f)
 {
 	struct setting s = begin(f);
-	struct vfb_range ranges[] = {range_of(NULL, BYTES, IOVA), range_of(NULL, BYTES, 2 * IOVA)};
+	struct vfb_range ranges[] = {range_of(NULL, BYTES, IOVA),
+				     range_of(NULL, BYTES, IOVA + GIB)};
 
 	assert_error(unmap_one(s.space, IOVA, BYTES), -ENOENT);
-	assert_says("nothing is mapped at IOVA 0x40000000");
+	assert_says(at_iova("nothing is mapped"));
 	assert_ok(map_one(s.space, s.memory, BYTES, IOVA));
 	assert_error(unmap_one(s.space, IOVA, 0), -EINVAL);
 	assert_error(unmap_one(s.space, IOVA, BYTES / 2), -EINVAL);
@@ -206,8 +215,8 @@ static void aliases(struct fixture *f)
 	for (uint64_t i = 0; i < 4; i++)
 		assert_ok(map_one(s.space, s.memory, BYTES, IOVA + i * BYTES));
 	assert_holds(s.space, 1, 4, 4 * BYTES);
-	/* Each counts. */
-	assert_int_equal(machine_pinned(), 4 * BYTES);
+	/* Each counts, but what is registered for several of them. */
+	assert_int_equal(machine_pinned(), f->backend == VFB_BACKEND_SPAPR ? BYTES : 4 * BYTES);
 	assert_error(vfb_memory_destroy(s.memory), -EBUSY);
 	assert_ok(unmap_one(s.space, IOVA, 4 * BYTES));
 	end(&s);

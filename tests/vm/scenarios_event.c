@@ -5,7 +5,7 @@
 #include "scenario.h"
 
 #define BYTES  (16 * MIB)
-#define IOVA   GIB
+#define IOVA   scenario_iova
 #define PHASES VFB_PHASE_COUNT
 #define MAX    256
 

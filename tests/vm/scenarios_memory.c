@@ -11,7 +11,7 @@
 #define BYTES (16 * MIB)
 /* Less does not wait for workers of its node. */
 #define LARGE (24 * MIB)
-#define IOVA  GIB
+#define IOVA  scenario_iova
 
 static struct vfb_memory_info info_of(struct vfb_memory *memory)
 {

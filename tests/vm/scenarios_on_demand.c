@@ -3,7 +3,7 @@
 #include "scenario.h"
 
 #define BYTES (8 * MIB)
-#define IOVA  GIB
+#define IOVA  scenario_iova
 
 struct guest {
 	struct vfb_device *device;

@@ -182,11 +182,11 @@ static void cgroup_of_memory(struct fixture *f)
 		memory = create(f, &opts);
 		assert_error(vfb_memory_populate(memory), -ENOMEM);
 		assert_says("memory.max allows 64 MiB");
-		assert_error(map_one(space, memory, 96 * MIB, GIB), -ENOMEM);
+		assert_error(map_one(space, memory, 96 * MIB, scenario_iova), -ENOMEM);
 		assert_says("memory.max allows 64 MiB");
 		/* Half of it fits, twice does not need more. */
-		assert_ok(map_one(space, memory, 32 * MIB, GIB));
-		assert_ok(map_one(space, memory, 32 * MIB, 2 * GIB));
+		assert_ok(map_one(space, memory, 32 * MIB, scenario_iova));
+		assert_ok(map_one(space, memory, 32 * MIB, scenario_iova + GIB));
 		assert_ok(vfb_space_unmap_all(space));
 		assert_ok(vfb_memory_destroy(memory));
 	}

@@ -11,7 +11,7 @@
 #include "../parse.h"
 
 const char *const page_size_names[] = {"auto", "4k", "thp", "2m", "1g", "mixed", NULL};
-const char *const backend_names[] = {"auto", "type1", "iommufd", "none", NULL};
+const char *const backend_names[] = {"auto", "type1", "iommufd", "none", "spapr", NULL};
 
 uint64_t base_page_bytes(void)
 {

@@ -98,7 +98,7 @@ static const struct argument option_list[] = {
 	 FIELD(NUMBER, milliseconds), .low = 1, .high = 60000},
 	{"device", 'd', "BDF", "A PCI device bound to vfio-pci, for one guest; may be repeated",
 	 FIELD(DEVICE, devices)},
-	{"backend", 'b', "auto|type1|iommufd|none", "The kernel interface to use (auto)",
+	{"backend", 'b', "auto|type1|iommufd|none|spapr", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, guest.backend), .names = backend_names},
 	{"threads", 't', "N", "Workers of each guest (one per CPU)", FIELD(NUMBER, guest.threads),
 	 .low = 1, .high = MAX_THREADS},

@@ -48,7 +48,7 @@ struct bench {
 static const struct argument option_list[] = {
 	{"device", 'd', "BDF", "A PCI device bound to vfio-pci; may be repeated",
 	 FIELD(DEVICE, devices), .is_required = true},
-	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
+	{"backend", 'b', "auto|type1|iommufd|spapr", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, backend), .names = backend_names},
 	ARGUMENT_REPEAT("Runs of each (5)"),
 	ARGUMENT_JSON,

@@ -54,7 +54,7 @@ static const struct argument option_list[] = {
 	 FIELD(CHOICES, modes), .names = mode_names},
 	{"device", 'd', "BDF", "A PCI device bound to vfio-pci; may be repeated",
 	 FIELD(DEVICE, devices), .is_required = true},
-	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
+	{"backend", 'b', "auto|type1|iommufd|spapr", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, backend), .names = backend_names},
 	ARGUMENT_REPEAT("Runs of each mode (1)"),
 	ARGUMENT_JSON,

@@ -69,7 +69,7 @@ static const struct argument option_list[] = {
 	 FIELD(SIZE, guest.populate_rate)},
 	{"device", 'd', "BDF", "A PCI device bound to vfio-pci, 0000:01:00.0; may be repeated",
 	 FIELD(DEVICE, guest.devices)},
-	{"backend", 'b', "auto|type1|iommufd", "The kernel interface to use (auto)",
+	{"backend", 'b', "auto|type1|iommufd|spapr", "The kernel interface to use (auto)",
 	 FIELD(CHOICE, guest.backend), .names = backend_names},
 	{"mode", 'M', "boost|vmm|serial|alone|lazy[,...]", "How to start and stop (boost)",
 	 FIELD(CHOICES, modes), .names = mode_names},

@@ -36,7 +36,7 @@ pub const VFB_BAR_WRITE: u32 = 2;
 pub const VFB_BAR_ANY_IOVA: u32 = 4;
 pub const VFB_BAR_REQUIRED: u32 = 8;
 pub const VFB_DOCTOR_PROBE: u32 = 1;
-pub const VFB_PHASE_COUNT: u32 = 22;
+pub const VFB_PHASE_COUNT: u32 = 23;
 pub const VFB_IRQ_MASKABLE: u32 = 1;
 pub const VFB_IRQ_AUTOMASKED: u32 = 2;
 pub const VFB_IRQ_NORESIZE: u32 = 4;
@@ -538,6 +538,7 @@ pub const VFB_BACKEND_AUTO: vfb_backend = 0;
 pub const VFB_BACKEND_TYPE1: vfb_backend = 1;
 pub const VFB_BACKEND_IOMMUFD: vfb_backend = 2;
 pub const VFB_BACKEND_NONE: vfb_backend = 3;
+pub const VFB_BACKEND_SPAPR: vfb_backend = 4;
 pub type vfb_backend = ::std::os::raw::c_uint;
 pub const VFB_MAP_BY_BEST: vfb_map_by = 0;
 pub const VFB_MAP_BY_ADDRESS: vfb_map_by = 1;
@@ -581,12 +582,14 @@ pub struct vfb_space_opts {
     pub fault_ahead: u32,
     pub fault_timeout_ms: u32,
     pub fault_fd: i32,
+    pub reserved3: u32,
+    pub window_bytes: u64,
 }
 #[test]
 fn bindgen_test_layout_vfb_space_opts() {
     const UNINIT: ::std::mem::MaybeUninit<vfb_space_opts> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 96usize, "Size of vfb_space_opts");
+    assert_eq!(::std::mem::size_of::<vfb_space_opts>(), 112usize, "Size of vfb_space_opts");
     assert_eq!(::std::mem::align_of::<vfb_space_opts>(), 8usize, "Alignment of vfb_space_opts");
     assert_eq!(
         unsafe { ::std::ptr::addr_of!((*ptr).size) as usize - ptr as usize },
@@ -677,6 +680,16 @@ fn bindgen_test_layout_vfb_space_opts() {
         unsafe { ::std::ptr::addr_of!((*ptr).fault_fd) as usize - ptr as usize },
         92usize,
         "Offset of field: vfb_space_opts::fault_fd"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved3) as usize - ptr as usize },
+        96usize,
+        "Offset of field: vfb_space_opts::reserved3"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).window_bytes) as usize - ptr as usize },
+        104usize,
+        "Offset of field: vfb_space_opts::window_bytes"
     );
 }
 impl Default for vfb_space_opts {
@@ -1676,6 +1689,7 @@ pub const VFB_PHASE_DISCARD: vfb_phase = 18;
 pub const VFB_PHASE_TOUCH: vfb_phase = 19;
 pub const VFB_PHASE_TRIM: vfb_phase = 20;
 pub const VFB_PHASE_FAULT: vfb_phase = 21;
+pub const VFB_PHASE_REGISTER: vfb_phase = 22;
 pub type vfb_phase = ::std::os::raw::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1989,35 +2003,6 @@ impl Default for vfb_layout_opts {
     }
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
-pub struct vfb_pci_bar {
-    pub bytes: u64,
-    pub flags: u32,
-    pub reserved: u32,
-}
-#[test]
-fn bindgen_test_layout_vfb_pci_bar() {
-    const UNINIT: ::std::mem::MaybeUninit<vfb_pci_bar> = ::std::mem::MaybeUninit::uninit();
-    let ptr = UNINIT.as_ptr();
-    assert_eq!(::std::mem::size_of::<vfb_pci_bar>(), 16usize, "Size of vfb_pci_bar");
-    assert_eq!(::std::mem::align_of::<vfb_pci_bar>(), 8usize, "Alignment of vfb_pci_bar");
-    assert_eq!(
-        unsafe { ::std::ptr::addr_of!((*ptr).bytes) as usize - ptr as usize },
-        0usize,
-        "Offset of field: vfb_pci_bar::bytes"
-    );
-    assert_eq!(
-        unsafe { ::std::ptr::addr_of!((*ptr).flags) as usize - ptr as usize },
-        8usize,
-        "Offset of field: vfb_pci_bar::flags"
-    );
-    assert_eq!(
-        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
-        12usize,
-        "Offset of field: vfb_pci_bar::reserved"
-    );
-}
-#[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct vfb_on_demand_info {
     pub size: usize,
@@ -2040,8 +2025,7 @@ pub struct vfb_on_demand_info {
 }
 #[test]
 fn bindgen_test_layout_vfb_on_demand_info() {
-    const UNINIT: ::std::mem::MaybeUninit<vfb_on_demand_info> =
-        ::std::mem::MaybeUninit::uninit();
+    const UNINIT: ::std::mem::MaybeUninit<vfb_on_demand_info> = ::std::mem::MaybeUninit::uninit();
     let ptr = UNINIT.as_ptr();
     assert_eq!(::std::mem::size_of::<vfb_on_demand_info>(), 136usize, "Size of vfb_on_demand_info");
     assert_eq!(
@@ -2143,6 +2127,35 @@ impl Default for vfb_on_demand_info {
             s.assume_init()
         }
     }
+}
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct vfb_pci_bar {
+    pub bytes: u64,
+    pub flags: u32,
+    pub reserved: u32,
+}
+#[test]
+fn bindgen_test_layout_vfb_pci_bar() {
+    const UNINIT: ::std::mem::MaybeUninit<vfb_pci_bar> = ::std::mem::MaybeUninit::uninit();
+    let ptr = UNINIT.as_ptr();
+    assert_eq!(::std::mem::size_of::<vfb_pci_bar>(), 16usize, "Size of vfb_pci_bar");
+    assert_eq!(::std::mem::align_of::<vfb_pci_bar>(), 8usize, "Alignment of vfb_pci_bar");
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).bytes) as usize - ptr as usize },
+        0usize,
+        "Offset of field: vfb_pci_bar::bytes"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).flags) as usize - ptr as usize },
+        8usize,
+        "Offset of field: vfb_pci_bar::flags"
+    );
+    assert_eq!(
+        unsafe { ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize },
+        12usize,
+        "Offset of field: vfb_pci_bar::reserved"
+    );
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -3051,26 +3064,6 @@ extern "C" {
         first: ::std::os::raw::c_uint,
         count: ::std::os::raw::c_uint,
     ) -> ::std::os::raw::c_int;
-    pub fn vfb_space_touch(
-        space: *mut vfb_space,
-        iova: u64,
-        bytes: u64,
-    ) -> ::std::os::raw::c_int;
-    pub fn vfb_space_hold(
-        space: *mut vfb_space,
-        iova: u64,
-        bytes: u64,
-    ) -> ::std::os::raw::c_int;
-    pub fn vfb_space_unhold(
-        space: *mut vfb_space,
-        iova: u64,
-        bytes: u64,
-    ) -> ::std::os::raw::c_int;
-    pub fn vfb_space_trim(space: *mut vfb_space, mapped_bytes: u64) -> ::std::os::raw::c_int;
-    pub fn vfb_space_on_demand_info(
-        space: *mut vfb_space,
-        info: *mut vfb_on_demand_info,
-    ) -> ::std::os::raw::c_int;
     pub fn vfb_pci_iova_ranges(
         ctx: *mut vfb_ctx,
         addresses: *const *const ::std::os::raw::c_char,
@@ -3089,6 +3082,14 @@ extern "C" {
         part_count: usize,
         ranges: *mut vfb_range,
         capacity: usize,
+    ) -> ::std::os::raw::c_int;
+    pub fn vfb_space_touch(space: *mut vfb_space, iova: u64, bytes: u64) -> ::std::os::raw::c_int;
+    pub fn vfb_space_hold(space: *mut vfb_space, iova: u64, bytes: u64) -> ::std::os::raw::c_int;
+    pub fn vfb_space_unhold(space: *mut vfb_space, iova: u64, bytes: u64) -> ::std::os::raw::c_int;
+    pub fn vfb_space_trim(space: *mut vfb_space, mapped_bytes: u64) -> ::std::os::raw::c_int;
+    pub fn vfb_space_on_demand_info(
+        space: *mut vfb_space,
+        info: *mut vfb_on_demand_info,
     ) -> ::std::os::raw::c_int;
     pub fn vfb_pci_info(
         ctx: *mut vfb_ctx,

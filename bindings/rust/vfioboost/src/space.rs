@@ -13,7 +13,7 @@ use crate::{Ctx, Job, Memory, OnDemand, PageSize, Range, Result};
 /// The kernel interface behind a space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// iommufd if the kernel has it and it is not slower, else type1.
+    /// sPAPR on POWER; iommufd if the kernel has it and it is not slower, else type1.
     #[default]
     Auto,
     /// A VFIO container with a type1 IOMMU.
@@ -22,6 +22,8 @@ pub enum Backend {
     Iommufd,
     /// No IOMMU and no devices: ranges are populated and can be translated.
     None,
+    /// A VFIO container with the IOMMU of POWER (sPAPR).
+    Spapr,
 }
 
 /// How iommufd maps memory that has a file.
@@ -84,6 +86,7 @@ impl SpaceOptions {
                 Backend::Type1 => sys::VFB_BACKEND_TYPE1,
                 Backend::Iommufd => sys::VFB_BACKEND_IOMMUFD,
                 Backend::None => sys::VFB_BACKEND_NONE,
+                Backend::Spapr => sys::VFB_BACKEND_SPAPR,
             },
             map_by: match self.map_by {
                 MapBy::Best => sys::VFB_MAP_BY_BEST,
@@ -339,6 +342,7 @@ impl Space {
                 sys::VFB_BACKEND_TYPE1 => Backend::Type1,
                 sys::VFB_BACKEND_IOMMUFD => Backend::Iommufd,
                 sys::VFB_BACKEND_NONE => Backend::None,
+                sys::VFB_BACKEND_SPAPR => Backend::Spapr,
                 _ => Backend::Auto,
             },
             devices: raw.devices,
