@@ -56,6 +56,21 @@ int vfb_pci_iova_ranges(struct vfb_ctx *ctx, const char *const *addresses, size_
 	return result;
 }
 
+/* sPAPR: what its DMA windows do not cover. That of the platform has 1 GiB at least. */
+static int reach_exclude_gaps(const struct vfb_iommu_ops *ops, struct vfb_iova_set *set)
+{
+	int error;
+
+	if (ops->backend != VFB_BACKEND_SPAPR)
+		return 0;
+	error = vfb_iova_set_exclude(set, UINT64_C(1) << 30, ops->usual.first - 1);
+	if (!error)
+		error = vfb_iova_set_exclude(set, ops->usual.last + 1, UINT64_MAX);
+	if (error)
+		vfb_iova_set_free(set);
+	return error;
+}
+
 int vfb_space_expect_devices(struct vfb_space *space, const char *const *addresses, size_t count)
 {
 	struct vfb_iova_set set;
@@ -66,6 +81,8 @@ int vfb_space_expect_devices(struct vfb_space *space, const char *const *address
 		return 0;
 	}
 	error = reach_find(space->ctx->sys, addresses, count, &set);
+	if (!error)
+		error = reach_exclude_gaps(space->iommu->ops, &set);
 	if (!error)
 		vfb_space_expect(space, &set);
 	return error;

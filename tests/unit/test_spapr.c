@@ -151,6 +151,21 @@ static void test_small_windows(void **state)
 	host_end(&host, device, range.memory);
 }
 
+/* Before a device is open, the windows are known as far as all platforms have them. */
+static void test_expected(void **state)
+{
+	struct vfb_iova_range windows[2];
+	struct host host;
+
+	(void)state;
+	host_ready(&host, &spapr, VFB_BACKEND_SPAPR, 1);
+	assert_ok(vfb_space_expect_devices(host.space, addresses, 1));
+	assert_int_equal(vfb_space_iova_ranges(host.space, windows, 2), 2);
+	assert_true(windows[0].first == 0 && windows[0].last == GIB - 1);
+	assert_true(windows[1].first == HIGH && windows[1].last == 2 * HIGH - 1);
+	host_close(&host);
+}
+
 /* As large as requested. */
 static void test_window_bytes(void **state)
 {
@@ -406,7 +421,7 @@ int main(void)
 		cmocka_unit_test(test_spaces),	      cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_automatic),     cmocka_unit_test(test_memlock),
 		cmocka_unit_test(test_adopted),	      cmocka_unit_test(test_stuck),
-		cmocka_unit_test(test_window_bytes),
+		cmocka_unit_test(test_window_bytes),  cmocka_unit_test(test_expected),
 	};
 
 	return cmocka_run_group_tests_name("spapr", tests, NULL, NULL);

@@ -112,6 +112,14 @@ static struct vfb_layout_part part_of(uint64_t bytes, uint64_t most)
 	};
 }
 
+static bool is_spapr(const struct running *running)
+{
+	struct vfb_space_info info = VFB_SPACE_INFO_INIT;
+
+	return running->space && !vfb_space_info(running->space, &info) &&
+	       info.backend == VFB_BACKEND_SPAPR;
+}
+
 /* Places the memory where the devices can use it. Returns the number of ranges. */
 static int lay_out(const struct running *running, uint64_t alignment, struct vfb_range *ranges)
 {
@@ -124,6 +132,11 @@ static int lay_out(const struct running *running, uint64_t alignment, struct vfb
 	opts.space = running->space;
 	parts[0].last = HIGH_START - guest->host_only_bytes - 1;
 	parts[1].first = HIGH_START;
+	/* The DMA windows of POWER lie elsewhere than the memory of a PC. */
+	if (is_spapr(running)) {
+		parts[0] = part_of(guest->bytes, alignment);
+		parts[1] = (struct vfb_layout_part){0};
+	}
 	return vfb_layout(&opts, parts, parts[1].bytes ? 2 : 1, ranges, MAX_RANGES);
 }
 
@@ -163,6 +176,16 @@ static int create_memories(struct running *running)
 	return error ? error : create_host_only(running);
 }
 
+/* What the DMA window of POWER, which the kernel clears page by page, needs at least. */
+static uint64_t window_bytes_of(const struct guest *guest)
+{
+	uint64_t bytes = GIB;
+
+	while (bytes < guest->bytes)
+		bytes *= 2;
+	return bytes;
+}
+
 /* Everything that takes no time to speak of. */
 static int create(struct running *running, enum mode mode, struct phases *phases,
 		  struct watch *watch)
@@ -174,6 +197,7 @@ static int create(struct running *running, enum mode mode, struct phases *phases
 	space_opts.backend = guest->backend;
 	space_opts.page_size = guest->page_size;
 	space_opts.kind = guest->kind;
+	space_opts.window_bytes = window_bytes_of(guest);
 	if (!error && guest->devices.count)
 		error = complain(vfb_space_create(running->ctx, &space_opts, &running->space));
 	if (!error && guest->devices.count)
