@@ -33,7 +33,7 @@ static int map_samples(struct vfb_diagnosis *diagnosis, const struct vfb_samples
 		       struct vfb_space *space)
 {
 	struct vfb_range ranges[VFB_MAX_SAMPLES] = {{0}};
-	double seconds[VFB_MAX_SAMPLES];
+	double seconds[VFB_MAX_SAMPLES] = {0};
 	unsigned int mapped = 0;
 	int error = 0;
 
