@@ -5,8 +5,10 @@
  * gets them before it installs a filter of system calls, which may kill it for calls of ours.
  */
 #include <semaphore.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 #include <vfioboost.h>
 
 #include "container_of.h"
@@ -23,8 +25,9 @@ pthread_mutex_t preload_lock = PTHREAD_MUTEX_INITIALIZER;
 /* The library in this process, and whether it was tried to have it. */
 static struct vfb_ctx *context;
 static bool threads_were_tried;
-/* How many threads that made. */
+/* How many threads that made, and the thread that made them. */
 static long threads_count;
+static pid_t threads_creator;
 /* Calls that they are doing for the command, which have to end first. */
 static unsigned int threads_calls;
 static pthread_cond_t threads_idle = PTHREAD_COND_INITIALIZER;
@@ -68,6 +71,7 @@ static void *threads_create(void *unused)
 	long before = threads_in_process();
 
 	preload_inside = true;
+	threads_creator = gettid();
 	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
 	sched_setaffinity(0, sizeof(preload_cpus), &preload_cpus);
 	opts.threads = preload_settings.threads;
@@ -82,16 +86,33 @@ static void *threads_create(void *unused)
 	return unused;
 }
 
+/*
+ * A thread that was joined is counted a moment longer: pthread_join(3) returns in the middle of
+ * its end (mm_release()), before it has left the group (release_task()).
+ */
+static void threads_wait_for_creator(void)
+{
+	const struct timespec pause = {.tv_nsec = 100000};
+	uint64_t end = preload_now() + THREADS_END_NS;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d", threads_creator);
+	while (!access(path, F_OK) && preload_now() < end)
+		nanosleep(&pause, NULL);
+}
+
 static void threads_create_context(void)
 {
 	pthread_t thread;
 
-	if (preload_has_filter())
+	if (preload_has_filter()) {
 		preload_remark("a seccomp filter was there before the first use of VFIO");
-	else if (pthread_create(&thread, NULL, threads_create, NULL))
+	} else if (pthread_create(&thread, NULL, threads_create, NULL)) {
 		preload_remark("no thread can be created");
-	else
+	} else {
 		pthread_join(thread, NULL);
+		threads_wait_for_creator();
+	}
 }
 
 static struct vfb_ctx *threads_get_locked(void)
@@ -140,10 +161,7 @@ static void threads_release(void)
 	pthread_mutex_unlock(&preload_lock);
 }
 
-/*
- * A thread that was joined is counted a moment longer: pthread_join(3) returns in the middle of
- * its end (mm_release()), before it has left the group (release_task()).
- */
+/* Joined threads are counted a moment longer, as the creator. */
 static void threads_wait_for_end(long left)
 {
 	const struct timespec pause = {.tv_nsec = 100000};
