@@ -151,6 +151,9 @@ class Trace(unittest.TestCase):
                 if os.path.exists(self.trace) and os.path.getsize(self.trace) > 10000:
                     break
                 time.sleep(0.01)
+            # Not in the middle of a write(2): the kernel cuts those of a process that it kills.
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
             process.send_signal(signal.SIGKILL)
         with open(self.trace, encoding="utf-8") as file:
             self.assertGreater(len(json.load(file)), 20)
