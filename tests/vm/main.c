@@ -155,6 +155,7 @@ static size_t add_way(struct trial *trials, size_t count, const struct way *way)
 		for (const struct scenario *s = way->subjects[i]; s->name; s++)
 			if ((!s->only || s->only == way->backend) &&
 			    !(s->counts_aliases && machine.is_spapr) &&
+			    (!s->bridge || machine.bridged.count || machine.is_spapr) &&
 			    (!s->no_space || way == &ways[0] || machine.is_spapr))
 				count = add_trial(trials, count, s, way);
 	return count;
@@ -190,6 +191,9 @@ int main(int argc, char **argv)
 		print_message("no scenarios over iommufd: %s\n", machine.no_iommufd);
 	if (machine.is_spapr)
 		scenario_iova += UINT64_C(1) << 59;
+	else if (!machine.bridged.count)
+		print_message("no scenarios with devices below one bridge: the driver of SMMUv3 "
+			      "takes one device for each stream ID\n");
 	for (size_t i = 0; i < COUNT(ways); i++)
 		count = add_way(trials, count, &ways[i]);
 	for (size_t i = 0; i < count; i++) {

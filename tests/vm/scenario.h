@@ -46,6 +46,8 @@ struct scenario {
 	bool no_space;
 	/* It maps the same memory several times, which sPAPR counts once. */
 	bool counts_aliases;
+	/* It needs devices below one bridge. */
+	bool bridge;
 	/* It needs processes that no list of system calls allows: a reaper, or children that
 	 * populate memory. */
 	bool unfiltered;
