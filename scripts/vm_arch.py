@@ -105,7 +105,9 @@ class Arm64(Foreign):
 
     @staticmethod
     def kernel_arguments():
-        return []
+        # Isolation between root ports: with a device tree, the kernel asks for it when it
+        # has configured them already.
+        return ["pci=config_acs=xx111x1@pci:1b36:000c"]
 
 
 ARCHITECTURES = {"amd64": Amd64, "arm64": Arm64}
