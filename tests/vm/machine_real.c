@@ -181,8 +181,8 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	/* It has no other devices, and one node. */
 	if (machine->is_spapr)
 		return all;
-	/* arm_smmu_insert_master() refuses all but the first device of a bridge. */
 #ifndef __aarch64__
+	/* There, arm_smmu_insert_master() refuses all but the first device of a bridge. */
 	require(machine->bridged.count >= 2, "two devices in $VFIO_BRIDGED", &all);
 #endif
 	require(machine->functions.count >= 2, "two devices in $VFIO_FUNCTIONS", &all);
