@@ -34,6 +34,8 @@ project's tree; the command must be a program or script there. All devices are o
 node 0.
   amd64  q35 with VT-d
   arm64  virt with SMMUv3 and GICv3 (its ITS delivers the interrupts of devices)
+  ppc64el  pseries with sPAPR TCE. There are only the devices of --devices, which are on
+         one bus, 0001:00:00.0, 0001:00:01.0, ..., and in one IOMMU group
 
 The processor is emulated: a machine takes seconds to boot, and programs run 20
 to 70 times slower than on the host.
@@ -139,13 +141,14 @@ def parse_arguments(argv):
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--kernel", choices=("stock", "latest"), default="latest",
+    add("--kernel", choices=("stock", "latest"),
         help="stock: Debian's 6.12, VFIO type1 only; latest (default): Debian's newest "
-        "source, also with iommufd; see scripts/kernel")
+        "source, also with iommufd; see scripts/kernel. ppc64el has stock only")
     add("--arch", choices=ARCHITECTURES, default="amd64",
         help="architecture of the machine (default: amd64)")
     add("--pages", metavar="SIZE",
-        help="base pages of the kernel: 4k (default), 16k, or 64k of arm64; see scripts/kernel")
+        help="base pages of the kernel: 4k (default); 16k, or 64k of latest, of arm64; 64k of "
+        "ppc64el")
     add("--cpus", type=number(1, 64), metavar="N",
         help="number of CPUs (default: 2, or one for each node)")
     add("--memory", type=size, metavar="SIZE",
@@ -216,9 +219,13 @@ def check_architecture(parser, args):
     args.pages = args.pages or args.arch.pages[0]
     if args.pages not in args.arch.pages:
         parser.error(f"kernels of {name} have pages of {' or '.join(args.arch.pages)}")
+    if (args.kernel or args.arch.kernels[0]) not in args.arch.kernels:
+        parser.error(f"there is no {args.kernel} kernel of {name}")
+    if args.arch.host_bridge and extra_ports(args):
+        parser.error(f"machines of {name} have no devices but those of --devices")
     if args.iova_bits and name != "amd64":
         parser.error("--iova-bits is for machines of amd64")
-    args.kernel = [args.kernel, "--arch", name, "--pages", args.pages]
+    args.kernel = [args.kernel or args.arch.kernels[0], "--arch", name, "--pages", args.pages]
 
 
 def share(total, parts, index):
@@ -234,6 +241,8 @@ def extra_ports(args):
 
 def device_addresses(args):
     """A list of PCI addresses for each node; the first nodes get the odd ones."""
+    if args.arch.host_bridge:
+        return [[f"0001:00:{i:02x}.0" for i in range(args.devices)]]
     nodes = args.nodes if args.arch.spreads_devices else 1
     counts = [len(share(args.devices, nodes, node)) for node in range(nodes)]
     return [
@@ -279,13 +288,14 @@ class Ports:
 
 def nvme_options(args, name, run):
     """An NVMe device, its disk, and what else to say of it."""
+    bus = f"host.0,addr={name - 1:#x}" if args.arch.host_bridge else f"port{name}"
     if not args.disk:
-        return ["-device", f"nvme,serial=nvme{name},bus=port{name}"]
+        return ["-device", f"nvme,serial=nvme{name},bus={bus}"]
     image = os.path.join(run, f"disk{name}")
     with open(image, "wb") as file:
         file.truncate(args.disk)
     return ["-drive", f"if=none,id=disk{name},format=raw,file={image}",
-            "-device", f"nvme,serial=nvme{name},bus=port{name},drive=disk{name}"]
+            "-device", f"nvme,serial=nvme{name},bus={bus},drive=disk{name}"]
 
 
 def extra_options(args, ports, first):
@@ -336,6 +346,11 @@ def qemu_options(args, devices, run):
         pages = share(args.memory // (2 * MIB), args.nodes, node)
         options += ["-object", f"memory-backend-ram,id=memory{node},size={2 * len(pages)}M"]
         options += ["-numa", f"node,nodeid={node},memdev=memory{node},cpus={cpus[0]}-{cpus[-1]}"]
+    if args.arch.host_bridge:
+        options += ["-device", "spapr-pci-host-bridge,index=1,id=host"]
+        for i in range(args.devices):
+            options += nvme_options(args, i + 1, run)
+        return options
     ports = Ports()
     for node, addresses in enumerate(devices):
         bus, slot = "pcie.0", 0x10
@@ -412,6 +427,7 @@ def write_job(args, run, devices):
         command = ["sh", "-c", 'exec "$@"', "sh"] + command
     variables = {
         "cpus": str(args.cpus),
+        "iommu_module": args.arch.iommu_module,
         "devices": " ".join(addresses),
         "pf": " ".join(extra["VFIO_PF"]),
         "vfs": str(args.vfs),

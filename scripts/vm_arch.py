@@ -16,6 +16,11 @@ class Amd64:
     foreign = False
     # Virtual functions appear like devices that are plugged in, which ACPI handles here.
     vf_hotplug = "off"
+    # All devices are on the bus of one host bridge, not below root ports.
+    host_bridge = False
+    # What scripts/vm --kernel takes; the first one is the default.
+    kernels = ("latest", "stock")
+    iommu_module = "vfio_iommu_type1"
 
     @staticmethod
     def qemu_options(args, run):
@@ -51,6 +56,9 @@ class Foreign:
     foreign = True
     spreads_devices = False
     vf_hotplug = "on"
+    host_bridge = False
+    kernels = ("latest", "stock")
+    iommu_module = "vfio_iommu_type1"
 
     def __init__(self):
         self.root = None
@@ -110,4 +118,26 @@ class Arm64(Foreign):
         return ["pci=config_acs=xx111x1@pci:1b36:000c"]
 
 
-ARCHITECTURES = {"amd64": Amd64, "arm64": Arm64}
+class Ppc64el(Foreign):
+    name = "ppc64el"
+    virtme = "ppc64le"
+    qemu = "qemu-system-ppc64"
+    pages = ("4k", "64k")
+    # A group is all that is below a host bridge, and only the devices of one can share a
+    # container.
+    host_bridge = True
+    kernels = ("stock",)
+    iommu_module = "vfio_iommu_spapr_tce"
+
+    @staticmethod
+    def qemu_options(_args, _run):
+        # A small firmware, which takes no time; and no workarounds that are not emulated.
+        return ["-cpu", "power10", "-machine", "pseries,x-vof=on,cap-cfpc=broken,"
+                "cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off"]
+
+    @staticmethod
+    def kernel_arguments():
+        return []
+
+
+ARCHITECTURES = {"amd64": Amd64, "arm64": Arm64, "ppc64el": Ppc64el}

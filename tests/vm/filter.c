@@ -17,6 +17,8 @@
 #define ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define ARCH AUDIT_ARCH_AARCH64
+#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
+#define ARCH AUDIT_ARCH_PPC64LE
 #else
 #error "the filter does not know this architecture"
 #endif
@@ -115,6 +117,8 @@ static unsigned long second_argument(const ucontext_t *context)
 {
 #ifdef __x86_64__
 	return context->uc_mcontext.gregs[REG_RSI];
+#elif defined(__powerpc64__)
+	return context->uc_mcontext.gp_regs[4];
 #else
 	return context->uc_mcontext.regs[1];
 #endif
