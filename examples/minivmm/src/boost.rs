@@ -1,15 +1,25 @@
-//! The host by libvfioboost: memory is populated and mapped while devices open.
+//! The host by libvfioboost: memory is populated and mapped while devices open, and while the virtual
+//! machine is created.
 
 use kvm_ioctls::DeviceFd;
 use vfioboost::{
-    close_devices, open_devices, reset_devices, Ctx, CtxOptions, Memory, MemoryOptions, PageSize,
-    Range, ResetMethod, Space, SpaceOptions,
+    close_devices, open_devices, reset_devices, Ctx, CtxOptions, Job, Memory, MemoryOptions,
+    PageSize, Range, ResetMethod, Space, SpaceOptions,
 };
 
 use crate::host::{Device, Host, Pages, Ram, Slice};
+use crate::machine::Machine;
 use crate::Result;
 
+/// What has begun.
+struct Starting {
+    opening: Job<vfioboost::Device>,
+    mapping: Job<u64>,
+    memory: Memory,
+}
+
 pub struct Boost {
+    starting: Option<Starting>,
     ctx: Ctx,
     space: Option<Space>,
 }
@@ -19,7 +29,7 @@ impl Boost {
     pub fn new(devices: usize) -> Result<Self> {
         let options = CtxOptions { devices: devices as u32, ..Default::default() };
 
-        Ok(Boost { ctx: Ctx::with_options(&options)?, space: None })
+        Ok(Boost { starting: None, ctx: Ctx::with_options(&options)?, space: None })
     }
 
     fn space(&self) -> Result<&Space> {
@@ -55,13 +65,7 @@ fn handles(devices: impl IntoIterator<Item = Device>) -> Vec<vfioboost::Device> 
 }
 
 impl Host for Boost {
-    fn start(
-        &mut self,
-        slices: &[Slice],
-        pages: Pages,
-        addresses: &[String],
-        _kvm: DeviceFd,
-    ) -> Result<(Ram, Vec<Device>)> {
+    fn prepare(&mut self, slices: &[Slice], pages: Pages, addresses: &[String]) -> Result<()> {
         let options = SpaceOptions { page_size: page_size(pages), ..Default::default() };
         let space = Space::with_options(&self.ctx, &options)?;
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
@@ -72,11 +76,24 @@ impl Host for Boost {
             .collect();
         let opening = open_devices(&space, &addresses)?;
         let mapping = space.map(&ranges)?;
-        let devices = opening.wait()?.into_iter().map(Device::Boost).collect();
 
-        mapping.wait()?;
         self.space = Some(space);
-        Ok((ram_of(memory), devices))
+        self.starting = Some(Starting { opening, mapping, memory });
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        _slices: &[Slice],
+        _pages: Pages,
+        _addresses: &[String],
+        _kvm: DeviceFd,
+    ) -> Result<(Ram, Vec<Device>)> {
+        let starting = self.starting.take().ok_or("nothing was prepared")?;
+        let devices = starting.opening.wait()?.into_iter().map(Device::Boost).collect();
+
+        starting.mapping.wait()?;
+        Ok((ram_of(starting.memory), devices))
     }
 
     fn add_memory(&mut self, guest: u64, bytes: u64, pages: Pages) -> Result<Ram> {
@@ -106,11 +123,18 @@ impl Host for Boost {
         Ok(true)
     }
 
-    fn stop(&mut self, slices: &[Slice], ram: Ram, devices: Vec<Device>) -> Result<()> {
+    fn stop(
+        &mut self,
+        slices: &[Slice],
+        machine: Machine,
+        ram: Ram,
+        devices: Vec<Device>,
+    ) -> Result<()> {
         let ranges: Vec<_> = slices.iter().map(|slice| (slice.guest, slice.bytes)).collect();
         let closing = close_devices(handles(devices))?;
         let unmapping = self.space()?.unmap(&ranges)?;
 
+        drop(machine);
         unmapping.wait()?;
         drop(ram);
         closing.wait()?;

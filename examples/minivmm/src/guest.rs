@@ -88,10 +88,12 @@ fn host_of(options: &Options) -> Result<Box<dyn Host>> {
 impl<'a> Guest<'a> {
     pub fn start(options: &'a Options) -> Result<Guest<'a>> {
         let begin = Instant::now();
-        let (kvm, image) = (Kvm::new()?, image_of(options)?);
-        let mut host = host_of(options)?;
-        let machine = Machine::new(&kvm)?;
         let slices = slices_of(options.memory);
+        let mut host = host_of(options)?;
+
+        host.prepare(&slices, options.pages, &options.devices)?;
+        let (kvm, image) = (Kvm::new()?, image_of(options)?);
+        let machine = Machine::new(&kvm)?;
 
         report("start: virtual machine", begin);
         let (ram, devices) =
@@ -244,8 +246,8 @@ impl<'a> Guest<'a> {
             self.machine = Machine::new(&self.kvm)?;
         } else {
             let Guest { machine, devices, ram, .. } = self;
-            drop(machine);
-            self.host.stop(&self.slices, ram, devices)?;
+            self.host.stop(&self.slices, machine, ram, devices)?;
+            self.host.prepare(&self.slices, self.options.pages, &self.options.devices)?;
             self.machine = Machine::new(&self.kvm)?;
             (self.ram, self.devices) = self.host.start(
                 &self.slices,
@@ -290,8 +292,7 @@ impl<'a> Guest<'a> {
         let begin = Instant::now();
         self.unplug()?;
         let Guest { machine, devices, ram, mut host, slices, .. } = self;
-        drop(machine);
-        host.stop(&slices, ram, devices)?;
+        host.stop(&slices, machine, ram, devices)?;
         drop(host);
         report("stop", begin);
         Ok(())

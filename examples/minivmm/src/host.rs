@@ -7,6 +7,7 @@ use std::rc::Rc;
 use vfioboost::Irq;
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::machine::Machine;
 use crate::plain::Opened;
 use crate::Result;
 
@@ -118,6 +119,10 @@ impl Device {
 
 /// With libvfioboost (`boost`), or without (`plain`).
 pub trait Host {
+    /// Begins with what start() will wait for, and the virtual machine is created meanwhile.
+    fn prepare(&mut self, _slices: &[Slice], _pages: Pages, _addresses: &[String]) -> Result<()> {
+        Ok(())
+    }
     /// Creates and maps guest memory, and opens devices. `kvm` is KVM's VFIO device.
     fn start(
         &mut self,
@@ -133,7 +138,14 @@ pub trait Host {
     /// Prepares devices and memory for the next boot, and returns true; or false if both have to be
     /// stopped and started again.
     fn reset(&mut self, devices: &[Device]) -> Result<bool>;
-    fn stop(&mut self, slices: &[Slice], ram: Ram, devices: Vec<Device>) -> Result<()>;
+    /// Drops the machine, which does not use the devices any more, before the memory.
+    fn stop(
+        &mut self,
+        slices: &[Slice],
+        machine: Machine,
+        ram: Ram,
+        devices: Vec<Device>,
+    ) -> Result<()>;
     /// How many ranges are mapped for devices; 0 if nobody counts them.
     fn ranges(&self) -> Result<usize> {
         Ok(0)

@@ -13,6 +13,7 @@ use kvm_ioctls::DeviceFd;
 use vfio_ioctls::{VfioContainer, VfioDevice, VfioDeviceFd, VfioIommufd, VfioOps};
 
 use crate::host::{Device, Host, Pages, Ram, Slice};
+use crate::machine::Machine;
 use crate::Result;
 
 const CHUNK: usize = 64 << 20;
@@ -184,7 +185,14 @@ impl Host for Plain {
         Ok(false)
     }
 
-    fn stop(&mut self, slices: &[Slice], ram: Ram, devices: Vec<Device>) -> Result<()> {
+    fn stop(
+        &mut self,
+        slices: &[Slice],
+        machine: Machine,
+        ram: Ram,
+        devices: Vec<Device>,
+    ) -> Result<()> {
+        drop(machine);
         for slice in slices {
             self.ops()?.vfio_dma_unmap(slice.guest, slice.bytes as usize)?;
         }
