@@ -76,6 +76,8 @@ struct machine {
 	/* A device that is bound to another driver. */
 	char foreign[16];
 	unsigned int nodes;
+	/* That of the last devices: scripts/vm has all on node 0 of machines with a device tree. */
+	int last_node;
 	/* Why there is no iommufd; "" when there is. */
 	char no_iommufd[128];
 	/* The IOMMU is that of POWER: there is neither type1 nor iommufd. */

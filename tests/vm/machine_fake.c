@@ -65,6 +65,7 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	strcpy(machine->mixed, "0000:55:00.0");
 	strcpy(machine->foreign, FOREIGN);
 	machine->nodes = NODES;
+	machine->last_node = NODES - 1;
 	machine->tracks_dirty = true;
 	machine->is_spapr = spapr;
 	if (stock || spapr)

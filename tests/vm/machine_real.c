@@ -164,6 +164,9 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	machine->vfs_want_token = access("/sys/bus/pci/drivers/nvme", F_OK);
 	find_foreign(machine);
 	machine->nodes = count_nodes();
+#ifndef __aarch64__
+	machine->last_node = machine->nodes - 1;
+#endif
 	machine->attach_takes_time = true;
 	machine->has_registers = true;
 	machine->has_filters = true;

@@ -88,7 +88,9 @@ static void check_event(const struct fixture *f, const struct log *log, size_t i
 		assert_int_not_equal(event->address, 0);
 	/* Everything happens in the library's threads, but for what is done without a job. */
 	if (event->phase == VFB_PHASE_OPEN)
-		assert_int_equal(event->node, strcmp(log->devices[i], device_of(f, 0, 2)) ? 1 : 0);
+		assert_int_equal(event->node, strcmp(log->devices[i], device_of(f, 0, 2)) ?
+						      f->machine->last_node :
+						      0);
 }
 
 static void every_phase(struct fixture *f)
