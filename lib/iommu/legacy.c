@@ -26,9 +26,13 @@ bool vfb_legacy_is_spapr(const struct vfb_sys *sys, int fd)
 
 bool vfb_legacy_host_is_spapr(const struct vfb_sys *sys)
 {
-	int fd = sys->open(sys, "/dev/vfio/vfio", O_RDWR);
-	bool is_spapr = fd >= 0 && vfb_legacy_is_spapr(sys, fd);
+	bool is_spapr;
+	int fd;
 
+	if (!sys->is_power(sys))
+		return false;
+	fd = sys->open(sys, "/dev/vfio/vfio", O_RDWR);
+	is_spapr = fd >= 0 && vfb_legacy_is_spapr(sys, fd);
 	if (fd >= 0)
 		sys->close(sys, fd);
 	return is_spapr;

@@ -119,7 +119,9 @@ static void node_explain_absent(struct node *node)
 		node_advise(node,
 			    "modprobe iommufd, or run Linux 6.2 or later with CONFIG_IOMMUFD");
 	else if (!strcmp(name, "vfio"))
-		node_advise(node, "modprobe vfio-pci vfio_iommu_type1");
+		node_advise(node, node->sys->is_power(node->sys) ?
+					  "modprobe -a vfio-pci vfio_iommu_spapr_tce" :
+					  "modprobe -a vfio-pci vfio_iommu_type1");
 	else if (!strncmp(name, "vfio", 4))
 		node_advise(node, "run Linux 6.6 or later with CONFIG_VFIO_DEVICE_CDEV");
 	else

@@ -40,7 +40,7 @@ struct vfb_pool_supply {
  * The sizes of the kernel's hugetlb pages, those of 2 MiB and 1 GiB also if it has none, the
  * largest first. Returns how many there are.
  */
-size_t vfb_pool_sizes(const struct vfb_sys *sys, uint64_t sizes[VFB_POOL_SIZES]);
+size_t vfb_pool_sizes(const struct vfb_sys *sys, uint64_t all[VFB_POOL_SIZES]);
 
 struct vfb_pool_supply vfb_pool_read_supply(const struct vfb_sys *sys, uint64_t page_bytes);
 

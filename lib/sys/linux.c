@@ -243,6 +243,15 @@ static uint64_t linux_base_page(UNUSED const struct vfb_sys *sys)
 	return sysconf(_SC_PAGESIZE);
 }
 
+static bool linux_is_power(UNUSED const struct vfb_sys *sys)
+{
+#ifdef __powerpc64__
+	return true;
+#else
+	return false;
+#endif
+}
+
 static int linux_get_affinity(UNUSED const struct vfb_sys *sys, cpu_set_t *cpus)
 {
 	/* The kernel refuses a set that is smaller than its own (sched_getaffinity()): 8192 CPUs
@@ -432,6 +441,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.page_nodes = vfb_linux_page_nodes,
 	.max_node = vfb_linux_max_node,
 	.base_page = linux_base_page,
+	.is_power = linux_is_power,
 	.node_cpus = vfb_linux_node_cpus,
 	.get_affinity = linux_get_affinity,
 	.memlock_limit = linux_memlock_limit,

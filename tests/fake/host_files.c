@@ -146,6 +146,11 @@ static uint64_t op_base_page(const struct vfb_sys *sys)
 	return fake_of(sys)->config.base_page;
 }
 
+static bool op_is_power(const struct vfb_sys *sys)
+{
+	return fake_of(sys)->config.spapr;
+}
+
 static int op_node_cpus(const struct vfb_sys *sys, unsigned int node, cpu_set_t *cpus)
 {
 	struct fake *fake = kernel_enter(sys);
@@ -178,6 +183,7 @@ void fk_machine_table(struct vfb_sys *sys)
 	sys->list = op_list;
 	sys->max_node = op_max_node;
 	sys->base_page = op_base_page;
+	sys->is_power = op_is_power;
 	sys->node_cpus = op_node_cpus;
 	sys->memlock_limit = op_memlock_limit;
 }

@@ -77,7 +77,7 @@ static void test_vfio(void **state)
 	assert_finding(&(struct fake_config){.no_cdev = true}, NULL, VFB_FINDING_GOOD, "vfio",
 		       "/dev/vfio/devices is empty", "CONFIG_VFIO_DEVICE_CDEV");
 	assert_finding(&(struct fake_config){.no_type1 = true}, NULL, VFB_FINDING_SLOW, "vfio",
-		       "no /dev/vfio/vfio", "modprobe vfio-pci");
+		       "no /dev/vfio/vfio", "modprobe -a vfio-pci vfio_iommu_type1");
 	assert_finding(&(struct fake_config){.no_type1 = true, .no_iommufd = true}, NULL,
 		       VFB_FINDING_FAILS, "vfio", "neither type1 nor iommufd", "modprobe");
 	assert_finding(&(struct fake_config){.dma_entry_limit = 77}, NULL, VFB_FINDING_GOOD, "vfio",
