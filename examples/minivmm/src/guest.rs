@@ -70,11 +70,18 @@ pub struct Guest<'a> {
     word: u64,
 }
 
-fn image_of(options: &Options) -> Result<Image> {
+fn image_of(options: &Options, machine: &Machine) -> Result<Image> {
+    // A guest that measures it may not get the interrupts that it counts, on a busy host.
+    let tsc_khz = machine.vcpu().get_tsc_khz()?;
+
     Ok(Image {
         kernel: options.kernel.clone(),
         initramfs: boot::make_initramfs(&options.init, options.modules.as_deref())?,
-        cmdline: format!("{CMDLINE} disks={} {}", options.devices.len(), options.append),
+        cmdline: format!(
+            "{CMDLINE} tsc_early_khz={tsc_khz} disks={} {}",
+            options.devices.len(),
+            options.append
+        ),
     })
 }
 
@@ -92,8 +99,9 @@ impl<'a> Guest<'a> {
         let mut host = host_of(options)?;
 
         host.prepare(&slices, options.pages, &options.devices)?;
-        let (kvm, image) = (Kvm::new()?, image_of(options)?);
+        let kvm = Kvm::new()?;
         let machine = Machine::new(&kvm)?;
+        let image = image_of(options, &machine)?;
 
         report("start: virtual machine", begin);
         let (ram, devices) =
