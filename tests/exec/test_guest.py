@@ -86,7 +86,7 @@ class Guest(unittest.TestCase):
         result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         pattern = (f"{word}\n".encode() * (BLOCK * BLOCKS))[: BLOCK * BLOCKS]
-        found = re.search(r"read (\w+)", result.stdout)
+        found = re.search(r"read ([0-9a-f]{64})\b", result.stdout)
         self.assertTrue(found, result.stdout[-2000:] + result.stderr)
         self.assertEqual(found[1], hashlib.sha256(pattern).hexdigest())
         return result.stderr
