@@ -47,11 +47,11 @@ static int check_opts(const struct vfb_space_opts *opts)
 	return 0;
 }
 
-/* Mixed pages have base pages at their end. */
+/* Mixed pages have two sizes: a base page fits both. */
 static uint64_t page_bytes_of(const struct vfb_sys *sys, const struct vfb_space_opts *opts)
 {
 	return vfb_page_bytes(sys,
-			      opts->page_size == VFB_PAGE_MIXED ? VFB_PAGE_4K : opts->page_size);
+			      opts->page_size == VFB_PAGE_MIXED ? VFB_PAGE_BASE : opts->page_size);
 }
 
 static struct vfb_iommu_hooks hooks_of(const struct vfb_space_opts *opts)

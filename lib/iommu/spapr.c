@@ -85,7 +85,7 @@ static uint64_t wanted_window_bytes(const struct spapr *spapr)
 	if (spapr->window_bytes)
 		return spapr->window_bytes;
 	vfb_sys_read_fields(spapr->legacy.iommu.sys, "/proc/meminfo", &total, 1);
-	while (bytes / 1024 < total.value)
+	while (bytes / 1024 < total.value && bytes <= UINT64_MAX / 2)
 		bytes *= 2;
 	return bytes;
 }

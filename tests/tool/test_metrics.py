@@ -55,6 +55,13 @@ class Metrics(unittest.TestCase):
         self.assertEqual(others["vfioboost_run_devices"], 0)
         self.assertGreater(others["vfioboost_run_timestamp_seconds"], 1.7e9)
 
+    def test_too_much(self):
+        """More than half of all addresses is refused."""
+        result = subprocess.run([*RUN, "--memory", "9000000T"], capture_output=True, text=True,
+                                check=False, timeout=60)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("beyond what can be addressed", result.stderr)
+
     def test_host_only(self):
         """Memory that no device needs is populated, and counted apart from the rest."""
         output = json.loads(self.measure("--host-only", "1M", "--stats", "--json").stdout)

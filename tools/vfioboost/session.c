@@ -181,7 +181,7 @@ static uint64_t window_bytes_of(const struct guest *guest)
 {
 	uint64_t bytes = GIB;
 
-	while (bytes < guest->bytes)
+	while (bytes < guest->bytes && bytes <= UINT64_MAX / 2)
 		bytes *= 2;
 	return bytes;
 }
