@@ -42,10 +42,10 @@ enum vfb_page_size {
 	/** hugetlb pages of 1 GiB, and of 2 MiB for the remainder of the size. Anonymous memory
 	 *  only, since a memfd has pages of one size. */
 	VFB_PAGE_MIXED,
-	/** hugetlb pages of vfb_memory_opts.page_bytes, of any size that the kernel has a pool of
-	 *  (/sys/kernel/mm/hugepages): on arm64 also of 64 KiB and 32 MiB, with base pages of 64
-	 * KiB of 512 MiB and 16 GiB. Only for vfb_memory_create(); in vfb_memory_info also of
-	 * adopted memory. */
+	/** hugetlb pages of vfb_memory_opts.page_bytes, which can be any size that the kernel has
+	 *  a pool of (/sys/kernel/mm/hugepages): on arm64 also 64 KiB and 32 MiB, or 512 MiB and
+	 *  16 GiB where base pages have 64 KiB. It is for vfb_memory_create() only; vfb_memory_info
+	 *  reports it for adopted memory, too. */
 	VFB_PAGE_HUGE,
 };
 

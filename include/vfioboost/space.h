@@ -46,9 +46,9 @@ enum vfb_backend {
 	 *  takes longest: the kernel registers one piece of memory of a space at a time, while
 	 *  others are populated and mapped. IOVAs lie in two DMA windows: the one that the platform
 	 *  provides, from 0 on, and one that the library creates (VFIO_IOMMU_SPAPR_TCE_CREATE), see
-	 *  vfb_space_opts.window_bytes; vfb_space_iova_ranges() has both. Devices
-	 * of several groups share a space only if the kernel allows that: on PowerNV, not in a
-	 * guest of pSeries. VFB_SPACE_KEEP_DOMAIN, VFB_SPACE_DIRTY, VFB_ON_DEMAND_FAULT,
+	 *  vfb_space_opts.window_bytes; vfb_space_iova_ranges() returns both. Devices of several
+	 *  groups can share a space only where the kernel allows it: on PowerNV, but not in a
+	 *  pSeries guest. VFB_SPACE_KEEP_DOMAIN, VFB_SPACE_DIRTY, VFB_ON_DEMAND_FAULT,
 	 *  vfb_bars_map() and vfb_space_release_addresses() fail with -ENOTSUP. */
 	VFB_BACKEND_SPAPR,
 };
