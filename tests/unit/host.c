@@ -134,7 +134,7 @@ struct vfb_memory *make_memory(struct host *host, uint64_t bytes, enum vfb_page_
 	return memory;
 }
 
-static struct vfb_memory_info memory_info_of(struct vfb_memory *memory)
+struct vfb_memory_info memory_info_of(struct vfb_memory *memory)
 {
 	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
 

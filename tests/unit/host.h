@@ -67,6 +67,7 @@ void close_devices(struct vfb_device **devices, size_t count);
 
 /* Memory of the host, anonymous, with its default policy. */
 struct vfb_memory *make_memory(struct host *host, uint64_t bytes, enum vfb_page_size page_size);
+struct vfb_memory_info memory_info_of(struct vfb_memory *memory);
 char *address_of(struct vfb_memory *memory);
 uint64_t populated_of(struct vfb_memory *memory);
 

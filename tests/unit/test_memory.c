@@ -5,14 +5,6 @@
 
 #include "host.h"
 
-static struct vfb_memory_info info_of_memory(struct vfb_memory *memory)
-{
-	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
-
-	assert_ok(vfb_memory_info(memory, &info));
-	return info;
-}
-
 /* Every kind of every page size can be created, used and given back. */
 static void test_kinds(void **state)
 {
@@ -44,7 +36,7 @@ static void test_kinds(void **state)
 		struct vfb_memory *memory;
 
 		assert_ok(vfb_memory_create(host.ctx, &opts, &memory));
-		info = info_of_memory(memory);
+		info = memory_info_of(memory);
 		assert_int_equal(info.bytes, sizes[n].bytes);
 		assert_int_equal(info.page_size, sizes[n].got);
 		assert_int_equal(info.page_bytes, sizes[n].page_bytes);
@@ -80,7 +72,7 @@ static void test_content(void **state)
 	/* And before Linux 6.3. */
 	host_open(&host, &(struct fake_config){.no_noexec_seal = true});
 	assert_ok(vfb_memory_create(host.ctx, &opts, &memory));
-	info = info_of_memory(memory);
+	info = memory_info_of(memory);
 	assert_int_equal(fstat(info.fd, &stat), 0);
 	assert_int_equal(stat.st_size, 2 * MIB);
 	shared = mmap(NULL, 2 * MIB, PROT_READ, MAP_SHARED, info.fd, 0);

@@ -17,14 +17,6 @@ static const struct fake_config hosts[] = {
 
 static const enum vfb_backend backends[] = {VFB_BACKEND_TYPE1, VFB_BACKEND_IOMMUFD};
 
-static struct vfb_memory_info memory_info_of(struct vfb_memory *memory)
-{
-	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
-
-	assert_ok(vfb_memory_info(memory, &info));
-	return info;
-}
-
 static struct vfb_memory *make_huge(struct host *host, uint64_t bytes, uint64_t page_bytes)
 {
 	struct vfb_memory_opts opts = VFB_MEMORY_OPTS_INIT;

@@ -42,14 +42,6 @@ static struct vfb_contiguity contiguity_of(struct vfb_memory *memory, uint64_t o
 	return contiguity;
 }
 
-static const char *fallback_of(struct vfb_memory *memory)
-{
-	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
-
-	assert_ok(vfb_memory_info(memory, &info));
-	return info.fallback;
-}
-
 static void assert_nodes(struct vfb_memory *memory, uint64_t node0, uint64_t node1, uint64_t node2)
 {
 	uint64_t bytes[3];
@@ -115,7 +107,7 @@ static void test_split_refused(void **state)
 	assert_refused(&host, opts, "127 MiB on node 0 does not end with a page of 2 MiB");
 	opts.page_size = VFB_PAGE_AUTO;
 	memory = create(&host, &opts);
-	assert_non_null(strstr(fallback_of(memory), "2m: the part of 127 MiB on node 0"));
+	assert_non_null(strstr(memory_info_of(memory).fallback, "2m: the part of 127 MiB on node 0"));
 	assert_ok(vfb_memory_destroy(memory));
 	/* One node has too few hugepages, though both together have enough. */
 	opts.page_size = VFB_PAGE_2M;
@@ -221,7 +213,7 @@ static void test_fallback(void **state)
 	host_open(&host, &(struct fake_config){.pages_2m = {9}, .thp = FAKE_THP_NEVER});
 	memory = create(&host, &opts);
 	assert_string_equal(
-		fallback_of(memory),
+		memory_info_of(memory).fallback,
 		"1g: 2 GiB need 2 hugepages of 1 GiB, 0 are free: raise /sys/kernel/mm/hugepages/"
 		"hugepages-1048576kB/nr_hugepages or use smaller pages\n"
 		"2m: 2 GiB need 1024 hugepages of 2 MiB, 9 are free: raise /sys/kernel/mm/"
@@ -231,7 +223,7 @@ static void test_fallback(void **state)
 	assert_ok(vfb_memory_destroy(memory));
 	opts.page_size = VFB_PAGE_4K;
 	memory = create(&host, &opts);
-	assert_string_equal(fallback_of(memory), "");
+	assert_string_equal(memory_info_of(memory).fallback, "");
 	assert_ok(vfb_memory_destroy(memory));
 	host_close(&host);
 }

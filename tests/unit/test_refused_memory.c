@@ -33,11 +33,9 @@ static struct vfb_memory_opts options(uint64_t bytes, enum vfb_page_size page_si
 /* What AUTO takes instead. */
 static void assert_automatic(struct host *host, uint64_t bytes, enum vfb_page_size expected)
 {
-	struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
 	struct vfb_memory *memory = make_memory(host, bytes, VFB_PAGE_AUTO);
 
-	assert_ok(vfb_memory_info(memory, &info));
-	assert_int_equal(info.page_size, expected);
+	assert_int_equal(memory_info_of(memory).page_size, expected);
 	assert_ok(vfb_memory_populate(memory));
 	assert_ok(vfb_memory_destroy(memory));
 }
