@@ -107,7 +107,8 @@ static void test_split_refused(void **state)
 	assert_refused(&host, opts, "127 MiB on node 0 does not end with a page of 2 MiB");
 	opts.page_size = VFB_PAGE_AUTO;
 	memory = create(&host, &opts);
-	assert_non_null(strstr(memory_info_of(memory).fallback, "2m: the part of 127 MiB on node 0"));
+	assert_non_null(
+		strstr(memory_info_of(memory).fallback, "2m: the part of 127 MiB on node 0"));
 	assert_ok(vfb_memory_destroy(memory));
 	/* One node has too few hugepages, though both together have enough. */
 	opts.page_size = VFB_PAGE_2M;
