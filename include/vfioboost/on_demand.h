@@ -40,9 +40,10 @@
  * faults and unpins the memory. That happens only when no other process has the files of the
  * devices: one that keeps them (a parent, a slot holder) must detach each device
  * (VFIO_DEVICE_DETACH_IOMMUFD_PT) when it learns that the process has died, which denies all faults
- * of the device, whether they had been read or not. The memory stays pinned as long as a process
- * has the file of the iommufd or of its queue of faults. A process that is stopped (SIGSTOP, a
- * debugger) answers nothing, not even as watchdog.
+ * of the device, whether they had been read or not. A reaper (vfioboost/reaper.h) closes them, with
+ * the same effect. The memory stays pinned as long as a process has the file of the iommufd or of
+ * its queue of faults. A process that is stopped (SIGSTOP, a debugger) answers nothing, not even as
+ * watchdog.
  *
  * All functions may be called from any thread at the same time. Touching what is mapped takes no
  * lock and makes no system call. Threads that touch the same window wait for the one of them that

@@ -7,6 +7,8 @@
 #include <semaphore.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <vfioboost.h>
@@ -87,6 +89,18 @@ static void *threads_create(void *unused)
 }
 
 /*
+ * A thread disappears from /proc a moment before it has left the group, whose emptiness unshare(2)
+ * looks at: __unhash_process() does both with tasklist_lock taken for writing. This takes it for
+ * reading, and changes nothing; libc's waitid() would be a point of cancellation.
+ */
+static void threads_wait_for_unhash(void)
+{
+	siginfo_t unused;
+
+	syscall(SYS_waitid, P_ALL, 0, &unused, WEXITED | WNOHANG | WNOWAIT, NULL);
+}
+
+/*
  * A thread that was joined is counted a moment longer: pthread_join(3) returns in the middle of
  * its end (mm_release()), before it has left the group (release_task()).
  */
@@ -99,6 +113,7 @@ static void threads_wait_for_creator(void)
 	snprintf(path, sizeof(path), "/proc/self/task/%d", threads_creator);
 	while (!access(path, F_OK) && preload_now() < end)
 		nanosleep(&pause, NULL);
+	threads_wait_for_unhash();
 }
 
 static void threads_create_context(void)
@@ -168,8 +183,11 @@ static void threads_wait_for_end(long left)
 	uint64_t end = preload_now() + THREADS_END_NS;
 
 	/* A filter may forbid to look. */
-	while (!preload_has_filter() && threads_in_process() > left && preload_now() < end)
+	if (preload_has_filter())
+		return;
+	while (threads_in_process() > left && preload_now() < end)
 		nanosleep(&pause, NULL);
+	threads_wait_for_unhash();
 }
 
 void preload_end_threads(void)
