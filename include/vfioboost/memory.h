@@ -172,8 +172,8 @@ struct vfb_memory_adopt_opts {
 	 *  keep its length until vfb_memory_destroy(), which does not close it. */
 	int fd;
 	uint64_t fd_offset;
-	/** Its pages, for alignment; VFB_PAGE_AUTO: those of the file, or of the anonymous hugetlb
-	 *  mapping at the address, or not known. */
+	/** Its pages, for alignment; VFB_PAGE_AUTO: those of the file, or of the mapping at the
+	 *  address. VFB_PAGE_BASE if the memory is not aligned to them. */
 	enum vfb_page_size page_size;
 	/** VFB_MEMORY_ADOPT_... */
 	uint32_t flags;

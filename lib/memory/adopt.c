@@ -55,6 +55,7 @@ static void adopt_page_size(struct vfb_memory *memory, enum vfb_page_size page_s
 
 	memory->page_size = page_size == VFB_PAGE_AUTO ? VFB_PAGE_BASE : page_size;
 	memory->page_bytes = vfb_page_bytes(sys, memory->page_size);
+	memory->mapped_page_bytes = file_page_bytes;
 	if (page_size != VFB_PAGE_AUTO || file_page_bytes <= memory->page_bytes ||
 	    ((uintptr_t)memory->address | memory->bytes | memory->fd_offset) % file_page_bytes)
 		return;
@@ -64,12 +65,11 @@ static void adopt_page_size(struct vfb_memory *memory, enum vfb_page_size page_s
 							 VFB_PAGE_HUGE;
 }
 
-/* What is mapped at an address, of /proc/self/maps and smaps. */
+/* What is mapped at an address, of /proc/self/smaps. */
 struct adopt_mapping {
 	uint64_t address;
 	/* The current line belongs to it. */
 	bool inside;
-	bool is_hugetlb;
 	uint64_t page_bytes;
 };
 
@@ -82,8 +82,6 @@ static bool adopt_read_mapping(const char *line, void *arg)
 
 	if (sscanf(line, "%lx-%lx ", &start, &end) == 2) {
 		mapping->inside = start <= mapping->address && mapping->address < end;
-		if (mapping->inside)
-			mapping->is_hugetlb = strstr(line, " /anon_hugepage");
 		return start <= mapping->address;
 	}
 	if (!mapping->inside || sscanf(line, "KernelPageSize: %" SCNu64, &kib) != 1)
@@ -93,16 +91,19 @@ static bool adopt_read_mapping(const char *line, void *arg)
 }
 
 /*
- * The pages of an anonymous mapping. Only smaps says how large they are, but reading it takes long
- * if much is populated, so that maps is read first.
+ * The pages of a mapping. Only smaps says how large they are, but reading it takes long if much is
+ * populated in base pages: what begins at a base page that is no page of the mapping has others.
  */
-static uint64_t adopt_find_pages(const struct vfb_sys *sys, const void *address)
+static uint64_t adopt_find_pages(const struct vfb_memory *memory)
 {
-	struct adopt_mapping mapping = {.address = (uintptr_t)address,
-					.page_bytes = sys->base_page(sys)};
+	const struct vfb_sys *sys = memory->ctx->sys;
+	uint64_t base = vfb_memory_base_page(memory);
+	struct adopt_mapping mapping = {.address = (uintptr_t)memory->address, .page_bytes = base};
+	/* The second of an even and an odd one is no multiple of any larger page. */
+	char *odd = memory->address + (mapping.address / base % 2 ? 0 : base);
 
-	if (!vfb_sys_each_line(sys, "/proc/self/maps", adopt_read_mapping, &mapping) &&
-	    mapping.is_hugetlb)
+	if (odd + base <= memory->address + memory->bytes &&
+	    sys->mremap_same(sys, odd, base) == -EINVAL)
 		vfb_sys_each_line(sys, "/proc/self/smaps", adopt_read_mapping, &mapping);
 	return mapping.page_bytes;
 }
@@ -162,7 +163,7 @@ static int adopt_pages(struct vfb_memory *memory, const struct vfb_memory_adopt_
 	if (error)
 		return error;
 	if (memory->fd < 0 && opts->page_size == VFB_PAGE_AUTO)
-		file.page_bytes = adopt_find_pages(memory->ctx->sys, memory->address);
+		file.page_bytes = adopt_find_pages(memory);
 	adopt_page_size(memory, opts->page_size, file.page_bytes);
 	memory->trusted = opts->flags & VFB_MEMORY_ADOPT_POPULATED;
 	error = vfb_memory_allocate_bitmap(memory, memory->trusted);

@@ -129,7 +129,7 @@ int vfb_populate_failed(const struct vfb_memory *memory, uint64_t offset, uint64
 			int node)
 {
 	const struct vfb_sys *sys = memory->ctx->sys;
-	uint64_t page_bytes = vfb_memory_page_at(memory, offset);
+	uint64_t page_bytes = vfb_memory_pool_page_at(memory, offset);
 	struct where where = where_of(memory, node);
 	struct vfb_fault fault;
 

@@ -33,6 +33,9 @@ struct vfb_memory {
 	bool adopted;
 	enum vfb_page_size page_size;
 	uint64_t page_bytes;
+	/* Adopted memory: the pages of its file or mapping. If it is not aligned to them,
+	 * page_bytes is that of a base page. Else 0. */
+	uint64_t mapped_page_bytes;
 	/* VFB_PAGE_MIXED: the first part, which has pages of 1 GiB; page_bytes is 2 MiB. */
 	uint64_t bulk_bytes;
 	/* Why larger pages were not used, or why adopted memory is not mapped by its file; NULL if
@@ -90,13 +93,23 @@ static inline uint64_t vfb_memory_base_page(const struct vfb_memory *memory)
 /* The pages are those of hugetlb. */
 static inline bool vfb_memory_is_hugetlb(const struct vfb_memory *memory)
 {
-	return memory->page_bytes > vfb_memory_base_page(memory);
+	uint64_t base = vfb_memory_base_page(memory);
+
+	return memory->page_bytes > base || memory->mapped_page_bytes > base;
 }
 
 /* The size of the page at @offset. */
 static inline uint64_t vfb_memory_page_at(const struct vfb_memory *memory, uint64_t offset)
 {
 	return offset < memory->bulk_bytes ? GIB : memory->page_bytes;
+}
+
+/* The size of the page of the pool that the one at @offset comes from, or is a part of. */
+static inline uint64_t vfb_memory_pool_page_at(const struct vfb_memory *memory, uint64_t offset)
+{
+	uint64_t page_bytes = vfb_memory_page_at(memory, offset);
+
+	return memory->mapped_page_bytes > page_bytes ? memory->mapped_page_bytes : page_bytes;
 }
 
 /* Pages of 64 KiB in memfds, which populate nearly as fast as huge pages, and need no compaction.

@@ -43,7 +43,7 @@ static void need_add(struct need *need, const struct vfb_memory *memory, uint64_
 	int node = vfb_memory_strict_node(memory, offset);
 
 	if (vfb_memory_is_hugetlb(memory))
-		need_add_huge(need, vfb_memory_page_at(memory, offset), bytes);
+		need_add_huge(need, vfb_memory_pool_page_at(memory, offset), bytes);
 	else
 		need->base += bytes;
 	if (!vfb_memory_is_hugetlb(memory) && node >= 0 && node < MAX_NODES)

@@ -159,6 +159,11 @@ static int linux_madvise(UNUSED const struct vfb_sys *sys, void *addr, size_t by
 	return madvise(addr, bytes, advice) ? -errno : 0;
 }
 
+static int linux_mremap_same(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes)
+{
+	return mremap(addr, bytes, bytes, 0) == MAP_FAILED ? -errno : 0;
+}
+
 static int linux_mincore(UNUSED const struct vfb_sys *sys, void *addr, size_t bytes,
 			 unsigned char *present)
 {
@@ -427,6 +432,7 @@ const struct vfb_sys vfb_sys_linux = {
 	.mmap = linux_mmap,
 	.munmap = linux_munmap,
 	.madvise = linux_madvise,
+	.mremap_same = linux_mremap_same,
 	.mincore = linux_mincore,
 	.touch = linux_touch,
 	.touch_range = vfb_linux_touch_range,

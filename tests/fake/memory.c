@@ -314,6 +314,21 @@ out:
 	return error;
 }
 
+static int op_mremap_same(const struct vfb_sys *sys, void *addr, size_t bytes)
+{
+	struct fake *fake = kernel_enter(sys);
+	const struct vma *vma = fk_vma_find(fake, (uintptr_t)addr);
+	int error = fk_inject(fake, "mremap", NULL, ENOMEM);
+
+	if (!error && !vma)
+		error = -EFAULT;
+	if (!error && (uintptr_t)addr % (vma->object ? vma->object->page_bytes : fk_page(fake)))
+		error = -EINVAL;
+	(void)bytes;
+	kernel_leave(fake);
+	return error;
+}
+
 static int op_mincore(const struct vfb_sys *sys, void *addr, size_t bytes, unsigned char *present)
 {
 	struct fake *fake = kernel_enter(sys);
@@ -505,6 +520,7 @@ void fk_memory_table(struct vfb_sys *sys)
 	sys->mmap = op_mmap;
 	sys->munmap = op_munmap;
 	sys->madvise = op_madvise;
+	sys->mremap_same = op_mremap_same;
 	sys->mincore = op_mincore;
 	sys->touch = op_touch;
 	sys->touch_range = op_touch_range;

@@ -203,6 +203,54 @@ static void test_adopted_hugetlb(void **state)
 	host_close(&host);
 }
 
+/*
+ * Memory of a pool that is mapped from a file: what others leave of the host does not matter, nor
+ * how the part that is adopted is aligned.
+ */
+static void test_adopted_hugetlb_file(void **state)
+{
+	static const struct {
+		uint64_t offset, bytes;
+		enum vfb_page_size page_size;
+	} parts[] = {
+		{2 * MIB, 12 * MIB, VFB_PAGE_2M},
+		{15 * MIB, 33 * MIB, VFB_PAGE_BASE},
+		{0, 64 * MIB, VFB_PAGE_2M},
+	};
+	struct fake_config config = {.pages_2m = {32}, .memory = {8 * MIB}};
+	struct host host;
+	const struct vfb_sys *sys;
+	void *address;
+	int fd;
+
+	(void)state;
+	host_open(&host, &config);
+	sys = fake_sys(host.fake);
+	fd = sys->memfd_create(sys, "guest", MFD_CLOEXEC | MFD_HUGETLB | 21 << 26);
+	assert_true(fd >= 0);
+	assert_ok(sys->ftruncate(sys, fd, 64 * MIB));
+	assert_ok(sys->mmap(sys, NULL, 64 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0,
+			    &address));
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		struct vfb_memory_adopt_opts opts = VFB_MEMORY_ADOPT_OPTS_INIT;
+		struct vfb_memory_info info = VFB_MEMORY_INFO_INIT;
+		struct vfb_memory *memory;
+
+		opts.address = (char *)address + parts[i].offset;
+		opts.bytes = parts[i].bytes;
+		assert_ok(vfb_memory_adopt(host.ctx, &opts, &memory));
+		assert_ok(vfb_memory_info(memory, &info));
+		assert_int_equal(info.page_size, parts[i].page_size);
+		assert_ok(vfb_memory_populate(memory));
+		assert_int_equal(populated_of(memory), parts[i].bytes);
+		assert_ok(vfb_memory_destroy(memory));
+	}
+	assert_int_equal(fake_free_2m(host.fake, 0), 0);
+	assert_ok(sys->munmap(sys, address, 64 * MIB));
+	sys->close(sys, fd);
+	host_close(&host);
+}
+
 /* One call on type1, several at once on iommufd; refused while a job is under way. */
 static void test_unmap_all(void **state)
 {
@@ -455,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_no_handover),
 		cmocka_unit_test(test_adopted_memory),
 		cmocka_unit_test(test_adopted_hugetlb),
+		cmocka_unit_test(test_adopted_hugetlb_file),
 		cmocka_unit_test(test_unmap_all),
 		cmocka_unit_test(test_measure),
 		cmocka_unit_test(test_handover_fails),

@@ -123,7 +123,7 @@ static void boost_populate(void *arg)
 	if (!vfb_memory_adopt(preload_context(), &boost->range, &memory)) {
 		vfb_memory_info(memory, &info);
 		if (boost_can_populate(info.address) && !boost_is_populated(boost, &info) &&
-		    budget_allows(info.address, info.bytes))
+		    budget_allows(memory))
 			boost_populate_memory(boost, info.address, memory);
 		vfb_memory_destroy(memory);
 	}

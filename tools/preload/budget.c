@@ -2,10 +2,9 @@
 #include "budget.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include <vfioboost/context.h>
 
+#include "memory/memory.h"
 #include "memory/room.h"
 #include "preload.h"
 #include "sys/rights.h"
@@ -27,15 +26,6 @@ static bool budget_allows_lock(uint64_t bytes)
 	return locked <= limit && bytes <= limit - locked;
 }
 
-/*
- * Pages of a pool are no others' and never end in the OOM killer. The advice, which means nothing
- * for a page that is not there, is refused for them (can_madv_lru_vma()).
- */
-static bool budget_are_of_pool(char *address)
-{
-	return madvise(address, sysconf(_SC_PAGESIZE), MADV_COLD);
-}
-
 /* With the limit, which vfb_room_check() has found. */
 static void budget_remark_room(void)
 {
@@ -46,14 +36,17 @@ static void budget_remark_room(void)
 	preload_remark(text);
 }
 
-bool budget_allows(char *address, uint64_t bytes)
+bool budget_allows(const struct vfb_memory *memory)
 {
+	uint64_t bytes = memory->bytes;
+
 	if (!budget_allows_lock(bytes)) {
 		preload_remark("RLIMIT_MEMLOCK does not allow the map: the memory is not populated "
 			       "before it");
 		return false;
 	}
-	if (!budget_are_of_pool(address) &&
+	/* Pages of a pool are no others' and never end in the OOM killer. */
+	if (!vfb_memory_is_hugetlb(memory) &&
 	    vfb_room_check(&vfb_sys_linux, vfb_sys_linux.base_page(&vfb_sys_linux),
 			   VFB_ROOM_ANYWHERE, bytes)) {
 		budget_remark_room();

@@ -115,12 +115,15 @@ static void remark_memory(struct json_object *remarks, const struct run *run, do
 	struct extent populate = extent_of(run, "populate");
 	double share = critical_in(path, "populate") / whole;
 	struct json_object *cpus = NULL;
-	char text[32];
+	char text[32], threads[48] = "";
 
 	if (share < WORTH)
 		return;
-	if (run->facts)
+	/* A record of exec is of all its threads. */
+	if (run->facts) {
 		json_object_object_get_ex(run->facts, "cpus", &cpus);
+		snprintf(threads, sizeof(threads), ", %zu thread(s) do it", populate.threads);
+	}
 	if (populate.threads == 1 && json_object_get_int(cpus) > 1)
 		remark(remarks, run,
 		       "one thread populates the memory, which takes %.0f %% of the start; this "
@@ -135,11 +138,10 @@ static void remark_memory(struct json_object *remarks, const struct run *run, do
 		       (uintmax_t)(populate.bytes / populate.page_bytes));
 	else
 		remark(remarks, run,
-		       "zeroing memory is %.0f %% of the start (%s); %zu thread(s) do it, "
-		       "at %.2f GiB/s: more CPUs, or memory that is populated before it is "
-		       "needed, would make it shorter",
-		       100 * share, time_text(text, critical_in(path, "populate")),
-		       populate.threads, populate.bytes / 1073741824.0 / populate.any * 1e6);
+		       "zeroing memory is %.0f %% of the start (%s)%s, at %.2f GiB/s: more CPUs, "
+		       "or memory that is populated before it is needed, would make it shorter",
+		       100 * share, time_text(text, critical_in(path, "populate")), threads,
+		       populate.bytes / 1073741824.0 / populate.any * 1e6);
 }
 
 static void remark_devices(struct json_object *remarks, const struct run *run, double whole,
