@@ -176,6 +176,9 @@ def parse_arguments(argv):
     add("--hugepages", type=hugepages, action="append", default=[], metavar="SIZE:N",
         help="reserve N huge pages of SIZE, such as 2m or 1g; may be given for each size that "
         "the kernel has")
+    add("--iommu", choices=("intel", "amd"), default="intel",
+        help="whose IOMMU a machine of amd64 has (default: intel). With amd, which the stock "
+        "kernel knows, the DMA of devices arrives nowhere, up to QEMU 10.0")
     add("--iova-bits", type=int, choices=(39, 48),
         help="width of the IOVAs that VT-d translates (default: 39)")
     add("--icount", action="store_true",
@@ -223,8 +226,10 @@ def check_architecture(parser, args):
         parser.error(f"there is no {args.kernel} kernel of {name}")
     if args.arch.host_bridge and extra_ports(args):
         parser.error(f"machines of {name} have no devices but those of --devices")
-    if args.iova_bits and name != "amd64":
-        parser.error("--iova-bits is for machines of amd64")
+    if (args.iova_bits or args.iommu == "amd") and name != "amd64":
+        parser.error("--iova-bits and --iommu are for machines of amd64")
+    if args.iova_bits and args.iommu == "amd":
+        parser.error("--iova-bits is for --iommu intel")
     args.kernel = [args.kernel or args.arch.kernels[0], "--arch", name, "--pages", args.pages]
 
 

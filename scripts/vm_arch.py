@@ -30,8 +30,11 @@ class Amd64:
             "-cpu", "max,erms=off,fsrm=off",
             # Without hardware that the kernels would spend time on.
             "-machine", "q35,kernel-irqchip=split,i8042=off,sata=off,smbus=off",
-            "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,"
-            f"aw-bits={args.iova_bits or 39}",
+            "-device", {
+                "intel": "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,"
+                         f"aw-bits={args.iova_bits or 39}",
+                "amd": "amd-iommu,intremap=on,device-iotlb=on",
+            }[args.iommu],
             # virtme-ng has the first serial port.
             "-serial", f"file:{os.path.join(run, 'console')}",
         ]

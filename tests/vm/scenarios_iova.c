@@ -23,19 +23,22 @@ static void ranges(struct fixture *f)
 	struct vfb_iova_range range[MAX_RANGES];
 	struct vfb_space *space = make_space(f);
 	struct vfb_device *device;
+	size_t count;
 
 	assert_int_equal(valid_ranges(space, range), 1);
 	assert_int_equal(range[0].first, 0);
 	assert_int_equal(range[0].last, UINT64_MAX);
 	assert_ok(vfb_device_open(space, f->machine->devices[0], &device));
-	/* How wide IOVAs are is a matter of the IOMMU. */
-	assert_int_equal(valid_ranges(space, range), 2);
+	/* How wide IOVAs are is a matter of the IOMMU, and whether there is another gap (AMD: 1 TiB
+	 * ends with what HyperTransport keeps). */
+	count = valid_ranges(space, range);
+	assert_in_range(count, 2, 3);
 	assert_int_equal(range[0].first, 0);
 	assert_int_equal(range[0].last, MSI_FIRST - 1);
 	assert_int_equal(range[1].first, MSI_LAST + 1);
 	assert_true(range[1].last >= (UINT64_C(1) << 38) - 1);
 	/* Room for one. */
-	assert_int_equal(vfb_space_iova_ranges(space, range, 1), 2);
+	assert_int_equal(vfb_space_iova_ranges(space, range, 1), count);
 	vfb_device_close(device);
 	assert_int_equal(valid_ranges(space, range), 1);
 	assert_ok(vfb_space_destroy(space));
@@ -65,9 +68,11 @@ static void reserved(struct fixture *f)
 		assert_ok(map_one(space, memory, MIB, range[i].last - (MIB - 1)));
 	}
 	assert_holds(space, 1, 2 * count, 2 * count * MIB);
-	snprintf(last, sizeof(last), "-0x%" PRIx64, range[count - 1].last);
-	assert_error(map_one(space, memory, PAGE, range[count - 1].last + 1), -EINVAL);
-	assert_says(last);
+	for (size_t i = 0; i < count && range[i].last < UINT64_MAX; i++) {
+		snprintf(last, sizeof(last), "-0x%" PRIx64, range[i].last);
+		assert_error(map_one(space, memory, PAGE, range[i].last + 1), -EINVAL);
+		assert_says(last);
+	}
 	for (size_t i = 0; i < count; i++) {
 		assert_ok(unmap_one(space, range[i].first, MIB));
 		assert_ok(unmap_one(space, range[i].last - (MIB - 1), MIB));
