@@ -23,6 +23,22 @@ static const int needed[] = {
 	CAP_CHOWN,    CAP_KILL,	      CAP_SYS_RESOURCE,
 };
 
+#if defined(__x86_64__)
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+/* Those of x32, which have other numbers. */
+#define LAST_NUMBER 0x3fffffff
+#elif defined(__aarch64__)
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#define LAST_NUMBER  0xffffffff
+#elif defined(__powerpc64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define ARCHITECTURE AUDIT_ARCH_PPC64LE
+#define LAST_NUMBER  0xffffffff
+#elif defined(__s390x__)
+#define ARCHITECTURE AUDIT_ARCH_S390X
+#define LAST_NUMBER  0xffffffff
+#endif
+
+#ifdef ARCHITECTURE
 static const int forbidden[] = {
 	SYS_mount,
 	SYS_umount2,
@@ -77,14 +93,6 @@ static const int forbidden[] = {
 };
 
 #define FORBIDDEN (sizeof(forbidden) / sizeof(forbidden[0]))
-
-#if defined(__x86_64__)
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-/* Those of x32, which have other numbers. */
-#define LAST_NUMBER 0x3fffffff
-#elif defined(__aarch64__)
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#define LAST_NUMBER  0xffffffff
 #endif
 
 static bool is_needed(int capability)
