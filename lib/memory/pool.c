@@ -88,13 +88,23 @@ static int read_count(const struct vfb_sys *sys, int node, uint64_t page_bytes, 
 	return length < 0 ? length : 0;
 }
 
+/* The kernel counts below 0 after some holes were punched (seen with 6.12 on POWER); it takes that
+ * for pages more. */
+static uint64_t read_reserved(const struct vfb_sys *sys, uint64_t page_bytes)
+{
+	uint64_t reserved;
+
+	read_count(sys, ANYWHERE, page_bytes, "resv_hugepages", &reserved);
+	return reserved > INT64_MAX ? 0 : reserved;
+}
+
 uint64_t vfb_pool_free(const struct vfb_sys *sys, int node, uint64_t page_bytes)
 {
 	uint64_t pages, reserved = 0;
 
 	read_count(sys, node, page_bytes, "free_hugepages", &pages);
 	if (node == ANYWHERE)
-		read_count(sys, node, page_bytes, "resv_hugepages", &reserved);
+		reserved = read_reserved(sys, page_bytes);
 	return pages > reserved ? pages - reserved : 0;
 }
 
@@ -121,7 +131,7 @@ struct vfb_pool_supply vfb_pool_read_supply(const struct vfb_sys *sys, uint64_t 
 	struct vfb_pool_supply supply = {.free = vfb_pool_free(sys, ANYWHERE, page_bytes)};
 	uint64_t most, now;
 
-	read_count(sys, ANYWHERE, page_bytes, "resv_hugepages", &supply.reserved);
+	supply.reserved = read_reserved(sys, page_bytes);
 	read_count(sys, ANYWHERE, page_bytes, "nr_overcommit_hugepages", &most);
 	read_count(sys, ANYWHERE, page_bytes, "surplus_hugepages", &now);
 	supply.surplus = most > now ? most - now : 0;

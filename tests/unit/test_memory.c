@@ -263,6 +263,22 @@ static void test_pool(void **state)
 	host_close(&host);
 }
 
+/* A count below 0 of pages that are reserved for others. */
+static void test_pool_count(void **state)
+{
+	struct vfb_memory *memory;
+	struct host host;
+
+	(void)state;
+	host_open(&host, &(struct fake_config){.pages_2m = {8}});
+	fake_add_file(host.fake, "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages",
+		      "18446744073709551608\n");
+	memory = make_memory(&host, 16 * MIB, VFB_PAGE_2M);
+	assert_int_equal(stats_of(&host).reserved_2m, 8);
+	assert_ok(vfb_memory_destroy(memory));
+	host_close(&host);
+}
+
 /* Base pages of 64 KiB, as some kernels of Arm and POWER have: "4k" means those. */
 static void test_base_page(void **state)
 {
@@ -309,6 +325,7 @@ int main(void)
 		cmocka_unit_test(test_other_context),  cmocka_unit_test(test_out_of_resources),
 		cmocka_unit_test(test_nodes),	       cmocka_unit_test(test_nodes_fail),
 		cmocka_unit_test(test_preferred_full), cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_pool_count),
 	};
 
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

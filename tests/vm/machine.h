@@ -49,6 +49,18 @@ struct family {
 	size_t count;
 };
 
+/* What not every machine has: devices below one bridge; a bus for each device, which can be reset;
+ * a group for each device; devices with several functions, virtual ones, or a group that is not
+ * viable. */
+#define MACHINE_BRIDGE	  (1u << 0)
+#define MACHINE_BUSES	  (1u << 1)
+#define MACHINE_GROUPS	  (1u << 2)
+#define MACHINE_FUNCTIONS (1u << 3)
+#define MACHINE_VFS	  (1u << 4)
+#define MACHINE_MIXED	  (1u << 5)
+/* Pages that are not larger than the BAR of a controller. */
+#define MACHINE_SMALL_PAGES (1u << 6)
+
 struct machine {
 	/* "fake, as Linux 7.3", or the version from uname(2). */
 	char name[64];
@@ -78,6 +90,8 @@ struct machine {
 	unsigned int nodes;
 	/* That of the last devices: scripts/vm has all on node 0 of machines with a device tree. */
 	int last_node;
+	/* MACHINE_... */
+	unsigned int lacks;
 	/* Why there is no iommufd; "" when there is. */
 	char no_iommufd[128];
 	/* The IOMMU is that of POWER: there is neither type1 nor iommufd. */

@@ -143,6 +143,55 @@ static void require(bool there, const char *what, bool *all)
 	*all = false;
 }
 
+/* type1 and sPAPR count what is locked, iommufd what is pinned. */
+static uint64_t count_pinned(void)
+{
+	return 1024 * (uint64_t)(proc_number("/proc/self/status", "VmLck:") +
+				 proc_number("/proc/self/status", "VmPin:"));
+}
+
+/* sPAPR: what the tables of DMA windows count for, while a device is open. */
+static uint64_t windows_bytes;
+
+static void measure_windows(const char *address)
+{
+	struct vfb_space *space;
+	struct vfb_device *device;
+	struct vfb_ctx *ctx;
+
+	if (vfb_ctx_create(NULL, &ctx))
+		die("a context");
+	if (vfb_space_create(ctx, NULL, &space) || vfb_device_open(space, address, &device))
+		die(address);
+	windows_bytes = count_pinned();
+	vfb_device_close(device);
+	if (vfb_space_destroy(space) || vfb_ctx_destroy(ctx))
+		die("the space");
+}
+
+static bool has_open_group(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		char target[64] = "";
+
+		found = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1) > 0 &&
+			!strncmp(target, "/dev/vfio/", 10) && target[10] >= '0' &&
+			target[10] <= '9';
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+uint64_t machine_pinned(void)
+{
+	return count_pinned() - (windows_bytes && has_open_group() ? windows_bytes : 0);
+}
+
 bool machine_describe(struct machine *machine, int argc, char **argv)
 {
 	struct utsname name;
@@ -164,9 +213,6 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	machine->vfs_want_token = access("/sys/bus/pci/drivers/nvme", F_OK);
 	find_foreign(machine);
 	machine->nodes = count_nodes();
-#ifndef __aarch64__
-	machine->last_node = machine->nodes - 1;
-#endif
 	machine->attach_takes_time = true;
 	machine->has_registers = true;
 	machine->has_filters = true;
@@ -179,11 +225,23 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 		snprintf(machine->no_iommufd, sizeof(machine->no_iommufd),
 			 "there is no /dev/iommu or no /dev/vfio/devices");
 	machine->is_spapr = !access("/sys/module/vfio_iommu_spapr_tce", F_OK);
+#ifdef __aarch64__
+	machine->lacks = MACHINE_BRIDGE;
+#else
+	machine->last_node = machine->is_spapr ? 0 : machine->nodes - 1;
+#endif
+	if (machine->is_spapr)
+		machine->lacks = ~MACHINE_SMALL_PAGES;
+	if (machine_page > 16384)
+		machine->lacks |= MACHINE_SMALL_PAGES;
 	require(!geteuid(), "root", &all);
 	require(machine->device_count >= 4, "four devices in $VFIO_DEVICES", &all);
 	/* It has no other devices, and one node. */
-	if (machine->is_spapr)
+	if (machine->is_spapr) {
+		if (all)
+			measure_windows(machine->devices[0]);
 		return all;
+	}
 #ifndef __aarch64__
 	/* There, arm_smmu_insert_master() refuses all but the first device of a bridge. */
 	require(machine->bridged.count >= 2, "two devices in $VFIO_BRIDGED", &all);
@@ -432,13 +490,6 @@ void machine_dma_write(struct vfb_ctx *ctx, struct vfb_space *space, struct vfb_
 		       uint64_t iova)
 {
 	nvme_identify_to(ctx, space, device, iova);
-}
-
-/* type1 counts what is locked, iommufd what is pinned. */
-uint64_t machine_pinned(void)
-{
-	return 1024 * (uint64_t)(proc_number("/proc/self/status", "VmLck:") +
-				 proc_number("/proc/self/status", "VmPin:"));
 }
 
 uint64_t machine_free_2m(unsigned int node)

@@ -119,23 +119,40 @@ static void enable_memory(const char *address)
 	close(fd);
 }
 
+static uint64_t bar_address(const char *address)
+{
+	unsigned long long start;
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource", address);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%llx", &start) != 1)
+		die(path);
+	fclose(file);
+	return start;
+}
+
 uint32_t machine_register(const char *address, uint64_t offset)
 {
+	uint64_t page = sysconf(_SC_PAGESIZE);
 	volatile const char *bar;
 	char path[128];
 	uint32_t value;
 	int fd;
 
 	enable_memory(address);
+	/* The file begins with the page in which the BAR begins. */
+	offset += bar_address(address) % page;
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0", address);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		die(path);
-	bar = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, offset & ~UINT64_C(4095));
+	bar = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, offset / page * page);
 	if (bar == MAP_FAILED)
 		die("mmap");
-	value = *(volatile const uint32_t *)(bar + offset % 4096);
-	munmap((void *)bar, 4096);
+	value = *(volatile const uint32_t *)(bar + offset % page);
+	munmap((void *)bar, page);
 	close(fd);
 	return value;
 }

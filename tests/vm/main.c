@@ -155,11 +155,25 @@ static size_t add_way(struct trial *trials, size_t count, const struct way *way)
 		for (const struct scenario *s = way->subjects[i]; s->name; s++)
 			if ((!s->only || s->only == way->backend) &&
 			    !(s->counts_aliases && machine.is_spapr) &&
-			    (!s->bridge || machine.bridged.count || machine.is_spapr) &&
+			    !(s->needs & machine.lacks) &&
 			    (!s->no_space || way == &ways[0] || machine.is_spapr))
 				count = add_trial(trials, count, s, way);
 	return count;
 }
+
+static const struct {
+	unsigned int lacks;
+	const char *text;
+} reasons[] = {
+	{MACHINE_BRIDGE, "devices below one bridge: the driver of SMMUv3 takes one device for each "
+			 "stream ID, and on sPAPR all devices of a host bridge are one group"},
+	{MACHINE_BUSES, "resets of buses: the devices are on the root bus"},
+	{MACHINE_GROUPS, "devices of several groups: the machine has one"},
+	{MACHINE_FUNCTIONS, "devices of several functions: the machine has none"},
+	{MACHINE_VFS, "virtual functions: the machine has none"},
+	{MACHINE_MIXED, "a group that is not viable: the machine has none"},
+	{MACHINE_SMALL_PAGES, "BARs that are mapped: they are smaller than a page"},
+};
 
 int main(int argc, char **argv)
 {
@@ -191,9 +205,9 @@ int main(int argc, char **argv)
 		print_message("no scenarios over iommufd: %s\n", machine.no_iommufd);
 	if (machine.is_spapr)
 		scenario_iova += UINT64_C(1) << 59;
-	else if (!machine.bridged.count)
-		print_message("no scenarios with devices below one bridge: the driver of SMMUv3 "
-			      "takes one device for each stream ID\n");
+	for (size_t i = 0; i < COUNT(reasons); i++)
+		if (machine.lacks & reasons[i].lacks)
+			print_message("no scenarios with %s\n", reasons[i].text);
 	for (size_t i = 0; i < COUNT(ways); i++)
 		count = add_way(trials, count, &ways[i]);
 	for (size_t i = 0; i < count; i++) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "scenario.h"
 
+#include <unistd.h>
+
 void check_result(const char *call, int result, int expected, const char *file, int line)
 {
 	if (result == expected)
@@ -29,6 +31,17 @@ void check_text(const char *part, const char *file, int line)
 }
 
 uint64_t scenario_iova = GIB;
+
+void await_unpinned(const struct fixture *f)
+{
+	if (f->machine->is_spapr && f->machine->attach_takes_time)
+		usleep(500000);
+}
+
+const char *short_address(const char *address)
+{
+	return strncmp(address, "0000:", 5) ? address : address + 5;
+}
 
 const char *device_of(const struct fixture *f, size_t n, size_t count)
 {

@@ -46,8 +46,8 @@ struct scenario {
 	bool no_space;
 	/* It maps the same memory several times, which sPAPR counts once. */
 	bool counts_aliases;
-	/* It needs devices below one bridge. */
-	bool bridge;
+	/* MACHINE_... */
+	unsigned int needs;
 	/* It needs processes that no list of system calls allows: a reaper, or children that
 	 * populate memory. */
 	bool unfiltered;
@@ -92,6 +92,11 @@ void check_text(const char *part, const char *file, int line);
 
 /* The n-th of @count devices that lie as far apart as they can: on several nodes. */
 const char *device_of(const struct fixture *f, size_t n, size_t count);
+/* Waits for what sPAPR does a moment later: it unpins what was unregistered (mm_iommu_release()).
+ */
+void await_unpinned(const struct fixture *f);
+/* Without the domain if that is 0. */
+const char *short_address(const char *address);
 
 struct vfb_space *make_space(struct fixture *f);
 void open_devices(struct fixture *f, struct vfb_space *space, struct vfb_device **devices,

@@ -187,7 +187,7 @@ static void twice_in_a_batch(struct fixture *f)
 	struct vfb_device_request requests[] = {
 		{.address = device_of(f, 0, 2)},
 		{.address = device_of(f, 1, 2)},
-		{.address = device_of(f, 0, 2) + strlen("0000:")},
+		{.address = short_address(device_of(f, 0, 2))},
 	};
 	struct vfb_space *space = make_space(f);
 
@@ -470,16 +470,20 @@ const struct scenario device_scenarios[] = {
 	{.name = "what a device is", .run = what_it_is},
 	{.name = "the automatic backend", .run = automatic_backend},
 	{.name = "devices open at the same time", .run = open_together},
-	{.name = "virtual functions", .run = virtual_functions},
+	{.name = "virtual functions", .run = virtual_functions, .needs = MACHINE_VFS},
 	{.name = "not a PCI address", .run = not_an_address},
 	{.name = "no such device", .run = no_such_device},
 	{.name = "a device of another driver", .run = other_driver},
-	{.name = "a device of a group that is not viable", .run = not_viable},
+	{.name = "a device of a group that is not viable",
+	 .run = not_viable,
+	 .needs = MACHINE_MIXED},
 	{.name = "a device twice in a batch", .run = twice_in_a_batch},
 	{.name = "a device opened twice", .run = open_twice},
 	{.name = "a device open in the other backend", .run = open_in_both},
 	{.name = "one device of a batch fails", .run = one_of_a_batch_fails},
-	{.name = "the last device of a batch is busy", .run = last_of_a_batch_is_busy},
+	{.name = "the last device of a batch is busy",
+	 .run = last_of_a_batch_is_busy,
+	 .needs = MACHINE_GROUPS},
 	{.name = "close all devices and open them again", .run = close_all_and_open_again},
 	{.name = "two batches of devices, one fails", .run = two_batches},
 	{.name = "one device goes while another comes", .run = one_goes_while_another_comes},

@@ -152,6 +152,7 @@ static void pool(struct fixture *f)
 	guest = begin(f, &opts);
 	before = free_pages(f);
 	assert_ok(vfb_memory_discard(guest.memory, &part, 1, NULL));
+	await_unpinned(f);
 	assert_int_equal(free_pages(f), before + BYTES / BLOCK);
 	opts.bytes = (before + BYTES / BLOCK) * BLOCK;
 	assert_ok(vfb_memory_create(f->ctx, &opts, &other));

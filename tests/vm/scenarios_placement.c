@@ -189,6 +189,7 @@ static void cgroup_of_memory(struct fixture *f)
 		assert_ok(map_one(space, memory, 32 * MIB, scenario_iova + GIB));
 		assert_ok(vfb_space_unmap_all(space));
 		assert_ok(vfb_memory_destroy(memory));
+		await_unpinned(f);
 	}
 	end_space(space, device);
 }

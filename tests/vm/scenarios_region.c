@@ -348,10 +348,12 @@ static void without_msix(struct fixture *f)
 
 const struct scenario region_scenarios[] = {
 	{.name = "configuration space", .run = configuration},
-	{.name = "a BAR, read and mapped", .run = bar},
+	{.name = "a BAR, read and mapped", .run = bar, .needs = MACHINE_SMALL_PAGES},
 	{.name = "bounds of regions", .run = bounds},
 	{.name = "interrupts", .run = interrupts},
 	{.name = "a large BAR and its pages", .run = large_bar},
-	{.name = "a BAR without its MSI-X table", .run = without_msix},
+	{.name = "a BAR without its MSI-X table",
+	 .run = without_msix,
+	 .needs = MACHINE_SMALL_PAGES},
 	{0},
 };

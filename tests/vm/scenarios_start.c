@@ -45,8 +45,7 @@ static void single_forms(struct fixture *f)
 
 	serial.width = 1;
 	assert_ok(vfb_device_open(space, device_of(f, 0, 2), &first));
-	/* The domain in the address may be left out. */
-	assert_ok(vfb_device_open(space, device_of(f, 1, 2) + strlen("0000:"), &second));
+	assert_ok(vfb_device_open(space, short_address(device_of(f, 1, 2)), &second));
 	assert_ok(vfb_space_map(space, &range, 1, &serial));
 	assert_holds(space, 2, 1, BYTES);
 	vfb_device_close(first);
@@ -313,10 +312,10 @@ const struct scenario start_scenarios[] = {
 	{.name = "start and stop by single forms", .run = single_forms},
 	{.name = "nothing to do", .run = nothing_to_do},
 	{.name = "start and stop overlapped", .run = overlapped},
-	{.name = "two spaces share memory", .run = two_spaces},
+	{.name = "two spaces share memory", .run = two_spaces, .needs = MACHINE_GROUPS},
 	{.name = "what a job works on is busy", .run = in_flight},
-	{.name = "a context with one thread", .run = one_thread},
-	{.name = "a context with many threads", .run = many_threads},
+	{.name = "a context with one thread", .run = one_thread, .needs = MACHINE_GROUPS},
+	{.name = "a context with many threads", .run = many_threads, .needs = MACHINE_GROUPS},
 	{.name = "twelve cycles leave nothing", .run = twelve_cycles},
 	{.name = "cancel a start in the middle", .run = cancel_in_the_middle},
 	{.name = "cancel a start at once", .run = cancel_at_once},
