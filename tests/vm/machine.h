@@ -60,6 +60,9 @@ struct family {
 #define MACHINE_MIXED	  (1u << 5)
 /* Pages that are not larger than the BAR of a controller. */
 #define MACHINE_SMALL_PAGES (1u << 6)
+/* Hugetlb pages of 1 GiB; transparent huge pages of 2 MiB. */
+#define MACHINE_1G  (1u << 7)
+#define MACHINE_THP (1u << 8)
 
 struct machine {
 	/* "fake, as Linux 7.3", or the version from uname(2). */

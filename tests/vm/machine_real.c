@@ -218,7 +218,6 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	machine->has_filters = true;
 	machine->has_processes = true;
 	machine->tracks_dirty = iommus_track_dirty();
-	machine->has_huge_bars = true;
 	machine->shmem_thp = !file_says("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
 					"[never]");
 	if (access("/dev/iommu", F_OK) || access("/dev/vfio/devices", F_OK))
@@ -231,9 +230,15 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	machine->last_node = machine->is_spapr ? 0 : machine->nodes - 1;
 #endif
 	if (machine->is_spapr)
-		machine->lacks = ~MACHINE_SMALL_PAGES;
+		machine->lacks = ~(MACHINE_SMALL_PAGES | MACHINE_1G | MACHINE_THP);
+	/* The BARs of virtual functions fill pages, else there are none (sriov_init()). */
 	if (machine_page > 16384)
-		machine->lacks |= MACHINE_SMALL_PAGES;
+		machine->lacks |= MACHINE_SMALL_PAGES | MACHINE_VFS;
+	if (access("/sys/kernel/mm/hugepages/hugepages-1048576kB", F_OK))
+		machine->lacks |= MACHINE_1G;
+	if (!file_says("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "2097152"))
+		machine->lacks |= MACHINE_THP;
+	machine->has_huge_bars = !(machine->lacks & MACHINE_THP);
 	require(!geteuid(), "root", &all);
 	require(machine->device_count >= 4, "four devices in $VFIO_DEVICES", &all);
 	/* It has no other devices, and one node. */
@@ -248,7 +253,8 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 #endif
 	require(machine->functions.count >= 2, "two devices in $VFIO_FUNCTIONS", &all);
 	require(machine->bars.count >= 1, "a device in $VFIO_BARS", &all);
-	require(machine->vfs.count >= 2, "two devices in $VFIO_VFS", &all);
+	require(machine->lacks & MACHINE_VFS || machine->vfs.count >= 2, "two devices in $VFIO_VFS",
+		&all);
 	require(machine->mixed[0], "a device in $VFIO_MIXED", &all);
 	require(machine->foreign[0], "a PCI device that is not bound to vfio-pci", &all);
 	require(machine->nodes >= 2, "two NUMA nodes", &all);

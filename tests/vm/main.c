@@ -172,6 +172,7 @@ static const struct {
 	{MACHINE_FUNCTIONS, "devices of several functions: the machine has none"},
 	{MACHINE_VFS, "virtual functions: the machine has none"},
 	{MACHINE_MIXED, "a group that is not viable: the machine has none"},
+	{MACHINE_THP, "transparent huge pages of 2 MiB: the machine's are larger"},
 	{MACHINE_SMALL_PAGES, "BARs that are mapped: they are smaller than a page"},
 };
 

@@ -392,18 +392,18 @@ static void rollback(struct fixture *f)
 	/* The caller has mapped that. */
 	ranges[CULPRIT].iova = OWN;
 	roll_back(space, ranges, -EEXIST);
-	/* No such address. */
-	assert_returns(machine_mmap(4 * PAGE, PROT_READ | PROT_WRITE, &address), 0);
+	/* Without access; the address of memory that was unmapped may be used again. */
+	assert_returns(machine_mmap(4 * PAGE, PROT_NONE, &address), 0);
 	opts.address = address;
 	opts.bytes = 4 * PAGE;
 	opts.flags = VFB_MEMORY_ADOPT_POPULATED;
 	assert_ok(vfb_memory_adopt(f->ctx, &opts, &bad));
-	machine_munmap(address, 4 * PAGE);
 	ranges[CULPRIT].memory = bad;
 	ranges[CULPRIT].offset = 0;
 	ranges[CULPRIT].iova = IOVA + CULPRIT * MIB;
 	roll_back(space, ranges, -EFAULT);
 	assert_ok(vfb_memory_destroy(bad));
+	machine_munmap(address, 4 * PAGE);
 	ranges[CULPRIT].memory = memory;
 	assert_ok(vfb_space_map(space, ranges, COUNT_ROLLBACK, NULL));
 	assert_ok(vfb_space_destroy(space));

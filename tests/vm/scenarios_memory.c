@@ -329,7 +329,8 @@ static void wrong_options(struct fixture *f)
 	opts = (struct vfb_memory_opts)VFB_MEMORY_OPTS_INIT;
 	opts.bytes = GIB;
 	opts.page_size = VFB_PAGE_1G;
-	assert_error(vfb_memory_create(f->ctx, &opts, &memory), -ENOMEM);
+	assert_error(vfb_memory_create(f->ctx, &opts, &memory),
+		     f->machine->lacks & MACHINE_1G ? -ENOTSUP : -ENOMEM);
 	assert_says("1 GiB");
 }
 

@@ -367,6 +367,7 @@ const struct scenario placement_scenarios[] = {
 	 .limits.cpu_max = "50000 100000"},
 	{.name = "a page with a memory error", .no_space = true, .run = poisoned},
 	{.name = "pages that are huge",
+	 .needs = MACHINE_THP,
 	 .no_space = true,
 	 .run = huge,
 	 .limits.user = USER_MAY_NOTHING},
