@@ -63,6 +63,8 @@ struct family {
 /* Hugetlb pages of 1 GiB; transparent huge pages of 2 MiB. */
 #define MACHINE_1G  (1u << 7)
 #define MACHINE_THP (1u << 8)
+/* An IOMMU with IOVAs of less than 60 bits, and no gap but that of interrupts: not AMD's. */
+#define MACHINE_NARROW (1u << 9)
 
 struct machine {
 	/* "fake, as Linux 7.3", or the version from uname(2). */

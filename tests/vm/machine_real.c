@@ -230,14 +230,18 @@ bool machine_describe(struct machine *machine, int argc, char **argv)
 	machine->last_node = machine->is_spapr ? 0 : machine->nodes - 1;
 #endif
 	if (machine->is_spapr)
-		machine->lacks = ~(MACHINE_SMALL_PAGES | MACHINE_1G | MACHINE_THP);
+		machine->lacks = ~(MACHINE_SMALL_PAGES | MACHINE_1G | MACHINE_THP | MACHINE_NARROW);
+	if (!access("/sys/class/iommu/ivhd0", F_OK))
+		machine->lacks |= MACHINE_NARROW;
 	/* The BARs of virtual functions fill pages, else there are none (sriov_init()). */
 	if (machine_page > 16384)
 		machine->lacks |= MACHINE_SMALL_PAGES | MACHINE_VFS;
+#ifndef __x86_64__
 	if (access("/sys/kernel/mm/hugepages/hugepages-1048576kB", F_OK))
 		machine->lacks |= MACHINE_1G;
 	if (!file_says("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "2097152"))
 		machine->lacks |= MACHINE_THP;
+#endif
 	machine->has_huge_bars = !(machine->lacks & MACHINE_THP);
 	require(!geteuid(), "root", &all);
 	require(machine->device_count >= 4, "four devices in $VFIO_DEVICES", &all);

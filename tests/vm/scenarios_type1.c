@@ -167,6 +167,9 @@ static void wrong_maps(struct fixture *f)
 	assert_returns(map(container, IOVA, memory, PAGE + 1, READ_WRITE), -EINVAL);
 	assert_returns(map(container, MSI_WINDOW, memory, PAGE, READ_WRITE), -EINVAL);
 	assert_returns(map(container, MSI_WINDOW - PAGE, memory, 2 * PAGE, READ_WRITE), -EINVAL);
+	if (!(f->machine->lacks & MACHINE_NARROW))
+		assert_returns(map(container, UINT64_C(1) << 60, memory, PAGE, READ_WRITE),
+			       -EINVAL);
 	assert_returns(map(container, IOVA, hole, PAGE, READ_WRITE), -EFAULT);
 	assert_returns(map(container, IOVA, read_only, PAGE, READ_WRITE), -EFAULT);
 	assert_returns(map(container, IOVA, read_only, PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
